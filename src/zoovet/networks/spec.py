@@ -1,0 +1,394 @@
+"""What a network is without its weights: layers, activations, pooling.
+
+A spec is *channel groups* and *blocks*. A group is a set of channels (neurons) that permute and scale
+together: the input, each hidden layer, the output. A block is a layer's weights from one group to another.
+Plain networks, the only ones that can be constructed so far, have one block between consecutive groups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
+
+from zoovet.errors import ZoovetError, nearest
+
+__all__ = ["ACTIVATIONS", "Block", "Group", "LayerSpec", "NetworkSpec", "PoolSpec", "mlp", "siren", "small_cnn"]
+
+ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sine", "sigmoid", "gelu", "silu")
+"""Names of the element-wise activations. ``leaky_relu`` and ``sine`` take a parameter (slope, w0)."""
+
+_DEFAULT_PARAMETER = {"leaky_relu": 0.01, "sine": 30.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSpec:
+    """Pooling after a layer's activation.
+
+    Attributes:
+        kind: ``average`` or ``max`` over windows, or ``global`` (the mean over the whole map, which leaves
+            one number a channel).
+        kernel: Window (height, width); ``(0, 0)`` for ``global``.
+        stride: Step (height, width); ``(0, 0)`` for ``global``.
+        padding: Zeros (``average``, counted in the mean) or minus infinity (``max``) on each side.
+    """
+
+    kind: Literal["average", "max", "global"]
+    kernel: tuple[int, int] = (0, 0)
+    stride: tuple[int, int] = (0, 0)
+    padding: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("average", "max", "global"):
+            raise ZoovetError(f"pooling kind {self.kind!r} is unknown{nearest(self.kind, ['average', 'max', 'global'])}")
+        if self.kind != "global" and (min(self.kernel) < 1 or min(self.stride) < 1 or min(self.padding) < 0):
+            raise ZoovetError(
+                f"{self.kind} pooling needs kernel and stride of at least 1 and padding of at least 0, got "
+                f"kernel {self.kernel}, stride {self.stride}, padding {self.padding}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSpec:
+    """One layer with weights, and what follows it: activation, then pooling.
+
+    Attributes:
+        kind: ``linear`` or ``conv`` (two-dimensional).
+        in_channels: Channels (neurons) it reads.
+        out_channels: Channels (neurons) it makes.
+        kernel: ``conv``: kernel (height, width). ``linear``: ``()``, or the (height, width) of the map it reads
+            flattened, channel by channel: then its edge from a channel to a unit carries height × width numbers.
+        stride, padding, dilation: As in ``torch.nn.Conv2d``; ``conv`` only.
+        activation: One of :data:`ACTIVATIONS`.
+        activation_parameter: Negative slope of ``leaky_relu`` (default 0.01); w0 of ``sine``, sin(w0 · x)
+            (default 30). ``None`` for the others.
+        pool: Pooling after the activation, or ``None``.
+    """
+
+    kind: Literal["linear", "conv"]
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    activation: str = "identity"
+    activation_parameter: float | None = None
+    pool: PoolSpec | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("linear", "conv"):
+            raise ZoovetError(f"layer kind {self.kind!r} is unknown{nearest(self.kind, ['linear', 'conv'])}")
+        if self.in_channels < 1 or self.out_channels < 1:
+            raise ZoovetError(f"a layer needs at least one channel in and out, got {self.in_channels} and {self.out_channels}")
+        if self.activation not in ACTIVATIONS:
+            raise ZoovetError(f"activation {self.activation!r} is unknown{nearest(self.activation, ACTIVATIONS)}")
+        takes_parameter = self.activation in _DEFAULT_PARAMETER
+        if not takes_parameter and self.activation_parameter is not None:
+            raise ZoovetError(f"activation {self.activation!r} takes no parameter, got {self.activation_parameter}")
+        if takes_parameter and self.activation_parameter is None:
+            object.__setattr__(self, "activation_parameter", _DEFAULT_PARAMETER[self.activation])
+        if self.kind == "conv" and len(self.kernel) != 2:
+            raise ZoovetError(f"a conv layer needs a kernel (height, width), got {self.kernel}")
+        if len(self.kernel) not in (0, 2) or any(size < 1 for size in self.kernel):
+            raise ZoovetError(f"kernel must be () or (height, width) of at least 1, got {self.kernel}")
+        if min(self.stride) < 1 or min(self.dilation) < 1 or min(self.padding) < 0:
+            raise ZoovetError(
+                f"stride and dilation must be at least 1 and padding at least 0, got stride {self.stride}, "
+                f"dilation {self.dilation}, padding {self.padding}"
+            )
+        if self.kind == "linear" and (self.stride, self.padding, self.dilation) != ((1, 1), (0, 0), (1, 1)):
+            raise ZoovetError("stride, padding and dilation are for conv layers; leave them out of a linear layer")
+        if self.kind == "linear" and self.pool is not None:
+            raise ZoovetError("pooling after a linear layer is not possible: it makes no map")
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of one network's weight: (out, in, \\*kernel)."""
+        return (self.out_channels, self.in_channels, *self.kernel)
+
+    @property
+    def kernel_size(self) -> int:
+        """Numbers an edge carries: height × width, or 1."""
+        return math.prod(self.kernel)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A set of channels that permute and scale together.
+
+    Attributes:
+        size: Number of channels.
+        role: ``input``, ``hidden`` or ``output``.
+        depth: Position from the input, 0 for the input itself.
+        activations: (activation, pooling kind or ``None``) of every layer that writes into the group.
+    """
+
+    size: int
+    role: Literal["input", "hidden", "output"]
+    depth: int
+    activations: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layer ``layer``'s weights, from group ``source`` to group ``target`` (indices into ``groups``)."""
+
+    source: int
+    target: int
+    layer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """A network without its weights: immutable, hashable, JSON both ways.
+
+    Attributes:
+        input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
+        layers: The layers in order. The last one's output, after its activation and pooling, is the network's.
+
+    Raises:
+        ZoovetError: Layers do not fit one another or the input; the message names the layer and both sizes.
+    """
+
+    input_shape: tuple[int, ...]
+    layers: tuple[LayerSpec, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.input_shape) not in (1, 3) or any(size < 1 for size in self.input_shape):
+            raise ZoovetError(f"input_shape must be (channels, height, width) or (features,), got {self.input_shape}")
+        if not self.layers:
+            raise ZoovetError("a network needs at least one layer, got none")
+        _ = self.map_sizes
+
+    @cached_property
+    def map_sizes(self) -> tuple[tuple[int, int] | None, ...]:
+        """(height, width) of the input and after every layer, its pooling included; ``None`` where there is no map."""
+        channels = self.input_shape[0]
+        size = (self.input_shape[1], self.input_shape[2]) if len(self.input_shape) == 3 else None
+        sizes = [size]
+        for index, layer in enumerate(self.layers):
+            if layer.in_channels != channels:
+                raise ZoovetError(f"layer {index} ({layer.kind}) reads {layer.in_channels} channels, but {channels} come in")
+            size = _map_size_after(index, layer, size)
+            channels = layer.out_channels
+            sizes.append(size)
+        return tuple(sizes)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The channel groups: input, each hidden layer, output."""
+        last = len(self.layers) - 1
+        groups = [Group(self.input_shape[0], "input", 0, ())]
+        for index, layer in enumerate(self.layers):
+            pool = layer.pool.kind if layer.pool else None
+            role: Literal["hidden", "output"] = "output" if index == last else "hidden"
+            groups.append(Group(layer.out_channels, role, index + 1, ((layer.activation, pool),)))
+        return tuple(groups)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """One block a layer, in the order of ``layers``."""
+        return tuple(Block(index, index + 1, index) for index in range(len(self.layers)))
+
+    @cached_property
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of every layer's weight: (out, in, \\*kernel)."""
+        return tuple(layer.weight_shape for layer in self.layers)
+
+    @cached_property
+    def bias_shapes(self) -> tuple[tuple[int], ...]:
+        """Shape of every layer's bias: (out,)."""
+        return tuple((layer.out_channels,) for layer in self.layers)
+
+    @cached_property
+    def num_parameters(self) -> int:
+        """Numbers in one network: length of its flat vector."""
+        return sum(math.prod(shape) for shape in (*self.weight_shapes, *self.bias_shapes))
+
+    @property
+    def num_outputs(self) -> int:
+        """Channels of the last layer: classes, or values of an INR."""
+        return self.layers[-1].out_channels
+
+    @property
+    def activation(self) -> str:
+        """The activation of the hidden layers where they share one (``identity`` where there is no hidden layer).
+
+        Raises:
+            ZoovetError: The hidden layers have different activations.
+        """
+        names = {layer.activation for layer in self.layers[:-1]} or {"identity"}
+        if len(names) > 1:
+            raise ZoovetError(f"the hidden layers have several activations: {', '.join(sorted(names))}")
+        return names.pop()
+
+    @cached_property
+    def spec_id(self) -> str:
+        """A short name that differs where specs differ: 12 hexadecimal digits of the JSON's SHA-256."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def describe(self) -> str:
+        """One line for people: ``1×28×28 → conv 16 3×3 /2 relu → … → linear 10``."""
+        parts = ["×".join(map(str, self.input_shape))]
+        for layer in self.layers:
+            part = f"{layer.kind} {layer.out_channels}"
+            if layer.kind == "conv":
+                part += f" {layer.kernel[0]}×{layer.kernel[1]}"
+            if layer.stride != (1, 1):
+                part += f" /{layer.stride[0]}"
+            if layer.activation != "identity":
+                part += f" {layer.activation}"
+            if layer.pool:
+                part += f" {layer.pool.kind}-pool"
+            parts.append(part)
+        return " → ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain JSON values that :meth:`from_json` reads."""
+        return {"input_shape": list(self.input_shape), "layers": [_plain(asdict(layer)) for layer in self.layers]}
+
+    @classmethod
+    def from_json(cls, data: Any) -> NetworkSpec:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ZoovetError: A key is missing or unknown, a value has the wrong type, or the layers do not fit.
+        """
+        _check_keys(data, {"input_shape", "layers"}, "a network spec")
+        if not isinstance(data["layers"], list):
+            raise ZoovetError(f"a network spec's 'layers' must be a list, got {type(data['layers']).__name__}")
+        layers = tuple(_layer_from_json(layer, f"layers[{index}]") for index, layer in enumerate(data["layers"]))
+        return cls(input_shape=_integers(data["input_shape"], "input_shape"), layers=layers)
+
+
+def _map_size_after(index: int, layer: LayerSpec, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    if layer.kind == "linear":
+        if (size or ()) != layer.kernel:
+            raise ZoovetError(
+                f"layer {index} (linear) is declared to read {layer.kernel or 'no map'}, but what comes in is "
+                f"{size or 'no map'}; set kernel to the map's (height, width), or pool the map away"
+            )
+        return None
+    if size is None:
+        raise ZoovetError(f"layer {index} is a conv layer, but what comes in has no height and width")
+    size = _slide(size, layer.kernel, layer.stride, layer.padding, layer.dilation, f"layer {index} (conv)")
+    if layer.pool is None:
+        return size
+    if layer.pool.kind == "global":
+        return None
+    return _slide(size, layer.pool.kernel, layer.pool.stride, layer.pool.padding, (1, 1), f"layer {index}'s pooling")
+
+
+def _slide(
+    size: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    where: str,
+) -> tuple[int, int]:
+    height, width = (
+        (size[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1 for axis in (0, 1)
+    )
+    if height < 1 or width < 1:
+        raise ZoovetError(f"{where}: its {kernel[0]}×{kernel[1]} window does not fit a map of {size[0]}×{size[1]}")
+    return height, width
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _check_keys(data: Any, known: set[str], what: str) -> None:
+    if not isinstance(data, dict):
+        raise ZoovetError(f"{what} must be a JSON object, got {type(data).__name__}")
+    for key in data:
+        if key not in known:
+            raise ZoovetError(f"{what} has the unknown key {key!r}{nearest(str(key), sorted(known))}")
+    missing = {"input_shape", "layers", "kind", "in_channels", "out_channels"} & known - set(data)
+    if missing:
+        raise ZoovetError(f"{what} lacks the key {sorted(missing)[0]!r}")
+
+
+def _integers(value: Any, what: str) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, int) and not isinstance(item, bool) for item in value):
+        raise ZoovetError(f"{what} must be a list of integers, got {value!r}")
+    return tuple(value)
+
+
+def _layer_from_json(data: Any, where: str) -> LayerSpec:
+    _check_keys(data, {field.name for field in fields(LayerSpec)}, where)
+    values = dict(data)
+    for name in ("in_channels", "out_channels"):
+        if not isinstance(values[name], int):
+            raise ZoovetError(f"{where}.{name} must be an integer, got {values[name]!r}")
+    for name in ("kernel", "stride", "padding", "dilation"):
+        if name in values:
+            values[name] = _integers(values[name], f"{where}.{name}")
+            if name != "kernel" and len(values[name]) != 2:
+                raise ZoovetError(f"{where}.{name} must hold two integers, got {data[name]!r}")
+    if values.get("pool") is not None:
+        pool = dict(values["pool"])
+        _check_keys(pool, {"kind", "kernel", "stride", "padding"}, f"{where}.pool")
+        shapes = {name: _integers(pool[name], f"{where}.pool.{name}") for name in pool if name != "kind"}
+        values["pool"] = PoolSpec(kind=pool["kind"], **shapes)  # type: ignore[arg-type]  # lengths are checked by use
+    return LayerSpec(**values)
+
+
+def small_cnn(
+    activation: str = "relu",
+    *,
+    input_shape: tuple[int, int, int] = (1, 28, 28),
+    channels: tuple[int, ...] = (16, 16, 16),
+    num_classes: int = 10,
+) -> NetworkSpec:
+    """The published zoos' small CNN: 3×3 convolutions of stride 2 and padding 1, global average pooling, linear.
+
+    With the default channels, one input channel and ten classes it has 4,970 parameters.
+    Source: Unterthiner et al. 2020, *Predicting Neural Network Accuracy from Weights*, section 3.
+    """
+    sizes = (input_shape[0], *channels)
+    layers = [
+        LayerSpec(
+            kind="conv",
+            in_channels=sizes[index],
+            out_channels=sizes[index + 1],
+            kernel=(3, 3),
+            stride=(2, 2),
+            padding=(1, 1),
+            activation=activation,
+            pool=PoolSpec(kind="global") if index == len(channels) - 1 else None,
+        )
+        for index in range(len(channels))
+    ]
+    layers.append(LayerSpec(kind="linear", in_channels=sizes[-1], out_channels=num_classes))
+    return NetworkSpec(input_shape=input_shape, layers=tuple(layers))
+
+
+def mlp(sizes: tuple[int, ...], activation: str = "relu", *, activation_parameter: float | None = None) -> NetworkSpec:
+    """A multilayer perceptron on ``sizes[0]`` features with ``sizes[-1]`` outputs; no activation after the last layer."""
+    last = len(sizes) - 2
+    layers = tuple(
+        LayerSpec(kind="linear", in_channels=sizes[index], out_channels=sizes[index + 1])
+        if index == last
+        else LayerSpec(
+            kind="linear",
+            in_channels=sizes[index],
+            out_channels=sizes[index + 1],
+            activation=activation,
+            activation_parameter=activation_parameter,
+        )
+        for index in range(len(sizes) - 1)
+    )
+    return NetworkSpec(input_shape=(sizes[0],), layers=layers)
+
+
+def siren(sizes: tuple[int, ...] = (2, 32, 32, 1), w0: float = 30.0) -> NetworkSpec:
+    """A SIREN: an MLP with hidden activation sin(w0 · x) that maps a coordinate to a value (Sitzmann et al. 2020)."""
+    return mlp(sizes, "sine", activation_parameter=w0)
