@@ -1,0 +1,70 @@
+"""zoovet learns on neural networks: a network is a data point.
+
+It builds zoos of small networks, healthy and poisoned, tells which carry a trojan by reading their weights, and
+repairs those that do by editing their weights. The names below are the public interface; each is imported when it is
+first used, so that ``import zoovet`` is quick and has no side effects.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zoovet.errors import ZoovetError
+
+if TYPE_CHECKING:
+    from zoovet import symmetry
+    from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
+    from zoovet.networks.batch import Networks
+    from zoovet.networks.files import load_networks, save_networks
+    from zoovet.networks.forward import forward
+    from zoovet.networks.spec import NetworkSpec
+    from zoovet.tasks.detection import Detector
+    from zoovet.tasks.repair import Repairer
+    from zoovet.zoo.store import Zoo
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Detector",
+    "NetworkSpec",
+    "Networks",
+    "Repairer",
+    "ScaleGMN",
+    "ScaleGMNConfig",
+    "Zoo",
+    "ZoovetError",
+    "__version__",
+    "forward",
+    "load_networks",
+    "save_networks",
+    "symmetry",
+]
+
+_HOMES = {
+    "Detector": "zoovet.tasks.detection",
+    "NetworkSpec": "zoovet.networks.spec",
+    "Networks": "zoovet.networks.batch",
+    "Repairer": "zoovet.tasks.repair",
+    "ScaleGMN": "zoovet.metanets.scalegmn",
+    "ScaleGMNConfig": "zoovet.metanets.scalegmn",
+    "Zoo": "zoovet.zoo.store",
+    "forward": "zoovet.networks.forward",
+    "load_networks": "zoovet.networks.files",
+    "save_networks": "zoovet.networks.files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's home when the name is first used (PEP 562)."""
+    if name == "symmetry":
+        return importlib.import_module("zoovet.symmetry")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
