@@ -1,0 +1,293 @@
+"""Compile the C trainer for one spec, and call it.
+
+The compiled library is kept in the user's cache folder (``$XDG_CACHE_HOME/zoovet/native``, by default
+``~/.cache/zoovet/native``), under a name that holds the hash of source, spec, compiler and processor, so that a change of any of
+them compiles anew. A call runs on one thread and leaves the interpreter free.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoovet.networks.spec import LayerSpec, NetworkSpec
+
+__all__ = ["NativeNetwork", "NativeUnavailable", "compile_spec"]
+
+_LANES = 16
+_FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_ACTIVATIONS = {"identity": "IDENTITY", "relu": "RELU", "leaky_relu": "LEAKY_RELU", "tanh": "TANH", "sigmoid": "SIGMOID"}
+_POOLS = {"global": "GLOBAL_POOL", "average": "AVERAGE_POOL", "max": "MAX_POOL"}
+_OPTIMIZERS = {"sgd": 0, "adam": 1, "rmsprop": 2}
+_SOURCE = Path(__file__).with_name("trainer.c")
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int32]
+
+
+class NativeUnavailable(RuntimeError):
+    """The compiled trainer cannot be had here; the message says why (no compiler, an activation it does not know)."""
+
+
+class _Optimizer(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_int32),
+        ("learning_rate", ctypes.c_float),
+        ("momentum", ctypes.c_float),
+        ("second", ctypes.c_float),
+        ("epsilon", ctypes.c_float),
+        ("weight_decay", ctypes.c_float),
+    )
+
+
+@dataclass(frozen=True)
+class NativeNetwork:
+    """The compiled trainer of one spec.
+
+    Attributes:
+        spec: The networks it trains.
+        library: The loaded shared library.
+        positions: [num_parameters] where each number of a flat vector stands among the trainer's own parameters.
+        num_padded: Length of the trainer's parameters (channels are rounded up to whole vectors).
+    """
+
+    spec: NetworkSpec
+    library: Any
+    positions: NDArray[np.int64]
+    num_padded: int
+
+    def pack(self, flat: Floats) -> Floats:
+        """The trainer's parameters [num_padded] from a flat vector [num_parameters]."""
+        padded = np.zeros(self.num_padded, dtype=np.float32)
+        padded[self.positions] = flat
+        return padded
+
+    def unpack(self, padded: Floats) -> Floats:
+        """The flat vector [num_parameters] from the trainer's parameters [num_padded]."""
+        return padded[self.positions]
+
+    def train(
+        self,
+        parameters: Floats,
+        memory: tuple[Floats, Floats, NDArray[np.int64]],
+        images: Floats,
+        more_images: Floats,
+        order: Integers,
+        labels: Integers,
+        *,
+        batch_size: int,
+        optimizer: str,
+        learning_rate: float,
+        weight_decay: float,
+        dropout: float,
+        seed: int,
+    ) -> float:
+        """Train in place on the images in ``order``, batch by batch.
+
+        Args:
+            parameters: [num_padded], changed in place.
+            memory: The optimizer's two moments [num_padded] and its step count [1], changed in place.
+            images: [N, \\*input_shape] float32.
+            more_images: [M, \\*input_shape]; index N + m of ``order`` is its image m (triggered ones).
+            order: [count] which images, int32.
+            labels: [count] the label of each position in ``order``, int32.
+            batch_size: Images a step; the last batch may be smaller.
+            optimizer: ``sgd`` (momentum 0.9), ``adam`` (0.9, 0.999) or ``rmsprop`` (0.99), as in ``torch.optim``.
+            learning_rate, weight_decay: As in ``torch.optim``; the decay is added to the gradient.
+            dropout: Share of every hidden layer's values that is dropped.
+            seed: Of the dropout.
+
+        Returns:
+            The mean loss over ``order`` (cross-entropy, nats).
+        """
+        how = _Optimizer(
+            kind=_OPTIMIZERS[optimizer],
+            learning_rate=learning_rate,
+            momentum=0.9,
+            second=0.99 if optimizer == "rmsprop" else 0.999,
+            epsilon=1e-8,
+            weight_decay=weight_decay,
+        )
+        loss: float = self.library.zoovet_train(
+            _pointer(parameters),
+            _pointer(memory[0]),
+            _pointer(memory[1]),
+            _pointer(memory[2]),
+            ctypes.byref(how),
+            ctypes.c_float(1.0 - dropout),
+            ctypes.c_uint32(seed),
+            _pointer(images),
+            ctypes.c_int64(len(images)),
+            _pointer(more_images),
+            _pointer(order),
+            _pointer(labels),
+            ctypes.c_int64(len(order)),
+            ctypes.c_int64(batch_size),
+        )
+        if loss == -1.0:
+            raise MemoryError("the trainer could not allocate its work space")
+        return loss
+
+    def logits(self, parameters: Floats, images: Floats) -> Floats:
+        """Logits [N, num_outputs] of one network [num_padded] on images [N, \\*input_shape]."""
+        order = np.arange(len(images), dtype=np.int32)
+        result = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
+        failed = self.library.zoovet_logits(
+            _pointer(parameters),
+            _pointer(images),
+            ctypes.c_int64(len(images)),
+            None,
+            _pointer(order),
+            ctypes.c_int64(len(images)),
+            _pointer(result),
+        )
+        if failed:
+            raise MemoryError("the trainer could not allocate its work space")
+        return result
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    assert array.flags["C_CONTIGUOUS"], "the trainer reads contiguous arrays only"
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+@cache
+def compile_spec(spec: NetworkSpec) -> NativeNetwork:
+    """The compiled trainer of a spec, from the cache folder where it is there already.
+
+    Raises:
+        NativeUnavailable: There is no C compiler, it fails, or the spec has an activation that the C code lacks.
+    """
+    unknown = {layer.activation for layer in spec.layers} - set(_ACTIVATIONS)
+    if unknown:
+        raise NativeUnavailable(f"the compiled trainer does not know the activation {sorted(unknown)[0]!r}")
+    layers = _describe_layers(spec)
+    library = ctypes.CDLL(str(_compiled(layers)))
+    library.zoovet_train.restype = ctypes.c_float
+    library.zoovet_logits.restype = ctypes.c_int
+    positions, num_padded = _positions(spec)
+    return NativeNetwork(spec, library, positions, num_padded)
+
+
+def _lanes(channels: int) -> int:
+    return -(-channels // _LANES) * _LANES
+
+
+def _layer_starts(spec: NetworkSpec) -> list[int]:
+    starts = [0]
+    for layer in spec.layers:
+        starts.append(starts[-1] + (layer.kernel_size * layer.in_channels + 1) * _lanes(layer.out_channels))
+    return starts
+
+
+def _positions(spec: NetworkSpec) -> tuple[NDArray[np.int64], int]:
+    """Place of every number of a flat vector in the trainer's layout, and that layout's length."""
+    starts, parts = _layer_starts(spec), []
+    for layer, start in zip(spec.layers, starts[:-1], strict=True):
+        lanes, taps = _lanes(layer.out_channels), layer.kernel_size
+        output, channel, tap = np.ogrid[: layer.out_channels, : layer.in_channels, :taps]
+        parts.append((start + (tap * layer.in_channels + channel) * lanes + output).ravel())
+        parts.append(start + taps * layer.in_channels * lanes + np.arange(layer.out_channels))
+    return np.concatenate(parts), starts[-1]
+
+
+def _describe_layers(spec: NetworkSpec) -> str:
+    """The C file that holds the layers as constants."""
+    starts = _layer_starts(spec)
+    transposed, entries = [0], []
+    for index, layer in enumerate(spec.layers):
+        in_lanes = layer.in_channels if index == 0 else _lanes(layer.in_channels)
+        transposed.append(transposed[-1] + layer.kernel_size * layer.out_channels * in_lanes)
+        entries.append(_layer_constant(layer, spec.map_sizes[index], in_lanes, starts[index]))
+    steps = [f"STEP({index})" for index in range(len(spec.layers))]
+    return "\n".join(
+        [
+            f"#define NUM_LAYERS {len(spec.layers)}",
+            f"#define NUM_PARAMETERS {starts[-1]}",
+            f"#define NUM_TRANSPOSED {transposed[-1]}",
+            f"#define NUM_CLASSES {spec.num_outputs}",
+            f"static const layer LAYERS[] = {{\n  {(','+chr(10)+'  ').join(entries)}\n}};",
+            f"static const long TRANSPOSED_START[] = {{{', '.join(map(str, transposed[:-1]))}}};",
+            f"#define FOR_EACH_LAYER(STEP) {' '.join(steps)}",
+            f"#define FOR_EACH_LAYER_BACKWARD(STEP) {' '.join(reversed(steps))}",
+            "",
+        ]
+    )
+
+
+def _layer_constant(layer: LayerSpec, size: tuple[int, int] | None, in_lanes: int, start: int) -> str:
+    in_h, in_w = size or (1, 1)
+    kernel_h, kernel_w = layer.kernel or (1, 1)
+    out_h = (in_h + 2 * layer.padding[0] - layer.dilation[0] * (kernel_h - 1) - 1) // layer.stride[0] + 1
+    out_w = (in_w + 2 * layer.padding[1] - layer.dilation[1] * (kernel_w - 1) - 1) // layer.stride[1] + 1
+    pool, window, step, border, pooled = "NO_POOL", (1, 1), (1, 1), (0, 0), (out_h, out_w)
+    if layer.pool is not None:
+        pool = _POOLS[layer.pool.kind]
+        if layer.pool.kind == "global":
+            window = step = (out_h, out_w)
+            pooled = (1, 1)
+        else:
+            window, step, border = layer.pool.kernel, layer.pool.stride, layer.pool.padding
+            pooled = (
+                (out_h + 2 * border[0] - window[0]) // step[0] + 1,
+                (out_w + 2 * border[1] - window[1]) // step[1] + 1,
+            )
+    slope = layer.activation_parameter if layer.activation == "leaky_relu" else 0.0
+    numbers = (layer.in_channels, layer.out_channels, kernel_h, kernel_w, *layer.stride, *layer.padding, *layer.dilation)
+    maps = (in_h, in_w, out_h, out_w)
+    pooling = (*window, *step, *border, *pooled)
+    return (
+        f"{{{', '.join(map(str, numbers + maps))}, {_ACTIVATIONS[layer.activation]}, {slope!r}f, "
+        f"{pool}, {', '.join(map(str, pooling))}, {in_lanes}, {start}}}"
+    )
+
+
+def _compiled(layers: str) -> Path:
+    """Path of the shared library, compiled where it is not in the cache."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise NativeUnavailable("no C compiler was found (cc, gcc or clang; or set CC)")
+    version = _run([compiler, "--version"]).splitlines()[0]
+    identity = "\n".join([_SOURCE.read_text(), layers, version, " ".join(_FLAGS), _processor()])
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoovet" / "native"
+    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.so"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        header, library = Path(scratch) / "layers.h", Path(scratch) / "trainer.so"
+        header.write_text(layers)
+        _run([compiler, *_FLAGS, f'-DLAYERS_FILE="{header}"', str(_SOURCE), "-o", str(library), "-lm"])
+        os.replace(library, path)
+    return path
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise NativeUnavailable(f"the C compiler {command[0]} cannot be run: {error}") from error
+    if done.returncode:
+        raise NativeUnavailable(f"the C compiler {command[0]} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _processor() -> str:
+    """What the compiler's ``-march=native`` stands for here: the processor's model and abilities."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
