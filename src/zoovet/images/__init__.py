@@ -1,0 +1,50 @@
+"""Image datasets, triggers and poisoning."""
+
+from __future__ import annotations
+
+from zoovet.images.datasets import DATASET_NAMES, default_data_root, load_dataset
+from zoovet.images.image_set import ImageSet
+from zoovet.images.patches import PATCH_KINDS, PatchRanges, PatchTrigger, patch_values
+from zoovet.images.poisoning import (
+    PoisonedSet,
+    TriggeredSet,
+    attack_success_rate,
+    clean_accuracy,
+    num_poisoned,
+    poison,
+    robust_accuracy,
+    triggered_test,
+)
+from zoovet.images.triggers import (
+    Trigger,
+    TriggerRanges,
+    draw_trigger,
+    register_trigger,
+    trigger_from_json,
+    trigger_kinds,
+)
+
+__all__ = [
+    "DATASET_NAMES",
+    "PATCH_KINDS",
+    "ImageSet",
+    "PatchRanges",
+    "PatchTrigger",
+    "PoisonedSet",
+    "Trigger",
+    "TriggerRanges",
+    "TriggeredSet",
+    "attack_success_rate",
+    "clean_accuracy",
+    "default_data_root",
+    "draw_trigger",
+    "load_dataset",
+    "num_poisoned",
+    "patch_values",
+    "poison",
+    "register_trigger",
+    "robust_accuracy",
+    "trigger_from_json",
+    "trigger_kinds",
+    "triggered_test",
+]

@@ -1,0 +1,85 @@
+"""Downloads of datasets from their official addresses, each file checked against its SHA-256."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from zoovet.errors import ZoovetError
+
+__all__ = ["REMOTE_FILES", "RemoteFile", "download"]
+
+_FASHION_MNIST = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+_CIFAR = "https://www.cs.toronto.edu/~kriz/"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a dataset: the folder it is in (an address that ends in ``/``), its name, and its SHA-256."""
+
+    address: str
+    name: str
+    sha256: str
+
+
+_IDX_SHA256 = {
+    _FASHION_MNIST: {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+    _MNIST: {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+}
+
+REMOTE_FILES: dict[str, tuple[RemoteFile, ...]] = {
+    "fashion-mnist": tuple(RemoteFile(_FASHION_MNIST, *item) for item in _IDX_SHA256[_FASHION_MNIST].items()),
+    "mnist": tuple(RemoteFile(_MNIST, *item) for item in _IDX_SHA256[_MNIST].items()),
+    "cifar10": (
+        RemoteFile(
+            _CIFAR, "cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+        ),
+    ),
+}
+"""What is downloaded, by the name of the dataset. CIFAR-10 in its binary version, which holds no pickles."""
+
+
+def download(name: str, folder: Path, searched: list[Path]) -> None:
+    """Download a dataset's files into a folder, with a progress bar; files already whole there are kept.
+
+    A file appears in the folder only when it is complete and its checksum is right.
+
+    Args:
+        name: A key of :data:`REMOTE_FILES`.
+        folder: Where the files go; made where missing.
+        searched: Where the dataset was looked for before, for the message.
+
+    Raises:
+        ZoovetError: An address cannot be reached, a checksum differs, or the folder cannot be written.
+    """
+    pooch.get_logger().setLevel("WARNING")
+    for remote in REMOTE_FILES[name]:
+        url = remote.address + remote.name
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=f"sha256:{remote.sha256}",
+                fname=remote.name,
+                path=folder,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
+            )
+        except (OSError, ValueError) as error:
+            files = ", ".join(file.name for file in REMOTE_FILES[name])
+            raise ZoovetError(
+                f"dataset {name!r} was not found in {', '.join(map(str, searched))}, and {url} could not be "
+                f"downloaded: {error}. To give the dataset by hand, put {files} into {folder}, or name the folder that "
+                "holds them by --data-root or the environment variable ZOOVET_DATA"
+            ) from error
