@@ -66,12 +66,16 @@ class Networks:
             Networks whose tensors are views of ``flat``.
         """
         if flat.ndim != 2 or flat.shape[1] != spec.num_parameters:
-            raise ZoovetError(f"flat weights must have the shape [networks, {spec.num_parameters}], got {list(flat.shape)}")
-        weights, biases, position = [], [], 0
+            raise ZoovetError(
+                f"flat weights must have the shape [networks, {spec.num_parameters}], got {list(flat.shape)}"
+            )
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
+        position = 0
         for weight_shape, bias_shape in zip(spec.weight_shapes, spec.bias_shapes, strict=True):
             for shape, into in ((weight_shape, weights), (bias_shape, biases)):
                 length = math.prod(shape)
-                into.append(flat[:, position : position + length].unflatten(1, shape))
+                into.append(flat[:, position : position + length].view(-1, *shape))
                 position += length
         return cls(spec, tuple(weights), tuple(biases))
 
@@ -86,7 +90,9 @@ class Networks:
         if not parts:
             raise ZoovetError("nothing to concatenate: no networks were given")
         if any(part.spec != parts[0].spec for part in parts):
-            raise ZoovetError("only networks of one spec can be concatenated; keep different specs as a list of Networks")
+            raise ZoovetError(
+                "only networks of one spec can be concatenated; keep different specs as a list of Networks"
+            )
         return cls(
             parts[0].spec,
             tuple(torch.cat(tensors) for tensors in zip(*(part.weights for part in parts), strict=True)),

@@ -43,7 +43,9 @@ class PoolSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in ("average", "max", "global"):
-            raise ZoovetError(f"pooling kind {self.kind!r} is unknown{nearest(self.kind, ['average', 'max', 'global'])}")
+            raise ZoovetError(
+                f"pooling kind {self.kind!r} is unknown{nearest(self.kind, ['average', 'max', 'global'])}"
+            )
         if self.kind != "global" and (min(self.kernel) < 1 or min(self.stride) < 1 or min(self.padding) < 0):
             raise ZoovetError(
                 f"{self.kind} pooling needs kernel and stride of at least 1 and padding of at least 0, got "
@@ -83,7 +85,9 @@ class LayerSpec:
         if self.kind not in ("linear", "conv"):
             raise ZoovetError(f"layer kind {self.kind!r} is unknown{nearest(self.kind, ['linear', 'conv'])}")
         if self.in_channels < 1 or self.out_channels < 1:
-            raise ZoovetError(f"a layer needs at least one channel in and out, got {self.in_channels} and {self.out_channels}")
+            raise ZoovetError(
+                f"a layer needs at least one channel in and out, got {self.in_channels} and {self.out_channels}"
+            )
         if self.activation not in ACTIVATIONS:
             raise ZoovetError(f"activation {self.activation!r} is unknown{nearest(self.activation, ACTIVATIONS)}")
         takes_parameter = self.activation in _DEFAULT_PARAMETER
@@ -172,7 +176,9 @@ class NetworkSpec:
         sizes = [size]
         for index, layer in enumerate(self.layers):
             if layer.in_channels != channels:
-                raise ZoovetError(f"layer {index} ({layer.kind}) reads {layer.in_channels} channels, but {channels} come in")
+                raise ZoovetError(
+                    f"layer {index} ({layer.kind}) reads {layer.in_channels} channels, but {channels} come in"
+                )
             size = _map_size_after(index, layer, size)
             channels = layer.out_channels
             sizes.append(size)
@@ -291,9 +297,8 @@ def _slide(
     dilation: tuple[int, int],
     where: str,
 ) -> tuple[int, int]:
-    height, width = (
-        (size[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1 for axis in (0, 1)
-    )
+    spans = [dilation[axis] * (kernel[axis] - 1) + 1 for axis in (0, 1)]
+    height, width = ((size[axis] + 2 * padding[axis] - spans[axis]) // stride[axis] + 1 for axis in (0, 1))
     if height < 1 or width < 1:
         raise ZoovetError(f"{where}: its {kernel[0]}×{kernel[1]} window does not fit a map of {size[0]}×{size[1]}")
     return height, width
@@ -372,7 +377,7 @@ def small_cnn(
 
 
 def mlp(sizes: tuple[int, ...], activation: str = "relu", *, activation_parameter: float | None = None) -> NetworkSpec:
-    """A multilayer perceptron on ``sizes[0]`` features with ``sizes[-1]`` outputs; no activation after the last layer."""
+    """A multilayer perceptron from ``sizes[0]`` features to ``sizes[-1]`` outputs, the last layer without activation."""
     last = len(sizes) - 2
     layers = tuple(
         LayerSpec(kind="linear", in_channels=sizes[index], out_channels=sizes[index + 1])

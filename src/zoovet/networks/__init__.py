@@ -1,0 +1,22 @@
+"""A network as data: what it is (spec), its weights in batches, running it, reading and writing it."""
+
+from __future__ import annotations
+
+from zoovet.networks.batch import Networks
+from zoovet.networks.forward import forward, forward_hidden
+from zoovet.networks.spec import ACTIVATIONS, Block, Group, LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
+
+__all__ = [
+    "ACTIVATIONS",
+    "Block",
+    "Group",
+    "LayerSpec",
+    "NetworkSpec",
+    "Networks",
+    "PoolSpec",
+    "forward",
+    "forward_hidden",
+    "mlp",
+    "siren",
+    "small_cnn",
+]
