@@ -1,0 +1,377 @@
+"""Reading configurations: YAML and dotted overrides into frozen dataclasses, strictly.
+
+A configuration is a frozen, keyword-only dataclass that lives beside what it configures. Reading is driven by its type
+hints (``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal``, ``None``, unions, tuples and further dataclasses).
+Nothing is guessed: an unknown key is an error that names the nearest known one, and a value of another type is an error
+that names the key, what was expected and what was received. YAML is read by the rules of YAML 1.2, so that ``1e-3`` is
+a number and ``on`` is text, and a key that is given twice is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
+
+import yaml
+
+from zoovet.errors import ZoovetError
+from zoovet.files import write_text
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["ConfigKey", "config_keys", "config_to_dict", "read_config", "read_yaml", "write_config"]
+
+Config = TypeVar("Config", bound="DataclassInstance")
+
+_MAPPING = "a mapping (key: value)"
+_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text", Path: "a path", type(None): "null"}
+
+
+@dataclass(frozen=True)
+class ConfigKey:
+    """One key of a configuration, for help texts.
+
+    Attributes:
+        name: Dotted: ``metanetwork.width``.
+        expected: What it takes, in words.
+        default: As in YAML; ``None`` where the key must be given.
+        meaning: What the dataclass's docstring says of it; empty where it says nothing.
+    """
+
+    name: str
+    expected: str
+    default: str | None
+    meaning: str
+
+
+@dataclass(frozen=True)
+class _Override:
+    """A value that came from outside the file, as text or as a value, and how to name its origin in an error."""
+
+    value: Any
+    where: str
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ZoovetError: The file cannot be read, is not YAML, gives a key twice, or holds something else than a mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ZoovetError(f"there is no configuration file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ZoovetError(f"the configuration file {path} cannot be read: {error}") from None
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ZoovetError(f"{path} is not YAML: {_first_words(error)}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise ZoovetError(f"{path} must hold a mapping with text keys (key: value), got {_received(data)}")
+    return data
+
+
+def read_config(
+    cls: type[Config],
+    source: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    where: str | None = None,
+) -> Config:
+    """A configuration from a YAML file or a mapping, changed by overrides.
+
+    Args:
+        cls: The dataclass.
+        source: Path of a YAML file, or a mapping as such a file holds.
+        overrides: ``{"a.b": value}`` or ``["a.b=value"]``. A text value is read as YAML unless the key takes text.
+        where: What to call ``source`` in errors; by default its path.
+
+    Raises:
+        ZoovetError: A key is unknown or missing, or a value does not fit; the message says where.
+    """
+    if isinstance(source, Mapping):
+        values, where = dict(source), where or "configuration"
+    else:
+        values, where = read_yaml(source), where or str(source)
+    for key, value in _override_items(overrides):
+        if key not in _known_keys(cls):
+            raise _unknown_key(key, f"--{key}", cls)
+        values = _with_override(values, key.split("."), _Override(value, f"--{key}"), where)
+    return typing.cast(Config, _dataclass_from(cls, values, "", where, cls))
+
+
+def config_to_dict(config: DataclassInstance) -> dict[str, Any]:
+    """A configuration as plain values that :func:`read_config` reads back to an equal one."""
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config) if field.init}
+
+
+def write_config(config: DataclassInstance, path: str | Path) -> None:
+    """Write a configuration as YAML; the file appears whole or not at all."""
+    write_text(Path(path), yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True))
+
+
+def config_keys(cls: type[DataclassInstance], prefix: str = "") -> list[ConfigKey]:
+    """Every key of a configuration, nested ones dotted, in the order of the dataclass."""
+    hints, meanings = typing.get_type_hints(cls), _meanings(cls)
+    keys: list[ConfigKey] = []
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        expected, name = hints[field.name], prefix + field.name
+        if nested := _dataclass_in(expected):
+            keys.extend(config_keys(nested, f"{name}."))
+        else:
+            keys.append(ConfigKey(name, _in_words(expected), _default_text(field), meanings.get(field.name, "")))
+    return keys
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's core schema in place of 1.1's, and no key twice."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode):
+                if key_node.value in seen:
+                    problem = f"the key {key_node.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:[tT]rue|TRUE|[fF]alse|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+.0123456789"),
+)
+
+
+def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> Iterable[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    items = []
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise ZoovetError(f"an override must look like key=value or group.key=value, got {text!r}")
+        items.append((key, value))
+    return items
+
+
+def _with_override(values: Mapping[str, Any], path: list[str], override: _Override, where: str) -> dict[str, Any]:
+    """A copy of ``values`` with ``override`` at ``path``, a known key; ``where`` is the origin of ``values``."""
+    name, rest = path[0], path[1:]
+    inner = values.get(name)
+    if not rest:
+        return {**values, name: override}
+    if isinstance(inner, _Override):
+        raise ZoovetError(f"{inner.where} and {override.where} are both given; give one of them")
+    if inner is not None and not isinstance(inner, Mapping):
+        raise _wrong_value(name, _MAPPING, inner, where)
+    return {**values, name: _with_override(inner or {}, rest, override, where)}
+
+
+def _dataclass_from(cls: type[DataclassInstance], values: Any, key: str, where: str, root: Any) -> Any:
+    """``values`` as a ``cls``; ``key`` is its own dotted name (empty at the root), ``root`` the whole's class."""
+    if not isinstance(values, Mapping):
+        raise _wrong_value(key, _MAPPING, values, where)
+    hints, prefix = typing.get_type_hints(cls), f"{key}." if key else ""
+    known = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for name in values:
+        if name not in known:
+            raise _unknown_key(f"{prefix}{name}", where, root)
+    arguments = {name: _convert(hints[name], values[name], prefix + name, where, root) for name in values}
+    for name, field in known.items():
+        if name in values or not _is_required(field):
+            continue
+        nested = _dataclass_in(hints[name])
+        if nested is None:
+            raise ZoovetError(f"{where}: the key '{prefix}{name}' is missing; it takes {_in_words(hints[name])}")
+        arguments[name] = _dataclass_from(nested, {}, prefix + name, where, root)
+    try:
+        return cls(**arguments)
+    except ZoovetError as error:
+        named = not key or str(error).startswith(f"{key}.")
+        raise ZoovetError(f"{where}: {'' if named else f'{key}: '}{error}") from None
+
+
+def _convert(expected: Any, value: Any, key: str, where: str, root: Any) -> Any:
+    """``value`` as ``expected``, or an error that names the key."""
+    if isinstance(value, _Override):
+        where, value = value.where, _override_value(expected, value)
+    for option in _options(expected):
+        if isinstance(option, type) and dataclasses.is_dataclass(option) and isinstance(value, Mapping):
+            return _dataclass_from(option, value, key, where, root)
+        if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
+            return _tuple_from(option, list(value), key, where, root)
+        if _is_scalar(option, value):
+            return Path(value) if option is Path else float(value) if option is float else value
+    raise _wrong_value(key, _in_words(expected), value, where)
+
+
+def _is_scalar(option: Any, value: Any) -> bool:
+    """Whether ``value`` fits a type without parts."""
+    if option is None or option is type(None):
+        return value is None
+    if typing.get_origin(option) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in typing.get_args(option))
+    if option is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if option is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if option is Path:
+        return isinstance(value, str | Path) and str(value) != ""
+    return option in (str, bool) and isinstance(value, option)
+
+
+def _tuple_from(expected: Any, values: list[Any], key: str, where: str, root: Any) -> tuple[Any, ...]:
+    parts = typing.get_args(expected)
+    if len(parts) == 2 and parts[1] is Ellipsis:
+        parts = (parts[0],) * len(values)
+    if len(parts) != len(values):
+        raise _wrong_value(key, _in_words(expected), values, where)
+    return tuple(
+        _convert(part, value, f"{key}[{index}]", where, root)
+        for index, (part, value) in enumerate(zip(parts, values, strict=True))
+    )
+
+
+def _override_value(expected: Any, override: _Override) -> Any:
+    """An override's value; text is read as YAML, unless the key takes text: then it is what it is."""
+    if not isinstance(override.value, str):
+        return override.value
+    options = _options(expected)
+    if str in options or Path in options:
+        return None if override.value == "null" and type(None) in options else override.value
+    try:
+        return yaml.load(override.value, Loader=_Loader)
+    except yaml.YAMLError as error:
+        problem = _first_words(error)
+        raise ZoovetError(f"{override.where}: {override.value!r} is not a YAML value: {problem}") from None
+
+
+def _options(expected: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type alone."""
+    return typing.get_args(expected) if typing.get_origin(expected) in (Union, types.UnionType) else (expected,)
+
+
+def _dataclass_in(expected: Any) -> type[DataclassInstance] | None:
+    for option in _options(expected):
+        if isinstance(option, type) and dataclasses.is_dataclass(option):
+            return option
+    return None
+
+
+def _in_words(expected: Any) -> str:
+    words: list[str] = []
+    for option in _options(expected):
+        parts = typing.get_args(option)
+        if typing.get_origin(option) is Literal:
+            words.extend(str(choice) if isinstance(choice, str) else repr(choice) for choice in parts)
+        elif typing.get_origin(option) is tuple and len(parts) == 2 and parts[1] is Ellipsis:
+            words.append(f"a list, each {_in_words(parts[0])}")
+        elif typing.get_origin(option) is tuple:
+            words.append(f"a list of {len(parts)} ({', '.join(map(_in_words, parts))})")
+        else:
+            words.append(_MAPPING if dataclasses.is_dataclass(option) else _NAMES[option])
+    return " or ".join(words)
+
+
+def _received(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"{str(value).lower()} (true or false)"
+    kinds = {int: "an integer", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return f"{value!r} ({kinds.get(type(value), type(value).__name__)})"
+
+
+def _wrong_value(key: str, expected: str, value: Any, where: str) -> ZoovetError:
+    name = f"'{key}'" if key else "the configuration"
+    return ZoovetError(f"{where}: {name} must be {expected}, got {_received(value)}")
+
+
+def _unknown_key(key: str, where: str, root: type[DataclassInstance]) -> ZoovetError:
+    """Name the nearest known key: among its siblings, then by its last part anywhere; else list the siblings."""
+    known = _known_keys(root)
+    parent, _, last = key.rpartition(".")
+    siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
+    anywhere = {name.rpartition(".")[2]: name for name in reversed(known)}
+    for candidates, cutoff in ((siblings, 0.6), (anywhere, 0.7)):
+        if close := difflib.get_close_matches(last, candidates, n=1, cutoff=cutoff):
+            return ZoovetError(f"{where}: unknown key {key!r}; did you mean {candidates[close[0]]!r}?")
+    return ZoovetError(f"{where}: unknown key {key!r}; known: {', '.join(map(repr, siblings.values() or known))}")
+
+
+def _known_keys(cls: type[DataclassInstance]) -> list[str]:
+    """Every dotted key, and every group of keys."""
+    keys = [key.name for key in config_keys(cls)]
+    groups = {name[: match.start()]: None for name in keys for match in re.finditer(r"\.", name)}
+    return [*keys, *groups]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return config_to_dict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default_text(field: dataclasses.Field[Any]) -> str | None:
+    if _is_required(field):
+        return None
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """What the ``Attributes`` section of a Google docstring says of each name."""
+    lines = (cls.__doc__ or "").expandtabs().splitlines()
+    meanings: dict[str, str] = {}
+    inside, names, indent = False, list[str](), 0
+    for line in lines:
+        stripped = line.strip()
+        if stripped in ("Attributes:", "Args:"):
+            inside, indent = True, len(line) - len(line.lstrip()) + 4
+        elif inside and stripped and len(line) - len(line.lstrip()) < indent:
+            inside = False
+        elif inside and stripped and len(line) - len(line.lstrip()) == indent:
+            head, _, text = stripped.partition(":")
+            names = [name.strip() for name in head.split(",")]
+            meanings.update(dict.fromkeys(names, text.strip()))
+        elif inside and stripped:
+            meanings.update({name: f"{meanings[name]} {stripped}" for name in names})
+    return meanings
+
+
+def _first_words(error: yaml.YAMLError) -> str:
+    """The problem and its line in one line of text."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem or error.context} (line {error.problem_mark.line + 1})"
+    return str(error).splitlines()[0]
