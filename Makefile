@@ -1,0 +1,58 @@
+# Everything sets itself up: a virtual environment in .venv, renewed when pyproject.toml or constraints.txt change.
+# Needs only Python 3.11+, make, git and a C compiler. To choose the Python: make venv PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JOBS ?= 2
+OUT ?= runs/demo
+
+# One thread a process: the tests run in JOBS processes, and small tensors gain nothing from more threads.
+test: export OMP_NUM_THREADS = 1
+
+.PHONY: venv demo test test-slow lint format bench clean help
+
+help:
+	@echo 'make demo       build a zoo, train a detector and a repairer, open the report (about 8 minutes on two cores)'
+	@echo 'make test       the tests (at most 6 minutes on two cores); make test-slow: the slow-marked ones'
+	@echo 'make lint       ruff, mypy --strict, import-linter'
+	@echo 'make bench      every benchmark, each against its yardstick'
+	@echo 'make venv       only set up .venv'
+
+venv: $(READY)
+
+# torch goes first and by its exact version, so that a local or CPU-only wheel of it is taken where there is one.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "zoovet needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "zoovet needs a C compiler (cc); on Debian: apt-get install gcc" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch setuptools
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/zoovet demo --out $(OUT) --open
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY)
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+bench: $(READY)
+	@for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
