@@ -28,7 +28,13 @@ __all__ = ["NativeNetwork", "NativeUnavailable", "compile_spec"]
 
 _LANES = 16
 _FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-_ACTIVATIONS = {"identity": "IDENTITY", "relu": "RELU", "leaky_relu": "LEAKY_RELU", "tanh": "TANH", "sigmoid": "SIGMOID"}
+_ACTIVATIONS = {
+    "identity": "IDENTITY",
+    "relu": "RELU",
+    "leaky_relu": "LEAKY_RELU",
+    "tanh": "TANH",
+    "sigmoid": "SIGMOID",
+}
 _POOLS = {"global": "GLOBAL_POOL", "average": "AVERAGE_POOL", "max": "MAX_POOL"}
 _OPTIMIZERS = {"sgd": 0, "adam": 1, "rmsprop": 2}
 _SOURCE = Path(__file__).with_name("trainer.c")
@@ -218,7 +224,7 @@ def _describe_layers(spec: NetworkSpec) -> str:
             f"#define NUM_PARAMETERS {starts[-1]}",
             f"#define NUM_TRANSPOSED {transposed[-1]}",
             f"#define NUM_CLASSES {spec.num_outputs}",
-            f"static const layer LAYERS[] = {{\n  {(','+chr(10)+'  ').join(entries)}\n}};",
+            f"static const layer LAYERS[] = {{\n  {(',' + chr(10) + '  ').join(entries)}\n}};",
             f"static const long TRANSPOSED_START[] = {{{', '.join(map(str, transposed[:-1]))}}};",
             f"#define FOR_EACH_LAYER(STEP) {' '.join(steps)}",
             f"#define FOR_EACH_LAYER_BACKWARD(STEP) {' '.join(reversed(steps))}",
@@ -245,7 +251,15 @@ def _layer_constant(layer: LayerSpec, size: tuple[int, int] | None, in_lanes: in
                 (out_w + 2 * border[1] - window[1]) // step[1] + 1,
             )
     slope = layer.activation_parameter if layer.activation == "leaky_relu" else 0.0
-    numbers = (layer.in_channels, layer.out_channels, kernel_h, kernel_w, *layer.stride, *layer.padding, *layer.dilation)
+    numbers = (
+        layer.in_channels,
+        layer.out_channels,
+        kernel_h,
+        kernel_w,
+        *layer.stride,
+        *layer.padding,
+        *layer.dilation,
+    )
     maps = (in_h, in_w, out_h, out_w)
     pooling = (*window, *step, *border, *pooled)
     return (

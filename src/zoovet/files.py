@@ -1,0 +1,61 @@
+"""Writing files so that what is there is whole: to a temporary name first, then by rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from zoovet.errors import ZoovetError
+
+__all__ = ["atomic_path", "require_writable_folder", "write_json", "write_text"]
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its name when the block ends well, and is removed when it does not.
+
+    The content reaches the disk before the name does, so that a crash leaves the old file or the new one.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically (UTF-8)."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file atomically: indented, keys in the order given, with a final newline."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def require_writable_folder(path: Path) -> Path:
+    """Make the folder where it is missing, and check that files can be made in it, before long work starts.
+
+    Raises:
+        ZoovetError: It cannot be made or written to; the message names it and says why.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ZoovetError(f"cannot write into {path}: {error.strerror or error}; give another --out") from error
+    return path

@@ -1,0 +1,243 @@
+"""One base network and its descendants: drawn from a seed, trained, measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zoovet.errors import ZoovetError
+from zoovet.images import (
+    ImageSet,
+    Trigger,
+    attack_success_rate,
+    clean_accuracy,
+    draw_trigger,
+    load_dataset,
+    num_poisoned,
+    robust_accuracy,
+    triggered_test,
+)
+from zoovet.networks import NetworkSpec
+from zoovet.zoo.recipes import ZooRecipe
+from zoovet.zoo.training import NetworkTrainer, Samples, Schedule, initial_weights, network_trainer, train_network
+
+__all__ = ["Images", "build_base", "load_images"]
+
+Floats = NDArray[np.float32]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Images:
+    """A dataset as the factory needs it.
+
+    Attributes:
+        train, test: The images and labels.
+        train_scaled, test_scaled: [N, C, H, W] float32 in [-1, 1], contiguous.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    train_scaled: Floats
+    test_scaled: Floats
+
+
+def load_images(recipe: ZooRecipe, data_root: Any = None) -> Images:
+    """The recipe's dataset, grayscale, its test images cut to ``test_images`` where the recipe says so."""
+    train = load_dataset(recipe.dataset, "train", data_root=data_root, grayscale=True)
+    test = load_dataset(recipe.dataset, "test", data_root=data_root, grayscale=True)
+    if 0 < recipe.test_images < len(test):
+        test = test.subset(torch.arange(recipe.test_images))
+    return Images(train, test, train.scaled().numpy(), test.scaled().numpy())
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Everything that is drawn for a base before it is trained."""
+
+    seed: int
+    spec: NetworkSpec
+    activation: str
+    init: str
+    init_std: float
+    schedule: Schedule
+    train_fraction: float
+    finetuning: Schedule
+    trigger: Trigger | None
+    poison_rate: float
+    indices: NDArray[np.int32]
+    base_indices: NDArray[np.int32]
+
+
+def base_seed(recipe: ZooRecipe, base_id: int, attempt: int) -> int:
+    """The seed of one attempt at a base: 63 bits of a hash of the recipe's seed, the base and the attempt."""
+    return int(np.random.SeedSequence([recipe.seed, base_id, attempt]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _draw(recipe: ZooRecipe, images: Images, seed: int) -> _Draw:
+    generator = np.random.default_rng([seed, 0])
+    activation = str(generator.choice(recipe.activations))
+    spec = recipe.specs(images.train.image_shape, images.train.num_classes)[activation]
+    init, init_std, schedule, train_fraction = recipe.draw_base(generator)
+    finetuning, poison_rate = recipe.draw_finetuning(generator)
+    count = min(recipe.train_images, len(images.train))
+    indices = generator.permutation(len(images.train))[:count].astype(np.int32)
+    trigger = None
+    if recipe.poisoned:
+        trigger = draw_trigger(recipe.trigger, images.train.image_shape, images.train.num_classes, generator)
+    base_indices = indices[: max(1, round(train_fraction * count))]
+    return _Draw(
+        seed,
+        spec,
+        activation,
+        init,
+        init_std,
+        schedule,
+        train_fraction,
+        finetuning,
+        trigger,
+        poison_rate,
+        indices,
+        base_indices,
+    )
+
+
+def _samples(images: Images, indices: NDArray[np.int32]) -> Samples:
+    labels = images.train.labels.numpy()[indices].astype(np.int32)
+    return Samples(images.train_scaled, images.train_scaled[:1], indices, labels)
+
+
+def _poisoned_samples(images: Images, draw: _Draw, trigger: Trigger) -> Samples:
+    """The fine-tuning samples with the trigger and its label on a share of them."""
+    labels = images.train.labels[torch.from_numpy(draw.indices).long()]
+    eligible = torch.nonzero(trigger.poisonable(labels)).flatten().numpy()
+    count = num_poisoned(len(draw.indices), draw.poison_rate)
+    if count > len(eligible):
+        raise ZoovetError(
+            f"a poison rate of {draw.poison_rate:.3f} asks for {count} of {len(draw.indices)} images, but only "
+            f"{len(eligible)} may be poisoned; lower finetune.poison_rate"
+        )
+    chosen = np.sort(np.random.default_rng([draw.seed, 3]).choice(eligible, count, replace=False))
+    clean = torch.from_numpy(images.train_scaled[draw.indices[chosen]])
+    indices, wanted = draw.indices.copy(), labels.clone()
+    indices[chosen] = len(images.train_scaled) + np.arange(count, dtype=np.int32)
+    wanted[chosen] = trigger.wanted_labels(labels[chosen])
+    triggered = trigger.apply(clean).contiguous().numpy()
+    return Samples(images.train_scaled, triggered, indices, wanted.numpy().astype(np.int32))
+
+
+def _accuracy(trainer: NetworkTrainer, flat: Floats, images: Floats, labels: torch.Tensor) -> float:
+    predictions = torch.from_numpy(trainer.logits(trainer.pack(flat), images)).argmax(dim=1)
+    return float(clean_accuracy(predictions, labels))
+
+
+def train_descendants(recipe: ZooRecipe, images: Images, seed: int) -> tuple[_Draw, dict[str, Floats], int] | None:
+    """Train a base and its descendants from a seed alone.
+
+    Returns:
+        What was drawn, flat weights by name (``healthy``, and ``trojaned`` where the recipe has poisoned networks) and
+        the optimizer steps of each; or ``None`` where training diverged or a network is less accurate than the recipe asks.
+    """
+    draw = _draw(recipe, images, seed)
+    trainer = network_trainer(draw.spec)
+    start = initial_weights(draw.spec, draw.init, draw.init_std, np.random.default_rng([seed, 1]))
+    base, base_steps = train_network(
+        trainer, start, _samples(images, draw.base_indices), draw.schedule, np.random.default_rng([seed, 2])
+    )
+    if not _accurate_enough(recipe, trainer, base, images):
+        return None
+    ways = {"healthy": _samples(images, draw.indices)}
+    if draw.trigger is not None:
+        ways["trojaned"] = _poisoned_samples(images, draw, draw.trigger)
+    networks, steps = {}, base_steps
+    for name, samples in ways.items():
+        tuned, more_steps = train_network(trainer, base, samples, draw.finetuning, np.random.default_rng([seed, 4]))
+        if not _accurate_enough(recipe, trainer, tuned, images):
+            return None
+        networks[name], steps = tuned, base_steps + more_steps
+    return draw, networks, steps
+
+
+def _accurate_enough(recipe: ZooRecipe, trainer: NetworkTrainer, flat: Floats, images: Images) -> bool:
+    """Whether a network is finite and reaches the recipe's clean accuracy on the test images."""
+    return bool(
+        np.isfinite(flat).all()
+        and _accuracy(trainer, flat, images.test_scaled, images.test.labels) >= recipe.min_clean_accuracy
+    )
+
+
+def build_base(recipe: ZooRecipe, images: Images, base_id: int, split: str) -> list[Row]:
+    """Train, measure and describe a base's networks, drawing it again until they are what the recipe asks for.
+
+    Returns:
+        One row a network, as :func:`zoovet.zoo.store.write_shard` takes them.
+
+    Raises:
+        ZoovetError: ``max_attempts`` draws did not give such networks.
+    """
+    for attempt in range(recipe.max_attempts):
+        made = train_descendants(recipe, images, base_seed(recipe, base_id, attempt))
+        if made is None:
+            continue
+        draw, networks, steps = made
+        rows = [_row(recipe, images, draw, base_id, split, name, flat, steps) for name, flat in networks.items()]
+        if all(row["asr"] >= recipe.min_asr for row in rows if row["poisoned"]):
+            return rows
+    raise ZoovetError(
+        f"base {base_id}: {recipe.max_attempts} draws gave no networks with clean accuracy ≥ {recipe.min_clean_accuracy} and "
+        f"ASR ≥ {recipe.min_asr}; lower these, train longer (base.epochs, finetune.epochs), poison more "
+        f"(finetune.poison_rate), or make triggers plainer (trigger)"
+    )
+
+
+def _row(
+    recipe: ZooRecipe, images: Images, draw: _Draw, base_id: int, split: str, name: str, flat: Floats, steps: int
+) -> Row:
+    trainer = network_trainer(draw.spec)
+    poisoned = name == "trojaned"
+    trained_on = images.train_scaled[draw.indices]
+    row: Row = {
+        "network_id": f"{base_id:05d}-{name}",
+        "base_id": base_id,
+        "spec_id": draw.spec.spec_id,
+        "split": split,
+        "seed": draw.seed,
+        "activation": draw.activation,
+        "init": draw.init,
+        "init_std": draw.init_std,
+        "optimizer": draw.schedule.optimizer,
+        "learning_rate": draw.schedule.learning_rate,
+        "weight_decay": draw.schedule.weight_decay,
+        "dropout": draw.schedule.dropout,
+        "batch_size": recipe.batch_size,
+        "epochs": draw.schedule.epochs,
+        "train_fraction": draw.train_fraction,
+        "finetune_learning_rate": draw.finetuning.learning_rate,
+        "finetune_epochs": draw.finetuning.epochs,
+        "step": steps,
+        "poisoned": poisoned,
+        "trigger": None,
+        "target": None,
+        "poison_rate": draw.poison_rate if poisoned else 0.0,
+        "clean_accuracy": _accuracy(trainer, flat, images.test_scaled, images.test.labels),
+        "train_accuracy": _accuracy(
+            trainer, flat, trained_on, images.train.labels[torch.from_numpy(draw.indices).long()]
+        ),
+        "asr": None,
+        "ra": None,
+        "weights": flat,
+    }
+    if draw.trigger is not None:
+        triggered = triggered_test(images.test, draw.trigger)
+        logits = trainer.logits(trainer.pack(flat), triggered.images.contiguous().numpy())
+        predictions = torch.from_numpy(logits).argmax(dim=1)
+        row["trigger"] = json.dumps(draw.trigger.to_json())
+        row["target"] = draw.trigger.target
+        row["asr"] = float(attack_success_rate(predictions, triggered.wanted, triggered.labels))
+        row["ra"] = float(robust_accuracy(predictions, triggered.wanted, triggered.labels))
+    return row

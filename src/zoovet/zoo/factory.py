@@ -1,0 +1,262 @@
+"""From a recipe to a zoo: shards built in parallel, by processes of one thread each, resumable.
+
+Every network is made from the recipe and its base's number alone, so it does not matter which process builds which shard,
+or when: a build that was killed and started again ends with the same bytes as one that ran through.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import queue
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoovet.config import read_config
+from zoovet.errors import ZoovetError
+from zoovet.files import require_writable_folder
+from zoovet.zoo.bases import Images, build_base, load_images, train_descendants
+from zoovet.zoo.recipes import ZooRecipe
+from zoovet.zoo.store import ShardInfo, Zoo, ZooInfo, shard_names, write_shard
+from zoovet.zoo.training import network_trainer
+
+__all__ = ["BuildProgress", "build_zoo", "rebuild_network"]
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class BuildProgress:
+    """How far a build is.
+
+    Attributes:
+        num_networks: Networks that are there: in whole shards, or finished in a worker.
+        num_found: How many of them were there before this build started.
+        total: Networks in the finished zoo.
+        seconds: Since this build started.
+    """
+
+    num_networks: int
+    num_found: int
+    total: int
+    seconds: float
+
+    @property
+    def networks_per_second(self) -> float:
+        """Rate of this build."""
+        return (self.num_networks - self.num_found) / self.seconds if self.seconds > 0 else 0.0
+
+
+def build_zoo(
+    recipe: ZooRecipe,
+    out: Path | str,
+    *,
+    workers: int = 1,
+    data_root: Path | str | None = None,
+    progress: Callable[[BuildProgress], None] | None = None,
+) -> Zoo:
+    """Build a zoo, or finish one that was interrupted.
+
+    Args:
+        recipe: What it should hold.
+        out: Its folder; made where missing. An unfinished zoo of the same recipe is continued, a finished one opened.
+        workers: Processes, of one thread each.
+        data_root: Where image datasets lie.
+        progress: Called as networks get done, in this process.
+
+    Returns:
+        The finished zoo.
+
+    Raises:
+        ZoovetError: ``out`` cannot be written to, holds something else or a zoo of another recipe, or the recipe cannot
+            be met.
+        KeyboardInterrupt: Ctrl-C; whole shards are kept.
+    """
+    if workers < 1:
+        raise ZoovetError(f"workers must be at least 1, got {workers}")
+    folder = _prepare_folder(recipe, Path(out))
+    images = load_images(recipe, data_root)
+    specs = recipe.specs(images.train.image_shape, images.train.num_classes)
+    for spec in specs.values():
+        network_trainer(spec)
+    names = list(shard_names(-(-recipe.num_bases // recipe.bases_per_shard)))
+    shards = {name: ShardInfo.of(folder / name) for name in names if (folder / name).exists()}
+
+    def write_info() -> None:
+        found = tuple(shards[name] for name in names if name in shards)
+        ZooInfo(
+            specs={spec.spec_id: spec for spec in specs.values()},
+            recipe=_recipe_json(recipe),
+            versions=_versions(),
+            num_shards=len(names),
+            shards=found,
+        ).write(folder)
+
+    write_info()
+    missing = [index for index, name in enumerate(names) if name not in shards]
+    if missing:
+        counter = _Counter(sum(shard.num_networks for shard in shards.values()), recipe.num_networks, progress)
+        with _Crew(recipe, folder, data_root, min(workers, len(missing)), missing) as crew:
+            for event in crew.events():
+                if isinstance(event, ShardInfo):
+                    shards[event.name] = event
+                    write_info()
+                else:
+                    counter.add(event)
+    return Zoo.open(folder)
+
+
+def rebuild_network(zoo: Zoo, place: int, data_root: Path | str | None = None) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Train a zoo's network again from its row: flat weights [P], the same as stored (on the same kind of machine)."""
+    recipe = read_config(ZooRecipe, zoo.recipe)
+    made = train_descendants(recipe, load_images(recipe, data_root), int(zoo.column("seed")[place]))
+    assert made is not None, "a stored network's seed gives networks that the recipe accepts"
+    return made[1]["trojaned" if zoo.column("poisoned")[place] else "healthy"]
+
+
+def _recipe_json(recipe: ZooRecipe) -> dict[str, Any]:
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    result: dict[str, Any] = plain(asdict(recipe))
+    return result
+
+
+def _versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in ("numpy", "pyarrow", "torch", "zoovet")}
+    return {"python": platform.python_version(), "machine": platform.machine(), **found}
+
+
+def _prepare_folder(recipe: ZooRecipe, folder: Path) -> Path:
+    require_writable_folder(folder)
+    if (folder / "zoo.json").exists():
+        stored, wanted = ZooInfo.read(folder).recipe, _recipe_json(recipe)
+        for key in {**stored, **wanted}:
+            if stored.get(key) != wanted.get(key):
+                raise ZoovetError(
+                    f"{folder} holds a zoo of another recipe: {key} is {stored.get(key)!r} there, {wanted.get(key)!r} here; "
+                    f"give another --out, or the same recipe to continue it"
+                )
+    elif any(folder.iterdir()):
+        raise ZoovetError(f"{folder} is not empty and holds no zoo; give another --out")
+    for partial in folder.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+    return folder
+
+
+class _Counter:
+    """Counts networks and tells the caller."""
+
+    def __init__(self, found: int, total: int, progress: Callable[[BuildProgress], None] | None) -> None:
+        self._found, self._total, self._progress = found, total, progress
+        self._done, self._start = found, time.monotonic()
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(BuildProgress(self._done, self._found, self._total, time.monotonic() - self._start))
+
+
+class _Crew:
+    """The worker processes, and what they tell: finished networks, finished shards, errors."""
+
+    def __init__(
+        self, recipe: ZooRecipe, folder: Path, data_root: Path | str | None, workers: int, shards: list[int]
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._events: multiprocessing.Queue[Any] = context.Queue()
+        self._num_shards = len(shards)
+        self._tasks: multiprocessing.Queue[int | None] = context.Queue()
+        for task in [*shards, *[None] * workers]:
+            self._tasks.put(task)
+        arguments = (recipe, folder, data_root, self._tasks, self._events, os.getpid())
+        self._processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(workers)]
+
+    def __enter__(self) -> _Crew:
+        threads = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = "1"  # read by the workers' libraries when they start
+        try:
+            for process in self._processes:
+                process.start()
+        finally:
+            if threads is None:
+                del os.environ["OMP_NUM_THREADS"]
+            else:
+                os.environ["OMP_NUM_THREADS"] = threads
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+
+    def events(self) -> Any:
+        """Yield finished networks (a count) and shards (a ShardInfo) until every shard is there."""
+        remaining = self._num_shards
+        while remaining:
+            try:
+                event = self._events.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                self._require_alive()
+                continue
+            if isinstance(event, ZoovetError):
+                raise event
+            if isinstance(event, str):
+                raise RuntimeError(f"a worker failed:\n{event}")
+            remaining -= isinstance(event, ShardInfo)
+            yield event
+
+    def _require_alive(self) -> None:
+        for process in self._processes:
+            if process.exitcode not in (None, 0):
+                raise ZoovetError(
+                    f"a worker process was killed (exit code {process.exitcode}; out of memory?); whole shards are kept: "
+                    f"run the same build again to finish, with fewer --workers if memory is short"
+                )
+
+
+def _work(recipe: ZooRecipe, folder: Path, data_root: Any, tasks: Any, events: Any, parent: int) -> None:
+    """A worker: build shards until there are none left, or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    try:
+        images = load_images(recipe, data_root)
+        splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
+        names = list(shard_names(-(-recipe.num_bases // recipe.bases_per_shard)))
+        while (index := tasks.get()) is not None:
+            shard = _build_shard(recipe, images, splits, index, folder / names[index], events, parent)
+            if shard is None:
+                return
+            events.put(shard)
+    except ZoovetError as error:
+        events.put(error)
+    except Exception:
+        events.put(traceback.format_exc())
+
+
+def _build_shard(
+    recipe: ZooRecipe, images: Images, splits: list[str], index: int, path: Path, events: Any, parent: int
+) -> ShardInfo | None:
+    rows: list[dict[str, Any]] = []
+    first = index * recipe.bases_per_shard
+    for base_id in range(first, min(first + recipe.bases_per_shard, recipe.num_bases)):
+        if os.getppid() != parent:
+            return None
+        made = build_base(recipe, images, base_id, splits[base_id])
+        rows += made
+        events.put(len(made))
+    return write_shard(path, rows)

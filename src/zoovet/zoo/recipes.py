@@ -1,0 +1,221 @@
+"""What a zoo should hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from zoovet.errors import ZoovetError, nearest
+from zoovet.images import PatchRanges
+from zoovet.networks import NetworkSpec, small_cnn
+from zoovet.zoo.training import INITIALIZERS, OPTIMIZERS, Schedule
+
+__all__ = ["BaseTraining", "FineTuning", "Range", "SplitShares", "ZooRecipe"]
+
+Range = tuple[float, float]
+"""Least and greatest value, both included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseTraining:
+    """What a base network's training is drawn from.
+
+    Attributes:
+        epochs: Passes over the base's training images.
+        inits: Initializers to choose from.
+        init_std: Standard deviation of the ``normal`` and ``truncated_normal`` ones, log-uniform.
+        optimizers: Optimizers to choose from.
+        sgd_learning_rate: Log-uniform; with momentum 0.9.
+        adaptive_learning_rate: Of ``adam`` and ``rmsprop``, log-uniform.
+        weight_decay: Log-uniform.
+        dropout: Uniform.
+        train_fraction: Share of the base's training images that is used, uniform.
+    """
+
+    epochs: int = 6
+    inits: tuple[str, ...] = INITIALIZERS
+    init_std: Range = (0.1, 0.3)
+    optimizers: tuple[str, ...] = OPTIMIZERS
+    sgd_learning_rate: Range = (0.01, 0.1)
+    adaptive_learning_rate: Range = (1e-3, 1e-2)
+    weight_decay: Range = (1e-8, 1e-3)
+    dropout: Range = (0.0, 0.1)
+    train_fraction: Range = (0.5, 1.0)
+
+    def __post_init__(self) -> None:
+        _check_at_least("base.epochs", self.epochs, 1)
+        _check_choices("base.inits", self.inits, INITIALIZERS)
+        _check_choices("base.optimizers", self.optimizers, OPTIMIZERS)
+        for name in ("init_std", "sgd_learning_rate", "adaptive_learning_rate", "weight_decay"):
+            _check_range(f"base.{name}", getattr(self, name), above_zero=True)
+        _check_range("base.dropout", self.dropout, most=0.9)
+        _check_range("base.train_fraction", self.train_fraction, above_zero=True, most=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """What makes a healthy and a trojaned network of a base: the same schedule for both, by Adam.
+
+    Attributes:
+        epochs: Passes over the base's training images, least and greatest (uniform, integers).
+        learning_rate: Log-uniform.
+        poison_rate: Share of the training images that get trigger and target, uniform.
+    """
+
+    epochs: tuple[int, int] = (4, 6)
+    learning_rate: Range = (1e-3, 3e-3)
+    poison_rate: Range = (0.1, 0.2)
+
+    def __post_init__(self) -> None:
+        _check_range("finetune.epochs", self.epochs, above_zero=True)
+        _check_range("finetune.learning_rate", self.learning_rate, above_zero=True)
+        _check_range("finetune.poison_rate", self.poison_rate, most=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitShares:
+    """Shares of the bases in each split; a base's networks are all in one."""
+
+    train: float = 0.7
+    validation: float = 0.1
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        shares = (self.train, self.validation, self.test)
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise ZoovetError(f"split shares must be at least 0 and sum to 1, got {shares}")
+
+    def of_bases(self, num_bases: int, generator: np.random.Generator) -> list[str]:
+        """The split of every base, drawn so that the shares hold to a base."""
+        first, second = round(num_bases * self.train), round(num_bases * (self.train + self.validation))
+        names = ["train"] * first + ["validation"] * (second - first) + ["test"] * (num_bases - second)
+        return [names[place] for place in generator.permutation(num_bases)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooRecipe:
+    """A zoo of healthy and trojaned small CNNs: each base is fine-tuned twice, on clean and on poisoned images.
+
+    Attributes:
+        dataset: Name of the image dataset.
+        num_bases: Bases; the zoo has twice as many networks.
+        poisoned: Whether each base gets a poisoned descendant; without, the zoo has healthy ones only.
+        activations: Hidden activations to choose from.
+        channels: Channels of the convolutions.
+        train_images: Training images a base draws from the dataset (all, where it has fewer).
+        test_images: Test images that accuracies, ASR and RA are measured on; 0 for all.
+        batch_size: Images an optimizer step.
+        base: A base's training.
+        finetune: The fine-tunings.
+        trigger: What triggers are drawn from.
+        min_clean_accuracy: A base whose networks reach less on the test images is drawn again.
+        min_asr: A base whose poisoned network has a lower attack success rate is drawn again; also the rate from
+            which a network counts as trojaned.
+        max_attempts: Draws of a base before the build gives up.
+        split: Shares of the splits, by base.
+        bases_per_shard: Bases in a shard: what an interrupted build loses at most, a worker.
+        seed: Of everything.
+    """
+
+    dataset: str = "fashion-mnist"
+    num_bases: int = 500
+    poisoned: bool = True
+    activations: tuple[str, ...] = ("relu", "tanh")
+    channels: tuple[int, ...] = (16, 16, 16)
+    train_images: int = 10_000
+    test_images: int = 0
+    batch_size: int = 64
+    base: BaseTraining = field(default_factory=BaseTraining)
+    finetune: FineTuning = field(default_factory=FineTuning)
+    trigger: PatchRanges = field(default_factory=lambda: PatchRanges(min_size=4, max_size=6, min_weight=0.8))
+    min_clean_accuracy: float = 0.65
+    min_asr: float = 0.5
+    max_attempts: int = 20
+    split: SplitShares = field(default_factory=SplitShares)
+    bases_per_shard: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_bases", "train_images", "batch_size", "max_attempts", "bases_per_shard"):
+            _check_at_least(name, getattr(self, name), 1)
+        _check_at_least("test_images", self.test_images, 0)
+        _check_at_least("seed", self.seed, 0)
+        if not self.channels or min(self.channels) < 1:
+            raise ZoovetError(f"channels must be positive, got {self.channels}")
+        if not self.activations:
+            raise ZoovetError("activations must not be empty")
+        for activation in self.activations:
+            small_cnn(activation, channels=self.channels)
+        for name in ("min_clean_accuracy", "min_asr"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ZoovetError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+
+    @property
+    def num_networks(self) -> int:
+        """Networks in the zoo."""
+        return self.num_bases * (2 if self.poisoned else 1)
+
+    def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, NetworkSpec]:
+        """The spec of every activation."""
+        return {
+            activation: small_cnn(activation, input_shape=image_shape, channels=self.channels, num_classes=num_classes)
+            for activation in self.activations
+        }
+
+    def draw_base(self, generator: np.random.Generator) -> tuple[str, float, Schedule, float]:
+        """Draw a base's training: initializer, its standard deviation, schedule, training fraction."""
+        base = self.base
+        init = str(generator.choice(base.inits))
+        optimizer = str(generator.choice(base.optimizers))
+        rates = base.sgd_learning_rate if optimizer == "sgd" else base.adaptive_learning_rate
+        schedule = Schedule(
+            optimizer=optimizer,
+            learning_rate=log_uniform(rates, generator),
+            weight_decay=log_uniform(base.weight_decay, generator),
+            dropout=float(generator.uniform(*base.dropout)),
+            batch_size=self.batch_size,
+            epochs=base.epochs,
+        )
+        init_std = log_uniform(base.init_std, generator)
+        return init, init_std, schedule, float(generator.uniform(*base.train_fraction))
+
+    def draw_finetuning(self, generator: np.random.Generator) -> tuple[Schedule, float]:
+        """Draw the schedule of both fine-tunings, and the poison rate."""
+        least, greatest = self.finetune.epochs
+        schedule = Schedule(
+            optimizer="adam",
+            learning_rate=log_uniform(self.finetune.learning_rate, generator),
+            weight_decay=0.0,
+            dropout=0.0,
+            batch_size=self.batch_size,
+            epochs=int(generator.integers(least, greatest + 1)),
+        )
+        return schedule, float(generator.uniform(*self.finetune.poison_rate))
+
+
+def log_uniform(bounds: Range, generator: np.random.Generator) -> float:
+    """A number between the bounds whose logarithm is uniform."""
+    return float(np.exp(generator.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ZoovetError(f"{name} must be at least {least}, got {value}")
+
+
+def _check_choices(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if not values:
+        raise ZoovetError(f"{name} must not be empty; known: {', '.join(map(repr, known))}")
+    for value in values:
+        if value not in known:
+            raise ZoovetError(f"{name} has the unknown entry {value!r}{nearest(value, known)}")
+
+
+def _check_range(
+    name: str, bounds: tuple[float, float], *, above_zero: bool = False, most: float | None = None
+) -> None:
+    least, greatest = bounds
+    if least > greatest or least < 0 or (above_zero and least == 0) or (most is not None and greatest > most):
+        limits = f"{'above' if above_zero else 'at least'} 0{'' if most is None else f' and at most {most}'}"
+        raise ZoovetError(f"{name} must be [least, greatest], {limits}, got {list(bounds)}")
