@@ -65,8 +65,8 @@ def load_dataset(name: str, split: Split, *, data_root: Path | None = None, gray
         Images as the files have them, in their order.
 
     Raises:
-        ZoovetError: An unknown name or split, damaged files or those of another dataset, or a dataset that is neither there
-            nor can be downloaded.
+        ZoovetError: An unknown name or split, damaged files or those of another dataset, or a dataset that is neither
+            there nor can be downloaded.
     """
     if name not in DATASET_NAMES:
         raise ZoovetError(f"dataset {name!r} is unknown{nearest(name, DATASET_NAMES)}")

@@ -91,8 +91,8 @@ def read_pickled_batch(data: bytes, where: str) -> tuple[NDArray[np.uint8], NDAr
         Images uint8 [N, pixels] and labels int64 [N].
 
     Raises:
-        ZoovetError: The pickle names anything but arrays of bytes, is damaged, or holds something else. Nothing named in
-            it was run.
+        ZoovetError: The pickle names anything but arrays of bytes, is damaged, or holds something else. Nothing
+            named in it was run.
     """
     try:
         batch = _BatchUnpickler(io.BytesIO(data), encoding="bytes").load()

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PoisonedSet:
     """Training images, some of them poisoned.
 
@@ -40,7 +40,7 @@ class PoisonedSet:
     mask: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TriggeredSet:
     """Test images that all carry the trigger; images whose true label is the wanted one are left out.
 
