@@ -62,6 +62,7 @@ class Run:
     window: tuple[float, float] = (0.5, 1.0)
     places: tuple[str, ...] | None = None
     metanetwork: Metanetwork = field(default_factory=Metanetwork)
+    wide: Metanetwork = field(default_factory=lambda: Metanetwork(width=100))
 
 
 @pytest.fixture
@@ -186,6 +187,12 @@ def test_a_group_and_a_key_in_it_cannot_both_be_overridden() -> None:
 def test_an_override_inside_a_value_that_is_no_group_blames_the_file() -> None:
     with pytest.raises(ZoovetError, match=r"^a\.yaml: 'metanetwork' must be a mapping"):
         read_config(Run, {"metanetwork": 3}, ["metanetwork.width=8"], where="a.yaml")
+
+
+def test_what_a_group_leaves_out_is_as_the_configuration_has_it_not_as_the_group_alone() -> None:
+    config = read_config(Run, {"data": {"zoo": "z"}, "wide": {"direction": "bidirectional"}})
+    assert config.wide == Metanetwork(width=100, direction="bidirectional")
+    assert {key.name: key.default for key in config_keys(Run)}["wide.width"] == "100"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

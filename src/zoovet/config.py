@@ -122,18 +122,19 @@ def write_config(config: DataclassInstance, path: str | Path) -> None:
     write_text(Path(path), yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True))
 
 
-def config_keys(cls: type[DataclassInstance], prefix: str = "") -> list[ConfigKey]:
+def config_keys(cls: type[DataclassInstance]) -> list[ConfigKey]:
     """Every key of a configuration, nested ones dotted, in the order of the dataclass."""
+    return _keys_below(cls, "", None)
+
+
+def _keys_below(cls: type[DataclassInstance], prefix: str, default: Any) -> list[ConfigKey]:
     hints, meanings = typing.get_type_hints(cls), _meanings(cls)
     keys: list[ConfigKey] = []
-    for field in dataclasses.fields(cls):
-        if not field.init:
-            continue
-        expected, name = hints[field.name], prefix + field.name
-        if nested := _dataclass_in(expected):
-            keys.extend(config_keys(nested, f"{name}."))
+    for name, value in _defaults(cls, default).items():
+        if nested := _dataclass_in(hints[name]):
+            keys.extend(_keys_below(nested, f"{prefix}{name}.", value))
         else:
-            keys.append(ConfigKey(name, _in_words(expected), _default_text(field), meanings.get(field.name, "")))
+            keys.append(ConfigKey(prefix + name, _in_words(hints[name]), _default_text(value), meanings.get(name, "")))
     return keys
 
 
@@ -191,23 +192,30 @@ def _with_override(values: Mapping[str, Any], path: list[str], override: _Overri
     return {**values, name: _with_override(inner or {}, rest, override, where)}
 
 
-def _dataclass_from(cls: type[DataclassInstance], values: Any, key: str, where: str, root: Any) -> Any:
-    """``values`` as a ``cls``; ``key`` is its own dotted name (empty at the root), ``root`` the whole's class."""
+def _dataclass_from(
+    cls: type[DataclassInstance], values: Any, key: str, where: str, root: Any, default: Any = None
+) -> Any:
+    """``values`` as a ``cls``, what they leave out as in ``default`` (or as ``cls`` has it).
+
+    ``key`` is the dotted name of the whole (empty at the root), ``root`` the class of the whole configuration.
+    """
     if not isinstance(values, Mapping):
         raise _wrong_value(key, _MAPPING, values, where)
     hints, prefix = typing.get_type_hints(cls), f"{key}." if key else ""
-    known = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    defaults = _defaults(cls, default)
     for name in values:
-        if name not in known:
+        if name not in defaults:
             raise _unknown_key(f"{prefix}{name}", where, root)
-    arguments = {name: _convert(hints[name], values[name], prefix + name, where, root) for name in values}
-    for name, field in known.items():
-        if name in values or not _is_required(field):
-            continue
-        nested = _dataclass_in(hints[name])
-        if nested is None:
-            raise ZoovetError(f"{where}: the key '{prefix}{name}' is missing; it takes {_in_words(hints[name])}")
-        arguments[name] = _dataclass_from(nested, {}, prefix + name, where, root)
+    arguments = {
+        name: _convert(hints[name], value, prefix + name, where, root, defaults[name]) for name, value in values.items()
+    }
+    for name in [name for name in defaults if name not in values]:
+        arguments[name] = defaults[name]
+        if defaults[name] is dataclasses.MISSING:
+            nested = _dataclass_in(hints[name])
+            if nested is None:
+                raise ZoovetError(f"{where}: the key '{prefix}{name}' is missing; it takes {_in_words(hints[name])}")
+            arguments[name] = _dataclass_from(nested, {}, prefix + name, where, root)
     try:
         return cls(**arguments)
     except ZoovetError as error:
@@ -215,13 +223,13 @@ def _dataclass_from(cls: type[DataclassInstance], values: Any, key: str, where: 
         raise ZoovetError(f"{where}: {'' if named else f'{key}: '}{error}") from None
 
 
-def _convert(expected: Any, value: Any, key: str, where: str, root: Any) -> Any:
+def _convert(expected: Any, value: Any, key: str, where: str, root: Any, default: Any = None) -> Any:
     """``value`` as ``expected``, or an error that names the key."""
     if isinstance(value, _Override):
         where, value = value.where, _override_value(expected, value)
     for option in _options(expected):
         if isinstance(option, type) and dataclasses.is_dataclass(option) and isinstance(value, Mapping):
-            return _dataclass_from(option, value, key, where, root)
+            return _dataclass_from(option, value, key, where, root, default)
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             return _tuple_from(option, list(value), key, where, root)
         if _is_scalar(option, value):
@@ -317,7 +325,7 @@ def _unknown_key(key: str, where: str, root: type[DataclassInstance]) -> ZoovetE
     parent, _, last = key.rpartition(".")
     siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
     anywhere = {name.rpartition(".")[2]: name for name in reversed(known)}
-    for candidates, cutoff in ((siblings, 0.6), (anywhere, 0.7)):
+    for candidates, cutoff in ((siblings, 0.8), (anywhere, 1.0), (siblings, 0.6), (anywhere, 0.7)):
         if close := difflib.get_close_matches(last, candidates, n=1, cutoff=cutoff):
             return ZoovetError(f"{where}: unknown key {key!r}; did you mean {candidates[close[0]]!r}?")
     return ZoovetError(f"{where}: unknown key {key!r}; known: {', '.join(map(repr, siblings.values() or known))}")
@@ -338,14 +346,20 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+def _defaults(cls: type[DataclassInstance], default: Any = None) -> dict[str, Any]:
+    """What each key is where it is not given: as in the instance ``default``, or as ``cls`` has it, or ``MISSING``."""
+    fields = [field for field in dataclasses.fields(cls) if field.init]
+    if isinstance(default, cls):
+        return {field.name: getattr(default, field.name) for field in fields}
+    return {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in fields
+    }
 
 
-def _default_text(field: dataclasses.Field[Any]) -> str | None:
-    if _is_required(field):
+def _default_text(value: Any) -> str | None:
+    if value is dataclasses.MISSING:
         return None
-    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1000, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 
