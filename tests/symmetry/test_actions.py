@@ -1,0 +1,278 @@
+"""Actions keep the function, form a group, and nothing larger keeps the function."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zoovet.errors import ZoovetError
+from zoovet.networks.batch import Networks
+from zoovet.networks.forward import forward
+from zoovet.networks.spec import ACTIVATIONS, NetworkSpec, PoolSpec, mlp, small_cnn
+from zoovet.symmetry import Action, group_symmetries, random_action, random_networks, random_spec
+
+POOLINGS = (None, "average", "max", "global")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def slow_logits(networks: Networks, images: Tensor) -> Tensor:
+    """One network after another, layer after layer: independent of ``zoovet.networks.forward``."""
+    return torch.stack([_slow_logits_of_one(networks[index], images) for index in range(len(networks))])
+
+
+def _slow_logits_of_one(network: Networks, values: Tensor) -> Tensor:
+    for layer, weight, bias in zip(network.spec.layers, network.weights, network.biases, strict=True):
+        if layer.kind == "conv":
+            values = functional.conv2d(values, weight[0], bias[0], layer.stride, layer.padding, layer.dilation)
+        else:
+            values = functional.linear(values.flatten(1), weight[0].flatten(1), bias[0])
+        activations: dict[str, Callable[[Tensor], Tensor]] = {
+            "identity": lambda x: x,
+            "relu": torch.relu,
+            "leaky_relu": lambda x: functional.leaky_relu(x, layer.activation_parameter),  # noqa: B023
+            "tanh": torch.tanh,
+            "sine": lambda x: torch.sin(layer.activation_parameter * x),  # noqa: B023
+            "sigmoid": torch.sigmoid,
+            "gelu": functional.gelu,
+            "silu": functional.silu,
+        }
+        values = activations[layer.activation](values)
+        if layer.pool and layer.pool.kind == "global":
+            values = values.mean((2, 3))
+        elif layer.pool:
+            pool = functional.max_pool2d if layer.pool.kind == "max" else functional.avg_pool2d
+            values = pool(values, layer.pool.kernel, layer.pool.stride, layer.pool.padding)
+    return values
+
+
+def images_for(spec: NetworkSpec, generator: torch.Generator, num_images: int = 3) -> Tensor:
+    return torch.randn(num_images, *spec.input_shape, generator=generator, dtype=torch.float64)
+
+
+def deviation(networks: Networks, moved: Networks, images: Tensor) -> float:
+    before, after = slow_logits(networks, images), slow_logits(moved, images)
+    assert float(before.abs().max()) > 0
+    return float((after - before).abs().max() / before.abs().max())
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_acting_keeps_the_function(activation: str, pooling: str | None) -> None:
+    generator = seeded(ACTIVATIONS.index(activation) * 4 + POOLINGS.index(pooling))
+    for num_layers in (2, 3, 6):
+        spec = random_spec(
+            generator, kind="cnn", num_layers=num_layers, activations=(activation,), poolings=(pooling,), max_width=12
+        )
+        networks = random_networks(spec, 3, generator, zero_fraction=0.05)
+        action = random_action(spec, 3, generator)
+        assert deviation(networks, action(networks), images_for(spec, generator)) <= 1e-10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_acting_keeps_the_function_of_random_specs(seed: int) -> None:
+    generator = seeded(seed)
+    spec = random_spec(generator, activations=ACTIVATIONS, mixed=True)
+    networks = random_networks(spec, 2, generator)
+    moved = random_action(spec, 2, generator)(networks)
+    images = images_for(spec, generator)
+    assert deviation(networks, moved, images) <= 1e-10
+    before, after = forward(networks, images), forward(moved, images)
+    assert float((after - before).abs().max()) <= 1e-10 * float(before.abs().max())
+
+
+def test_every_network_of_a_batch_is_moved_differently() -> None:
+    spec = mlp((3, 8, 8, 2))
+    action = random_action(spec, 4, seeded())
+    for first, second in itertools.combinations(range(4), 2):
+        assert not torch.equal(action.permutations[1][first], action.permutations[1][second])
+        assert not torch.equal(action.scalars[1][first], action.scalars[1][second])
+
+
+def one_hidden_cnn(activation: str, pooling: str | None) -> NetworkSpec:
+    pool = {
+        None: None,
+        "max": PoolSpec(kind="max", kernel=(2, 2), stride=(2, 2)),
+        "average": PoolSpec(kind="average", kernel=(2, 2), stride=(2, 2)),
+    }[pooling]
+    first, second, *_ = small_cnn(activation, input_shape=(1, 8, 8), channels=(6, 3)).layers
+    layers = (
+        type(first)(kind="conv", in_channels=1, out_channels=6, kernel=(3, 3), activation=activation, pool=pool),
+        type(second)(kind="conv", in_channels=6, out_channels=3, kernel=(3, 3), pool=PoolSpec(kind="global")),
+    )
+    return NetworkSpec(input_shape=(1, 8, 8), layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("activation", "pooling", "too_much"),
+    [
+        ("tanh", "max", "sign"),
+        ("sine", "max", "sign"),
+        ("identity", "max", "sign"),
+        ("relu", None, "sign"),
+        ("leaky_relu", "average", "sign"),
+        ("tanh", None, "scale"),
+        ("sine", None, "scale"),
+        ("sigmoid", None, "scale"),
+        ("sigmoid", None, "sign"),
+        ("gelu", None, "sign"),
+        ("gelu", None, "scale"),
+        ("silu", None, "sign"),
+        ("silu", None, "scale"),
+    ],
+)
+def test_a_larger_group_would_change_the_function(activation: str, pooling: str | None, too_much: str) -> None:
+    spec = one_hidden_cnn(activation, pooling)
+    networks = random_networks(spec, 2, seeded(1), zero_fraction=0.0)
+    images = images_for(spec, seeded(2))
+    declared = random_action(spec, 2, seeded(3))
+    assert deviation(networks, declared(networks), images) <= 1e-10
+    action = random_action(spec, 2, seeded(3), symmetries=("fixed", too_much, "fixed"))
+    assert deviation(networks, action(networks), images) > 1e-2
+
+
+def test_input_and_output_stay() -> None:
+    spec = small_cnn("identity")
+    action = random_action(spec, 2, seeded())
+    for group in (0, -1):
+        assert torch.equal(action.permutations[group], torch.arange(spec.groups[group].size).repeat(2, 1))
+        assert bool((action.scalars[group] == 1).all())
+
+
+def test_scalars_have_the_declared_values_and_range() -> None:
+    drawn = {
+        name: random_action(mlp((1, 2000, 1), name), 2, seeded()).scalars[1]
+        for name in ("relu", "tanh", "gelu", "identity")
+    }
+    assert bool((drawn["relu"] > 0).all())
+    assert 2.95 < float(drawn["relu"].log().max()) <= 3.0
+    assert -3.0 <= float(drawn["relu"].log().min()) < -2.95
+    assert abs(float(drawn["relu"].log().mean())) < 0.1
+    assert set(drawn["tanh"].unique().tolist()) == {-1.0, 1.0}
+    assert set(drawn["gelu"].unique().tolist()) == {1.0}
+    assert 0.45 < float((drawn["identity"] < 0).double().mean()) < 0.55
+    assert 2.95 < float(drawn["identity"].abs().log().max()) <= 3.0
+    narrow = random_action(mlp((1, 2000, 1)), 2, seeded(), max_log_scale=0.5).scalars[1]
+    assert 0.49 < float(narrow.log().abs().max()) <= 0.5
+
+
+def test_permutations_and_scalars_can_be_left_out() -> None:
+    spec = mlp((3, 9, 9, 2))
+    networks = random_networks(spec, 2, seeded(), zero_fraction=0.0)
+    action = random_action(spec, 2, seeded(1))
+    still = random_action(spec, 2, seeded(1), permute=False, rescale=False)
+    for first, second in zip((*still(networks).weights,), networks.weights, strict=True):
+        assert torch.equal(first, second)
+    permuted = random_action(spec, 2, seeded(1), rescale=False)
+    assert torch.equal(permuted(networks).weights[0].sort(dim=1).values, networks.weights[0].sort(dim=1).values)
+    only_permuted, only_scaled = action.without_scalars(), action.without_permutations()
+    assert_same(Action.__matmul__(only_permuted, Action.identity(spec, 2)), only_permuted)
+    moved = (action.without_scalars()(networks), action.without_permutations()(networks))
+    assert torch.equal(moved[0].biases[0].sort(dim=1).values, networks.biases[0].sort(dim=1).values)
+    torch.testing.assert_close(moved[1].biases[0], networks.biases[0] * action.scalars[1], rtol=0, atol=0)
+    assert bool((only_scaled.scalars[1] == action.scalars[1]).all())
+
+
+def assert_same(first: Action, second: Action) -> None:
+    for one, other in zip(first.permutations, second.permutations, strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(first.scalars, second.scalars, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_actions_form_a_group(seed: int) -> None:
+    generator = seeded(seed)
+    spec = random_spec(generator, activations=("relu", "tanh", "identity", "gelu"), mixed=True)
+    first, second, third = (random_action(spec, 3, generator) for _ in range(3))
+    identity = Action.identity(spec, 3)
+    assert_same(first @ identity, first)
+    assert_same(identity @ first, first)
+    assert_same(first @ first.inverse(), identity)
+    assert_same(first.inverse() @ first, identity)
+    assert_same((first @ second) @ third, first @ (second @ third))
+    assert_same((first @ second).inverse(), second.inverse() @ first.inverse())
+    networks = random_networks(spec, 3, generator)
+    for one, other in (
+        ((first @ second)(networks), first(second(networks))),
+        (first.inverse()(first(networks)), networks),
+        (identity(networks), networks),
+    ):
+        torch.testing.assert_close(one.flat(), other.flat(), rtol=1e-13, atol=0)
+
+
+def test_acting_is_what_the_formula_says() -> None:
+    spec = mlp((2, 3, 4, 2))
+    networks = random_networks(spec, 2, seeded())
+    action = random_action(spec, 2, seeded(1))
+    moved = action(networks)
+    for number in range(2):
+        matrices = [
+            torch.diag(scalars[number]) @ torch.eye(len(permutation[number]), dtype=torch.float64)[permutation[number]]
+            for permutation, scalars in zip(action.permutations, action.scalars, strict=True)
+        ]
+        for layer in range(3):
+            weight, bias = networks.weights[layer][number], networks.biases[layer][number]
+            expected = matrices[layer + 1] @ weight @ torch.linalg.inv(matrices[layer])
+            torch.testing.assert_close(moved.weights[layer][number], expected, rtol=1e-12, atol=1e-14)
+            torch.testing.assert_close(moved.biases[layer][number], matrices[layer + 1] @ bias, rtol=1e-12, atol=0)
+
+
+def test_acting_is_linear_and_moves_changes_like_weights() -> None:
+    spec = random_spec(seeded(3), kind="cnn", num_layers=4)
+    networks, change = (random_networks(spec, 2, seeded(seed)) for seed in (0, 1))
+    action = random_action(spec, 2, seeded(2))
+    together = action(networks + change).flat()
+    torch.testing.assert_close((action(networks) + action(change)).flat(), together, rtol=1e-12, atol=1e-14)
+
+
+def test_acting_keeps_precision_and_gradients() -> None:
+    spec = mlp((2, 5, 1))
+    networks = random_networks(spec, 2, seeded(), dtype=torch.float32).map(lambda tensor: tensor.requires_grad_())
+    moved = random_action(spec, 2, seeded())(networks)
+    assert moved.dtype == torch.float32
+    gradient = torch.autograd.grad(moved.flat().sum(), networks.weights[0])[0]
+    assert bool((gradient != 0).all())
+
+
+def test_draws_depend_on_the_generator_alone() -> None:
+    spec = small_cnn()
+    assert_same(random_action(spec, 3, seeded(5)), random_action(spec, 3, seeded(5)))
+
+
+def test_misfits_are_named() -> None:
+    spec, other = mlp((2, 3, 1)), mlp((2, 4, 1))
+    action = random_action(spec, 2, seeded())
+    with pytest.raises(ZoovetError, match=r"on 2 networks 2 → linear 3 relu → linear 1, got 2 of 2 → linear 4"):
+        action(random_networks(other, 2, seeded()))
+    with pytest.raises(ZoovetError, match="on 2 networks .* got 3 of"):
+        action(random_networks(spec, 3, seeded()))
+    with pytest.raises(ZoovetError, match="only actions on the same networks compose"):
+        action @ random_action(other, 2, seeded())
+    with pytest.raises(ZoovetError, match="3 channel groups, got 2 symmetries"):
+        random_action(spec, 2, seeded(), symmetries=group_symmetries(spec)[:2])
+    with pytest.raises(ZoovetError, match="max_log_scale must not be negative, got -1"):
+        random_action(spec, 2, seeded(), max_log_scale=-1.0)
+
+
+def test_what_is_no_group_element_is_refused() -> None:
+    spec = mlp((2, 3, 1))
+    action = Action.identity(spec, 2)
+    twice = (action.permutations[0], torch.tensor([[0, 1, 1], [0, 1, 2]]), action.permutations[2])
+    with pytest.raises(ZoovetError, match=r"every row of permutations\[1\] must be a permutation of 0 … 2"):
+        Action(spec, twice, action.scalars)
+    for bad in (0.0, float("inf"), float("nan")):
+        scalars = (action.scalars[0], torch.full((2, 3), bad), action.scalars[2])
+        with pytest.raises(ZoovetError, match=r"scalars\[1\] must be finite and not 0"):
+            Action(spec, action.permutations, scalars)
+    with pytest.raises(ZoovetError, match=r"scalars\[1\] must have the shape \(2, 3\).* got \(2, 4\)"):
+        Action(spec, action.permutations, (action.scalars[0], torch.ones(2, 4), action.scalars[2]))
+    with pytest.raises(ZoovetError, match="3 channel groups, got 2 permutations and 3 scalars"):
+        Action(spec, action.permutations[:2], action.scalars)
