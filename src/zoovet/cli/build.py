@@ -1,0 +1,138 @@
+"""``zoovet build``: from a recipe to a zoo."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from zoovet.cli.arguments import add_data_root, add_seed, at_least_one
+from zoovet.cli.status import EXIT_OK
+from zoovet.config import read_config
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from zoovet.zoo import BuildProgress, Zoo, ZooRecipe
+
+__all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "build_with_progress", "config_classes", "run"]
+
+DESCRIPTION = """
+Train a zoo: many small networks, each in a healthy and a poisoned version, as a recipe says.
+
+  zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --workers 2
+  zoovet build configs/zoo/digits-trojan.yaml --out zoos/digits --num_bases 20 --seed 7
+
+Writes zoo.json and shard-00000.parquet ... into --out: a row for each network, with its weights, hyperparameters,
+trigger, accuracy, ASR and RA, measured on test images. Every shard is whole from the moment it appears. A build that
+was interrupted, even killed, is finished by the same command, and ends with the same zoo as one that ran through.
+
+Time: a bar says how many networks a second are trained and what is left.
+"""
+
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and options."""
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="recipe, a YAML file")
+    parser.add_argument("--out", type=Path, required=True, metavar="ZOO", help="folder of the zoo")
+    parser.add_argument(
+        "--workers", type=at_least_one, default=1, metavar="N", help="processes of one thread each; default 1"
+    )
+    add_seed(parser, "the recipe's")
+    add_data_root(parser)
+
+
+def config_classes() -> dict[str, type[DataclassInstance]]:
+    """The recipe."""
+    from zoovet.zoo import ZooRecipe
+
+    return {"keys of the recipe, in CONFIG or on the command line": ZooRecipe}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build, and say what there is."""
+    from zoovet.zoo import ZooRecipe
+
+    overrides = dict(arguments.overrides)
+    if arguments.seed is not None:
+        overrides["seed"] = arguments.seed
+    recipe = read_config(ZooRecipe, arguments.config, overrides)
+    zoo = build_with_progress(recipe, arguments.out, workers=arguments.workers, data_root=arguments.data_root)
+    print(summary(zoo))
+    return EXIT_OK
+
+
+def build_with_progress(recipe: ZooRecipe, out: Path, *, workers: int, data_root: Path | None) -> Zoo:
+    """Build a zoo while a bar shows networks, rate and time left.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; its message says what was kept and how to go on.
+    """
+    from zoovet.zoo import build_zoo
+
+    with _bar() as bar:
+        try:
+            return build_zoo(recipe, out, workers=workers, data_root=data_root, progress=bar)
+        except KeyboardInterrupt:
+            kept = len(list(out.glob("shard-*.parquet")))
+            shards = f"{kept} whole shard{'' if kept == 1 else 's'}"
+            raise KeyboardInterrupt(f"{shards} kept in {out}; the same command goes on from there") from None
+
+
+def summary(zoo: Zoo) -> str:
+    """One line for people on a finished zoo."""
+    poisoned = zoo.column("poisoned")
+    splits = ", ".join(f"{len(zoo.split(name))} {name}" for name in ("train", "validation", "test"))
+    text = f"{zoo.path}: {len(zoo)} networks ({splits}), clean accuracy {zoo.column('clean_accuracy').mean():.3f}"
+    if poisoned.any():
+        text += f"; {int(poisoned.sum())} trojaned, ASR {zoo.column('asr')[poisoned].mean():.3f}"
+    return text
+
+
+class _Bar(Protocol):
+    def __call__(self, progress: BuildProgress, /) -> None: ...
+
+
+@contextmanager
+def _bar() -> Iterator[_Bar]:
+    """A progress bar on standard error that is given a build's progress."""
+    columns = (
+        TextColumn("building"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("networks  {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    display = Progress(*columns, console=Console(stderr=True))
+    task = display.add_task("building", total=None, rate="", left="")
+
+    def show(progress: BuildProgress) -> None:
+        display.start()
+        rate = progress.networks_per_second
+        seconds = (progress.total - progress.num_networks) / rate if rate > 0 else None
+        display.update(
+            task,
+            completed=progress.num_networks,
+            total=progress.total,
+            rate=f"{rate:.1f}/s" if rate > 0 else "",
+            left="" if seconds is None else f"{_clock(seconds)} left",
+        )
+
+    try:
+        yield show
+    finally:
+        display.stop()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,90 @@
+"""The entry point: choose the verb, run it, turn errors into messages and exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from zoovet import __version__
+from zoovet.cli.arguments import VerbParser, parse_verb
+from zoovet.cli.status import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK
+from zoovet.errors import ZoovetError, nearest
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "build": "train a zoo of healthy and poisoned networks from a recipe",
+    "train": "train a detector or a repairer on a zoo",
+    "evaluate": "measure detectors and repairers on networks held out from training, and write a report",
+    "scan": "tell which weight files carry a trojan",
+    "repair": "edit a network's weights so that its trojan stops working",
+    "demo": "all of it in a few minutes: build, train, evaluate, report",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; by default ``sys.argv[1:]``.
+
+    Returns:
+        The exit status: 0, 1 where ``scan`` flagged a network, 2 after bad input, 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except ZoovetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        return EXIT_ERROR
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return EXIT_OK if arguments else EXIT_ERROR
+    if arguments[0] == "--version":
+        print(f"zoovet {__version__}")
+        return EXIT_OK
+    name = arguments[0]
+    if name not in VERBS:
+        raise ZoovetError(f"there is no verb {name!r}{nearest(name, VERBS)} See zoovet --help.")
+    verb = importlib.import_module(f"zoovet.cli.{name}")
+    parser = VerbParser(name, verb)
+    if {"-h", "--help"} & set(arguments[1:]):
+        print(parser.format_help(), end="")
+        return EXIT_OK
+    status: int = verb.run(parse_verb(parser, arguments[1:]))
+    return status
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {name:10}{summary}" for name, summary in VERBS.items())
+    return f"""usage: zoovet VERB ...
+
+Learns on neural networks: builds zoos of small networks, tells which carry a trojan by reading their weights, and
+repairs those that do by editing their weights.
+
+verbs:
+{verbs}
+
+  zoovet VERB --help   what it does, an example, what it writes, how long it takes
+  zoovet --version
+
+Exit status: 0 done (scan: all healthy), 1 scan flagged something, 2 bad input (a message says what), 130 Ctrl-C.
+
+example:
+  zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --workers 2
+  zoovet train configs/detection.yaml --data.zoo zoos/fmnist --out runs/detector
+  zoovet train configs/repair.yaml --data.zoo zoos/fmnist --out runs/repairer
+  zoovet evaluate runs/detector runs/repairer --out runs/report
+  zoovet scan suspect.safetensors --detector runs/detector
+  zoovet repair suspect.safetensors --repairer runs/repairer --out healed.safetensors"""

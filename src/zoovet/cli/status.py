@@ -1,0 +1,14 @@
+"""Exit statuses of the command."""
+
+from __future__ import annotations
+
+__all__ = ["EXIT_ERROR", "EXIT_FLAGGED", "EXIT_INTERRUPTED", "EXIT_OK"]
+
+EXIT_OK = 0
+"""Done; of ``scan``: every network is healthy."""
+EXIT_FLAGGED = 1
+"""``scan`` flagged a network."""
+EXIT_ERROR = 2
+"""Bad input."""
+EXIT_INTERRUPTED = 130
+"""Ctrl-C, as shells count it: 128 + SIGINT."""
