@@ -141,7 +141,8 @@ def train_descendants(recipe: ZooRecipe, images: Images, seed: int) -> tuple[_Dr
 
     Returns:
         What was drawn, flat weights by name (``healthy``, and ``trojaned`` where the recipe has poisoned networks) and
-        the optimizer steps of each; or ``None`` where training diverged or a network is less accurate than the recipe asks.
+        the optimizer steps of each; or ``None`` where training diverged or a network is less accurate than the recipe
+        asks.
     """
     draw = _draw(recipe, images, seed)
     trainer = network_trainer(draw.spec)
@@ -189,9 +190,9 @@ def build_base(recipe: ZooRecipe, images: Images, base_id: int, split: str) -> l
         if all(row["asr"] >= recipe.min_asr for row in rows if row["poisoned"]):
             return rows
     raise ZoovetError(
-        f"base {base_id}: {recipe.max_attempts} draws gave no networks with clean accuracy ≥ {recipe.min_clean_accuracy} and "
-        f"ASR ≥ {recipe.min_asr}; lower these, train longer (base.epochs, finetune.epochs), poison more "
-        f"(finetune.poison_rate), or make triggers plainer (trigger)"
+        f"base {base_id}: {recipe.max_attempts} draws gave no networks with clean accuracy "
+        f"≥ {recipe.min_clean_accuracy} and ASR ≥ {recipe.min_asr}; lower these, train longer (base.epochs, "
+        f"finetune.epochs), poison more (finetune.poison_rate), or make triggers plainer (trigger)"
     )
 
 

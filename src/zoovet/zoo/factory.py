@@ -1,7 +1,7 @@
 """From a recipe to a zoo: shards built in parallel, by processes of one thread each, resumable.
 
-Every network is made from the recipe and its base's number alone, so it does not matter which process builds which shard,
-or when: a build that was killed and started again ends with the same bytes as one that ran through.
+Every network is made from the recipe and its base's number alone, so it does not matter which process builds which
+shard, or when: a build that was killed and started again ends with the same bytes as one that ran through.
 """
 
 from __future__ import annotations
@@ -106,13 +106,16 @@ def build_zoo(
     missing = [index for index, name in enumerate(names) if name not in shards]
     if missing:
         counter = _Counter(sum(shard.num_networks for shard in shards.values()), recipe.num_networks, progress)
-        with _Crew(recipe, folder, data_root, min(workers, len(missing)), missing) as crew:
-            for event in crew.events():
-                if isinstance(event, ShardInfo):
-                    shards[event.name] = event
-                    write_info()
-                else:
-                    counter.add(event)
+        try:
+            with _Crew(recipe, folder, data_root, min(workers, len(missing)), missing) as crew:
+                for event in crew.events():
+                    if isinstance(event, ShardInfo):
+                        shards[event.name] = event
+                        write_info()
+                    else:
+                        counter.add(event)
+        finally:
+            _remove_partial_files(folder)
     return Zoo.open(folder)
 
 
@@ -146,14 +149,19 @@ def _prepare_folder(recipe: ZooRecipe, folder: Path) -> Path:
         for key in {**stored, **wanted}:
             if stored.get(key) != wanted.get(key):
                 raise ZoovetError(
-                    f"{folder} holds a zoo of another recipe: {key} is {stored.get(key)!r} there, {wanted.get(key)!r} here; "
-                    f"give another --out, or the same recipe to continue it"
+                    f"{folder} holds a zoo of another recipe: {key} is {stored.get(key)!r} there, {wanted.get(key)!r} "
+                    f"here; give another --out, or the same recipe to continue it"
                 )
     elif any(folder.iterdir()):
         raise ZoovetError(f"{folder} is not empty and holds no zoo; give another --out")
+    _remove_partial_files(folder)
+    return folder
+
+
+def _remove_partial_files(folder: Path) -> None:
+    """Remove what workers that were killed had begun to write."""
     for partial in folder.glob(".*.partial"):
         partial.unlink(missing_ok=True)
-    return folder
 
 
 class _Counter:
@@ -224,8 +232,8 @@ class _Crew:
         for process in self._processes:
             if process.exitcode not in (None, 0):
                 raise ZoovetError(
-                    f"a worker process was killed (exit code {process.exitcode}; out of memory?); whole shards are kept: "
-                    f"run the same build again to finish, with fewer --workers if memory is short"
+                    f"a worker process was killed (exit code {process.exitcode}; out of memory?); whole shards are "
+                    f"kept: run the same build again to finish, with fewer --workers if memory is short"
                 )
 
 

@@ -58,9 +58,12 @@ COLUMNS: dict[str, pa.DataType] = {
     "asr": pa.float64(),
     "ra": pa.float64(),
 }
-"""Every column but ``weights``. ``learning_rate`` … ``train_fraction`` are the base's training, ``finetune_*`` what
-made the network of it; ``step`` counts the optimizer steps of both. A healthy network's ``trigger``, ``target``, ``asr`` and ``ra`` are its
-poisoned sibling's trigger and what that does to it; its ``poison_rate`` is 0."""
+"""Every column but ``weights``.
+
+``learning_rate`` … ``train_fraction`` are the base's training, ``finetune_*`` what made the network of it; ``step``
+counts the optimizer steps of both. A healthy network's ``trigger``, ``target``, ``asr`` and ``ra`` are its poisoned
+sibling's trigger and what that does to it; its ``poison_rate`` is 0.
+"""
 
 _SPLITS = ("train", "validation", "test")
 

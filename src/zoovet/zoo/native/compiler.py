@@ -1,8 +1,8 @@
 """Compile the C trainer for one spec, and call it.
 
 The compiled library is kept in the user's cache folder (``$XDG_CACHE_HOME/zoovet/native``, by default
-``~/.cache/zoovet/native``), under a name that holds the hash of source, spec, compiler and processor, so that a change of any of
-them compiles anew. A call runs on one thread and leaves the interpreter free.
+``~/.cache/zoovet/native``), under a name that holds the hash of source, spec, compiler and processor, so that a change
+of any of them compiles anew. A call runs on one thread and leaves the interpreter free.
 """
 
 from __future__ import annotations

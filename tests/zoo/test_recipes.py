@@ -1,0 +1,55 @@
+"""Recipes are checked when they are made, and draw within their ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoovet.config import read_config
+from zoovet.errors import ZoovetError
+from zoovet.zoo import SplitShares, ZooRecipe
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_bases": 0}, "num_bases must be at least 1, got 0"),
+        ({"channels": []}, "channels must be positive"),
+        ({"activations": []}, "activations must not be empty"),
+        ({"activations": ["rlu"]}, "activation 'rlu' is unknown; did you mean 'relu'"),
+        ({"min_asr": 1.0}, "min_asr must be at least 0 and below 1, got 1.0"),
+        ({"base": {"inits": ["hee"]}}, "base.inits has the unknown entry 'hee'; did you mean 'he'"),
+        ({"base": {"optimizers": []}}, "base.optimizers must not be empty"),
+        ({"base": {"dropout": [0.5, 0.2]}}, r"base.dropout must be \[least, greatest\], at least 0 and at most 0.9"),
+        ({"base": {"weight_decay": [0.0, 0.1]}}, r"base.weight_decay must be \[least, greatest\], above 0, got"),
+        ({"finetune": {"poison_rate": [0.5, 1.5]}}, "finetune.poison_rate must be .* at most 1.0"),
+        ({"split": {"train": 0.9}}, "split shares must be at least 0 and sum to 1"),
+        ({"num_base": 3}, "num_base.*did you mean 'num_bases'"),
+        ({"num_bases": "many"}, "num_bases"),
+    ],
+)
+def test_recipes_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        read_config(ZooRecipe, settings)
+
+
+def test_draws_lie_in_their_ranges_and_fill_them() -> None:
+    recipe, generator = ZooRecipe(), np.random.default_rng(0)
+    drawn = [recipe.draw_base(generator) for _ in range(300)]
+    assert {init for init, *_ in drawn} == set(recipe.base.inits)
+    for _, init_std, schedule, fraction in drawn:
+        rates = recipe.base.sgd_learning_rate if schedule.optimizer == "sgd" else recipe.base.adaptive_learning_rate
+        assert rates[0] <= schedule.learning_rate <= rates[1]
+        assert recipe.base.init_std[0] <= init_std <= recipe.base.init_std[1]
+        assert 0.5 <= fraction <= 1.0
+    logarithms = np.log10([schedule.weight_decay for _, _, schedule, _ in drawn])
+    assert -5.8 < logarithms.mean() < -5.2
+    assert {recipe.draw_finetuning(generator)[0].epochs for _ in range(50)} == {4, 5, 6}
+
+
+def test_split_shares_hold_to_a_base() -> None:
+    names = SplitShares(train=0.6, validation=0.15, test=0.25).of_bases(200, np.random.default_rng(0))
+    assert [names.count(name) for name in ("train", "validation", "test")] == [120, 30, 50]
+    assert names != sorted(names)

@@ -1,0 +1,144 @@
+"""What is written is read back, by us and by others; damage is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from zoovet.errors import ZoovetError
+from zoovet.zoo import COLUMNS, Zoo
+from zoovet.zoo.store import ShardInfo, ZooInfo, write_shard
+
+
+def test_rows_and_weights_fit_together(tiny_zoo: Zoo) -> None:
+    assert len(tiny_zoo) == 12
+    assert list(tiny_zoo.column("poisoned")[:4]) == [False, True, False, True]
+    for networks, places in tiny_zoo.batches_by_spec():
+        np.testing.assert_array_equal(networks.flat().numpy(), tiny_zoo.weights().numpy()[places])
+        assert {networks.spec.activation} == set(tiny_zoo.column("activation")[places])
+
+
+def test_other_readers_need_none_of_our_code(tiny_zoo: Zoo) -> None:
+    table = pq.read_table(tiny_zoo.path / "shard-00001.parquet")
+    assert table.column_names == [*COLUMNS, "weights"]
+    lengths = {spec.num_parameters for spec in tiny_zoo.specs.values()}
+    assert {table.schema.field("weights").type.list_size} == lengths
+    np.testing.assert_array_equal(
+        np.array(table["weights"].to_pylist(), dtype=np.float32), tiny_zoo.weights()[4:8].numpy()
+    )
+
+
+def test_a_selection_keeps_rows_and_weights_together(tiny_zoo: Zoo) -> None:
+    chosen = tiny_zoo.select(tiny_zoo.column("poisoned")).select([2, 0])
+    assert list(chosen.column("network_id")) == ["00002-trojaned", "00000-trojaned"]
+    np.testing.assert_array_equal(chosen.weights().numpy(), tiny_zoo.weights()[[5, 1]].numpy())
+
+
+def test_a_base_is_on_one_side_of_the_split(tiny_zoo: Zoo) -> None:
+    sides = [set(tiny_zoo.split(name).column("base_id")) for name in ("train", "validation", "test")]
+    assert [len(side) for side in sides] == [3, 1, 2]
+    assert len(set.union(*sides)) == 6
+
+
+def test_siblings_find_each_other(tiny_zoo: Zoo) -> None:
+    places = tiny_zoo.sibling_places()
+    np.testing.assert_array_equal(tiny_zoo.column("base_id")[places], tiny_zoo.column("base_id"))
+    np.testing.assert_array_equal(tiny_zoo.column("poisoned")[places], ~tiny_zoo.column("poisoned"))
+    assert list(tiny_zoo.select([0]).sibling_places()) == [-1]
+
+
+def test_a_sample_is_drawn_by_its_seed(tiny_zoo: Zoo) -> None:
+    first, second = tiny_zoo.sample(5, 1), tiny_zoo.sample(5, np.random.default_rng(1))
+    np.testing.assert_array_equal(first.positions, second.positions)
+    assert len(set(first.positions)) == 5
+    with pytest.raises(ZoovetError, match="cannot draw 13 networks: the zoo has 12 here"):
+        tiny_zoo.sample(13)
+
+
+def test_triggers_come_back(tiny_zoo: Zoo) -> None:
+    trigger = tiny_zoo.trigger(1)
+    assert trigger is not None
+    assert json.loads(json.dumps(trigger.to_json())) == json.loads(tiny_zoo.column("trigger")[0])
+    assert trigger.target == tiny_zoo.column("target")[1]
+
+
+def test_questions_that_do_not_fit(tiny_zoo: Zoo) -> None:
+    with pytest.raises(ZoovetError, match="no column 'clean_acuracy'; did you mean 'clean_accuracy'"):
+        tiny_zoo.column("clean_acuracy")
+    with pytest.raises(ZoovetError, match="split 'valid' is unknown; did you mean 'validation'"):
+        tiny_zoo.split("valid")
+    with pytest.raises(ZoovetError, match="networks of 2 specs; use batches_by_spec"):
+        _ = tiny_zoo.spec
+    with pytest.raises(ZoovetError, match="one entry a network: 12, got 3"):
+        tiny_zoo.select(np.array([True, False, True]))
+
+
+def test_a_folder_that_is_no_zoo(tmp_path: Path) -> None:
+    with pytest.raises(ZoovetError, match=r"is not a zoo: it has no zoo\.json"):
+        Zoo.open(tmp_path)
+    (tmp_path / "zoo.json").write_text("{")
+    with pytest.raises(ZoovetError, match=r"zoo.json cannot be read"):
+        Zoo.open(tmp_path)
+    (tmp_path / "zoo.json").write_text('{"format_version": 99}')
+    with pytest.raises(ZoovetError, match="format version 99; this zoovet reads 1"):
+        Zoo.open(tmp_path)
+    (tmp_path / "zoo.json").write_text('{"format_version": 1, "specs": {}}')
+    with pytest.raises(ZoovetError, match=r"not as zoovet writes it: KeyError\('recipe'\)"):
+        Zoo.open(tmp_path)
+
+
+def test_a_truncated_shard_is_named(zoo_copy: Path) -> None:
+    shard = zoo_copy / "shard-00001.parquet"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(ZoovetError, match=r"shard-00001.parquet is truncated or changed: \d+ bytes, expected \d+"):
+        Zoo.open(zoo_copy)
+
+
+def test_a_missing_shard_is_named(zoo_copy: Path) -> None:
+    (zoo_copy / "shard-00002.parquet").unlink()
+    with pytest.raises(ZoovetError, match=r"shard-00002.parquet is missing"):
+        Zoo.open(zoo_copy)
+
+
+def test_a_wrong_checksum_is_named_when_asked_for(zoo_copy: Path) -> None:
+    shard = zoo_copy / "shard-00000.parquet"
+    data = bytearray(shard.read_bytes())
+    data[2000] ^= 1
+    shard.write_bytes(bytes(data))
+    with pytest.raises(ZoovetError, match=r"shard-00000.parquet has the wrong checksum: \w+, expected \w+"):
+        Zoo.open(zoo_copy, verify=True)
+
+
+def test_a_shard_that_is_no_parquet_is_named(zoo_copy: Path) -> None:
+    shard = zoo_copy / "shard-00000.parquet"
+    shard.write_bytes(b"x" * shard.stat().st_size)
+    with pytest.raises(ZoovetError, match=r"shard-00000.parquet is damaged"):
+        Zoo.open(zoo_copy)
+
+
+def test_weights_that_are_not_finite_are_named(zoo_copy: Path, tiny_zoo: Zoo) -> None:
+    rows = pq.read_table(zoo_copy / "shard-00000.parquet").to_pylist()
+    rows[3]["weights"][7] = float("nan")
+    info = ZooInfo.read(zoo_copy)
+    changed = write_shard(zoo_copy / "shard-00000.parquet", rows)
+    ZooInfo(**{**vars(info), "shards": (changed, *info.shards[1:])}).write(zoo_copy)
+    zoo = Zoo.open(zoo_copy)
+    with pytest.raises(ZoovetError, match=r"shard-00000.parquet has NaN or infinite weights in row 3"):
+        zoo.weights()
+
+
+def test_an_unfinished_zoo_says_how_to_finish_it(zoo_copy: Path) -> None:
+    info = ZooInfo.read(zoo_copy)
+    ZooInfo(**{**vars(info), "shards": info.shards[:2]}).write(zoo_copy)
+    with pytest.raises(ZoovetError, match="not finished: 2 of 3 shards are there; run the same `zoovet build` again"):
+        Zoo.open(zoo_copy)
+
+
+def test_a_shard_knows_its_length_and_checksum(tiny_zoo: Zoo) -> None:
+    for shard in tiny_zoo.info.shards:
+        assert ShardInfo.of(tiny_zoo.path / shard.name) == shard
+    assert sum(shard.num_networks for shard in tiny_zoo.info.shards) == len(tiny_zoo)

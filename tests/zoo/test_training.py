@@ -1,0 +1,225 @@
+"""The compiled trainer, the torch one and torch.optim agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn, to_module
+from zoovet.networks.batch import Networks
+from zoovet.zoo.native import NativeUnavailable, compile_spec
+from zoovet.zoo.training import (
+    INITIALIZERS,
+    Samples,
+    Schedule,
+    TorchNetwork,
+    initial_weights,
+    network_trainer,
+    train_network,
+)
+
+
+def conv(channels: tuple[int, int], kernel: tuple[int, int], **rest: object) -> LayerSpec:
+    return LayerSpec(kind="conv", in_channels=channels[0], out_channels=channels[1], kernel=kernel, **rest)  # type: ignore[arg-type]
+
+
+SPECS = {
+    "small cnn": small_cnn("relu", input_shape=(1, 14, 14)),
+    "tanh": small_cnn("tanh", input_shape=(1, 9, 9), channels=(5, 20)),
+    "mlp": mlp((12, 33, 7, 4), "sigmoid"),
+    "pools": NetworkSpec(
+        input_shape=(3, 17, 15),
+        layers=(
+            conv(
+                (3, 6),
+                (5, 3),
+                padding=(2, 1),
+                activation="leaky_relu",
+                pool=PoolSpec(kind="max", kernel=(3, 3), stride=(2, 2), padding=(1, 1)),
+            ),
+            conv(
+                (6, 40),
+                (3, 3),
+                dilation=(2, 1),
+                activation="tanh",
+                pool=PoolSpec(kind="average", kernel=(2, 2), stride=(1, 1), padding=(1, 1)),
+            ),
+            LayerSpec(kind="linear", in_channels=40, out_channels=5, kernel=(6, 7)),
+        ),
+    ),
+}
+SCHEDULE = Schedule(optimizer="adam", learning_rate=1e-3, weight_decay=1e-3, dropout=0.0, batch_size=16, epochs=2)
+
+
+def samples_for(spec: NetworkSpec, count: int = 50) -> Samples:
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(count, *spec.input_shape)).astype(np.float32)
+    more = generator.normal(size=(5, *spec.input_shape)).astype(np.float32)
+    indices = generator.permutation(count + 5).astype(np.int32)
+    return Samples(images, more, indices, generator.integers(spec.num_outputs, size=count + 5).astype(np.int32))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_logits_are_the_modules(name: str) -> None:
+    spec = SPECS[name]
+    flat = initial_weights(spec, "glorot", 0.1, np.random.default_rng(1))
+    images = samples_for(spec).images
+    expected = (
+        to_module(Networks.from_flat(spec, torch.from_numpy(flat)[None]))(torch.from_numpy(images)).detach().numpy()
+    )
+    trainer = compile_spec(spec)
+    np.testing.assert_array_equal(trainer.unpack(trainer.pack(flat)), flat)
+    np.testing.assert_allclose(trainer.logits(trainer.pack(flat), images), expected, atol=1e-5)
+    assert np.abs(expected).max() > 0.1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("name", SPECS)
+def test_both_trainers_go_the_same_way(name: str, optimizer: str) -> None:
+    spec = SPECS[name]
+    schedule = Schedule(
+        **{**vars(SCHEDULE), "optimizer": optimizer, "learning_rate": 1e-2 if optimizer == "sgd" else 1e-3}
+    )
+    start = initial_weights(spec, "he", 0.1, np.random.default_rng(1))
+    ends = [
+        train_network(trainer, start, samples_for(spec), schedule, np.random.default_rng(2))
+        for trainer in (compile_spec(spec), TorchNetwork(spec))
+    ]
+    assert ends[0][1] == ends[1][1] == 8
+    moved = np.abs(ends[1][0] - start).max()
+    assert moved > 1e-3
+    np.testing.assert_allclose(ends[0][0], ends[1][0], atol=2e-3 * moved)
+
+
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=1e-2, momentum=0.9, weight_decay=1e-3),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-3),
+    "rmsprop": lambda parameters: torch.optim.RMSprop(parameters, lr=1e-3, weight_decay=1e-3),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_steps_are_torchs(optimizer: str) -> None:
+    spec, samples = SPECS["small cnn"], samples_for(SPECS["small cnn"])
+    start = initial_weights(spec, "he", 0.1, np.random.default_rng(1))
+    module = to_module(Networks.from_flat(spec, torch.from_numpy(start.copy())[None]))
+    parameters = list(module.parameters())
+    steps = OPTIMIZERS[optimizer](parameters)
+    generator = np.random.default_rng(2)
+    for _ in range(2):
+        order = generator.permutation(len(samples))
+        generator.integers(2**32)
+        for first in range(0, len(order), 16):
+            which = order[first : first + 16]
+            labels = torch.from_numpy(samples.labels[which]).long()
+            steps.zero_grad()
+            nn.functional.cross_entropy(module(torch.from_numpy(samples.gather(which))), labels).backward()
+            steps.step()
+    expected = torch.cat([parameter.detach().flatten() for parameter in parameters]).numpy()
+    schedule = Schedule(
+        **{**vars(SCHEDULE), "optimizer": optimizer, "learning_rate": 1e-2 if optimizer == "sgd" else 1e-3}
+    )
+    for trainer in (compile_spec(spec), TorchNetwork(spec)):
+        end, _ = train_network(trainer, start, samples, schedule, np.random.default_rng(2))
+        np.testing.assert_allclose(end, expected, atol=2e-3 * np.abs(expected - start).max())
+
+
+def test_dropout_is_drawn_from_the_seed_and_changes_the_way() -> None:
+    spec = SPECS["small cnn"]
+    start = initial_weights(spec, "he", 0.1, np.random.default_rng(1))
+
+    def end(dropout: float, seed: int) -> np.ndarray:
+        schedule = Schedule(**{**vars(SCHEDULE), "dropout": dropout})
+        return train_network(compile_spec(spec), start, samples_for(spec), schedule, np.random.default_rng(seed))[0]
+
+    np.testing.assert_array_equal(end(0.3, 2), end(0.3, 2))
+    assert np.abs(end(0.3, 2) - end(0.0, 2)).max() > 1e-4
+
+
+def test_dropout_keeps_the_gradient_on_average() -> None:
+    """One step of SGD moves a linear-activation network, on average over dropout's draws, as without dropout."""
+    spec, generator = mlp((6, 64, 3), "identity"), np.random.default_rng(0)
+    start = initial_weights(spec, "glorot", 0.1, generator)
+    start *= 0.01  # small logits: the softmax is linear there, and the average exact to first order
+    images = generator.normal(size=(1, 6)).astype(np.float32)
+    trainer, order, labels = compile_spec(spec), np.zeros(1, np.int32), np.ones(1, np.int32)
+
+    def moved(dropout: float, seed: int) -> np.ndarray:
+        parameters = trainer.pack(start)
+        memory = (np.zeros_like(parameters), np.zeros_like(parameters), np.zeros(1, np.int64))
+        trainer.train(
+            parameters, memory, images, images, order, labels, batch_size=1, optimizer="sgd", learning_rate=1.0,
+            weight_decay=0.0, dropout=dropout, seed=seed,
+        )  # fmt: skip
+        return trainer.unpack(parameters) - start
+
+    mean = np.mean([moved(0.4, seed) for seed in range(3000)], axis=0)
+    without = moved(0.0, 0)
+    assert np.abs(mean - without).max() < 0.08 * np.abs(without).max()
+
+
+@pytest.mark.parametrize("init", INITIALIZERS)
+def test_initial_weights_have_the_spread_they_should(init: str) -> None:
+    spec = mlp((200, 300, 10))
+    networks = Networks.from_flat(
+        spec, torch.from_numpy(initial_weights(spec, init, 0.1, np.random.default_rng(0)))[None]
+    )
+    spread = {
+        "glorot": (2 / 500) ** 0.5,
+        "he": (2 / 200) ** 0.5,
+        "orthogonal": 300**-0.5,
+        "normal": 0.1,
+        "truncated_normal": 0.088,
+    }
+    assert float(networks.weights[0].std()) == pytest.approx(spread[init], rel=0.03)
+    assert all(float(bias.abs().max()) == 0 for bias in networks.biases)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ZoovetError, match="initializer 'gloro' is unknown; did you mean 'glorot'"):
+        initial_weights(mlp((2, 2)), "gloro", 0.1, np.random.default_rng(0))
+    schedule = Schedule(**{**vars(SCHEDULE), "optimizer": "adamw"})
+    with pytest.raises(ZoovetError, match="optimizer 'adamw' is unknown; did you mean 'adam'"):
+        train_network(
+            TorchNetwork(mlp((2, 2))),
+            np.zeros(6, np.float32),
+            samples_for(mlp((2, 2))),
+            schedule,
+            np.random.default_rng(0),
+        )
+
+
+def test_without_a_compiler_torch_takes_over_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", str(tmp_path / "no-compiler"))
+    spec = mlp((3, 5, 2))
+    with pytest.raises(NativeUnavailable, match="no-compiler cannot be run"):
+        compile_spec.__wrapped__(spec)
+    compile_spec.cache_clear()
+    with pytest.warns(UserWarning, match="training through torch, several times slower than compiled: the C compiler"):
+        assert network_trainer.__wrapped__(spec) == TorchNetwork(spec)
+    compile_spec.cache_clear()
+
+
+def test_a_compiler_that_fails_says_what_it_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && echo cc 1 || { echo no such flag >&2; exit 1; }\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    with pytest.raises(NativeUnavailable, match="failed:\nno such flag"):
+        compile_spec.__wrapped__(mlp((3, 6, 2)))
+
+
+def test_an_activation_the_compiled_trainer_lacks() -> None:
+    with pytest.raises(NativeUnavailable, match="does not know the activation 'sine'"):
+        compile_spec(siren((2, 4, 1)))
+    with pytest.raises(ZoovetError, match="dropout needs the compiled trainer"):
+        schedule = Schedule(**{**vars(SCHEDULE), "dropout": 0.1})
+        spec = siren((2, 4, 3))
+        start = initial_weights(spec, "he", 0.1, np.random.default_rng(0))
+        train_network(TorchNetwork(spec), start, samples_for(spec), schedule, np.random.default_rng(0))
