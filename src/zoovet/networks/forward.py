@@ -6,42 +6,56 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec
+from zoovet.networks.layers import apply_layer
+from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["forward", "forward_hidden"]
 
-_CHUNK_BYTES = 64 * 2**20
+_TILE_BYTES = 2 * 2**20
+_TILE_IMAGES = 1024
 
 
 def forward(networks: Networks, images: Tensor, *, chunk_size: int | None = None) -> Tensor:
     """Logits of B networks on N images.
 
-    Differentiable to the weights and to the images.
+    Differentiable to the weights and to the images. Some networks on some images are run at a time, so that the
+    maps between their layers stay in the cache: without gradients, memory does not grow with B and N but for the
+    logits.
 
     Args:
         networks: B networks of one spec, float32 or float64, on any device.
         images: [N, *input_shape] for all networks, or [B, N, *input_shape], each network its own; dtype and
             device of the networks.
-        chunk_size: Images run at a time. By default all of them where a gradient is needed (the graph keeps
-            everything anyway), else as many as keep the intermediate maps within 64 MiB.
+        chunk_size: Images at a time; chosen by the size of the maps where left out.
 
     Returns:
         [B, N, num_outputs]; [B, N, num_outputs, height, width] where the last layer leaves a map.
 
     Raises:
-        ZoovetError: Images do not fit the networks; the message names both shapes, dtypes or devices.
+        ZoovetError: Images do not fit the networks (the message names both shapes, dtypes or devices), or
+            ``chunk_size`` is below 1.
     """
     shared = _check_images(networks, images)
     axis = 0 if shared else 1
-    num_images = images.shape[axis]
-    size = _chunk_size(networks, images, chunk_size)
-    if size >= num_images:
-        return _run(networks, images, shared, None)
-    return torch.cat([_run(networks, chunk, shared, None) for chunk in torch.split(images, size, dim=axis)], dim=1)
+    num_networks, num_images = _tile(networks.spec, images.shape[axis], images.element_size())
+    if chunk_size is not None:
+        if chunk_size < 1:
+            raise ZoovetError(f"chunk_size must be at least 1, got {chunk_size}")
+        num_images = chunk_size
+    if num_networks >= len(networks) and num_images >= images.shape[axis]:
+        return _run(networks, images, shared)[-1]
+    parts = [torch.split(tensor, num_networks) for tensor in (*networks.weights, *networks.biases)]
+    num_layers = len(networks.weights)
+    rows = []
+    for index, tensors in enumerate(zip(*parts, strict=True)):
+        some = Networks(networks.spec, tensors[:num_layers], tensors[num_layers:])
+        theirs = images if shared else torch.split(images, num_networks)[index]
+        chunks = [_run(some, chunk, shared)[-1] for chunk in torch.split(theirs, num_images, dim=axis)]
+        rows.append(torch.cat(chunks, dim=1))
+    return torch.cat(rows)
 
 
 def forward_hidden(networks: Networks, images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -58,9 +72,7 @@ def forward_hidden(networks: Networks, images: Tensor) -> tuple[Tensor, list[Ten
     Raises:
         ZoovetError: As in :func:`forward`.
     """
-    shared = _check_images(networks, images)
-    hidden: list[Tensor] = []
-    logits = _run(networks, images, shared, hidden)
+    *hidden, logits = _run(networks, images, _check_images(networks, images))
     return logits, hidden
 
 
@@ -87,93 +99,29 @@ def _check_images(networks: Networks, images: Tensor) -> bool:
     return shared
 
 
-def _chunk_size(networks: Networks, images: Tensor, chunk_size: int | None) -> int:
-    if chunk_size is not None:
-        if chunk_size < 1:
-            raise ZoovetError(f"chunk_size must be at least 1, got {chunk_size}")
-        return chunk_size
-    tensors = (images, *networks.weights, *networks.biases)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return max(1, images.shape[-1 - len(networks.spec.input_shape)])
-    bytes_an_image = len(networks) * _largest_layer(networks.spec) * images.element_size()
-    return max(1, _CHUNK_BYTES // bytes_an_image)
-
-
-def _largest_layer(spec: NetworkSpec) -> int:
-    """Numbers that the largest layer holds for one image, its unfolded input included."""
-    sizes = []
-    for layer, before, after in zip(spec.layers, spec.map_sizes, spec.map_sizes[1:], strict=False):
-        positions = math.prod(after or (1, 1))
-        sizes.append(
-            layer.in_channels * (math.prod(before or (1, 1)) + positions * layer.kernel_size)
-            + layer.out_channels * positions
-        )
-    return max(sizes)
-
-
-def _run(networks: Networks, images: Tensor, shared: bool, hidden: list[Tensor] | None) -> Tensor:
-    num_networks = len(networks)
-    values = images.unsqueeze(0).expand(num_networks, *images.shape) if shared else images
-    for index, layer in enumerate(networks.spec.layers):
-        weight, bias = networks.weights[index], networks.biases[index]
-        if layer.kind == "linear":
-            values = _linear(values.flatten(2), weight.flatten(2), bias)
-        else:
-            values = _conv(values, weight, bias, layer)
-        values = activate(values, layer.activation, layer.activation_parameter)
-        if layer.pool is not None:
-            values = _pool(values, layer.pool)
-        if hidden is not None and index < len(networks.spec.layers) - 1:
-            hidden.append(values)
-    return values
-
-
-def _linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
-
-
-def _conv(values: Tensor, weight: Tensor, bias: Tensor, layer: LayerSpec) -> Tensor:
-    num_networks = weight.shape[0]
-    grouped = values.transpose(0, 1).flatten(1, 2)
-    output = functional.conv2d(
-        grouped,
-        weight.flatten(0, 1),
-        bias.flatten(),
-        stride=layer.stride,
-        padding=layer.padding,
-        dilation=layer.dilation,
-        groups=num_networks,
+def _tile(spec: NetworkSpec, num_images: int, element_size: int) -> tuple[int, int]:
+    """How many networks and images to run at a time, so that the largest layer's output stays in the cache."""
+    numbers = max(
+        layer.out_channels * math.prod(size or (1, 1))
+        for layer, size in zip(spec.layers, spec.unpooled_sizes, strict=True)
     )
-    return output.view(-1, num_networks, layer.out_channels, *output.shape[2:]).transpose(0, 1)
+    num_pairs = max(1, _TILE_BYTES // (numbers * element_size))
+    images = max(1, min(num_images, num_pairs, _TILE_IMAGES))
+    return num_pairs // images, images
 
 
-def activate(values: Tensor, activation: str, parameter: float | None) -> Tensor:
-    """Apply one of :data:`zoovet.networks.spec.ACTIVATIONS` to every number."""
-    match activation:
-        case "identity":
-            return values
-        case "relu":
-            return values.relu()
-        case "leaky_relu":
-            assert parameter is not None
-            return functional.leaky_relu(values, parameter)
-        case "tanh":
-            return values.tanh()
-        case "sine":
-            assert parameter is not None
-            return torch.sin(parameter * values)
-        case "sigmoid":
-            return values.sigmoid()
-        case "gelu":
-            return functional.gelu(values)
-        case "silu":
-            return functional.silu(values)
-    raise AssertionError(f"activation {activation!r} has no implementation")
-
-
-def _pool(values: Tensor, pool: PoolSpec) -> Tensor:
-    if pool.kind == "global":
-        return values.mean(dim=(-2, -1))
-    function = functional.avg_pool2d if pool.kind == "average" else functional.max_pool2d
-    maps = function(values.flatten(0, 1), pool.kernel, pool.stride, pool.padding)
-    return maps.view(*values.shape[:2], *maps.shape[1:])
+def _run(networks: Networks, images: Tensor, shared: bool) -> list[Tensor]:
+    """Every layer's values as [B, N, channels] or [B, N, channels, height, width], the logits last."""
+    spec, num_networks = networks.spec, len(networks)
+    is_map = len(spec.input_shape) == 3
+    values = images.transpose(0, 1).flatten(1, 2) if is_map and not shared else images
+    outputs = []
+    for index, layer in enumerate(spec.layers):
+        weight, bias = networks.weights[index], networks.biases[index]
+        values = apply_layer(layer, weight, bias, values, shared=shared and index == 0)
+        if values.ndim == 4:
+            split = values.view(-1, num_networks, layer.out_channels, *values.shape[2:])
+            outputs.append(split.transpose(0, 1))
+        else:
+            outputs.append(values)
+    return outputs

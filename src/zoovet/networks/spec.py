@@ -171,18 +171,28 @@ class NetworkSpec:
     @cached_property
     def map_sizes(self) -> tuple[tuple[int, int] | None, ...]:
         """(height, width) of the input and after every layer, its pooling included; ``None`` where there is no map."""
+        first = (self.input_shape[1], self.input_shape[2]) if len(self.input_shape) == 3 else None
+        return (first, *(after for _, after in self._sizes(first)))
+
+    @cached_property
+    def unpooled_sizes(self) -> tuple[tuple[int, int] | None, ...]:
+        """(height, width) that every layer makes before its pooling; ``None`` where it makes no map."""
+        return tuple(before for before, _ in self._sizes(self.map_sizes[0]))
+
+    def _sizes(self, size: tuple[int, int] | None) -> list[tuple[tuple[int, int] | None, tuple[int, int] | None]]:
+        """Sizes before and after each layer's pooling, checking that the layers fit one another."""
         channels = self.input_shape[0]
-        size = (self.input_shape[1], self.input_shape[2]) if len(self.input_shape) == 3 else None
-        sizes = [size]
+        sizes = []
         for index, layer in enumerate(self.layers):
             if layer.in_channels != channels:
                 raise ZoovetError(
                     f"layer {index} ({layer.kind}) reads {layer.in_channels} channels, but {channels} come in"
                 )
-            size = _map_size_after(index, layer, size)
+            before = _size_after_weights(index, layer, size)
+            size = _size_after_pooling(index, layer, before)
             channels = layer.out_channels
-            sizes.append(size)
-        return tuple(sizes)
+            sizes.append((before, size))
+        return sizes
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -271,18 +281,21 @@ class NetworkSpec:
         return cls(input_shape=_integers(data["input_shape"], "input_shape"), layers=layers)
 
 
-def _map_size_after(index: int, layer: LayerSpec, size: tuple[int, int] | None) -> tuple[int, int] | None:
-    if layer.kind == "linear":
-        if (size or ()) != layer.kernel:
-            raise ZoovetError(
-                f"layer {index} (linear) is declared to read {layer.kernel or 'no map'}, but what comes in is "
-                f"{size or 'no map'}; set kernel to the map's (height, width), or pool the map away"
-            )
-        return None
-    if size is None:
-        raise ZoovetError(f"layer {index} is a conv layer, but what comes in has no height and width")
-    size = _slide(size, layer.kernel, layer.stride, layer.padding, layer.dilation, f"layer {index} (conv)")
-    if layer.pool is None:
+def _size_after_weights(index: int, layer: LayerSpec, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    if layer.kind == "conv":
+        if size is None:
+            raise ZoovetError(f"layer {index} is a conv layer, but what comes in has no height and width")
+        return _slide(size, layer.kernel, layer.stride, layer.padding, layer.dilation, f"layer {index} (conv)")
+    if (size or ()) != layer.kernel:
+        raise ZoovetError(
+            f"layer {index} (linear) is declared to read {layer.kernel or 'no map'}, but what comes in is "
+            f"{size or 'no map'}; set kernel to the map's (height, width), or pool the map away"
+        )
+    return None
+
+
+def _size_after_pooling(index: int, layer: LayerSpec, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    if layer.pool is None or size is None:
         return size
     if layer.pool.kind == "global":
         return None
@@ -377,7 +390,7 @@ def small_cnn(
 
 
 def mlp(sizes: tuple[int, ...], activation: str = "relu", *, activation_parameter: float | None = None) -> NetworkSpec:
-    """A multilayer perceptron from ``sizes[0]`` features to ``sizes[-1]`` outputs, the last layer without activation."""
+    """A multilayer perceptron from ``sizes[0]`` features to ``sizes[-1]`` outputs; the last layer has no activation."""
     last = len(sizes) - 2
     layers = tuple(
         LayerSpec(kind="linear", in_channels=sizes[index], out_channels=sizes[index + 1])
