@@ -1,0 +1,83 @@
+"""Which test images to measure on, and measuring networks on them without filling the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.images import ImageSet, Trigger, load_dataset
+from zoovet.networks import Networks, forward
+from zoovet.tasks.measurement import Measurement, measure
+from zoovet.zoo import Zoo
+
+__all__ = ["evenly_spaced", "load_test_images", "measure_each", "predict"]
+
+
+def load_test_images(zoo: Zoo, data_root: Path | None = None) -> ImageSet:
+    """The test images that a zoo's figures were measured on: its recipe's dataset, grayscale, cut as the recipe says.
+
+    Args:
+        zoo: The zoo.
+        data_root: Folder that holds datasets; ``None`` for the usual one.
+
+    Raises:
+        ZoovetError: The recipe names no dataset, or the dataset is neither there nor can be downloaded.
+    """
+    if "dataset" not in zoo.recipe:
+        raise ZoovetError(f"the recipe of the zoo {zoo.path} does not name its dataset")
+    images = load_dataset(zoo.recipe["dataset"], "test", data_root=data_root, grayscale=True)
+    limit = int(zoo.recipe.get("test_images", 0))
+    return images.subset(torch.arange(limit)) if 0 < limit < len(images) else images
+
+
+def evenly_spaced(images: ImageSet, num_images: int) -> ImageSet:
+    """``num_images`` images at equal distances through the set, in order; all of them where there are no more.
+
+    Raises:
+        ZoovetError: Fewer than one image is asked for.
+    """
+    if num_images < 1:
+        raise ZoovetError(f"num_images must be at least 1, got {num_images}")
+    if num_images >= len(images):
+        return images
+    return images.subset(torch.arange(num_images) * len(images) // num_images)
+
+
+def measure_each(
+    networks: Networks,
+    triggers: Sequence[Trigger],
+    images: ImageSet,
+    *,
+    on_measured: Callable[[], None] | None = None,
+) -> Measurement:
+    """Measure networks one after another, so that memory holds one network's triggered images at a time.
+
+    Args:
+        networks: B networks of one spec, on any device.
+        triggers: [B] the trigger of each network.
+        images: Clean test images.
+        on_measured: Called after every network.
+
+    Raises:
+        ZoovetError: Not one trigger a network, no network, or images that fit neither networks nor triggers.
+    """
+    if len(triggers) != len(networks) or not triggers:
+        raise ZoovetError(f"each network needs its trigger: {len(networks)} networks, got {len(triggers)} triggers")
+    scaled, labels = images.scaled().to(networks.device), images.labels.to(networks.device)
+    parts = []
+    for network, trigger in zip(networks, triggers, strict=True):
+        parts.append(measure(network, [trigger], scaled, labels))
+        if on_measured is not None:
+            on_measured()
+    return Measurement.concatenate(parts)
+
+
+def predict(network: Networks, images: Tensor) -> Tensor:
+    """Labels that one network (B = 1) gives float32 images [N, C, H, W]: int64 [N], on the CPU."""
+    with torch.no_grad():
+        logits = forward(network, images.to(device=network.device, dtype=network.dtype))
+    return logits[0].argmax(dim=-1).cpu()

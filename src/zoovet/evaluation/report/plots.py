@@ -1,0 +1,255 @@
+"""The report's plots, each from the arrays it shows to an ``<svg>`` element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from zoovet.evaluation.metrics import roc_curve
+from zoovet.evaluation.report.drawing import COLORS, FONT_SIZE, new_figure, style_axes, to_svg
+
+__all__ = ["before_after", "channel_map", "edits_by_layer", "histogram", "roc_curves"]
+
+FloatArray = NDArray[np.float64]
+_RIVAL_ROLES = ("rival", "rival_2", "rival_3")
+
+
+def histogram(
+    name: str,
+    groups: Mapping[str, FloatArray],
+    *,
+    x_label: str,
+    limits: tuple[float, float] = (0.0, 1.0),
+    num_bins: int = 25,
+    threshold: float | None = None,
+    size: tuple[int, int] = (470, 235),
+) -> Markup:
+    """Two overlaid histograms, healthy and trojaned.
+
+    Args:
+        name: Unique on the page.
+        groups: Values under ``healthy`` and ``trojaned``; a group may be empty or missing.
+        x_label: What the values are.
+        limits: Least and greatest value; values beyond count in the outermost bins.
+        num_bins: Number of bins.
+        threshold: Where to draw a dashed line, if anywhere.
+        size: Width and height in CSS pixels.
+    """
+    figure = new_figure(*size)
+    axes = figure.add_subplot()
+    style_axes(axes, x_label=x_label, y_label="networks")
+    edges = np.linspace(*limits, num_bins + 1).tolist()
+    for group, values in groups.items():
+        inside = np.clip(values[~np.isnan(values)], *limits)
+        color = COLORS[group]
+        axes.hist(inside, edges, histtype="stepfilled", facecolor=color, alpha=0.3, label=f"{group} ({len(inside)})")
+        axes.hist(inside, edges, histtype="step", edgecolor=color, linewidth=1.3)
+    if threshold is not None:
+        axes.axvline(float(np.clip(threshold, *limits)), color=COLORS["ink"], linestyle=(0, (4, 3)), linewidth=1)
+        axes.annotate(
+            f"threshold {threshold:.3g}",
+            (float(np.clip(threshold, *limits)), 0.98),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="top",
+            fontsize=FONT_SIZE - 1,
+            color=COLORS["ink"],
+        )
+    axes.set_xlim(*limits)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    _legend_above(axes)
+    counts = ", ".join(f"{len(values)} {group}" for group, values in groups.items())
+    return to_svg(figure, name, f"Histogram of {x_label}: {counts} networks")
+
+
+def roc_curves(
+    name: str,
+    labels: NDArray[np.bool_],
+    scores: Mapping[str, FloatArray],
+    thresholds: Mapping[str, float],
+    aucs: Mapping[str, float],
+) -> Markup:
+    """ROC curves; the first is the detector's, the dots are the thresholds' operating points.
+
+    Args:
+        name: Unique on the page.
+        labels: [n] bool, trojaned.
+        scores: [n] scores by detector.
+        thresholds: Threshold by detector.
+        aucs: AUC by detector, for the legend.
+    """
+    figure = new_figure(440, 420)
+    axes = figure.add_subplot()
+    style_axes(axes, x_label="false-positive rate (healthy networks flagged)", grid="both")
+    axes.set_ylabel("true-positive rate (trojaned networks flagged)", color=COLORS["ink"], fontsize=FONT_SIZE)
+    axes.plot([0, 1], [0, 1], color=COLORS["muted"], linewidth=0.8, linestyle=(0, (2, 3)))
+    for position, (detector, given) in enumerate(scores.items()):
+        color = COLORS["detector" if position == 0 else _RIVAL_ROLES[(position - 1) % len(_RIVAL_ROLES)]]
+        curve = roc_curve(given, labels)
+        axes.plot(
+            curve.false_positive_rates,
+            curve.true_positive_rates,
+            color=color,
+            linewidth=2.2 if position == 0 else 1.4,
+            linestyle="-" if position == 0 else (0, (5, 2)),
+            label=f"{detector}: AUC {aucs[detector]:.3f}",
+            zorder=10 - position,
+        )
+        flagged = given >= thresholds[detector]
+        axes.plot(flagged[~labels].mean(), flagged[labels].mean(), "o", color=color, markersize=6, zorder=12)
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.02)
+    axes.set_aspect("equal")
+    legend = axes.legend(loc="lower right", frameon=False, fontsize=FONT_SIZE, labelcolor=COLORS["ink"])
+    legend.set_zorder(20)
+    named = ", ".join(f"{detector} {value:.3f}" for detector, value in aucs.items())
+    return to_svg(figure, name, f"ROC curves; AUC: {named}")
+
+
+def before_after(
+    name: str, before: FloatArray, after: FloatArray, *, y_label: str, role: str, limits: tuple[float, float]
+) -> Markup:
+    """Every network as a line from its figure before (ring) to its figure after (dot), ordered by the figure before.
+
+    Args:
+        name: Unique on the page.
+        before: [n] figures before repair.
+        after: [n] figures after repair.
+        y_label: What the figures are.
+        role: ``healthy`` or ``trojaned``: the colour of the dots.
+        limits: Least and greatest value shown.
+    """
+    figure = new_figure(960, 250)
+    axes = figure.add_subplot()
+    style_axes(axes, x_label=f"{len(before)} networks, ordered by their value before repair", y_label=y_label)
+    order = np.lexsort((after, before))
+    positions = np.arange(len(order))
+    ends = np.stack([before[order], after[order]], axis=1)
+    segments = np.stack([np.stack([positions, positions], axis=1), ends], axis=2)
+    size = float(np.clip(900 / max(1, len(order)), 1.5, 5.0))
+    axes.add_collection(
+        LineCollection(list(segments), colors=COLORS["muted"], linewidths=min(1.2, size / 3), alpha=0.55)
+    )
+    axes.plot(
+        positions,
+        ends[:, 0],
+        "o",
+        markerfacecolor="none",
+        markeredgecolor=COLORS["ink"],
+        markersize=size,
+        label="before",
+    )
+    axes.plot(positions, ends[:, 1], "o", color=COLORS[role], markeredgewidth=0, markersize=size, label="after")
+    for values, color in ((before, COLORS["ink"]), (after, COLORS[role])):
+        axes.axhline(float(values.mean()), color=color, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlim(-1, len(order))
+    axes.set_ylim(*limits)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True))
+    _legend_above(axes)
+    return to_svg(
+        figure,
+        name,
+        f"{y_label} of {len(before)} networks: mean {before.mean():.3f} before and {after.mean():.3f} after repair",
+    )
+
+
+def edits_by_layer(name: str, layers: Sequence[str], changes: FloatArray, poisoned: NDArray[np.bool_]) -> Markup:
+    """Relative change of each layer, a dot a network, with the median as a bar; trojaned beside healthy.
+
+    Args:
+        name: Unique on the page.
+        layers: [L] names.
+        changes: [n, L] relative changes; NaN where a network has no such layer. On a logarithmic axis, so that exact
+            zeros are left out.
+        poisoned: [n] bool.
+    """
+    figure = new_figure(570, 290)
+    axes = figure.add_subplot()
+    style_axes(axes, y_label="change ÷ layer's norm")
+    generator = np.random.default_rng(0)  # spreads the dots sideways, nothing else
+    for role, mask, shift in (("healthy", ~poisoned, -0.2), ("trojaned", poisoned, 0.2)):
+        axes.plot([], [], "o", color=COLORS[role], markersize=5, label=f"{role} ({int(mask.sum())})")
+        for layer in range(len(layers)):
+            values = changes[mask, layer]
+            values = values[np.isfinite(values) & (values > 0)]
+            spread = generator.uniform(-0.12, 0.12, size=len(values))
+            axes.plot(
+                layer + shift + spread,
+                values,
+                "o",
+                color=COLORS[role],
+                markersize=3,
+                markeredgewidth=0,
+                alpha=0.45,
+            )
+            if len(values):
+                middle = float(np.median(values))
+                axes.plot([layer + shift - 0.16, layer + shift + 0.16], [middle] * 2, color=COLORS["ink"], linewidth=2)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(_plain_number))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(range(len(layers)), layers)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.5, len(layers) - 0.5)
+    _legend_above(axes)
+    return to_svg(figure, name, f"Relative change of each layer by repair: {', '.join(layers)}")
+
+
+def channel_map(name: str, networks: Sequence[str], layers: Sequence[str], changes: Sequence[FloatArray]) -> Markup:
+    """Which output channels of the most edited networks were changed: the fuller a cell, the larger the change.
+
+    The largest change of all is drawn in full.
+
+    Args:
+        name: Unique on the page.
+        networks: [m] names, one a row.
+        layers: [L] names.
+        changes: L arrays [m, C] of relative changes; NaN leaves a cell empty.
+    """
+    figure = new_figure(960, 70 + 24 * len(networks))
+    panels: Any = figure.subplots(
+        1, len(layers), sharey=True, squeeze=False, width_ratios=[change.shape[1] for change in changes]
+    )[0]
+    largest = max(float(np.nanmax(change, initial=0.0)) for change in changes) or 1.0
+    for axes, layer, change in zip(panels, layers, changes, strict=True):
+        style_axes(axes, grid=None)
+        rows, columns = np.nonzero(~np.isnan(change))
+        for row, column in zip(rows, columns, strict=True):
+            strength = float(change[row, column]) / largest
+            axes.broken_barh([(column - 0.45, 0.9)], (row - 0.45, 0.9), facecolor=COLORS["trojaned"], alpha=strength)
+        axes.set_xlim(-0.5, change.shape[1] - 0.5)
+        axes.set_ylim(len(networks) - 0.5, -0.5)
+        axes.set_title(layer, fontsize=FONT_SIZE, color=COLORS["ink"])
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
+        axes.tick_params(axis="y", length=0)
+        axes.set_yticks(range(len(networks)), networks, parse_math=False)
+    figure.supxlabel("output channel", fontsize=FONT_SIZE, color=COLORS["ink"])
+    return to_svg(
+        figure, name, f"Changes by channel of the {len(networks)} most edited networks; the largest is {largest:.2g}"
+    )
+
+
+def _legend_above(axes: Axes) -> None:
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=FONT_SIZE,
+        labelcolor=COLORS["ink"],
+        handlelength=1.2,
+        borderaxespad=0.2,
+    )
+
+
+def _plain_number(value: float, _: object) -> str:
+    return f"{value:g}"

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoovet.errors import ZoovetError
+from zoovet.evaluation.figures import headline_figures
+from zoovet.evaluation.report import write_report
+from zoovet.evaluation.report.sections import png_data
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+LOADING = {"src", "href", "xlink:href", "data", "action", "srcset", "poster"}
+
+
+class Page(HTMLParser):
+    """What a page holds; complains where a tag is closed that is not the open one."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.references, self.links, self.texts = [], Counter(), [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags[tag] += 1
+        if tag not in VOID:
+            self.open.append(tag)
+        self._attributes(dict(attributes))
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags[tag] += 1
+        self._attributes(dict(attributes))
+
+    def _attributes(self, attributes):
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        self.links += [value for name, value in attributes.items() if name in LOADING]
+        self.references += re.findall(r"url\(#([^)]*)\)", " ".join(filter(None, attributes.values())))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory, figures, zoo_summary, detection, repair, examples, provenance):
+    folder = tmp_path_factory.mktemp("report")
+
+    def write_page(**changes):
+        parts = {
+            "figures": figures,
+            "zoo": zoo_summary,
+            "detection": detection,
+            "repair": repair,
+            "examples": examples,
+            "provenance": provenance,
+        }
+        write_report(folder / "report.html", **(parts | changes))
+        return (folder / "report.html").read_text()
+
+    return write_page
+
+
+@pytest.fixture(scope="module")
+def html(write):
+    return write()
+
+
+def test_the_page_says_the_figures_and_what_they_rest_on(html):
+    text = Page(html).text
+    assert "On 8 networks (4 trojaned, 4 healthy) from 4 bases" in text
+    assert "AUC of 0.938" in text
+    assert "(StatNN) reach 0.750" in text
+    assert "attack success rate of 4 trojaned networks from 0.800 to 0.100" in text
+    assert "clean accuracy from 0.750 to 0.730" in text
+    assert "10,000 test images" in text
+    assert "7 min 5 s on 2 CPU cores" in text
+    assert "20 networks on fashion-mnist from 10 bases" in text
+    assert "zoovet evaluate runs/detector runs/repairer --out runs/report" in text
+
+
+def test_the_page_loads_nothing(html):
+    page = Page(html)
+    assert "://" not in html
+    assert "@import" not in html
+    assert page.tags["script"] == 0
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert not re.search(r"url\((?!#)", html)
+
+
+def test_identifiers_are_unique_and_references_hit(html):
+    page = Page(html)
+    assert [name for name, count in Counter(page.ids).items() if count > 1] == []
+    assert page.references
+    assert set(page.references) <= set(page.ids)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
+def test_plots_follow_the_theme(html):
+    assert not re.search(r"#0102\w\w", html)
+    for role in ("ink", "grid", "healthy", "trojaned", "detector", "rival"):
+        assert re.search(rf"(fill|stroke): var\(--{role}\)", html)
+        assert html.count(f"--{role}:") == 2, "a light and a dark colour"
+
+
+def test_a_page_made_again_is_the_same_and_leaves_matplotlib_alone(write, html):
+    before = dict(matplotlib.rcParams)
+    assert write() == html
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_names_cannot_smuggle_markup_in(write, detection, repair, examples, provenance):
+    evil = '<script>alert("$x^2$")</script>'
+    names = (*detection.network_ids[:3], evil, *detection.network_ids[4:])
+    html = write(
+        detection=replace(detection, network_ids=names),
+        repair=replace(repair, network_ids=names),
+        examples=[replace(examples[0], network_id=evil, class_names=(evil,) * 10)],
+        provenance=replace(provenance, commands=(evil,), notes=(evil,)),
+    )
+    page = Page(html)
+    assert page.tags["script"] == 0
+    assert "<script" not in html
+    assert page.text.count(evil) > 10
+    assert evil in "".join(page.texts), "the channel map names networks, too"
+
+
+@pytest.mark.parametrize("part", ["zoo", "detection", "repair", "examples"])
+def test_parts_not_evaluated_are_left_out(write, part, figures):
+    sections = {"zoo": {"zoo"}, "detection": {"detection"}, "repair": {"repair", "edits"}, "examples": {"examples"}}
+    changes = {part: [] if part == "examples" else None}
+    if part in figures:
+        changes["figures"] = {name: value for name, value in figures.items() if name != part}
+    page = Page(write(**changes))
+    present = set(page.ids)
+    every = set.union(*sections.values())
+    assert present & every == every - sections[part]
+    assert {"networks", "made", "words"} <= present
+    assert {link[1:] for link in page.links if link.startswith("#")} <= present
+
+
+def test_a_page_about_a_zoo_alone(write, figures):
+    alone = {name: figures[name] for name in ("seed", "wall_time_seconds")}
+    page = Page(write(figures=alone, detection=None, repair=None, examples=[]))
+    assert "neither detection nor repair was evaluated" in page.text
+    assert "networks" not in page.ids
+
+
+def test_a_detector_without_mistakes_and_without_rivals(write, detection, figures):
+    perfect = replace(detection, scores=detection.poisoned.astype(float), rivals={}, rival_thresholds={})
+    numbers = {**headline_figures(perfect, None, seed=0, wall_time_seconds=1), "repair": figures["repair"]}
+    text = Page(write(detection=perfect, figures=numbers)).text
+    assert "Nowhere: every trojaned network was flagged and no healthy one." in text
+    assert "StatNN's AUC" not in text
+
+
+def test_mistakes_are_listed(html):
+    text = Page(html).text
+    assert "Missed: trojaned, not flagged 1" in text
+    assert "00001-trojaned" in text
+
+
+def test_figures_of_other_results_are_refused(write, figures):
+    with pytest.raises(ZoovetError, match="the figures are not those of the detection results"):
+        write(figures={**figures, "detection": {**figures["detection"], "num_networks": 9}})
+    with pytest.raises(ZoovetError, match="the figures are not those of the repair results"):
+        write(repair=None)
+
+
+def test_examples_are_pictures_with_verdicts(html, examples):
+    pictures = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
+    assert len(pictures) == 4
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    np.testing.assert_array_equal(first, examples[0].images[0].clean[0])
+    text = Page(html).text
+    assert "before ✓ Coat ▲ Bag after ✓ Coat ✗ Shirt" in text
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 6)])
+def test_pictures_are_exact(shape):
+    pixels = np.random.default_rng(1).integers(256, size=shape, dtype=np.uint8)
+    prefix, data = png_data(pixels).split(",")
+    assert prefix == "data:image/png;base64"
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    np.testing.assert_array_equal(shown, pixels[0] if shape[0] == 1 else np.moveaxis(pixels, 0, -1))
+
+
+def test_extreme_results_still_make_a_page(write, repair, detection, zoo_summary, figures):
+    """No edit at all, layers that some networks lack, scores that are no probabilities, healthy networks only."""
+    lacking = repair.relative_changes * 0
+    lacking[:4, 1] = np.nan
+    still = replace(repair, relative_changes=lacking, channel_changes=tuple(c * 0 for c in repair.channel_changes))
+    numbers = headline_figures(detection, still, seed=0, wall_time_seconds=0.5)
+    wild = replace(detection, scores=detection.scores * 100 - 20)
+    Page(write(repair=still, detection=wild, figures=numbers, zoo=replace(zoo_summary, asr=np.full(20, np.nan))))
+    healthy = replace(zoo_summary, poisoned=np.zeros(20, dtype=bool), asr=np.full(20, np.nan))
+    alone = {name: figures[name] for name in ("seed", "wall_time_seconds")}
+    page = Page(write(zoo=healthy, figures=alone, detection=None, repair=None, examples=[]))
+    assert "20 healthy and 0 trojaned networks" in page.text
+
+
+def test_many_rivals_have_their_own_colours(write, detection, figures):
+    rivals = {name: detection.scores + shift for name, shift in (("one", 0.0), ("two", 0.1), ("three", 0.2))}
+    many = replace(detection, rivals=rivals, rival_thresholds=dict.fromkeys(rivals, 0.5))
+    numbers = {**headline_figures(many, None, seed=0, wall_time_seconds=1), "repair": figures["repair"]}
+    html = write(detection=many, figures=numbers)
+    for role in ("rival", "rival-2", "rival-3"):
+        assert f"stroke: var(--{role})" in html
+    Page(html)
