@@ -14,7 +14,6 @@ from zoovet.config import ConfigKey, config_keys
 from zoovet.errors import ZoovetError, nearest
 
 if TYPE_CHECKING:
-    import torch
     from _typeshed import DataclassInstance
 
 __all__ = [
@@ -24,8 +23,8 @@ __all__ = [
     "add_device",
     "add_seed",
     "at_least_one",
+    "device_name",
     "parse_verb",
-    "torch_device",
 ]
 
 _WIDTH = 110
@@ -187,8 +186,8 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def torch_device(name: str) -> torch.device:
-    """The device that ``--device`` names.
+def device_name(name: str) -> str:
+    """What ``--device`` means here: ``cpu`` or ``cuda``.
 
     Raises:
         ZoovetError: ``cuda`` is asked for and there is none.
@@ -197,6 +196,4 @@ def torch_device(name: str) -> torch.device:
 
     if name == "cuda" and not torch.cuda.is_available():
         raise ZoovetError("--device cuda: PyTorch finds no CUDA device here; use --device cpu or auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoovet.cli.arguments import add_data_root, add_seed, at_least_one
+from zoovet.cli.clock import clock
 from zoovet.cli.status import EXIT_OK
 from zoovet.config import read_config
 
@@ -123,16 +124,10 @@ def _bar() -> Iterator[_Bar]:
             completed=progress.num_networks,
             total=progress.total,
             rate=f"{rate:.1f}/s" if rate > 0 else "",
-            left="" if seconds is None else f"{_clock(seconds)} left",
+            left="" if seconds is None else f"{clock(seconds)} left",
         )
 
     try:
         yield show
     finally:
         display.stop()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,47 @@
+"""Checking where results go before the work starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoovet.errors import ZoovetError
+from zoovet.files import require_writable_folder
+
+__all__ = ["require_own_folder", "require_writable_file"]
+
+
+def require_own_folder(folder: Path, marker: str, what: str) -> None:
+    """Check that a folder is ours to write into: new, empty, or begun by the same verb.
+
+    Args:
+        folder: Made where missing.
+        marker: A file in it that says the verb has been there.
+        what: What the verb makes there, for the message.
+
+    Raises:
+        ZoovetError: It holds something else, or cannot be written to.
+    """
+    if folder.is_file():
+        raise ZoovetError(f"{folder} is a file; give a folder for {what} as --out")
+    if folder.is_dir() and not (folder / marker).exists():
+        found = next((path.name for path in sorted(folder.iterdir())), None)
+        if found is not None:
+            raise ZoovetError(
+                f"{folder} holds something else than {what} ({found!r}, no {marker!r}); give another --out"
+            )
+    require_writable_folder(folder)
+
+
+def require_writable_file(path: Path, source: Path, *, force: bool) -> None:
+    """Check that a file may be written: not over its source, nor over another file unless told so.
+
+    Raises:
+        ZoovetError: It may not, or its folder cannot be written to.
+    """
+    if path.is_dir():
+        raise ZoovetError(f"{path} is a folder; give a file as --out")
+    if path.exists() and path.samefile(source):
+        raise ZoovetError(f"--out {path} is the input itself, which is never overwritten; give another --out")
+    if path.exists() and not force:
+        raise ZoovetError(f"{path} exists already; give another --out, or --force to overwrite it")
+    require_writable_folder(path.parent)
