@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoovet.networks.batch import Networks
 from zoovet.networks.forward import forward, forward_hidden
+from zoovet.networks.modules import Sine, from_module, to_module
 from zoovet.networks.spec import ACTIVATIONS, Block, Group, LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
 
 __all__ = [
@@ -14,9 +15,12 @@ __all__ = [
     "NetworkSpec",
     "Networks",
     "PoolSpec",
+    "Sine",
     "forward",
     "forward_hidden",
+    "from_module",
     "mlp",
     "siren",
     "small_cnn",
+    "to_module",
 ]

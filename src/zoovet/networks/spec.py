@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.networks.json_values import check_keys, number, plain, whole_number, whole_numbers
 
 __all__ = ["ACTIVATIONS", "Block", "Group", "LayerSpec", "NetworkSpec", "PoolSpec", "mlp", "siren", "small_cnn"]
 
@@ -44,12 +45,16 @@ class PoolSpec:
     def __post_init__(self) -> None:
         if self.kind not in ("average", "max", "global"):
             raise ZoovetError(
-                f"pooling kind {self.kind!r} is unknown{nearest(self.kind, ['average', 'max', 'global'])}"
+                f"pooling kind {self.kind!r} is unknown{nearest(str(self.kind), ['average', 'max', 'global'])}"
             )
         if self.kind != "global" and (min(self.kernel) < 1 or min(self.stride) < 1 or min(self.padding) < 0):
             raise ZoovetError(
                 f"{self.kind} pooling needs kernel and stride of at least 1 and padding of at least 0, got "
                 f"kernel {self.kernel}, stride {self.stride}, padding {self.padding}"
+            )
+        if any(2 * padding > kernel for padding, kernel in zip(self.padding, self.kernel, strict=True)):
+            raise ZoovetError(
+                f"a pooling's padding must be at most half its kernel, got {self.padding} for {self.kernel}"
             )
 
 
@@ -83,13 +88,13 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "conv"):
-            raise ZoovetError(f"layer kind {self.kind!r} is unknown{nearest(self.kind, ['linear', 'conv'])}")
+            raise ZoovetError(f"layer kind {self.kind!r} is unknown{nearest(str(self.kind), ['linear', 'conv'])}")
         if self.in_channels < 1 or self.out_channels < 1:
             raise ZoovetError(
                 f"a layer needs at least one channel in and out, got {self.in_channels} and {self.out_channels}"
             )
         if self.activation not in ACTIVATIONS:
-            raise ZoovetError(f"activation {self.activation!r} is unknown{nearest(self.activation, ACTIVATIONS)}")
+            raise ZoovetError(f"activation {self.activation!r} is unknown{nearest(str(self.activation), ACTIVATIONS)}")
         takes_parameter = self.activation in _DEFAULT_PARAMETER
         if not takes_parameter and self.activation_parameter is not None:
             raise ZoovetError(f"activation {self.activation!r} takes no parameter, got {self.activation_parameter}")
@@ -265,7 +270,7 @@ class NetworkSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain JSON values that :meth:`from_json` reads."""
-        return {"input_shape": list(self.input_shape), "layers": [_plain(asdict(layer)) for layer in self.layers]}
+        return {"input_shape": list(self.input_shape), "layers": [plain(asdict(layer)) for layer in self.layers]}
 
     @classmethod
     def from_json(cls, data: Any) -> NetworkSpec:
@@ -274,18 +279,19 @@ class NetworkSpec:
         Raises:
             ZoovetError: A key is missing or unknown, a value has the wrong type, or the layers do not fit.
         """
-        _check_keys(data, {"input_shape", "layers"}, "a network spec")
+        names = ("input_shape", "layers")
+        check_keys(data, names, names, "a network spec")
         if not isinstance(data["layers"], list):
             raise ZoovetError(f"a network spec's 'layers' must be a list, got {type(data['layers']).__name__}")
         layers = tuple(_layer_from_json(layer, f"layers[{index}]") for index, layer in enumerate(data["layers"]))
-        return cls(input_shape=_integers(data["input_shape"], "input_shape"), layers=layers)
+        return cls(input_shape=whole_numbers(data["input_shape"], "input_shape", (1, 3)), layers=layers)
 
 
 def _size_after_weights(index: int, layer: LayerSpec, size: tuple[int, int] | None) -> tuple[int, int] | None:
     if layer.kind == "conv":
         if size is None:
             raise ZoovetError(f"layer {index} is a conv layer, but what comes in has no height and width")
-        return _slide(size, layer.kernel, layer.stride, layer.padding, layer.dilation, f"layer {index} (conv)")
+        return _slide(size, layer, layer.dilation, f"layer {index} (conv)")
     if (size or ()) != layer.kernel:
         raise ZoovetError(
             f"layer {index} (linear) is declared to read {layer.kernel or 'no map'}, but what comes in is "
@@ -299,64 +305,41 @@ def _size_after_pooling(index: int, layer: LayerSpec, size: tuple[int, int] | No
         return size
     if layer.pool.kind == "global":
         return None
-    return _slide(size, layer.pool.kernel, layer.pool.stride, layer.pool.padding, (1, 1), f"layer {index}'s pooling")
+    return _slide(size, layer.pool, (1, 1), f"layer {index}'s pooling")
 
 
 def _slide(
-    size: tuple[int, int],
-    kernel: tuple[int, ...],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    where: str,
+    size: tuple[int, int], window: LayerSpec | PoolSpec, dilation: tuple[int, int], where: str
 ) -> tuple[int, int]:
-    spans = [dilation[axis] * (kernel[axis] - 1) + 1 for axis in (0, 1)]
-    height, width = ((size[axis] + 2 * padding[axis] - spans[axis]) // stride[axis] + 1 for axis in (0, 1))
+    spans = [dilation[axis] * (window.kernel[axis] - 1) + 1 for axis in (0, 1)]
+    height, width = (
+        (size[axis] + 2 * window.padding[axis] - spans[axis]) // window.stride[axis] + 1 for axis in (0, 1)
+    )
     if height < 1 or width < 1:
-        raise ZoovetError(f"{where}: its {kernel[0]}×{kernel[1]} window does not fit a map of {size[0]}×{size[1]}")
+        kernel = "×".join(map(str, window.kernel))
+        raise ZoovetError(f"{where}: its {kernel} window does not fit a map of {size[0]}×{size[1]}")
     return height, width
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _check_keys(data: Any, known: set[str], what: str) -> None:
-    if not isinstance(data, dict):
-        raise ZoovetError(f"{what} must be a JSON object, got {type(data).__name__}")
-    for key in data:
-        if key not in known:
-            raise ZoovetError(f"{what} has the unknown key {key!r}{nearest(str(key), sorted(known))}")
-    missing = {"input_shape", "layers", "kind", "in_channels", "out_channels"} & known - set(data)
-    if missing:
-        raise ZoovetError(f"{what} lacks the key {sorted(missing)[0]!r}")
-
-
-def _integers(value: Any, what: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, int) and not isinstance(item, bool) for item in value):
-        raise ZoovetError(f"{what} must be a list of integers, got {value!r}")
-    return tuple(value)
-
-
 def _layer_from_json(data: Any, where: str) -> LayerSpec:
-    _check_keys(data, {field.name for field in fields(LayerSpec)}, where)
-    values = dict(data)
+    known = {field.name for field in fields(LayerSpec)}
+    values = dict(check_keys(data, known, ("kind", "in_channels", "out_channels"), where))
     for name in ("in_channels", "out_channels"):
-        if not isinstance(values[name], int):
-            raise ZoovetError(f"{where}.{name} must be an integer, got {values[name]!r}")
-    for name in ("kernel", "stride", "padding", "dilation"):
-        if name in values:
-            values[name] = _integers(values[name], f"{where}.{name}")
-            if name != "kernel" and len(values[name]) != 2:
-                raise ZoovetError(f"{where}.{name} must hold two integers, got {data[name]!r}")
+        values[name] = whole_number(values[name], f"{where}.{name}")
+    for name in {"kernel", "stride", "padding", "dilation"} & set(values):
+        values[name] = whole_numbers(values[name], f"{where}.{name}", (0, 2) if name == "kernel" else (2,))
+    if values.get("activation_parameter") is not None:
+        values["activation_parameter"] = number(values["activation_parameter"], f"{where}.activation_parameter")
     if values.get("pool") is not None:
-        pool = dict(values["pool"])
-        _check_keys(pool, {"kind", "kernel", "stride", "padding"}, f"{where}.pool")
-        shapes = {name: _integers(pool[name], f"{where}.pool.{name}") for name in pool if name != "kind"}
-        values["pool"] = PoolSpec(kind=pool["kind"], **shapes)  # type: ignore[arg-type]  # lengths are checked by use
+        values["pool"] = _pool_from_json(values["pool"], f"{where}.pool")
     return LayerSpec(**values)
+
+
+def _pool_from_json(data: Any, where: str) -> PoolSpec:
+    values = dict(check_keys(data, {field.name for field in fields(PoolSpec)}, ("kind",), where))
+    for name in {"kernel", "stride", "padding"} & set(values):
+        values[name] = whole_numbers(values[name], f"{where}.{name}", (2,))
+    return PoolSpec(**values)
 
 
 def small_cnn(

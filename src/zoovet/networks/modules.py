@@ -1,0 +1,125 @@
+"""From ``torch.nn.Module`` to a network and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.errors import ZoovetError
+from zoovet.networks.batch import Networks
+from zoovet.networks.module_reader import ModuleReader, require_no_hooks
+from zoovet.networks.sine import Sine
+from zoovet.networks.spec import LayerSpec, PoolSpec
+
+__all__ = ["Sine", "from_module", "to_module"]
+
+
+def from_module(module: nn.Module, input_shape: tuple[int, ...]) -> Networks:
+    """Read a module that runs its layers one after another.
+
+    Understood are ``nn.Sequential`` (nested, too) of, and alone: Linear; Conv2d; ReLU, LeakyReLU, Tanh, Sigmoid,
+    GELU, SiLU and :class:`Sine`; AvgPool2d, MaxPool2d and AdaptiveAvgPool2d(1); Flatten. The module is read as it
+    computes in evaluation mode: Dropout and Identity are left out, BatchNorm is folded into the layer before it.
+    A Softmax or LogSoftmax at the end is dropped: a network's outputs are logits.
+
+    Args:
+        module: The module; its parameters are copied.
+        input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
+
+    Returns:
+        One network (B = 1) that computes what the module does, with its dtype and device.
+
+    Raises:
+        ZoovetError: Something in the module has no counterpart in a :class:`NetworkSpec`; the message names the
+            layer by its place in the module and by its class, and says what to do.
+    """
+    reader = ModuleReader(tuple(input_shape))
+    _read(reader, module, "")
+    return reader.networks()
+
+
+def _read(reader: ModuleReader, module: nn.Module, name: str) -> None:
+    if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
+        reader.add(module, name)
+        return
+    require_no_hooks(module, name)
+    for key, child in module.named_children():
+        _read(reader, child, f"{name}.{key}" if name else key)
+
+
+def to_module(networks: Networks) -> nn.Sequential:
+    """The module that computes what a network does.
+
+    Args:
+        networks: One network (B = 1).
+
+    Returns:
+        An ``nn.Sequential`` with copies of the weights, dtype and device kept; :func:`from_module` reads it back.
+
+    Raises:
+        ZoovetError: There is not exactly one network.
+    """
+    if len(networks) != 1:
+        raise ZoovetError(
+            f"to_module makes a module of one network, got {len(networks)}; pick one with networks[index]"
+        )
+    spec = networks.spec
+    children: list[nn.Module] = []
+    for index, layer in enumerate(spec.layers):
+        if layer.kind == "linear" and spec.map_sizes[index] is not None:
+            children.append(nn.Flatten())
+        children.append(_weighted(layer, networks.weights[index][0], networks.biases[index][0]))
+        if layer.activation != "identity":
+            children.append(_activation(layer))
+        if layer.pool is not None:
+            children.extend(_pooling(layer.pool))
+    return nn.Sequential(*children)
+
+
+def _weighted(layer: LayerSpec, weight: Tensor, bias: Tensor) -> nn.Module:
+    # Made on the meta device: an ordinary constructor draws initial weights from the global generator.
+    module: nn.Linear | nn.Conv2d
+    if layer.kind == "linear":
+        module = nn.Linear(layer.in_channels * layer.kernel_size, layer.out_channels, device="meta", dtype=weight.dtype)
+    else:
+        module = nn.Conv2d(
+            layer.in_channels,
+            layer.out_channels,
+            (layer.kernel[0], layer.kernel[1]),
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            device="meta",
+            dtype=weight.dtype,
+        )
+    module.to_empty(device=weight.device)
+    with torch.no_grad():
+        module.weight.copy_(weight.reshape(module.weight.shape))
+        assert module.bias is not None
+        module.bias.copy_(bias)
+    return module
+
+
+def _activation(layer: LayerSpec) -> nn.Module:
+    if layer.activation == "leaky_relu":
+        assert layer.activation_parameter is not None
+        return nn.LeakyReLU(layer.activation_parameter)
+    if layer.activation == "sine":
+        assert layer.activation_parameter is not None
+        return Sine(layer.activation_parameter)
+    kinds: dict[str, type[nn.Module]] = {
+        "relu": nn.ReLU,
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+        "gelu": nn.GELU,
+        "silu": nn.SiLU,
+    }
+    return kinds[layer.activation]()
+
+
+def _pooling(pool: PoolSpec) -> list[nn.Module]:
+    if pool.kind == "global":
+        return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    if pool.kind == "average":
+        return [nn.AvgPool2d(pool.kernel, pool.stride, pool.padding)]
+    return [nn.MaxPool2d(pool.kernel, pool.stride, pool.padding)]
