@@ -218,8 +218,7 @@ def test_a_compiler_that_fails_says_what_it_said(monkeypatch: pytest.MonkeyPatch
 def test_an_activation_the_compiled_trainer_lacks() -> None:
     with pytest.raises(NativeUnavailable, match="does not know the activation 'sine'"):
         compile_spec(siren((2, 4, 1)))
+    spec, schedule = siren((2, 4, 3)), Schedule(**{**vars(SCHEDULE), "dropout": 0.1})
+    start = initial_weights(spec, "he", 0.1, np.random.default_rng(0))
     with pytest.raises(ZoovetError, match="dropout needs the compiled trainer"):
-        schedule = Schedule(**{**vars(SCHEDULE), "dropout": 0.1})
-        spec = siren((2, 4, 3))
-        start = initial_weights(spec, "he", 0.1, np.random.default_rng(0))
         train_network(TorchNetwork(spec), start, samples_for(spec), schedule, np.random.default_rng(0))

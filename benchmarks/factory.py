@@ -1,0 +1,99 @@
+"""Training images per second of `zoovet build` against a plain PyTorch loop, in one run.
+
+The plain loop is what one would write: one small CNN at a time, batch 128, Adam, all cores, data in memory. The build is
+the real one, through worker processes, with everything it does: drawing, poisoning, evaluation on all test images,
+writing. Its rate counts the training images of the networks that are in the finished zoo (those of rejected draws are
+work, not yield) over the time from the first finished network to the last, and, as a second figure, over all of the
+wall time, process starts included.
+
+    python benchmarks/factory.py [--workers 2] [--bases 48] [--repeats 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from zoovet.images import load_dataset
+from zoovet.zoo import BuildProgress, Zoo, ZooRecipe, build_zoo
+
+RESULT = Path(__file__).parent / "results" / "factory.json"
+
+
+def plain_loop(images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Training images per second of one epoch, one network, all cores."""
+    module = nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
+    start = time.perf_counter()
+    for batch in torch.randperm(len(images)).split(128):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(images[batch]), labels[batch]).backward()
+        optimizer.step()
+    return len(images) / (time.perf_counter() - start)
+
+
+def images_trained(zoo: Zoo) -> np.ndarray:
+    """Training images each network saw; a base's own training is counted once, with its healthy network."""
+    size = min(zoo.recipe["train_images"], 60_000)
+    tuned = zoo.column("finetune_epochs") * size
+    base = zoo.column("epochs") * np.round(zoo.column("train_fraction") * size)
+    return np.where(zoo.column("poisoned"), tuned, tuned + base)
+
+
+def build(recipe: ZooRecipe, workers: int) -> tuple[float, float]:
+    """Training images per second of a build: while it works, and with the start of its processes."""
+    reports: list[BuildProgress] = []
+    with tempfile.TemporaryDirectory() as folder:
+        zoo = build_zoo(recipe, Path(folder) / "zoo", workers=workers, progress=reports.append)
+        trained = images_trained(zoo)
+    first = next(report for report in reports if report.num_networks)
+    share = 1 - first.num_networks / reports[-1].num_networks
+    return trained.sum() * share / (reports[-1].seconds - first.seconds), trained.sum() / reports[-1].seconds
+
+
+def main() -> None:
+    """Measure, print, and write ``results/factory.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--bases", type=int, default=48)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    train = load_dataset("fashion-mnist", "train")
+    images, labels = train.scaled()[:10_000], train.labels[:10_000]
+    recipe = ZooRecipe(num_bases=arguments.bases, bases_per_shard=4, seed=1)
+    plain_loop(images, labels)
+    loops, builds, walls = [], [], []
+    for _ in range(arguments.repeats):
+        loops += [plain_loop(images, labels) for _ in range(5)]
+        rate, wall = build(recipe, arguments.workers)
+        builds.append(rate)
+        walls.append(wall)
+    figures = {
+        "workers": arguments.workers,
+        "plain_loop_images_per_second": round(statistics.median(loops)),
+        "build_images_per_second": round(statistics.median(builds)),
+        "build_images_per_second_with_start": round(statistics.median(walls)),
+        "ratio": round(statistics.median(builds) / statistics.median(loops), 2),
+        "ratio_with_start": round(statistics.median(walls) / statistics.median(loops), 2),
+        "repeats": arguments.repeats,
+        "num_bases": arguments.bases,
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(figures, indent=2) + "\n")
+    for name, value in figures.items():
+        print(f"{name:38} {value}")
+
+
+if __name__ == "__main__":
+    main()
