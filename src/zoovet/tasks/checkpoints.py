@@ -1,0 +1,127 @@
+"""Checkpoints that users load: one safetensors file with a JSON description in its header. Reading runs no code."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from zoovet.errors import ZoovetError
+from zoovet.files import atomic_path
+
+__all__ = ["CHECKPOINT_NAME", "FORMAT_VERSION", "Checkpoint", "library_versions", "load_checkpoint", "save_checkpoint"]
+
+CHECKPOINT_NAME = "checkpoint.safetensors"
+"""File of a run's folder that holds its best metanetwork."""
+
+FORMAT_VERSION = 1
+_METADATA_KEY = "zoovet"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained metanetwork as stored.
+
+    Attributes:
+        path: The file it came from.
+        tensors: Parameters and buffers by name, on the CPU.
+        description: What was saved with them.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    description: dict[str, Any]
+
+    def get(self, key: str) -> Any:
+        """An entry of the description.
+
+        Raises:
+            ZoovetError: It is not there.
+        """
+        if key not in self.description:
+            raise ZoovetError(f"{self.path} is not as zoovet writes it: its description lacks {key!r}")
+        return self.description[key]
+
+    def load_into(self, module: nn.Module) -> None:
+        """Put the tensors into a module.
+
+        Raises:
+            ZoovetError: Names or shapes differ; the message names the first.
+        """
+        expected = module.state_dict()
+        for name in sorted(expected.keys() ^ self.tensors.keys()):
+            what = "lacks" if name in expected else "has the unknown"
+            raise ZoovetError(f"{self.path} {what} tensor {name!r}: it does not fit the metanetwork it describes")
+        for name, tensor in expected.items():
+            if tensor.shape != self.tensors[name].shape:
+                raise ZoovetError(
+                    f"{self.path}: tensor {name!r} has the shape {list(self.tensors[name].shape)}, the metanetwork it "
+                    f"describes needs {list(tensor.shape)}"
+                )
+        module.load_state_dict(self.tensors)
+
+
+def save_checkpoint(path: Path, kind: str, module: nn.Module, description: dict[str, Any]) -> None:
+    """Write a module's tensors and a description as one file, atomically.
+
+    Args:
+        path: The file.
+        kind: What it is for: ``detector``, ``repairer``.
+        module: Its parameters and buffers are written.
+        description: JSON values.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    text = json.dumps({"format_version": FORMAT_VERSION, "kind": kind, **description})
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={_METADATA_KEY: text})
+
+
+def load_checkpoint(path: str | Path, kind: str) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        path: A run's folder, or the file itself.
+        kind: What it must be for.
+
+    Raises:
+        ZoovetError: It is missing, truncated, no checkpoint, for something else, or of another format version.
+    """
+    path = Path(path)
+    file = path / CHECKPOINT_NAME if path.is_dir() else path
+    if not file.is_file():
+        where = f"the folder {path} has no {CHECKPOINT_NAME}" if path.is_dir() else f"there is no file or folder {path}"
+        raise ZoovetError(f"{where}; give the folder of a run that `zoovet train` made")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(_METADATA_KEY)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError) as error:
+        raise ZoovetError(f"{file} is damaged or no checkpoint: {error}") from error
+    try:
+        description = json.loads(text or "null")
+    except ValueError as error:
+        raise ZoovetError(f"{file} is damaged: its description is no JSON ({error})") from error
+    if not isinstance(description, dict) or "format_version" not in description:
+        raise ZoovetError(f"{file} holds weights but no description by zoovet; give the folder of a run")
+    if description["format_version"] != FORMAT_VERSION:
+        raise ZoovetError(
+            f"{file} has format version {description['format_version']}; this zoovet reads {FORMAT_VERSION}"
+        )
+    if description.get("kind") != kind:
+        raise ZoovetError(f"{file} holds a {description.get('kind')}, but a {kind} is needed")
+    return Checkpoint(file, tensors, description)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a result depends on."""
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("zoovet", "torch", "lightning")},
+    }

@@ -1,0 +1,191 @@
+"""Detection: training a metanetwork to tell, from weights alone, whether a network is trojaned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zoovet.config import config_to_dict
+from zoovet.errors import ZoovetError
+from zoovet.metanets.scalegmn import ScaleGMNConfig
+from zoovet.networks import Networks
+from zoovet.tasks.detector import DETECTOR, Detector, logits_of
+from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
+from zoovet.tasks.population import Population, load_populations
+from zoovet.tasks.random_streams import IndexStream, seeded_generator
+from zoovet.tasks.runs import open_run, zoo_facts
+from zoovet.tasks.training import TaskModule, Validation
+from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.zoo import Zoo
+
+__all__ = ["DetectionConfig", "DetectionModule", "Detector", "accuracy_threshold", "train_detector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionConfig:
+    """How a detector is trained.
+
+    Attributes:
+        metanetwork: What reads the weights; one output a network.
+        training: How it is trained.
+        paired: Whether a healthy and a trojaned network of one base come in the same batch.
+        label_smoothing: Share by which the labels 0 and 1 move towards one half.
+        weight_noise: Standard deviation of the noise put on training weights, in units of that of the layer's own
+            weights (or biases); 0 puts none.
+
+    Raises:
+        ZoovetError: A value out of its range, or a metanetwork that does not give one number a network.
+    """
+
+    metanetwork: MetanetworkConfig = field(default_factory=ScaleGMNConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    paired: bool = True
+    label_smoothing: float = 0.0
+    weight_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.metanetwork.output != "graph" or self.metanetwork.num_outputs != 1:
+            raise ZoovetError(
+                f"detection needs a metanetwork with output 'graph' and num_outputs 1, got "
+                f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ZoovetError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
+        if not 0 <= self.weight_noise <= 1:
+            raise ZoovetError(f"weight_noise must lie between 0 and 1, got {self.weight_noise}")
+
+
+class DetectionModule(TaskModule):
+    """Binary cross-entropy of a metanetwork's output against "is trojaned".
+
+    Args:
+        metanetwork: From a list of networks to [B, 1] logits, in the list's order.
+        train, validation: The networks.
+        config: How.
+    """
+
+    def __init__(
+        self, metanetwork: nn.Module, train: Population, validation: Population, config: DetectionConfig
+    ) -> None:
+        super().__init__(metanetwork, config.training)
+        self._task = config
+        self._train, self._validation = train, validation
+        self._stream = IndexStream(
+            torch.arange(len(train)),
+            groups=train.base_of if config.paired else None,
+            seed=config.training.seed,
+            purpose="batches",
+        )
+
+    def on_fit_start(self) -> None:
+        """Put the networks beside the metanetwork."""
+        self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
+
+    def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The batch's mean cross-entropy."""
+        size = self.config.batch_size
+        batch = self._train.batch(self._stream.take(step * size, size))
+        networks = batch.networks
+        if self._task.weight_noise > 0:
+            generator = seeded_generator(self.config.seed, "weight noise", step)
+            networks = [_with_noise(some, self._task.weight_noise, generator) for some in networks]
+        labels = self._train.trojaned[batch.indices].to(self.device, torch.float32)
+        smooth = self._task.label_smoothing
+        targets = labels * (1 - smooth) + 0.5 * smooth
+        return functional.binary_cross_entropy_with_logits(self.model(networks).squeeze(1), targets), {}
+
+    def validate(self, model: nn.Module) -> Validation:
+        """AUC, cross-entropy, and the threshold of the highest accuracy, on the validation networks."""
+        batch = self._validation.batch(torch.arange(len(self._validation)))
+        logits = logits_of(model, batch.networks, 2 * self.config.batch_size).cpu()
+        labels = self._validation.trojaned[batch.indices]
+        if not bool(torch.isfinite(logits).all()):
+            raise ZoovetError("the detector's scores are no longer finite; lower training.learning_rate")
+        scores = torch.sigmoid(logits)
+        threshold, accuracy = accuracy_threshold(scores, labels)
+        figures = {
+            "auc": float(roc_auc_score(labels.numpy(), logits.numpy())),
+            "accuracy": accuracy,
+            "threshold": threshold,
+            "loss": float(functional.binary_cross_entropy_with_logits(logits, labels.float())),
+        }
+        return Validation(figures, score=(figures["auc"], -figures["loss"]))
+
+    def describe(self, validation: Validation) -> dict[str, Any]:
+        """What :meth:`Detector.load` needs, and the configuration."""
+        return {
+            "metanetwork": metanetwork_to_json(self._task.metanetwork),
+            "specs": [spec.to_json() for spec in self._train.specs],
+            "threshold": validation.figures["threshold"],
+            "config": config_to_dict(self._task),
+        }
+
+
+def train_detector(
+    config: DetectionConfig, zoo: Zoo, out: Path | str, *, device: str = "cpu", progress: Progress | None = None
+) -> Detector:
+    """Train a detector on a zoo's training split; validation chooses checkpoint and threshold.
+
+    Where ``out`` holds an unfinished run of the same configuration and zoo, it is resumed; a finished one is loaded.
+    Poisoned networks whose ASR is below the recipe's ``min_asr`` are left out. The test split is not read.
+
+    Args:
+        config: How.
+        zoo: The zoo, opened.
+        out: Folder of the run.
+        device: ``cpu``, ``cuda`` or ``cuda:K``.
+        progress: Told after every step and validation.
+
+    Raises:
+        ZoovetError: A zoo without poisoned networks, a folder that cannot be written to or holds another run, a device
+            that is not there, or a loss that is no longer finite.
+    """
+    train, validation = load_populations(zoo)
+    run = open_run(out, DETECTOR, config, {"zoo": zoo_facts(zoo.path, train, validation)})
+    if not run.finished:
+        metanetwork = build_metanetwork(config.metanetwork, config.training.seed, DETECTOR)
+        run.train(DetectionModule(metanetwork, train, validation, config), device=device, progress=progress)
+    return Detector.load(run.folder, device=device)
+
+
+def accuracy_threshold(scores: Tensor, labels: Tensor) -> tuple[float, float]:
+    """The threshold of the highest accuracy when ``score >= threshold`` means trojaned, and that accuracy.
+
+    It lies midway between two neighbouring scores (or at the ends: the lowest score, or just above the highest); of
+    several equally good ones the one in the widest gap is taken.
+
+    Args:
+        scores: float32 [n], finite, of validation networks.
+        labels: bool [n].
+    """
+    distinct, place = torch.unique(scores, return_inverse=True)
+    num_trojaned = torch.bincount(place[labels], minlength=len(distinct))
+    num_healthy = torch.bincount(place[~labels], minlength=len(distinct))
+    # cut k flags the distinct scores k, k + 1, …
+    right = functional.pad(num_healthy.cumsum(0), (1, 0)) + functional.pad(
+        num_trojaned.flip(0).cumsum(0).flip(0), (0, 1)
+    )
+    middles = (distinct[:-1] + distinct[1:]) / 2
+    middles = torch.where(middles > distinct[:-1], middles, distinct[1:])  # neighbouring floats have no middle
+    cuts = torch.cat([distinct[:1], middles, torch.nextafter(distinct[-1:], torch.tensor(torch.inf))])
+    gaps = functional.pad(distinct.diff(), (1, 1))
+    best = torch.nonzero(right == right.max()).flatten()
+    chosen = best[torch.argmax(gaps[best])]
+    return float(cuts[chosen]), float(right[chosen]) / len(scores)
+
+
+def _with_noise(networks: Networks, amount: float, generator: torch.Generator) -> Networks:
+    """Weights and biases with Gaussian noise, relative to the standard deviation of each tensor of each network."""
+
+    def noisy(values: Tensor) -> Tensor:
+        scale = values.flatten(1).std(dim=1, correction=0).reshape(-1, *(1 for _ in values.shape[1:]))
+        noise = torch.randn(values.shape, generator=generator, dtype=values.dtype).to(values.device)
+        return values + amount * scale * noise
+
+    return networks.map(noisy)

@@ -1,0 +1,60 @@
+"""Editor: a metanetwork that changes weights, and possibly another that says by how much to change them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.networks import Networks
+
+__all__ = ["Edit", "Editor"]
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """What an editor makes of some networks.
+
+    Attributes:
+        edited: Own weights plus change, one entry a batch given.
+        gate_logits: [B] how sure the gate is that a network needs its change, or ``None`` without a gate.
+    """
+
+    edited: list[Networks]
+    gate_logits: Tensor | None
+
+
+class Editor(nn.Module):
+    """Networks in, edited networks out: own weights + gate · change.
+
+    With metanetworks that are equivariant (the change) and invariant (the gate), editing commutes with every symmetry
+    of the networks.
+
+    Args:
+        changes: From a list of networks to a list of changes of their weights.
+        gate: From a list of networks to [B, 1] logits; each network's change is multiplied by their sigmoid.
+            ``None`` applies every change in full.
+    """
+
+    def __init__(self, changes: nn.Module, gate: nn.Module | None = None) -> None:
+        super().__init__()
+        self.changes = changes
+        self.gate = gate
+
+    def forward(self, networks: Sequence[Networks]) -> Edit:
+        """Edit batches of networks, each of one spec."""
+        batches = list(networks)
+        changes: list[Networks] = self.changes(batches)
+        if self.gate is None:
+            return Edit([own + change for own, change in zip(batches, changes, strict=True)], None)
+        logits: Tensor = self.gate(batches).squeeze(1)
+        gates = torch.split(torch.sigmoid(logits), [len(own) for own in batches])
+        edited = [own + _scaled(change, gate) for own, change, gate in zip(batches, changes, gates, strict=True)]
+        return Edit(edited, logits)
+
+
+def _scaled(change: Networks, factors: Tensor) -> Networks:
+    """Each network's change times its factor [B]."""
+    return change.map(lambda tensor: tensor * factors.reshape(-1, *(1 for _ in tensor.shape[1:])))

@@ -1,0 +1,72 @@
+"""Training images for networks in function-space losses: clean ones, and ones that carry each network's own trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.images import ImageSet
+from zoovet.networks import NetworkSpec
+from zoovet.tasks.random_streams import seeded_generator
+
+__all__ = ["ImagePool"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePool:
+    """Labelled images in memory, ready for networks.
+
+    Attributes:
+        images: float32 [N, C, H, W] in [-1, 1].
+        labels: int64 [N].
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    @classmethod
+    def split(cls, images: ImageSet, num_held_out: int, seed: int) -> tuple[ImagePool, ImagePool]:
+        """Two pools: images to train on, and ``num_held_out`` others, drawn at random, to validate on.
+
+        Raises:
+            ZoovetError: There are not enough images to leave one for training.
+        """
+        if num_held_out >= len(images):
+            raise ZoovetError(
+                f"{num_held_out} validation images are asked for, but {images.name!r} has {len(images)} training "
+                f"images; lower num_validation_images"
+            )
+        order = torch.randperm(len(images), generator=seeded_generator(seed, "held-out images"))
+        values = images.scaled()
+        held_out, rest = order[:num_held_out], order[num_held_out:]
+        return cls(values[rest], images.labels[rest]), cls(values[held_out], images.labels[held_out])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> ImagePool:
+        """The same images on another device."""
+        return ImagePool(self.images.to(device), self.labels.to(device))
+
+    def require_fit(self, specs: Sequence[NetworkSpec]) -> None:
+        """Check that every spec's networks can read the images and tell their labels apart.
+
+        Raises:
+            ZoovetError: An input shape or a number of classes differs; the message says both.
+        """
+        shape, num_labels = tuple(self.images.shape[1:]), int(self.labels.max()) + 1
+        for spec in specs:
+            if spec.input_shape != shape or spec.num_outputs < num_labels:
+                raise ZoovetError(
+                    f"the zoo's networks ({spec.describe()}) do not fit the training images: {shape} with "
+                    f"{num_labels} labels; give the images of the zoo's dataset"
+                )
+
+    def draw(self, num_networks: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random images for each network, with replacement: [B, count, C, H, W], and their labels [B, count]."""
+        chosen = torch.randint(len(self), (num_networks, count), generator=generator).to(self.labels.device)
+        return self.images[chosen], self.labels[chosen]

@@ -1,0 +1,278 @@
+"""Repair: training an editor of weights, so that the networks' triggers stop working and all else stays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zoovet.config import config_to_dict
+from zoovet.errors import ZoovetError
+from zoovet.images import ImageSet
+from zoovet.metanets.scalegmn import ScaleGMNConfig
+from zoovet.networks import Networks
+from zoovet.tasks.editor import Edit, Editor
+from zoovet.tasks.image_pool import ImagePool
+from zoovet.tasks.measurement import Measurement, measure
+from zoovet.tasks.metanetworks import MetanetworkConfig, metanetwork_to_json
+from zoovet.tasks.population import Batch, Population, load_populations
+from zoovet.tasks.random_streams import IndexStream, seeded_generator
+from zoovet.tasks.repair_losses import function_losses, weight_losses
+from zoovet.tasks.repairer import REPAIRER, Repairer, build_editor, edited_networks
+from zoovet.tasks.runs import open_run, zoo_facts
+from zoovet.tasks.training import TaskModule, Validation
+from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.zoo import Zoo
+
+__all__ = ["RepairConfig", "RepairModule", "Repairer", "train_repairer"]
+
+
+def _editing() -> ScaleGMNConfig:
+    return ScaleGMNConfig(output="weights")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairConfig:
+    """How a repairer is trained.
+
+    Attributes:
+        metanetwork: What changes the weights; output ``weights``.
+        gate: What says how much of the change a network gets, between none and all; output ``graph``. null applies
+            every change in full.
+        training: How both are trained.
+        loss: ``function``: the edited network, run on training images, should give the true labels; ``weights``: the
+            squared distance of edited weights from the healthy sibling's, relative to each layer's own square.
+        trojaned_share: Share of trojaned networks in a batch; the others are healthy.
+        num_clean_images, num_triggered_images: Images a network and step of each kind (``function``).
+        triggered_weight: Weight of the loss on triggered images, that on clean ones being 1 (``function``).
+        keep_weight: Weight of the Kullback-Leibler divergence of healthy networks' answers on clean images before and
+            after the edit (``function``).
+        gate_weight: Weight of the gate's cross-entropy against "is trojaned"; without a gate it has no effect.
+        num_validation_images: Training images held out to validate on, drawn at random.
+        accuracy_weight: What a point of clean accuracy lost counts against a point of ASR when the best
+            checkpoint is chosen.
+
+    Raises:
+        ZoovetError: A value out of its range, or a metanetwork of the wrong output.
+    """
+
+    metanetwork: MetanetworkConfig = field(default_factory=_editing)
+    gate: MetanetworkConfig | None = None
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(batch_size=16))
+    loss: Literal["function", "weights"] = "function"
+    trojaned_share: float = 0.7
+    num_clean_images: int = 24
+    num_triggered_images: int = 24
+    triggered_weight: float = 1.0
+    keep_weight: float = 1.0
+    gate_weight: float = 0.1
+    num_validation_images: int = 500
+    accuracy_weight: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.metanetwork.output != "weights":
+            raise ZoovetError(f"repair needs a metanetwork with output 'weights', got {self.metanetwork.output!r}")
+        if self.gate is not None and (self.gate.output != "graph" or self.gate.num_outputs != 1):
+            raise ZoovetError(
+                f"the gate needs output 'graph' and num_outputs 1, got {self.gate.output!r} and {self.gate.num_outputs}"
+            )
+        if self.loss not in ("function", "weights"):
+            raise ZoovetError(f"loss must be 'function' or 'weights', got {self.loss!r}")
+        if not 0 < self.trojaned_share < 1:
+            raise ZoovetError(f"trojaned_share must lie between 0 and 1, got {self.trojaned_share}")
+        for name in ("num_clean_images", "num_triggered_images", "num_validation_images"):
+            if getattr(self, name) < 1:
+                raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("triggered_weight", "keep_weight", "gate_weight", "accuracy_weight"):
+            if not getattr(self, name) >= 0:
+                raise ZoovetError(f"{name} must be at least 0, got {getattr(self, name)}")
+
+
+class RepairModule(TaskModule):
+    """Trains an editor on trojaned and healthy networks.
+
+    Args:
+        editor: What edits.
+        train, validation: The networks.
+        pools: Training images, and those held out to validate on.
+        config: How.
+    """
+
+    def __init__(
+        self,
+        editor: Editor,
+        train: Population,
+        validation: Population,
+        pools: tuple[ImagePool, ImagePool],
+        config: RepairConfig,
+    ) -> None:
+        super().__init__(editor, config.training)
+        self._task = config
+        self._train, self._validation = train, validation
+        self._pool, self._held_out = pools
+        self._before: Measurement | None = None
+        size = config.training.batch_size
+        self._num_trojaned = min(size - 1, max(1, round(size * config.trojaned_share)))
+        self._streams = [
+            IndexStream(indices, groups=None, seed=config.training.seed, purpose=purpose)
+            for indices, purpose in ((_repairable(train, config.loss), "trojaned"), (train.healthy_indices, "healthy"))
+        ]
+
+    def on_fit_start(self) -> None:
+        """Put networks and images beside the editor."""
+        self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
+        self._pool, self._held_out = self._pool.to(self.device), self._held_out.to(self.device)
+
+    def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The batch's mean loss, and its parts."""
+        counts = (self._num_trojaned, self.config.batch_size - self._num_trojaned)
+        drawn = [stream.take(step * count, count) for stream, count in zip(self._streams, counts, strict=True)]
+        batch = self._train.batch(torch.cat(drawn))
+        trojaned = self._train.trojaned[batch.indices].to(self.device)
+        edit: Edit = self.model(batch.networks)
+        if self._task.loss == "function":
+            loss, figures = self._function_loss(batch, edit, trojaned, step)
+        else:
+            loss, figures = self._weight_loss(batch, edit), {}
+        if edit.gate_logits is not None and self._task.gate_weight > 0:
+            gate = functional.binary_cross_entropy_with_logits(edit.gate_logits, trojaned.float())
+            loss, figures = loss + self._task.gate_weight * gate, {**figures, "gate_loss": float(gate.detach())}
+        return loss, figures
+
+    def _function_loss(self, batch: Batch, edit: Edit, trojaned: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        generator = seeded_generator(self.config.seed, "images", step)
+        num_images = (self._task.num_clean_images, self._task.num_triggered_images)
+        pieces = zip(batch.networks, edit.edited, _split(batch), strict=True)
+        parts = [
+            function_losses(own, edited, [self._train.triggers[i] for i in indices], self._pool, num_images, generator)
+            for own, edited, indices in pieces
+        ]
+        clean, triggered, kept = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("clean", "triggered", "kept")
+        )
+        losses = (
+            clean + self._task.triggered_weight * triggered + self._task.keep_weight * torch.where(trojaned, 0.0, kept)
+        )
+        figures = {
+            "clean_loss": clean.detach().mean(),
+            "triggered_loss": triggered.detach()[trojaned].mean(),
+            "kept_loss": kept.detach()[~trojaned].mean(),
+        }
+        return losses.mean(), {name: float(value) for name, value in figures.items()}
+
+    def _weight_loss(self, batch: Batch, edit: Edit) -> Tensor:
+        """Distance to the healthy sibling's weights; a healthy network's own are wanted."""
+        siblings = self._train.sibling_of[batch.indices]
+        targets = torch.where(self._train.trojaned[batch.indices], siblings, batch.indices)
+        wanted = self._train.batch(targets)
+        assert torch.equal(wanted.indices, targets), "siblings have the same spec"
+        pieces = zip(batch.networks, edit.edited, wanted.networks, strict=True)
+        return torch.cat([weight_losses(own, edited, healthy) for own, edited, healthy in pieces]).mean()
+
+    def validate(self, model: nn.Module) -> Validation:
+        """Clean accuracy, ASR and RA of the validation networks after the edit, on held-out training images."""
+        batch = self._validation.batch(torch.arange(len(self._validation)))
+        if self._before is None:
+            self._before = self._measured(batch.networks, batch)
+        after = self._measured(edited_networks(model, batch.networks, 2 * self.config.batch_size), batch)
+        figures = _repair_figures(self._before, after, self._validation.trojaned[batch.indices])
+        lost = max(0.0, figures["clean_accuracy_lost"]) + max(0.0, figures["healthy_accuracy_lost"])
+        figures["score"] = figures["asr_after"] + self._task.accuracy_weight * lost
+        if not all(map(math.isfinite, figures.values())):
+            raise ZoovetError("the repaired networks' figures are no longer finite; lower training.learning_rate")
+        return Validation(figures, score=(-figures["score"],))
+
+    def _measured(self, networks: Sequence[Networks], batch: Batch) -> Measurement:
+        pieces = zip(networks, _split(batch), strict=True)
+        pool = self._held_out
+        return Measurement.concatenate(
+            [
+                measure(some, [self._validation.triggers[i] for i in indices], pool.images, pool.labels)
+                for some, indices in pieces
+            ]
+        )
+
+    def describe(self, validation: Validation) -> dict[str, Any]:
+        """What :meth:`Repairer.load` needs, and the configuration."""
+        gate = self._task.gate
+        return {
+            "metanetwork": metanetwork_to_json(self._task.metanetwork),
+            "gate": None if gate is None else metanetwork_to_json(gate),
+            "specs": [spec.to_json() for spec in self._train.specs],
+            "config": config_to_dict(self._task),
+        }
+
+
+def train_repairer(
+    config: RepairConfig,
+    zoo: Zoo,
+    images: ImageSet,
+    out: Path | str,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Repairer:
+    """Train a repairer on a zoo's training split; validation chooses the checkpoint.
+
+    Where ``out`` holds an unfinished run of the same configuration and zoo, it is resumed; a finished one is loaded.
+    Poisoned networks whose ASR is below the recipe's ``min_asr`` are left out. The test split is not read.
+
+    Args:
+        config: How.
+        zoo: The zoo, opened.
+        images: Training images of the zoo's dataset; never its test images.
+        out: Folder of the run.
+        device: ``cpu``, ``cuda`` or ``cuda:K``.
+        progress: Told after every step and validation.
+
+    Raises:
+        ZoovetError: A zoo without poisoned networks, images that do not fit its networks, a folder that cannot be
+            written to or holds another run, a device that is not there, or a loss that is no longer finite.
+    """
+    train, validation = load_populations(zoo)
+    pools = ImagePool.split(images, config.num_validation_images, config.training.seed)
+    for pool in pools:
+        pool.require_fit(train.specs)
+    if config.loss == "weights" and len(_repairable(train, config.loss)) == 0:
+        raise ZoovetError(f"loss 'weights' needs trojaned networks whose healthy sibling is in the zoo {zoo.path}")
+    facts = {"zoo": zoo_facts(zoo.path, train, validation), "images": {"name": images.name, "num_images": len(images)}}
+    run = open_run(out, REPAIRER, config, facts)
+    if not run.finished:
+        editor = build_editor(config.metanetwork, config.gate, config.training.seed)
+        run.train(RepairModule(editor, train, validation, pools, config), device=device, progress=progress)
+    return Repairer.load(run.folder, device=device)
+
+
+def _repairable(population: Population, loss: str) -> Tensor:
+    """Trojaned networks that the loss can be computed for."""
+    trojaned = population.trojaned_indices
+    return trojaned if loss == "function" else trojaned[population.sibling_of[trojaned] >= 0]
+
+
+def _split(batch: Batch) -> list[list[int]]:
+    """The batch's indices, spec by spec."""
+    return [part.tolist() for part in torch.split(batch.indices, [len(networks) for networks in batch.networks])]
+
+
+def _repair_figures(before: Measurement, after: Measurement, trojaned: Tensor) -> dict[str, float]:
+    """Means over trojaned networks, and over healthy ones where the name says so."""
+    means = {
+        "clean_accuracy_before": before.clean_accuracy[trojaned],
+        "clean_accuracy_after": after.clean_accuracy[trojaned],
+        "asr_before": before.asr[trojaned],
+        "asr_after": after.asr[trojaned],
+        "ra_before": before.ra[trojaned],
+        "ra_after": after.ra[trojaned],
+        "healthy_accuracy_before": before.clean_accuracy[~trojaned],
+        "healthy_accuracy_after": after.clean_accuracy[~trojaned],
+    }
+    figures = {name: float(values.mean()) for name, values in means.items()}
+    figures["clean_accuracy_lost"] = figures["clean_accuracy_before"] - figures["clean_accuracy_after"]
+    figures["healthy_accuracy_lost"] = figures["healthy_accuracy_before"] - figures["healthy_accuracy_after"]
+    return figures

@@ -1,0 +1,322 @@
+"""A run: a folder that starts with a configuration, survives interruptions, and ends with a checkpoint.
+
+The folder holds ``config.yaml``, ``run.json`` (what the run is of and whether it is finished),
+``checkpoint.safetensors`` (the best metanetwork so far; what users load), ``resume.ckpt`` (Lightning's state at the
+last validation, removed at the end), and ``log/version_K`` (``metrics.csv`` and TensorBoard events of each session).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import pickle
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from zoovet.config import config_to_dict, read_yaml, write_config
+from zoovet.errors import ZoovetError
+from zoovet.files import atomic_path, require_writable_folder, write_json
+from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_checkpoint
+from zoovet.tasks.population import Population
+from zoovet.tasks.training import TaskModule, Validation
+from zoovet.tasks.training_config import Progress, TrainingProgress
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["Run", "open_run", "zoo_facts"]
+
+_RESUME_NAME = "resume.ckpt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, open for its training.
+
+    Attributes:
+        folder: Where it is.
+        kind: What its checkpoint is for: ``detector``, ``repairer``.
+        facts: What ``run.json`` says of the data; JSON values.
+        finished: Whether the training has ended already.
+    """
+
+    folder: Path
+    kind: str
+    facts: dict[str, Any]
+    finished: bool
+
+    def train(self, module: TaskModule, *, device: str, progress: Progress | None) -> None:
+        """Train from where the run stands to its end; afterwards the folder holds the best checkpoint.
+
+        Args:
+            module: The task.
+            device: ``cpu``, ``cuda`` or ``cuda:K``.
+            progress: Told how it goes.
+
+        Raises:
+            ZoovetError: The device is not there, the loss is no longer finite, or the state to resume from is damaged.
+            KeyboardInterrupt: Ctrl-C; the run can be resumed.
+        """
+        keeper = _Keeper(self, progress)
+        resume = self.folder / _RESUME_NAME
+        with _quiet():
+            trainer = Trainer(
+                **_accelerator(device),
+                max_steps=module.config.max_steps,
+                gradient_clip_val=module.config.gradient_clip,
+                reload_dataloaders_every_n_epochs=1,
+                num_sanity_val_steps=0,
+                log_every_n_steps=1 if module.config.validation_interval < 10 else 10,
+                logger=self._loggers(),
+                callbacks=[keeper],
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            state = _checked_state(resume) if resume.exists() else None
+            if state is None or not _has_ended(state):
+                _fit(trainer, module, resume if state is not None else None)
+        self._write(finished=True)
+        resume.unlink(missing_ok=True)
+
+    def _loggers(self) -> list[CSVLogger | TensorBoardLogger]:
+        csv_logger = CSVLogger(self.folder, name="log")
+        return [csv_logger, TensorBoardLogger(self.folder, name="log", version=csv_logger.version)]
+
+    def _write(self, *, finished: bool) -> None:
+        write_json(self.folder / "run.json", {"kind": self.kind, "finished": finished, **self.facts})
+
+
+def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: dict[str, Any]) -> Run:
+    """Start a run in a folder, or find the one that was begun or finished there.
+
+    Args:
+        folder: Where; made where missing.
+        kind: ``detector`` or ``repairer``.
+        config: The task's configuration.
+        facts: What the run is of, beside its configuration: JSON values.
+
+    Raises:
+        ZoovetError: The folder cannot be written to, or holds a run of another kind, configuration or zoo; the
+            message names the first difference.
+    """
+    folder = require_writable_folder(Path(folder))
+    written = folder / "run.json"
+    if not written.exists():
+        run = Run(folder, kind, facts, finished=False)
+        write_config(config, folder / "config.yaml")
+        run._write(finished=False)
+        return run
+    try:
+        before = json.loads(written.read_text(encoding="utf-8"))
+        finished = bool(before.pop("finished"))
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ZoovetError(f"{written} is damaged ({error!r}); give another --out") from error
+    old = _flat({**before, "config": read_yaml(folder / "config.yaml")})
+    new = _flat({"kind": kind, **facts, "config": config_to_dict(config)})
+    for key in sorted((old.keys() | new.keys()) - {"zoo.path"}):
+        if old.get(key) != new.get(key):
+            name = key.removeprefix("config.")
+            raise ZoovetError(
+                f"{folder} holds {'a finished' if finished else 'an unfinished'} run with another {name}: "
+                f"{old.get(key)!r} there, {new.get(key)!r} now; give another --out, or remove that folder"
+            )
+    return Run(folder, kind, facts, finished)
+
+
+def zoo_facts(path: Path, train: Population, validation: Population) -> dict[str, Any]:
+    """What a run and its checkpoint say of the zoo: where it is, which networks were used, and how many."""
+    return {
+        "path": str(path.resolve()),
+        "train_fingerprint": train.fingerprint(),
+        "validation_fingerprint": validation.fingerprint(),
+        "num_train": len(train),
+        "num_validation": len(validation),
+        "num_left_out": train.num_left_out + validation.num_left_out,
+    }
+
+
+class _Keeper(Callback):
+    """Keeps the time, the best checkpoint and the state to resume from, and reports progress."""
+
+    def __init__(self, run: Run, progress: Progress | None) -> None:
+        self._run = run
+        self._progress = progress
+        self._seconds_before, self._started = 0.0, time.monotonic()
+        self._best: tuple[float, ...] | None = None
+        self._num_since_best = 0
+        self._ended = False
+        self._last_loss = math.nan
+        self._figures: dict[str, float] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to know; plain values."""
+        return {
+            "seconds": self._seconds(),
+            "best": None if self._best is None else list(self._best),
+            "num_since_best": self._num_since_best,
+            "ended": self._ended,
+            "figures": self._figures,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what :meth:`state_dict` gave."""
+        self._seconds_before = state_dict["seconds"]
+        self._best = None if state_dict["best"] is None else tuple(state_dict["best"])
+        self._num_since_best = state_dict["num_since_best"]
+        self._figures = state_dict["figures"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, and tell the task what it says."""
+        module = _task(pl_module)
+        self._started = time.monotonic()
+        if (minutes := module.config.max_minutes) is not None:
+            module.time_fraction = lambda: self._seconds() / (60 * minutes)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Refuse a loss that is not finite; end the training when its time is used up."""
+        module = _task(pl_module)
+        self._last_loss = float(outputs["loss"])
+        if not math.isfinite(self._last_loss):
+            raise ZoovetError(
+                f"the loss of step {trainer.global_step - 1} is {self._last_loss}; lower training.learning_rate or "
+                f"training.gradient_clip"
+            )
+        if module.time_fraction() >= 1:
+            self._end(trainer)
+        self._report(trainer, module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the best checkpoint; end the training when patience is used up."""
+        module = _task(pl_module)
+        assert module.validation is not None
+        self._figures = module.validation.figures
+        if self._best is None or module.validation.score > self._best:
+            self._best, self._num_since_best = module.validation.score, 0
+            self._save(module, module.validation, trainer.global_step)
+        else:
+            self._num_since_best += 1
+            if module.config.patience is not None and self._num_since_best >= module.config.patience:
+                self._end(trainer)
+        self._report(trainer, module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the state, which is complete once validation is over."""
+        with atomic_path(self._run.folder / _RESUME_NAME) as temporary:
+            trainer.save_checkpoint(temporary)
+
+    def _end(self, trainer: Trainer) -> None:
+        self._ended = trainer.should_stop = True
+
+    def _save(self, module: TaskModule, validation: Validation, step: int) -> None:
+        description = {
+            **module.describe(validation),
+            "validation": validation.figures,
+            "step": step,
+            "seconds": self._seconds(),
+            "versions": library_versions(),
+            **self._run.facts,
+        }
+        save_checkpoint(self._run.folder / CHECKPOINT_NAME, self._run.kind, module.best_guess, description)
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
+
+    def _report(self, trainer: Trainer, module: TaskModule) -> None:
+        if self._progress is not None:
+            step = trainer.global_step
+            fraction = 1.0 if self._ended else module.fraction_done(step)
+            self._progress(
+                TrainingProgress(
+                    step, module.config.max_steps, fraction, self._seconds(), self._last_loss, self._figures
+                )
+            )
+
+
+def _task(module: LightningModule) -> TaskModule:
+    assert isinstance(module, TaskModule)
+    return module
+
+
+def _checked_state(path: Path) -> dict[str, Any]:
+    """The state to resume from, read without running code."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ZoovetError(
+            f"the state of the unfinished run, {path}, cannot be read; remove that file to begin the run again"
+        ) from error
+    return state
+
+
+def _has_ended(state: dict[str, Any]) -> bool:
+    return any(callback.get("ended", False) for callback in state.get("callbacks", {}).values())
+
+
+def _fit(trainer: Trainer, module: TaskModule, resume: Path | None) -> None:
+    """Fit, and let Ctrl-C be a KeyboardInterrupt again: Lightning makes it an exit and switches the signal off."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, ckpt_path=resume, weights_only=True)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+def _accelerator(device: str) -> dict[str, Any]:
+    """Trainer arguments for a device's name."""
+    try:
+        parsed = torch.device(device)
+    except RuntimeError:
+        raise ZoovetError(f"the device {device!r} is unknown; give cpu, cuda or cuda:K") from None
+    if parsed.type == "cpu":
+        return {"accelerator": "cpu", "devices": 1}
+    if parsed.type != "cuda":
+        raise ZoovetError(f"the device {device!r} cannot train; give cpu, cuda or cuda:K")
+    if (parsed.index or 0) >= torch.cuda.device_count():
+        raise ZoovetError(f"the device {device!r} is not there: {torch.cuda.device_count()} CUDA devices are")
+    return {"accelerator": "gpu", "devices": [parsed.index or 0]}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's announcements and advice, not its errors, from the user."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings(
+                "ignore", ".*LeafSpec.* is deprecated", FutureWarning
+            )  # Lightning 2.6 on torch 2.13
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping with dotted keys."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        key: value
+        for name, inner in values.items()
+        for key, value in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
+    }

@@ -1,0 +1,148 @@
+"""What every task's training has in common: the Lightning module around a metanetwork."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+from zoovet.tasks.random_streams import seeded_modules
+from zoovet.tasks.training_config import TrainingConfig
+
+__all__ = ["TaskModule", "Validation", "learning_rate_factor"]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation measured.
+
+    Attributes:
+        figures: By name.
+        score: By which the best validation is chosen: the larger one, entry by entry.
+    """
+
+    figures: dict[str, float]
+    score: tuple[float, ...]
+
+
+class TaskModule(LightningModule):
+    """A model in training. A task says what a step's loss is, what to validate and what to save.
+
+    Every draw of step k depends on the seed and k alone, so nothing but weights and optimizer needs to be kept for a
+    resumed run to end bit for bit where an uninterrupted one does.
+
+    Args:
+        model: What is trained.
+        config: How.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.average: AveragedModel | None = None
+        if config.average_decay > 0:
+            self.average = AveragedModel(model, multi_avg_fn=_averaging(config.average_decay))
+        self.validation: Validation | None = None
+        self.time_fraction: Callable[[], float] = lambda: 0.0
+
+    @abstractmethod
+    def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a step's batch, and further figures of it for the log."""
+
+    @abstractmethod
+    def validate(self, model: nn.Module) -> Validation:
+        """Measure a model, in evaluation mode and without gradients, on validation networks."""
+
+    @abstractmethod
+    def describe(self, validation: Validation) -> dict[str, Any]:
+        """JSON values that a checkpoint needs beside the weights, given the validation that it was chosen by."""
+
+    @property
+    def best_guess(self) -> nn.Module:
+        """What is validated and saved: the average of the weights, where there is one."""
+        if self.average is None:
+            return self.model
+        averaged: nn.Module = self.average.module
+        return averaged
+
+    def fraction_done(self, step: int) -> float:
+        """How much of the training is done before a step, in [0, 1], by steps or by time."""
+        return min(1.0, max(step / self.config.max_steps, self.time_fraction()))
+
+    def train_dataloader(self) -> range:
+        """Steps until the next validation. The batches themselves are drawn by :meth:`loss_at`."""
+        return range(min(self.config.validation_interval, self.config.max_steps - self.global_step))
+
+    def val_dataloader(self) -> range:
+        """One item: :meth:`validate` goes through the networks itself."""
+        return range(1)
+
+    def training_step(self, batch: int, batch_idx: int) -> Tensor:
+        """A step's loss."""
+        step = self.global_step
+        with seeded_modules(self.config.seed, "modules", step):
+            loss, figures = self.loss_at(step)
+        self._log("train", step + 1, {"loss": loss.detach(), **figures})
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let the average follow."""
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def validation_step(self, batch: int, batch_idx: int) -> None:
+        """Measure the model as it stands."""
+        self.validation = self.validate(self.best_guess)
+        self._log("validation", self.global_step, self.validation.figures)
+
+    def _log(self, where: str, step: int, figures: Mapping[str, float | Tensor]) -> None:
+        """Log figures under the number of steps done; Lightning's own count is off by one after a resume."""
+        named = {f"{where}/{name}": value for name, value in figures.items()}
+        self.log_dict({**named, "step": float(step)}, batch_size=1)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW whose learning rate follows :func:`learning_rate_factor`."""
+        matrices = [parameter for parameter in self.model.parameters() if parameter.ndim >= 2]
+        others = [parameter for parameter in self.model.parameters() if parameter.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimizer = AdamW([group for group in groups if group["params"]], lr=self.config.learning_rate, fused=True)
+        scheduler = LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, self.fraction_done(step), self.config.warmup_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float:
+    """Share of the highest learning rate: a linear rise over the warm-up times a cosine from 1 to 0.
+
+    Args:
+        step: Optimizer steps done.
+        fraction: How much of the training is done, in [0, 1].
+        warmup_steps: Length of the rise.
+    """
+    rise = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    return rise * 0.5 * (1.0 + math.cos(math.pi * fraction))
+
+
+def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Exponential average whose decay after k steps is at most (1 + k) / (10 + k), so that it forgets the beginning."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+        steps = int(num_averaged)
+        torch._foreach_lerp_(averaged, current, 1.0 - min(decay, (1 + steps) / (10 + steps)))
+
+    return update

@@ -1,0 +1,94 @@
+"""How a metanetwork is trained, and where its training stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zoovet.errors import ZoovetError
+
+__all__ = ["Progress", "TrainingConfig", "TrainingProgress"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a metanetwork is trained: AdamW, linear warm-up, then a cosine to zero.
+
+    Attributes:
+        max_steps: Optimizer steps.
+        max_minutes: Time for training in minutes, validation included; the learning rate then falls with time
+            where that runs out before the steps do. Such a run depends on the machine's speed. null sets no limit.
+        batch_size: Networks a step.
+        learning_rate: Highest learning rate.
+        weight_decay: AdamW's, on matrices only.
+        warmup_steps: Steps in which the learning rate rises from zero.
+        gradient_clip: Largest norm of the gradient; larger ones are scaled down to it.
+        average_decay: Validation and checkpoints use a running average of the weights, of which each step keeps this
+            share (less at the start); 0 uses the weights themselves.
+        validation_interval: Steps between validations; an interrupted run resumes at the last one.
+        patience: Validations without improvement after which training ends; null never ends it early.
+        seed: Of initial weights, batches and everything else that is drawn.
+
+    Raises:
+        ZoovetError: A value out of its range.
+    """
+
+    max_steps: int = 2000
+    max_minutes: float | None = None
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    gradient_clip: float = 1.0
+    average_decay: float = 0.99
+    validation_interval: int = 100
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("max_steps", 1),
+            ("batch_size", 2),
+            ("warmup_steps", 0),
+            ("validation_interval", 1),
+            ("seed", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ZoovetError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("learning_rate", "gradient_clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ZoovetError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ZoovetError(f"weight_decay must be at least 0 and finite, got {self.weight_decay}")
+        if not 0 <= self.average_decay < 1:
+            raise ZoovetError(f"average_decay must be at least 0 and below 1, got {self.average_decay}")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise ZoovetError(f"max_minutes must be above 0, or null, got {self.max_minutes}")
+        if self.patience is not None and self.patience < 1:
+            raise ZoovetError(f"patience must be at least 1, or null, got {self.patience}")
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a training stands.
+
+    Attributes:
+        step: Optimizer steps done.
+        max_steps: Steps to do.
+        fraction: How much of the training is done, in [0, 1], by steps or by time, whichever is further.
+        seconds: Wall time so far, that of earlier, interrupted sessions included.
+        loss: Loss of the last step.
+        figures: The last validation's figures by name; ``None`` before the first.
+    """
+
+    step: int
+    max_steps: int
+    fraction: float
+    seconds: float
+    loss: float
+    figures: dict[str, float] | None
+
+
+Progress = Callable[[TrainingProgress], None]
+"""Called after every step and every validation."""

@@ -1,0 +1,273 @@
+"""Repair end to end on a tiny zoo: it lowers its loss, keeps symmetry, loads exactly, refuses misfits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from zoovet.errors import ZoovetError
+from zoovet.images import ImageSet
+from zoovet.metanets.scalegmn import ScaleGMNConfig
+from zoovet.networks import Networks, mlp
+from zoovet.symmetry import random_action
+from zoovet.tasks.detector import Detector
+from zoovet.tasks.editor import Editor
+from zoovet.tasks.image_pool import ImagePool
+from zoovet.tasks.population import load_populations
+from zoovet.tasks.repair import RepairConfig, RepairModule, train_repairer
+from zoovet.tasks.repairer import Repairer
+from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
+from zoovet.zoo import Zoo
+
+Config = Callable[..., TrainingConfig]
+TINY = ScaleGMNConfig(width=8, num_layers=2, output="weights", direction="forward", out_scale=0.1)
+GATE = ScaleGMNConfig(width=4, num_layers=1, direction="forward")
+
+
+class Constant(nn.Module):
+    """Changes every number by the same amount; it remembers what it was given."""
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = nn.Parameter(torch.tensor(amount))
+        self.seen: list[list[Networks]] = []
+
+    def forward(self, networks: list[Networks]) -> list[Networks]:
+        self.seen.append(networks)
+        return [batch.map(lambda tensor: torch.zeros_like(tensor) + self.amount) for batch in networks]
+
+
+@pytest.fixture
+def config(training: Config) -> Callable[..., RepairConfig]:
+    """A repair of a few steps."""
+
+    def make(**options: Any) -> RepairConfig:
+        defaults = {"metanetwork": TINY, "training": training(), "num_clean_images": 4, "num_triggered_images": 3}
+        return RepairConfig(**(defaults | {"num_validation_images": 30} | options))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trained(zoo: Zoo, images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with a gated repairer of a few steps."""
+    folder = tmp_path_factory.mktemp("repairer")
+    training = TrainingConfig(max_steps=4, validation_interval=2, batch_size=4, warmup_steps=2)
+    config = RepairConfig(metanetwork=TINY, gate=GATE, training=training, num_validation_images=30)
+    train_repairer(config, zoo, images, folder)
+    return folder
+
+
+def module_of(zoo: Zoo, images: ImageSet, config: RepairConfig, amount: float = 0.0) -> tuple[RepairModule, Constant]:
+    train, validation = load_populations(zoo)
+    changes = Constant(amount)
+    pools = ImagePool.split(images, config.num_validation_images, config.training.seed)
+    return RepairModule(Editor(changes), train, validation, pools, config), changes
+
+
+@pytest.mark.parametrize("loss", ["function", "weights"])
+def test_it_learns(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], training: Config, tmp_path: Path, loss: str
+) -> None:
+    reports: list[TrainingProgress] = []
+    some = training(max_steps=30, validation_interval=30, batch_size=8, learning_rate=2e-2)
+    learned = train_repairer(config(loss=loss, training=some), zoo, images, tmp_path, progress=reports.append)
+    module, _ = module_of(zoo, images, config(loss=loss, training=some))
+    module.model = learned.editor
+    assert module.loss_at(0)[0].item() < 0.95 * reports[0].loss
+
+
+def test_a_repairer_loads_exactly_and_says_what_it_was_chosen_by(trained: Path, suspects: list[Networks]) -> None:
+    first, second = Repairer.load(trained), Repairer.load(trained / "checkpoint.safetensors")
+    repaired = first.repair(suspects)
+    for own, once, again in zip(suspects, repaired, second.repair(suspects), strict=True):
+        assert torch.equal(once.flat(), again.flat())
+        assert once.spec == own.spec
+        assert not torch.equal(once.flat(), own.flat())
+        assert not once.flat().requires_grad
+    figures = first.description["validation"]
+    assert {"asr_after", "clean_accuracy_after", "ra_after", "healthy_accuracy_after", "score"} <= figures.keys()
+    assert first.description["images"] == {"name": "digits", "num_images": 1442}
+
+
+def test_networks_keep_their_order_form_and_precision(trained: Path, suspects: list[Networks]) -> None:
+    repairer = Repairer.load(trained)
+    one = repairer.repair(suspects[0])
+    assert isinstance(one, Networks)
+    torch.testing.assert_close(repairer.repair(suspects, batch_size=2)[0].flat(), one.flat())
+    double = repairer.repair(suspects[0].to(dtype=torch.float64))
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.flat().float(), one.flat())
+
+
+def test_repair_commutes_with_the_networks_symmetries(trained: Path, suspects: list[Networks]) -> None:
+    repairer = Repairer.load(trained)
+    repairer.editor.double()
+    for networks in (batch.to(dtype=torch.float64) for batch in suspects):
+        action = random_action(networks.spec, len(networks), torch.Generator().manual_seed(3), max_log_scale=1.0)
+        with torch.no_grad():
+            moved_then_edited = repairer.editor([action(networks)]).edited[0]
+            edited_then_moved = action(repairer.editor([networks]).edited[0])
+        torch.testing.assert_close(moved_then_edited.flat(), edited_then_moved.flat(), rtol=1e-9, atol=1e-10)
+
+
+def test_networks_it_was_not_trained_on_are_refused(trained: Path, suspects: list[Networks]) -> None:
+    spec = mlp((4, 3, 2))
+    with pytest.raises(ZoovetError, match=r"this repairer was not trained on such networks. Given: 4 → linear 3 relu"):
+        Repairer.load(trained).repair(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+    suspects[0].weights[1][2] = torch.inf
+    with pytest.raises(ZoovetError, match="network 2 has NaN or infinite weights in layer 1"):
+        Repairer.load(trained).repair(suspects)
+
+
+def test_a_repairer_is_no_detector(trained: Path) -> None:
+    with pytest.raises(ZoovetError, match="holds a repairer, but a detector is needed"):
+        Detector.load(trained)
+
+
+def test_an_interrupted_repair_resumes_exactly(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path
+) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    whole: list[TrainingProgress] = []
+    rest: list[TrainingProgress] = []
+    train_repairer(config(gate=GATE), zoo, images, tmp_path / "whole", progress=whole.append)
+    with pytest.raises(KeyboardInterrupt):
+        train_repairer(config(gate=GATE), zoo, images, tmp_path / "parts", progress=interrupt)
+    train_repairer(config(gate=GATE), zoo, images, tmp_path / "parts", progress=rest.append)
+    facts = [[(report.step, report.loss, report.figures) for report in reports] for reports in (whole, rest)]
+    assert facts[1] == facts[0][-len(facts[1]) :]
+    assert rest[0].step == 3
+
+
+def test_batches_hold_their_share_of_trojaned_networks(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], training: Config
+) -> None:
+    module, changes = module_of(zoo, images, config(training=training(batch_size=10)))
+    train, _ = load_populations(zoo)
+    everything = train.batch(torch.arange(len(train)))
+    trojaned = {
+        tuple(flat)
+        for networks, indices in zip(
+            everything.networks, everything.indices.split([len(some) for some in everything.networks]), strict=True
+        )
+        for flat, is_trojaned in zip(networks.flat().tolist(), train.trojaned[indices], strict=True)
+        if is_trojaned
+    }
+    for step in range(4):
+        module.loss_at(step)
+    for seen in changes.seen:
+        flats = [tuple(flat) for networks in seen for flat in networks.flat().tolist()]
+        assert len(flats) == 10
+        assert sum(flat in trojaned for flat in flats) == 7
+
+
+def test_the_function_loss_adds_up_from_its_parts(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+) -> None:
+    def at(**options: float) -> tuple[float, dict[str, float]]:
+        module, _ = module_of(zoo, images, config(**options), amount=0.2)
+        loss, figures = module.loss_at(3)
+        return loss.item(), figures
+
+    whole, figures = at(triggered_weight=1.0, keep_weight=1.0)
+    clean_alone, _ = at(triggered_weight=0.0, keep_weight=0.0)
+    kept_twice, _ = at(triggered_weight=1.0, keep_weight=2.0)
+    without_kept, _ = at(triggered_weight=1.0, keep_weight=0.0)
+    assert clean_alone == pytest.approx(figures["clean_loss"], rel=1e-5)
+    assert kept_twice - whole == pytest.approx(whole - without_kept, rel=1e-3)
+    healthy_share = 2 / 6
+    assert whole - without_kept == pytest.approx(healthy_share * figures["kept_loss"], rel=1e-3)
+    assert figures["kept_loss"] > 0
+
+
+def test_no_change_leaves_healthy_answers_and_weights_as_they_are(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+) -> None:
+    module, _ = module_of(zoo, images, config())
+    assert module.loss_at(0)[1]["kept_loss"] == pytest.approx(0.0, abs=1e-7)
+    validation = module.validate(module.model)
+    assert validation.figures["clean_accuracy_lost"] == validation.figures["healthy_accuracy_lost"] == 0
+    assert validation.figures["asr_before"] == validation.figures["asr_after"] == validation.figures["score"]
+
+
+def test_accuracy_lost_counts_against_a_checkpoint(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+) -> None:
+    module, _ = module_of(zoo, images, config(accuracy_weight=3.0), amount=1.0)
+    figures = module.validate(module.model).figures
+    lost = max(0.0, figures["clean_accuracy_before"] - figures["clean_accuracy_after"])
+    lost += max(0.0, figures["healthy_accuracy_before"] - figures["healthy_accuracy_after"])
+    assert lost > 0
+    assert figures["score"] == pytest.approx(figures["asr_after"] + 3 * lost)
+
+
+def test_the_weight_loss_wants_the_healthy_sibling(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+) -> None:
+    module, changes = module_of(zoo, images, config(loss="weights"))
+    loss, _ = module.loss_at(0)
+    train, _ = load_populations(zoo)
+    everything = train.batch(torch.arange(len(train)))
+    flats = torch.cat([some.flat() for some in everything.networks])
+    expected = []
+    for networks in changes.seen[0]:
+        for network in networks:
+            place = int(everything.indices[(flats == network.flat()).all(dim=1)])
+            healthy = int(train.sibling_of[place]) if train.trojaned[place] else place
+            (wanted,) = train.batch(torch.tensor([healthy])).networks
+            layers = zip(network.weights, network.biases, wanted.weights, wanted.biases, strict=True)
+            expected.append(
+                sum(
+                    ((weight - other_weight).square().sum() + (bias - other_bias).square().sum())
+                    / (weight.square().sum() + bias.square().sum())
+                    for weight, bias, other_weight, other_bias in layers
+                )
+                / len(network.weights)
+            )
+    assert loss.item() == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+
+
+def test_weight_loss_needs_siblings(
+    make_zoo: Callable[..., Zoo], images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path
+) -> None:
+    def part(row: dict[str, Any]) -> None:
+        row["base_id"] += 100 * row["poisoned"]
+
+    with pytest.raises(ZoovetError, match="loss 'weights' needs trojaned networks whose healthy sibling is in the zoo"):
+        train_repairer(config(loss="weights"), make_zoo(change=part), images, tmp_path)
+
+
+def test_images_that_do_not_fit_are_refused(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path
+) -> None:
+    wide = ImageSet("wide", torch.zeros(50, 1, 8, 9, dtype=torch.uint8), torch.zeros(50, dtype=torch.int64), 10)
+    with pytest.raises(ZoovetError, match=r"do not fit the training images: \(1, 8, 9\) with 1 labels"):
+        train_repairer(config(), zoo, wide, tmp_path)
+    few = images.subset(torch.arange(30))
+    with pytest.raises(ZoovetError, match=r"30 validation images are asked for, but 'digits' has 30 training images"):
+        train_repairer(config(), zoo, few, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metanetwork": ScaleGMNConfig()}, "repair needs a metanetwork with output 'weights', got 'graph'"),
+        ({"gate": TINY}, "the gate needs output 'graph' and num_outputs 1, got 'weights' and 1"),
+        ({"loss": "other"}, "loss must be 'function' or 'weights', got 'other'"),
+        ({"trojaned_share": 1.0}, "trojaned_share must lie between 0 and 1, got 1.0"),
+        ({"num_clean_images": 0}, "num_clean_images must be at least 1, got 0"),
+        ({"keep_weight": -1.0}, "keep_weight must be at least 0, got -1.0"),
+    ],
+)
+def test_configurations_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        RepairConfig(**options)
