@@ -36,7 +36,7 @@ demo: $(READY)
 	$(BIN)/zoovet demo --out $(OUT) --open
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -41,19 +41,20 @@ def load_suspects(path: Path, specs: Sequence[NetworkSpec], activation: str | No
     try:
         return load_networks(path)
     except ZoovetError as error:
-        refusal = error  # no spec inside; or something that is wrong whatever the spec, and will be so again below
+        first = error  # no spec inside, or something that is wrong whatever the spec and will be so again below
     candidates = [spec for spec in specs if activation in (None, spec.activation)]
     if not candidates:
         known = " or ".join(sorted({spec.activation for spec in specs}))
         raise ZoovetError(f"--activation {activation}: trained on networks with {known} only")
     fitting: list[Networks] = []
+    refusals: list[ZoovetError] = []
     for spec in candidates:
         try:
             fitting.append(load_networks(path, spec))
         except ZoovetError as error:
-            refusal = error
+            refusals.append(error)
     if not fitting:
-        raise refusal
+        raise first if str(first) in map(str, refusals) else refusals[0]
     if len(fitting) > 1:
         names = " or ".join(sorted({networks.spec.activation for networks in fitting}))
         raise ZoovetError(

@@ -1,0 +1,62 @@
+"""Where results go is checked before the work starts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from zoovet.cli.outputs import require_own_folder, require_writable_file
+from zoovet.errors import ZoovetError
+
+
+def test_a_new_an_empty_and_an_own_folder_may_be_written_to(tmp_path: Path) -> None:
+    require_own_folder(tmp_path / "new" / "inner", "run.json", "a run")
+    (tmp_path / "empty").mkdir()
+    require_own_folder(tmp_path / "empty", "run.json", "a run")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "run.json").touch()
+    (tmp_path / "own" / "more").touch()
+    require_own_folder(tmp_path / "own", "run.json", "a run")
+    assert (tmp_path / "new" / "inner").is_dir()
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    message = re.escape(f"{tmp_path} holds something else than a run ('thesis.tex', no 'run.json'); give another --out")
+    with pytest.raises(ZoovetError, match=message):
+        require_own_folder(tmp_path, "run.json", "a run")
+
+
+def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ZoovetError, match="file is a file; give a folder for a run as --out"):
+        require_own_folder(tmp_path / "file", "run.json", "a run")
+    with pytest.raises(ZoovetError, match="is a folder; give a file as --out"):
+        require_writable_file(tmp_path, tmp_path / "file", force=True)
+
+
+def test_an_unwritable_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ZoovetError, match=r"cannot write into .*file/inner: Not a directory; give another --out"):
+        require_own_folder(tmp_path / "file" / "inner", "run.json", "a run")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_the_input_is_never_overwritten_not_even_through_a_link(tmp_path: Path, force: bool) -> None:
+    source = tmp_path / "suspect.safetensors"
+    source.touch()
+    (tmp_path / "link").symlink_to(source)
+    for out in (source, tmp_path / "link", tmp_path / "." / "suspect.safetensors"):
+        with pytest.raises(ZoovetError, match="is the input itself, which is never overwritten"):
+            require_writable_file(out, source, force=force)
+
+
+def test_another_file_is_overwritten_only_by_force(tmp_path: Path) -> None:
+    source, out = tmp_path / "a", tmp_path / "b"
+    source.touch()
+    out.touch()
+    with pytest.raises(ZoovetError, match="b exists already; give another --out, or --force to overwrite it"):
+        require_writable_file(out, source, force=False)
+    require_writable_file(out, source, force=True)
