@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoovet.networks.batch import Networks
+from zoovet.networks.files import load_networks, read_state_dict, save_networks
 from zoovet.networks.forward import forward, forward_hidden
 from zoovet.networks.modules import Sine, from_module, to_module
 from zoovet.networks.spec import ACTIVATIONS, Block, Group, LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
@@ -19,7 +20,10 @@ __all__ = [
     "forward",
     "forward_hidden",
     "from_module",
+    "load_networks",
     "mlp",
+    "read_state_dict",
+    "save_networks",
     "siren",
     "small_cnn",
     "to_module",

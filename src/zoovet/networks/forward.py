@@ -35,8 +35,8 @@ def forward(networks: Networks, images: Tensor, *, chunk_size: int | None = None
         [B, N, num_outputs]; [B, N, num_outputs, height, width] where the last layer leaves a map.
 
     Raises:
-        ZoovetError: Images do not fit the networks (the message names both shapes, dtypes or devices), or
-            ``chunk_size`` is below 1.
+        ZoovetError: Images do not fit the networks (the message names both shapes, dtypes or devices), there are no
+            networks, or ``chunk_size`` is below 1.
     """
     shared = _check_images(networks, images)
     axis = 0 if shared else 1
@@ -80,6 +80,8 @@ def _check_images(networks: Networks, images: Tensor) -> bool:
     """Whether all networks share the images."""
     shape = networks.spec.input_shape
     num_networks = len(networks)
+    if num_networks == 0:
+        raise ZoovetError("there are no networks to run: the batch of networks is empty")
     shared = images.ndim == len(shape) + 1
     own = images.ndim == len(shape) + 2 and images.shape[0] == num_networks
     if not (shared or own) or tuple(images.shape[-len(shape) :]) != shape:

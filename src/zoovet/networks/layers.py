@@ -53,7 +53,8 @@ def _linear(values: Tensor, weight: Tensor, bias: Tensor, layer: LayerSpec, shar
         stacked = functional.linear(values.flatten(1), weight.flatten(2).flatten(0, 1), bias.flatten())
         return _activate(stacked, layer).view(-1, num_networks, layer.out_channels).transpose(0, 1)
     if values.ndim == 4:
-        values = values.reshape(values.shape[0], num_networks, -1).transpose(0, 1)
+        num_features = layer.in_channels * layer.kernel_size
+        values = values.reshape(-1, num_networks, num_features).transpose(0, 1)
     return _activate(torch.baddbmm(bias.unsqueeze(1), values, weight.flatten(2).transpose(1, 2)), layer)
 
 

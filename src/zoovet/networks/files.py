@@ -1,0 +1,147 @@
+"""Safe reading and writing of weight files. Code in a file is never run.
+
+zoovet writes safetensors: ``weights.k`` [B, out, in, \\*kernel] and ``biases.k`` [B, out] for every layer k, and in the
+metadata ``zoovet_format`` (``1``) and ``zoovet_spec`` (the spec's JSON). It reads these, safetensors of others, and
+what ``torch.save(module.state_dict(), …)`` wrote, in the zip format or the one before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.files import atomic_path
+from zoovet.networks.batch import Networks
+from zoovet.networks.formats import FileContent, read_content
+from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.state_dicts import describe_tensors, networks_from_state_dict, usable
+
+__all__ = ["load_networks", "read_state_dict", "save_networks"]
+
+_FORMAT, _SPEC, _VERSION = "zoovet_format", "zoovet_spec", "1"
+_SUFFIX = ".safetensors"
+
+
+def load_networks(path: str | Path | Sequence[str | Path], spec: NetworkSpec | None = None) -> Networks:
+    """Read networks from a file, or from several as one batch.
+
+    Args:
+        path: A file that :func:`save_networks` wrote (any number of networks), a state dict of one network
+            (safetensors or ``torch.save``), or a sequence of such files, whose networks must have one spec.
+        spec: What they are. Needed for files that zoovet did not write, which do not say it; checked against the
+            file's own where there is one. A state dict's weights and biases are paired by their names and are the
+            spec's layers in the order of the file (in a safetensors file, which has none, in the order of the names
+            where that fits, else by shape).
+
+    Returns:
+        The networks, on the CPU, in the order of the files; float64 where the file is, else float32.
+
+    Raises:
+        ZoovetError: A file is missing, truncated, not a weight file, has code in it, NaN or infinite weights, or does
+            not fit the spec. The message names the file, and the tensor where there is one.
+    """
+    if isinstance(path, str | Path):
+        return _load(Path(path), spec)
+    parts: list[Networks] = []
+    for file in path:
+        part = _load(Path(file), spec)
+        if parts and part.spec != parts[0].spec:
+            raise ZoovetError(
+                f"the files hold networks of different specs: {part.spec.describe()} in {file}, "
+                f"{parts[0].spec.describe()} before it; load them one by one"
+            )
+        parts.append(part)
+    if not parts:
+        raise ZoovetError("no files were given to load networks from")
+    return Networks.concatenate(parts)
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a weight file's named tensors, in the order of the file.
+
+    Args:
+        path: A safetensors file, or what ``torch.save`` wrote of a dictionary of tensors, also where that sits in
+            another dictionary under a usual name such as ``state_dict`` or ``model``. Entries that are not
+            tensors, such as an epoch, are left out.
+
+    Returns:
+        The tensors, on the CPU.
+
+    Raises:
+        ZoovetError: The file is missing, truncated, not a weight file, or has code in it.
+    """
+    return dict(read_content(Path(path)).tensors)
+
+
+def save_networks(networks: Networks, path: str | Path) -> None:
+    """Write networks and their spec to a safetensors file. The file is there whole or not at all.
+
+    Args:
+        networks: Any number of networks.
+        path: The file, ending in ``.safetensors``; one that is there is replaced.
+
+    Raises:
+        ZoovetError: The name ends otherwise, a weight is NaN or infinite, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != _SUFFIX:
+        raise ZoovetError(f"networks are written as safetensors: give a name that ends in {_SUFFIX}, not {path.name!r}")
+    networks.require_finite(f"not written to {path}")
+    tensors = {}
+    for kind, layers in (("weights", networks.weights), ("biases", networks.biases)):
+        for index, tensor in enumerate(layers):
+            tensors[f"{kind}.{index}"] = tensor.detach().cpu().contiguous().clone()
+    metadata = {_FORMAT: _VERSION, _SPEC: json.dumps(networks.spec.to_json())}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata)
+    except (OSError, SafetensorError) as error:
+        raise ZoovetError(f"cannot write {path}: {error}") from error
+
+
+def _load(path: Path, spec: NetworkSpec | None) -> Networks:
+    content = read_content(path)
+    if _FORMAT in content.metadata:
+        return _from_own_format(content, spec, str(path))
+    if spec is None:
+        raise ZoovetError(
+            f"{path} does not say what its network is (a state dict knows no activations or pooling); "
+            f"give spec=…, a zoovet.NetworkSpec. The file holds {describe_tensors(content.tensors)}"
+        )
+    return networks_from_state_dict(content.tensors, spec, str(path), ordered=content.ordered)
+
+
+def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str) -> Networks:
+    tensors, version = content.tensors, content.metadata[_FORMAT]
+    if version != _VERSION:
+        raise ZoovetError(
+            f"{source} is in zoovet's format {version!r}, this zoovet reads {_VERSION!r}; use the one that wrote it"
+        )
+    try:
+        own = NetworkSpec.from_json(json.loads(content.metadata.get(_SPEC, "null")))
+    except (ValueError, RecursionError) as error:
+        raise ZoovetError(f"{source}: its {_SPEC} cannot be read: {error}") from error
+    if spec is not None and spec != own:
+        raise ZoovetError(
+            f"{source} does not fit the spec: it holds networks of {own.describe()} (spec {own.spec_id}), "
+            f"expected are {spec.describe()} (spec {spec.spec_id})"
+        )
+    num_layers = len(own.layers)
+    names = [f"{kind}.{index}" for kind in ("weights", "biases") for index in range(num_layers)]
+    if set(names) != set(tensors):
+        raise ZoovetError(
+            f"{source} does not fit its own spec, {own.describe()}: expected are the tensors {', '.join(names)}, "
+            f"it holds {describe_tensors(tensors)}"
+        )
+    numbers = usable({name: tensors[name] for name in names}, source)
+    ordered = list(numbers.values())
+    try:
+        return Networks(own, tuple(ordered[:num_layers]), tuple(ordered[num_layers:]))
+    except ZoovetError as error:
+        raise ZoovetError(f"{source} does not fit its own spec, {own.describe()}: {error}") from error
