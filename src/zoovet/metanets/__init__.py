@@ -1,0 +1,8 @@
+"""Metanetworks: models whose input is a network."""
+
+from __future__ import annotations
+
+from zoovet.metanets.config import ScaleGMNConfig
+from zoovet.metanets.scalegmn import ScaleGMN
+
+__all__ = ["ScaleGMN", "ScaleGMNConfig"]

@@ -1,0 +1,176 @@
+"""How a ScaleGMN is built: the options, and the deviations from the mathematics that released checkpoints need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zoovet.errors import ZoovetError, nearest
+from zoovet.networks.spec import NetworkSpec
+
+__all__ = ["ReleasedBehaviour", "ScaleGMNConfig"]
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "direction": ("forward", "bidirectional"),
+    "symmetry": ("mixed", "scale", "sign", "permutation"),
+    "output": ("graph", "weights"),
+    "readout": ("last_layer", "full_graph"),
+    "num_message_mlps": (2, 3),
+    "num_update_mlps": (2, 3),
+}
+_AT_LEAST_ONE = ("width", "num_layers", "num_outputs", "max_inputs", "max_depth", "max_outputs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleGMNConfig:
+    """Configuration of :class:`~zoovet.metanets.scalegmn.ScaleGMN`.
+
+    Attributes:
+        width: Features of a node and of an edge.
+        num_layers: Rounds of message passing.
+        direction: ``forward``: messages run along the edges; ``bidirectional``: against them as well.
+        symmetry: ``mixed``: every hidden group by its own activation and pooling; ``scale`` or ``sign``: only
+            networks of that symmetry are accepted; ``permutation``: plain MLPs, for any network.
+        output: ``graph``: numbers for the whole network; ``weights``: a change of every weight and bias.
+        num_outputs: Numbers for the whole network (``output="graph"``).
+        hidden_width: Hidden width of all MLPs; ``None`` means ``width``.
+        layer_norm: LayerNorm in the MLPs.
+        dropout: Probability with which a node feature is dropped between rounds, in training.
+        mlp_dropout: The same for the hidden features of the MLPs.
+        skip_connections: Add a linear map of a node's old features to its new ones.
+        readout: ``last_layer``: read the output nodes (bidirectional: the input nodes too); ``full_graph``: the sum
+            over all hidden nodes as well. Only for ``output="graph"``.
+        symmetrize: Canonicalize signs by ρ(x) + ρ(−x) instead of |x|.
+        mlp_on_io: Plain MLPs for messages to and updates of input and output nodes, instead of only as a factor.
+        num_message_mlps: 2: one MLP for messages to input and output nodes together; 3: one for each.
+        num_update_mlps: The same for their updates.
+        sum_on_io: Add the positional embeddings of input and output nodes instead of multiplying with them.
+        edge_embedding: Positional embeddings of edges.
+        message_embedding: Give messages the positional embedding of a node.
+        update_embedding: Give updates the positional embedding of their node.
+        max_inputs: Largest number of input channels of a network.
+        max_depth: Largest number of hidden layers of a network.
+        max_outputs: Largest number of output channels of a network.
+        max_kernel: Largest kernel (height, width), or map that a linear layer reads flattened.
+        out_scale: Initial scale of the weight changes (``output="weights"``).
+        num_node_features: Further features of every node that the caller hands in with the networks.
+        num_probes: Learned probe inputs, whose activations are node features too; 0 for none.
+        probe_shape: Shape of a probe: the networks' ``input_shape``.
+
+    Raises:
+        ZoovetError: A value is not allowed; the message names the field, the value and what is allowed.
+    """
+
+    width: int = 64
+    num_layers: int = 4
+    direction: Literal["forward", "bidirectional"] = "bidirectional"
+    symmetry: Literal["mixed", "scale", "sign", "permutation"] = "mixed"
+    output: Literal["graph", "weights"] = "graph"
+    num_outputs: int = 1
+    hidden_width: int | None = None
+    layer_norm: bool = True
+    dropout: float = 0.0
+    mlp_dropout: float = 0.0
+    skip_connections: bool = True
+    readout: Literal["last_layer", "full_graph"] = "full_graph"
+    symmetrize: bool = True
+    mlp_on_io: bool = True
+    num_message_mlps: Literal[2, 3] = 3
+    num_update_mlps: Literal[2, 3] = 3
+    sum_on_io: bool = True
+    edge_embedding: bool = False
+    message_embedding: bool = False
+    update_embedding: bool = False
+    max_inputs: int = 8
+    max_depth: int = 8
+    max_outputs: int = 16
+    max_kernel: tuple[int, int] = (7, 7)
+    out_scale: float = 0.01
+    num_node_features: int = 0
+    num_probes: int = 0
+    probe_shape: tuple[int, ...] = (1, 28, 28)
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise ZoovetError(f"{name} {value!r} is unknown{nearest(str(value), map(str, known))}")
+        for name in _AT_LEAST_ONE:
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("dropout", "mlp_dropout"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
+        _require(self.hidden_width is None or self.hidden_width >= 1, "hidden_width", self.hidden_width, "at least 1")
+        fits = len(self.max_kernel) == 2 and min(self.max_kernel) >= 1
+        _require(fits, "max_kernel", self.max_kernel, "(height, width) of at least 1")
+        _require(self.num_node_features >= 0, "num_node_features", self.num_node_features, "at least 0")
+        _require(self.num_probes >= 0, "num_probes", self.num_probes, "at least 0")
+        is_shape = len(self.probe_shape) in (1, 3) and min(self.probe_shape) >= 1
+        _require(is_shape, "probe_shape", self.probe_shape, "(channels, height, width) or (features,)")
+        _require(self.out_scale > 0, "out_scale", self.out_scale, "above 0")
+
+    @property
+    def mlp_width(self) -> int:
+        """Hidden width of the MLPs."""
+        return self.width if self.hidden_width is None else self.hidden_width
+
+    @property
+    def is_bidirectional(self) -> bool:
+        """Whether messages run against the edges too."""
+        return self.direction == "bidirectional"
+
+    @classmethod
+    def for_specs(cls, specs: Iterable[NetworkSpec], **options: Any) -> ScaleGMNConfig:
+        """A configuration that has room for these specs and no more; all else as in ``options``.
+
+        Args:
+            specs: What the networks will be.
+            options: Further fields of the configuration.
+
+        Returns:
+            The configuration, with ``max_inputs``, ``max_depth``, ``max_outputs`` and ``max_kernel`` from the specs.
+        """
+        specs = list(specs)
+        if not specs:
+            raise ZoovetError("for_specs needs at least one spec, got none")
+        kernels = [layer.kernel or (1, 1) for spec in specs for layer in spec.layers]
+        room: dict[str, Any] = {
+            "max_inputs": max(spec.groups[0].size for spec in specs),
+            "max_depth": max(1, *(len(spec.groups) - 2 for spec in specs)),
+            "max_outputs": max(spec.num_outputs for spec in specs),
+            "max_kernel": (max(kernel[0] for kernel in kernels), max(kernel[1] for kernel in kernels)),
+        }
+        return cls(**(room | options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedBehaviour:
+    """What the released code computes otherwise than the mathematics. The defaults are the mathematics.
+
+    Only :mod:`zoovet.metanets.official` sets anything else here, for agreement with released checkpoints.
+
+    Attributes:
+        norm_constant: Added to the norm in the scale canonicalization.
+        unit_norm: Scale canonicalization to unit vectors instead of vectors whose features have the mean square 1.
+        input_feature: Feature of the input nodes, which have no bias.
+        forward_edges_backward: Run the features of the forward edges against the edges. They start as the projected
+            forward ones; only scale models update them.
+        released_output_edges: Give the last layer's edges the released order of embeddings.
+        one_number_per_edge: Weight output: one number an edge, without kernel axes, instead of a kernel.
+        symmetry_from_activation: Symmetry of a network from its activation alone, whatever its pooling.
+        branches: Canonicalizations of a mixed model.
+    """
+
+    norm_constant: float = 0.0
+    unit_norm: bool = False
+    input_feature: float = 1.0
+    forward_edges_backward: bool = False
+    released_output_edges: bool = False
+    one_number_per_edge: bool = False
+    symmetry_from_activation: bool = False
+    branches: tuple[str, ...] = ("scale", "sign", "permutation")
+
+
+def _require(condition: bool, name: str, value: Any, expected: str) -> None:
+    if not condition:
+        raise ZoovetError(f"{name} must be {expected}, got {value!r}")

@@ -1,0 +1,258 @@
+"""The graph's first features: biases and kernels in rows, projections, positional embeddings.
+
+Shapes: N nodes, E edges, d features, K numbers of an edge that any kernel in the batch uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
+from zoovet.metanets.layout import Bucket, EdgeLayout, EdgeSegment, NodeLayout
+
+__all__ = [
+    "EdgeEmbedding",
+    "EdgeFeatures",
+    "NodeEmbedding",
+    "Weights",
+    "channel_norms",
+    "edge_rows",
+    "kernel_positions",
+    "node_rows",
+    "used_positions",
+]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One bucket's tensors: per layer [B, out, in, \\*kernel] and [B, out], per group [B, n, features] or ``None``."""
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    node_features: tuple[Tensor, ...] | None
+
+
+@dataclass(frozen=True)
+class EdgeFeatures:
+    """Edge features [E, d], as they are or as ``rows`` [E, K] still to be multiplied with ``projection`` [d, K].
+
+    A linear map of them is then one product with ``weight @ projection`` on short rows.
+    """
+
+    rows: Tensor
+    projection: Tensor | None = None
+
+    def fold(self, weight: Tensor) -> Tensor:
+        """The matrix that maps ``rows`` to what ``weight`` [h, d] makes of the features."""
+        return weight if self.projection is None else weight @ self.projection
+
+
+def kernel_positions(kernel: tuple[int, ...], max_kernel: tuple[int, int]) -> list[int]:
+    """Where a kernel's numbers lie among those of the largest kernel, flattened row by row.
+
+    Smaller kernels sit in the centre, ⌊difference / 2⌋ from the start; a weight without kernel axes at position 0.
+    """
+    if not kernel:
+        return [0]
+    top, left = (max_kernel[0] - kernel[0]) // 2, (max_kernel[1] - kernel[1]) // 2
+    return [(top + row) * max_kernel[1] + left + column for row in range(kernel[0]) for column in range(kernel[1])]
+
+
+def used_positions(buckets: Sequence[Bucket], max_kernel: tuple[int, int]) -> list[int]:
+    """All positions that a kernel of these networks uses, in order: K of them."""
+    kernels = {layer.kernel for bucket in buckets for layer in bucket.spec.layers}
+    return sorted({position for kernel in kernels for position in kernel_positions(kernel, max_kernel)})
+
+
+def node_rows(layout: NodeLayout, contents: Sequence[Weights], input_feature: float) -> Tensor:
+    """Biases, 1 column, and what the caller added: [N, 1 + num_node_features]. Input nodes have ``input_feature``."""
+    parts = []
+    for segment in layout.segments:
+        content = contents[segment.key[0]]
+        if segment.role == "input":
+            column = content.biases[0].new_full((segment.num_rows, 1), input_feature)
+        else:
+            column = content.biases[segment.key[1] - 1].reshape(-1, 1)
+        if content.node_features is not None:
+            column = torch.cat([column, content.node_features[segment.key[1]].flatten(0, 1)], dim=1)
+        parts.append(column)
+    return torch.cat(parts)
+
+
+def flat_kernels(weight: Tensor) -> Tensor:
+    """A layer's weights with flattened kernels, [B, out, in, K]."""
+    return weight.flatten(3) if weight.ndim > 3 else weight.unsqueeze(3)
+
+
+def channel_norms(bucket: Bucket, content: Weights) -> list[Tensor | None]:
+    """A size for every channel that scales with it: √(bias² + Σ over its sources of ‖kernel‖² · size²), or 1.
+
+    Returns:
+        Their squares per group, [B, n], or ``None`` for 1: the input, and hidden groups whose sizes do not change.
+    """
+    squares: list[Tensor | None] = [None] * len(bucket.spec.groups)
+    for position, group in enumerate(bucket.spec.groups):
+        if group.role != "output" and bucket.symmetries[position] not in ("scale", "nonzero"):
+            continue
+        blocks = [block for block in bucket.spec.blocks if block.target == position]
+        total = sum(content.biases[block.layer].square() for block in blocks)
+        for block in blocks:
+            kernels = flat_kernels(content.weights[block.layer]).square().sum(3)
+            source = squares[block.source]
+            total = total + (kernels.sum(2) if source is None else (kernels * source[:, None, :]).sum(2))
+        assert isinstance(total, Tensor)  # every group but the input has a block into it
+        squares[position] = total
+    return squares
+
+
+def edge_rows(
+    layout: EdgeLayout,
+    buckets: Sequence[Bucket],
+    contents: Sequence[Weights],
+    max_kernel: tuple[int, int],
+    *,
+    inverse: bool,
+) -> Tensor:
+    """Kernels in rows, [E, K].
+
+    Args:
+        layout: Which edges, and in which direction.
+        buckets: Whose.
+        contents: Their weights.
+        max_kernel: (height, width) that kernels are padded to.
+        inverse: Multiply the kernel w from j to i with (size_j / size_i)², so that it scales as q_j / q_i instead of
+            q_i / q_j. This is the pseudo-inverse w / ‖w‖² times the squared share, at most 1, that the edge has in the
+            size of i: finite everywhere, 0 for a zero kernel, and small where the weight is.
+
+    Returns:
+        The rows, for all positions that any kernel uses.
+    """
+    used = used_positions(buckets, max_kernel)
+    squares = (
+        [channel_norms(bucket, content) for bucket, content in zip(buckets, contents, strict=True)] if inverse else []
+    )
+    parts = []
+    for segment in layout.segments:
+        bucket, content = buckets[segment.key[0]], contents[segment.key[0]]
+        block = bucket.spec.blocks[segment.key[1]]
+        kernels = flat_kernels(content.weights[block.layer])
+        if inverse:
+            kernels = kernels * _inverse_factor(*(squares[segment.key[0]][end] for end in (block.source, block.target)))
+        if layout.is_reversed:
+            kernels = kernels.transpose(1, 2)
+        rows = kernels.reshape(segment.num_rows, -1)
+        positions = kernel_positions(bucket.spec.layers[block.layer].kernel, max_kernel)
+        if positions != used:
+            columns = torch.tensor([used.index(position) for position in positions], device=rows.device)
+            rows = rows.new_zeros(rows.shape[0], len(used)).index_copy(1, columns, rows)
+        parts.append(rows)
+    return torch.cat(parts)
+
+
+def _inverse_factor(source: Tensor | None, target: Tensor | None) -> Tensor | float:
+    """(size_j / size_i)² from the squared sizes [B, n], as [B, n_i, n_j, 1]; 0 where size_i is 0."""
+    factor: Tensor | float = 1.0
+    if target is not None:
+        is_zero = target == 0
+        factor = torch.where(is_zero, 0.0, 1.0 / torch.where(is_zero, 1.0, target))[:, :, None, None]
+    return factor if source is None else factor * source[:, None, :, None]
+
+
+class NodeEmbedding(nn.Module):
+    """Positional embeddings of nodes: each input and each output its own, one for all nodes of a hidden depth.
+
+    Those of hidden nodes multiply, those of input and output nodes are added where ``sum_on_io``; with the permutation
+    symmetry alone all are added.
+    """
+
+    def __init__(self, config: ScaleGMNConfig) -> None:
+        super().__init__()
+        self.inputs = nn.Parameter(torch.empty(config.max_inputs, config.width))
+        self.hidden = nn.Parameter(torch.empty(config.max_depth, config.width))
+        self.outputs = nn.Parameter(torch.empty(config.max_outputs, config.width))
+        self.adds_hidden = config.symmetry == "permutation"
+        self.adds_io = config.sum_on_io or self.adds_hidden
+
+    def initialize(self, generator: torch.Generator | None) -> None:
+        """Draw the initial values: around 1 where they multiply, around 0 where they are added."""
+        for table, adds in ((self.inputs, self.adds_io), (self.hidden, self.adds_hidden), (self.outputs, self.adds_io)):
+            nn.init.normal_(table, mean=0.0 if adds else 1.0, std=1.0 if adds else 0.3, generator=generator)
+
+    def rows(self, layout: NodeLayout) -> Tensor:
+        """The embedding of every node, [N, d]."""
+        parts = []
+        for segment in layout.segments:
+            if segment.role == "hidden":
+                parts.append(self.hidden[segment.depth - 1].expand(segment.num_rows, -1))
+            else:
+                table = self.inputs if segment.role == "input" else self.outputs
+                parts.append(table[: segment.size].repeat(segment.batch, 1))
+        return torch.cat(parts)
+
+    def forward(self, x: Tensor, rows: Tensor, layout: NodeLayout) -> Tensor:
+        """Apply the embeddings ``rows`` to the nodes' features, both [N, d]."""
+        parts, adds = [], []
+        for segment in layout.segments:
+            parts.append(segment.num_rows)
+            adds.append(self.adds_hidden if segment.role == "hidden" else self.adds_io)
+        if len(set(adds)) == 1:
+            return x + rows if adds[0] else x * rows
+        pairs = zip(torch.split(x, parts), torch.split(rows, parts), adds, strict=True)
+        return torch.cat([part + row if add else part * row for part, row, add in pairs])
+
+
+class EdgeEmbedding(nn.Module):
+    """Positional embeddings of edges: by input for the first layer, by output for the last, by depth between.
+
+    They multiply; with the permutation symmetry alone they are added. In a network of one layer, both apply.
+    """
+
+    def __init__(self, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> None:
+        super().__init__()
+        self.inputs = nn.Parameter(torch.empty(config.max_inputs, config.width))
+        self.hidden = nn.Parameter(torch.empty(max(config.max_depth - 1, 0), config.width))
+        self.outputs = nn.Parameter(torch.empty(config.max_outputs, config.width))
+        self.adds = config.symmetry == "permutation"
+        self.released_output_edges = behaviour.released_output_edges
+
+    def initialize(self, generator: torch.Generator | None) -> None:
+        """Draw the initial values: around 1 where they multiply, around 0 where they are added."""
+        for table in (self.inputs, self.hidden, self.outputs):
+            nn.init.normal_(table, mean=0.0 if self.adds else 1.0, std=0.3, generator=generator)
+
+    def forward(self, x: Tensor, layout: EdgeLayout, buckets: Sequence[Bucket]) -> Tensor:
+        """Apply the embeddings to the edges' features [E, d]."""
+        parts = []
+        for segment, rows in zip(
+            layout.segments, torch.split(x, [segment.num_rows for segment in layout.segments]), strict=True
+        ):
+            shaped = rows.view(segment.batch, segment.num_targets, segment.num_sources, -1)
+            for embedding in self._of_segment(segment, layout.is_reversed, buckets[segment.key[0]]):
+                shaped = shaped + embedding if self.adds else shaped * embedding
+            parts.append(shaped.reshape(segment.num_rows, -1))
+        return torch.cat(parts)
+
+    def _of_segment(self, segment: EdgeSegment, is_reversed: bool, bucket: Bucket) -> list[Tensor]:
+        """Tables that apply to a segment, each of shape [n_targets or 1, n_sources or 1, d]."""
+        block = bucket.spec.blocks[segment.key[1]]
+        source, target = (bucket.spec.groups[end] for end in (block.source, block.target))
+        tables = []
+        if source.role == "input":
+            tables.append(self.inputs[: source.size].expand(target.size, -1, -1))
+        if target.role == "output":
+            tables.append(self._output_rows(target.size, source.size))
+        if not tables:
+            tables.append(self.hidden[source.depth - 1].expand(target.size, source.size, -1))
+        return [table.transpose(0, 1) for table in tables] if is_reversed else tables
+
+    def _output_rows(self, num_outputs: int, num_sources: int) -> Tensor:
+        """[n_outputs, n_sources, d]: row i for edges into output i, or the released order."""
+        outputs = torch.arange(num_outputs, device=self.outputs.device)
+        if not self.released_output_edges:
+            return self.outputs[outputs][:, None].expand(-1, num_sources, -1)
+        sources = torch.arange(num_sources, device=self.outputs.device)
+        return self.outputs[(sources[None, :] * num_outputs + outputs[:, None]) // num_sources]

@@ -1,0 +1,136 @@
+"""From the nodes' last features to numbers for the whole network.
+
+Output and input nodes are told apart by their index. Where networks of one batch have different numbers of them, a
+linear map of the concatenated nodes uses the columns of those that are there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
+from zoovet.metanets.equivariant import MLP, Invariant, Linear, MLPTail, branch_of, branches_of
+from zoovet.metanets.layout import Bucket, NodeLayout
+from zoovet.metanets.messages import Sums, split_nodes
+
+__all__ = ["DeepSetsReadout", "FullGraphReadout", "LastLayerReadout", "SlotLinear"]
+
+
+class SlotLinear(nn.Module):
+    """A linear map of concatenated nodes, for any number of them up to ``num_slots``.
+
+    Attributes:
+        weight: [out, num_slots, d].
+        bias: [out] or ``None``.
+    """
+
+    def __init__(self, num_slots: int, width: int, out_width: int, *, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_width, num_slots, width))
+        self.bias = nn.Parameter(torch.empty(out_width)) if bias else None
+
+    def initialize(self, generator: torch.Generator | None) -> None:
+        """Draw the initial values, as if half of the slots were used."""
+        deviation = 1 / math.sqrt(self.weight.shape[2] * max(1, self.weight.shape[1] // 2))
+        nn.init.normal_(self.weight, std=deviation, generator=generator)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        """Map [B, n, d] to [B, out], n at most ``num_slots``."""
+        return F.linear(nodes.flatten(1), self.weight[:, : nodes.shape[1]].flatten(1), self.bias)
+
+
+def of_role(x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket], role: str) -> list[Tensor]:
+    """The nodes of one role of every bucket, each [B, n, d]."""
+    by_group: Sums = split_nodes(x, nodes)
+    positions = [0 if role == "input" else len(bucket.spec.groups) - 1 for bucket in buckets]
+    return [by_group[index, position] for index, position in enumerate(positions)]
+
+
+class LastLayerReadout(nn.Module):
+    """An MLP of the output nodes; bidirectional: of linear maps of the output and of the input nodes."""
+
+    def __init__(self, config: ScaleGMNConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.is_bidirectional = config.is_bidirectional
+        if self.is_bidirectional:
+            self.project_outputs = SlotLinear(config.max_outputs, width, width, bias=True)
+            self.project_inputs = SlotLinear(config.max_inputs, width, width, bias=True)
+            self.mlp: MLPTail = MLP(2 * width, config.num_outputs, config)
+        else:
+            self.project_outputs = SlotLinear(config.max_outputs, width, config.mlp_width, bias=True)
+            self.mlp = MLPTail(config.num_outputs, config)
+
+    def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
+        """Nodes [N, d] to [networks, num_outputs], bucket by bucket."""
+        outputs = torch.cat([self.project_outputs(part) for part in of_role(x, nodes, buckets, "output")])
+        if not self.is_bidirectional:
+            return self.mlp.after_first(outputs)
+        inputs = torch.cat([self.project_inputs(part) for part in of_role(x, nodes, buckets, "input")])
+        result: Tensor = self.mlp(torch.cat([outputs, inputs], dim=1))
+        return result
+
+
+class FullGraphReadout(nn.Module):
+    """An MLP of Σ inv(x) over the hidden nodes, of the input nodes and of the output nodes."""
+
+    def __init__(self, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> None:
+        super().__init__()
+        width = config.width
+        self.invariant = nn.ModuleDict(
+            {branch: Invariant(branch, width, 0, width, config, behaviour) for branch in branches_of(config, behaviour)}
+        )
+        self.from_hidden = Linear(width, config.mlp_width)
+        self.from_inputs = SlotLinear(config.max_inputs, width, config.mlp_width, bias=False)
+        self.from_outputs = SlotLinear(config.max_outputs, width, config.mlp_width, bias=False)
+        self.mlp = MLPTail(config.num_outputs, config)
+
+    def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
+        """Nodes [N, d] to [networks, num_outputs], bucket by bucket."""
+        totals = [x.new_zeros(bucket.size, x.shape[1]) for bucket in buckets]
+        for run in nodes.class_runs:
+            if run.label in ("input", "output"):
+                continue
+            invariant = self.invariant[branch_of(run.label)]
+            assert isinstance(invariant, Invariant)
+            normalize = run.label in ("scale", "nonzero")
+            hidden = invariant.hidden(x[run.start : run.stop], None, normalize=normalize)
+            for segment in nodes.segments:
+                if run.start <= segment.start < run.stop:
+                    part = hidden[segment.start - run.start :][: segment.num_rows]
+                    sums = part.view(segment.batch, segment.size, -1).sum(1)
+                    counts = sums.new_full((segment.batch, 1), segment.size)
+                    index = segment.key[0]
+                    totals[index] = totals[index] + invariant.phi.finish(sums, counts)
+        before = self.from_hidden(torch.cat(totals))
+        before = before + torch.cat([self.from_inputs(part) for part in of_role(x, nodes, buckets, "input")])
+        before = before + torch.cat([self.from_outputs(part) for part in of_role(x, nodes, buckets, "output")])
+        return self.mlp.after_first(before)
+
+
+class DeepSetsReadout(nn.Module):
+    """For the permutation symmetry alone: an MLP of the sum over all nodes of an MLP."""
+
+    def __init__(self, config: ScaleGMNConfig) -> None:
+        super().__init__()
+        self.of_node = MLP(config.width, config.width, config)
+        self.of_sum = MLP(config.width, config.num_outputs, config)
+
+    def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
+        """Nodes [N, d] to [networks, num_outputs], bucket by bucket."""
+        by_group = split_nodes(self.of_node.hidden(x), nodes)
+        totals = []
+        for index, bucket in enumerate(buckets):
+            groups = [by_group[index, position] for position in range(len(bucket.spec.groups))]
+            sums = torch.stack([group.sum(1) for group in groups]).sum(0)
+            counts = sums.new_full((bucket.size, 1), sum(group.shape[1] for group in groups))
+            totals.append(self.of_node.finish(sums, counts))
+        result: Tensor = self.of_sum(torch.cat(totals))
+        return result

@@ -1,0 +1,216 @@
+"""ScaleGMN: a metanetwork that respects the permutations and scalars that leave a network's function alone.
+
+Source: Kalogeropoulos, Bouritsas and Panagakis 2024, *Scale Equivariant Graph Metanetworks*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.errors import ZoovetError
+from zoovet.metanets.batching import Batch, NodeFeatures, read_batch
+from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
+from zoovet.metanets.equivariant import Linear
+from zoovet.metanets.features import (
+    EdgeEmbedding,
+    EdgeFeatures,
+    NodeEmbedding,
+    edge_rows,
+    node_rows,
+    used_positions,
+)
+from zoovet.metanets.plan import Plan, PlanOptions, plan_rounds
+from zoovet.metanets.probes import Probes
+from zoovet.metanets.readout import DeepSetsReadout, FullGraphReadout, LastLayerReadout, SlotLinear
+from zoovet.metanets.rounds import Round, updates_backward_edges
+from zoovet.metanets.weight_head import WeightHead
+from zoovet.networks.batch import Networks
+
+__all__ = ["ReleasedBehaviour", "ScaleGMN", "ScaleGMNConfig"]
+
+MAX_ROWS = 4096
+"""Edge rows worked on at once."""
+
+
+class ScaleGMN(nn.Module):
+    """A metanetwork on networks of any specs, mixed in one call.
+
+    Args:
+        config: Its configuration.
+        generator: Source of the initial parameters; ``None`` for torch's own.
+        behaviour: Deviations from the mathematics, for released checkpoints only.
+    """
+
+    def __init__(
+        self,
+        config: ScaleGMNConfig,
+        generator: torch.Generator | None = None,
+        behaviour: ReleasedBehaviour | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.behaviour = behaviour or ReleasedBehaviour()
+        width = config.width
+        kernel_numbers = config.max_kernel[0] * config.max_kernel[1]
+        self.probes = Probes(config.num_probes, config.probe_shape) if config.num_probes else None
+        self.project_nodes = Linear(1 + config.num_node_features + config.num_probes, width, bias=False)
+        self.project_edges = Linear(kernel_numbers, width, bias=False)
+        has_own_backward = config.is_bidirectional and not self.behaviour.forward_edges_backward
+        self.project_backward_edges = Linear(kernel_numbers, width, bias=False) if has_own_backward else None
+        self.node_embedding = NodeEmbedding(config)
+        self.edge_embedding = EdgeEmbedding(config, self.behaviour) if config.edge_embedding else None
+        self.rounds = nn.ModuleList(Round(config, self.behaviour, index) for index in range(config.num_layers))
+        self.readout = self._make_readout() if config.output == "graph" else None
+        self.weight_head = WeightHead(config, self.behaviour) if config.output == "weights" else None
+        self.initialize(generator)
+
+    def _make_readout(self) -> nn.Module:
+        if self.config.readout == "last_layer":
+            return LastLayerReadout(self.config)
+        if self.config.symmetry == "permutation":
+            return DeepSetsReadout(self.config)
+        return FullGraphReadout(self.config, self.behaviour)
+
+    def initialize(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, so that features stay of the size of the networks' own sizes through the rounds."""
+        for module in self.modules():
+            if isinstance(module, Linear | SlotLinear | NodeEmbedding | EdgeEmbedding | WeightHead):
+                module.initialize(generator)
+        for projection in (self.project_edges, self.project_backward_edges):
+            if projection is not None:
+                nn.init.normal_(projection.weight, generator=generator)
+
+    def forward(
+        self,
+        networks: Networks | Sequence[Networks],
+        activations: Sequence[str] | None = None,
+        *,
+        node_features: NodeFeatures | None = None,
+    ) -> Tensor | Networks | list[Networks]:
+        """Read networks.
+
+        Args:
+            networks: Networks of one spec, or a list of such of any specs.
+            activations: Treat each network as having this activation instead of its spec's; one a network, in order.
+            node_features: Per channel group [B, n, num_node_features], which must move and scale with the channels
+                (those of the output nodes must be invariant); a list of such for a list of networks.
+
+        Returns:
+            ``output="graph"``: [networks, num_outputs], in the order given. ``output="weights"``: the changes of their
+            weights and biases, as the networks came: ``Networks`` or a list of them.
+
+        Raises:
+            ZoovetError: The networks do not fit the configuration, or a weight is NaN or infinite.
+        """
+        if self.readout is None:
+            changes = self.changes(networks, activations, node_features=node_features)
+            given = [networks] if isinstance(networks, Networks) else list(networks)
+            edited = [
+                Networks(part.spec, tuple(weights), tuple(biases))
+                for part, (weights, biases) in zip(given, changes, strict=True)
+            ]
+            return edited[0] if isinstance(networks, Networks) else edited
+        batch = self._read(networks, activations, node_features)
+        plan = plan_rounds(batch.buckets, self._plan_options())
+        x, _ = self._run(batch, plan)
+        return batch.in_order(self.readout(x, plan.rounds[-1].new_nodes, batch.buckets))
+
+    def changes(
+        self,
+        networks: Networks | Sequence[Networks],
+        activations: Sequence[str] | None = None,
+        *,
+        node_features: NodeFeatures | None = None,
+    ) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """Weight output as plain tensors.
+
+        Args:
+            networks, activations, node_features: As for :meth:`forward`.
+
+        Returns:
+            For each of the ``Networks`` given, per layer the changes of the weights, [B, out, in, \\*kernel], and of
+            the biases, [B, out].
+
+        Raises:
+            ZoovetError: As for :meth:`forward`, or the metanetwork has no weight output.
+        """
+        if self.weight_head is None:
+            raise ZoovetError("only a metanetwork with output 'weights' makes changes of weights; this one has 'graph'")
+        batch = self._read(networks, activations, node_features)
+        plan = plan_rounds(batch.buckets, self._plan_options())
+        x, edges = self._run(batch, plan)
+        last = plan.rounds[-1]
+        weights, biases = self.weight_head(x, edges[0].rows, last, batch.buckets)
+        return list(zip(batch.merged(weights), batch.merged(biases), strict=True))
+
+    def _read(
+        self,
+        networks: Networks | Sequence[Networks],
+        activations: Sequence[str] | None,
+        node_features: NodeFeatures | None,
+    ) -> Batch:
+        dtype = self.project_nodes.weight.dtype
+        batch = read_batch(
+            networks, activations, node_features, config=self.config, behaviour=self.behaviour, dtype=dtype
+        )
+        return batch if self.probes is None else batch.with_node_features(self.probes(batch.networks()))
+
+    def _plan_options(self) -> PlanOptions:
+        config = self.config
+        return PlanOptions(
+            num_rounds=config.num_layers,
+            is_bidirectional=config.is_bidirectional,
+            updates_backward_edges=updates_backward_edges(config, self.behaviour),
+            reads="weights" if config.output == "weights" else config.readout,
+            max_rows=MAX_ROWS,
+        )
+
+    def _run(self, batch: Batch, plan: Plan) -> tuple[Tensor, list[EdgeFeatures]]:
+        """All rounds: the nodes [N, d] and the edges of each direction as they are in the end."""
+        first = plan.rounds[0]
+        nodes = node_rows(first.nodes, batch.contents, self.behaviour.input_feature)
+        embedding = self.node_embedding.rows(first.nodes)
+        x = self.node_embedding(self.project_nodes(nodes), embedding, first.nodes)
+        edges = self._first_edges(batch, plan)
+        columns = self._columns(batch)
+        layout = first.nodes
+        for index, (module, step) in enumerate(zip(self.rounds, plan.rounds, strict=True)):
+            if step.nodes is not layout and self._uses_embedding:
+                embedding, layout = self.node_embedding.rows(step.nodes), step.nodes
+            is_last = index == len(plan.rounds) - 1
+            x, edges = module(x, edges, embedding if self._uses_embedding else None, step, columns if is_last else None)
+        return x, edges
+
+    @property
+    def _uses_embedding(self) -> bool:
+        return self.config.message_embedding or self.config.update_embedding
+
+    def _columns(self, batch: Batch) -> Tensor | None:
+        """Kernel positions whose change is computed; ``None`` where that is one number an edge, or no change."""
+        if self.config.output != "weights" or self.behaviour.one_number_per_edge:
+            return None
+        used = used_positions(batch.buckets, self.config.max_kernel)
+        return torch.tensor(used, device=self.project_edges.weight.device)
+
+    def _first_edges(self, batch: Batch, plan: Plan) -> list[EdgeFeatures]:
+        used = used_positions(batch.buckets, self.config.max_kernel)
+        edges = []
+        for is_backward, direction in enumerate(plan.rounds[0].directions):
+            own_backward = self.project_backward_edges if is_backward else None
+            projection = (own_backward or self.project_edges).weight[:, used]
+            rows = edge_rows(
+                direction.edges,
+                batch.buckets,
+                batch.contents,
+                self.config.max_kernel,
+                inverse=own_backward is not None and self.config.symmetry != "permutation",
+            )
+            features = EdgeFeatures(rows, projection)
+            if self.edge_embedding is not None:
+                dense = rows @ projection.T
+                features = EdgeFeatures(self.edge_embedding(dense, direction.edges, batch.buckets))
+            edges.append(features)
+        return edges
