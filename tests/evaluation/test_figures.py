@@ -74,7 +74,7 @@ def test_every_figure_lies_in_its_interval(figures):
 
 def test_a_difference_is_paired(detection):
     same = replace(detection, rivals={"StatNN": detection.scores}, rival_thresholds={"StatNN": 0.5})
-    difference = headline_figures(same, None, seed=0, wall_time_seconds=1)["detection"]
+    difference = headline_figures(same, None, seed=0, wall_time_seconds=1, num_resamples=50)["detection"]
     assert difference["auc_minus_statnn_auc_interval"] == [0, 0]
     assert difference["auc_interval"][0] < difference["auc_interval"][1]
 
@@ -88,7 +88,11 @@ def test_parts_not_evaluated_are_left_out_and_do_not_move_the_others(detection, 
 
 def test_figures_of_nobody_are_null(detection, repair):
     without = headline_figures(
-        replace(detection, rivals={}, rival_thresholds={}), only_trojaned(repair), seed=0, wall_time_seconds=1
+        replace(detection, rivals={}, rival_thresholds={}),
+        only_trojaned(repair),
+        seed=0,
+        wall_time_seconds=1,
+        num_resamples=50,
     )
     assert without["detection"]["statnn_auc"] is None
     assert without["detection"]["rivals"] == {}
@@ -99,10 +103,10 @@ def test_figures_of_nobody_are_null(detection, repair):
 
 def test_bad_detection_results_are_named(detection):
     with pytest.raises(ZoovetError, match="only healthy"):
-        headline_figures(replace(detection, poisoned=[False] * 8), None, seed=0, wall_time_seconds=1)
+        headline_figures(replace(detection, poisoned=[False] * 8), None, seed=0, wall_time_seconds=1, num_resamples=50)
     twins = replace(detection, rivals={"ScaleGMN": detection.scores}, rival_thresholds={"ScaleGMN": 0.5})
     with pytest.raises(ZoovetError, match="a rival has the detector's own name, 'ScaleGMN'"):
-        headline_figures(twins, None, seed=0, wall_time_seconds=1)
+        headline_figures(twins, None, seed=0, wall_time_seconds=1, num_resamples=50)
 
 
 def test_figures_are_strict_json(figures, tmp_path):

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.evaluation.measuring import evenly_spaced, load_test_images, measure_each
+from zoovet.evaluation.measuring import evenly_spaced, measure_each
 from zoovet.tasks.measurement import measure
 
 
@@ -28,11 +26,3 @@ def test_one_by_one_is_the_same_as_together(small_zoo, digits):
         assert torch.equal(getattr(one_by_one, name), getattr(together, name))
     with pytest.raises(ZoovetError, match="6 networks, got 1 triggers"):
         measure_each(networks, triggers[:1], digits)
-
-
-def test_the_zoos_test_images_are_its_recipes(small_zoo, digits):
-    assert torch.equal(load_test_images(small_zoo).images, digits.images)
-    limited = replace(small_zoo, info=replace(small_zoo.info, recipe={"dataset": "digits", "test_images": 10}))
-    assert torch.equal(load_test_images(limited).images, digits.images[:10])
-    with pytest.raises(ZoovetError, match="does not name its dataset"):
-        load_test_images(replace(small_zoo, info=replace(small_zoo.info, recipe={})))

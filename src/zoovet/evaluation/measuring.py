@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet, Trigger, load_dataset
+from zoovet.images import ImageSet, Trigger
 from zoovet.networks import Networks, forward
 from zoovet.tasks.measurement import Measurement, measure
-from zoovet.zoo import Zoo
 
-__all__ = ["evenly_spaced", "load_test_images", "measure_each", "predict"]
-
-
-def load_test_images(zoo: Zoo, data_root: Path | None = None) -> ImageSet:
-    """The test images that a zoo's figures were measured on: its recipe's dataset, grayscale, cut as the recipe says.
-
-    Args:
-        zoo: The zoo.
-        data_root: Folder that holds datasets; ``None`` for the usual one.
-
-    Raises:
-        ZoovetError: The recipe names no dataset, or the dataset is neither there nor can be downloaded.
-    """
-    if "dataset" not in zoo.recipe:
-        raise ZoovetError(f"the recipe of the zoo {zoo.path} does not name its dataset")
-    images = load_dataset(zoo.recipe["dataset"], "test", data_root=data_root, grayscale=True)
-    limit = int(zoo.recipe.get("test_images", 0))
-    return images.subset(torch.arange(limit)) if 0 < limit < len(images) else images
+__all__ = ["evenly_spaced", "measure_each", "predict"]
 
 
 def evenly_spaced(images: ImageSet, num_images: int) -> ImageSet:

@@ -71,7 +71,6 @@ def evaluate_repair(
     """
     if len(zoo) == 0:
         raise ZoovetError(f"the zoo {zoo.path} has no networks to evaluate repair on; its recipe's test split is empty")
-    triggers = triggers_of(zoo)
     test_images = images if num_images is None else evenly_spaced(images, num_images)
     numbers = itertools.count(1)
     num_measurements = len(zoo) * (1 if num_images is None else 2)
@@ -80,28 +79,12 @@ def evaluate_repair(
         if progress is not None:
             progress(next(numbers), num_measurements)
 
-    parts = []
-    for networks, places in zoo.batches_by_spec():
-        started = time.perf_counter()
-        repaired = _repair(repairer, networks)
-        seconds = time.perf_counter() - started
-        chosen = [triggers[place] for place in places]
-        if num_images is None:
-            before = _stored(zoo, places)
-            _verify(zoo, networks, places, test_images, chosen, before, num_verified)
-        else:
-            before = measure_each(networks, chosen, test_images, on_measured=on_measured)
-        after = measure_each(repaired, chosen, test_images, on_measured=on_measured)
-        parts.append(
-            _Part(
-                places,
-                before,
-                after,
-                relative_changes(networks, repaired),
-                channel_changes(networks, repaired),
-                seconds,
-            )
-        )
+    setting = _Setting(zoo, triggers_of(zoo), test_images, num_images is None, num_verified, on_measured)
+    parts = [_measure_part(repairer, networks, places, setting) for networks, places in zoo.batches_by_spec()]
+    return _results(zoo, parts, num_images=len(test_images), name=name)
+
+
+def _results(zoo: Zoo, parts: Sequence[_Part], *, num_images: int, name: str) -> RepairResults:
     return RepairResults(
         repairer=name,
         network_ids=tuple(zoo.column("network_id")),
@@ -117,7 +100,7 @@ def evaluate_repair(
         layer_names=layer_names([zoo.specs[spec_id] for spec_id in sorted(set(zoo.column("spec_id")))]),
         relative_changes=_gather(parts, [part.relative for part in parts]),
         channel_changes=_gather_channels(parts),
-        num_images=len(test_images),
+        num_images=num_images,
         seconds_per_network=sum(part.seconds for part in parts) / len(zoo),
     )
 
@@ -152,6 +135,34 @@ class _Part:
     seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """What is the same for the networks of every spec."""
+
+    zoo: Zoo
+    triggers: list[Trigger]
+    images: ImageSet
+    use_stored: bool
+    num_verified: int
+    on_measured: Callable[[], None]
+
+
+def _measure_part(repairer: NetworkRepairer, networks: Networks, places: NDArray[np.int64], setting: _Setting) -> _Part:
+    started = time.perf_counter()
+    repaired = _repair(repairer, networks)
+    seconds = time.perf_counter() - started
+    triggers = [setting.triggers[place] for place in places]
+    if setting.use_stored:
+        before = _stored(setting.zoo, places)
+        _verify(setting, networks, places, triggers, before)
+    else:
+        before = measure_each(networks, triggers, setting.images, on_measured=setting.on_measured)
+    after = measure_each(repaired, triggers, setting.images, on_measured=setting.on_measured)
+    return _Part(
+        places, before, after, relative_changes(networks, repaired), channel_changes(networks, repaired), seconds
+    )
+
+
 def _repair(repairer: NetworkRepairer, networks: Networks) -> Networks:
     with torch.no_grad():
         parts = [repairer.repair(networks[start : start + _CHUNK]) for start in range(0, len(networks), _CHUNK)]
@@ -163,16 +174,17 @@ def _stored(zoo: Zoo, places: NDArray[np.int64]) -> Measurement:
 
 
 def _verify(
-    zoo: Zoo,
+    setting: _Setting,
     networks: Networks,
     places: NDArray[np.int64],
-    images: ImageSet,
     triggers: Sequence[Trigger],
     stored: Measurement,
-    num_verified: int,
 ) -> None:
     """Measure some networks again and compare with the zoo's figures."""
-    some = np.unique(np.linspace(0, len(networks) - 1, min(num_verified, len(networks))).astype(int))
+    zoo, images = setting.zoo, setting.images
+    some = np.unique(np.linspace(0, len(networks) - 1, min(setting.num_verified, len(networks))).astype(int))
+    if len(some) == 0:
+        return
     again = measure_each(networks[some.tolist()], [triggers[index] for index in some], images)
     for name in ("clean_accuracy", "asr", "ra"):
         found, expected = getattr(again, name).numpy(), getattr(stored, name).numpy()[some]

@@ -164,7 +164,10 @@ def test_a_page_about_a_zoo_alone(write, figures):
 
 def test_a_detector_without_mistakes_and_without_rivals(write, detection, figures):
     perfect = replace(detection, scores=detection.poisoned.astype(float), rivals={}, rival_thresholds={})
-    numbers = {**headline_figures(perfect, None, seed=0, wall_time_seconds=1), "repair": figures["repair"]}
+    numbers = {
+        **headline_figures(perfect, None, seed=0, wall_time_seconds=1, num_resamples=50),
+        "repair": figures["repair"],
+    }
     text = Page(write(detection=perfect, figures=numbers)).text
     assert "Nowhere: every trojaned network was flagged and no healthy one." in text
     assert "StatNN's AUC" not in text
@@ -206,7 +209,7 @@ def test_extreme_results_still_make_a_page(write, repair, detection, zoo_summary
     lacking = repair.relative_changes * 0
     lacking[:4, 1] = np.nan
     still = replace(repair, relative_changes=lacking, channel_changes=tuple(c * 0 for c in repair.channel_changes))
-    numbers = headline_figures(detection, still, seed=0, wall_time_seconds=0.5)
+    numbers = headline_figures(detection, still, seed=0, wall_time_seconds=0.5, num_resamples=50)
     wild = replace(detection, scores=detection.scores * 100 - 20)
     Page(write(repair=still, detection=wild, figures=numbers, zoo=replace(zoo_summary, asr=np.full(20, np.nan))))
     healthy = replace(zoo_summary, poisoned=np.zeros(20, dtype=bool), asr=np.full(20, np.nan))
@@ -218,7 +221,10 @@ def test_extreme_results_still_make_a_page(write, repair, detection, zoo_summary
 def test_many_rivals_have_their_own_colours(write, detection, figures):
     rivals = {name: detection.scores + shift for name, shift in (("one", 0.0), ("two", 0.1), ("three", 0.2))}
     many = replace(detection, rivals=rivals, rival_thresholds=dict.fromkeys(rivals, 0.5))
-    numbers = {**headline_figures(many, None, seed=0, wall_time_seconds=1), "repair": figures["repair"]}
+    numbers = {
+        **headline_figures(many, None, seed=0, wall_time_seconds=1, num_resamples=50),
+        "repair": figures["repair"],
+    }
     html = write(detection=many, figures=numbers)
     for role in ("rival", "rival-2", "rival-3"):
         assert f"stroke: var(--{role})" in html

@@ -120,7 +120,11 @@ def _thousands(count: int) -> str:
 
 
 def _signed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    """``+0.012``, ``−0.012``, and ``0.000`` without a sign where it rounds to zero."""
+    if value is None:
+        return "–"
+    rounded = round(value, digits) or 0.0
+    return (f"{rounded:+.{digits}f}" if rounded else f"{rounded:.{digits}f}").replace("-", "−")
 
 
 def _interval(bounds: Sequence[float] | None, digits: int = 3) -> str:

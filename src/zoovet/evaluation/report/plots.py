@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
@@ -223,9 +224,9 @@ def channel_map(name: str, networks: Sequence[str], layers: Sequence[str], chang
     for axes, layer, change in zip(panels, layers, changes, strict=True):
         style_axes(axes, grid=None)
         rows, columns = np.nonzero(~np.isnan(change))
-        for row, column in zip(rows, columns, strict=True):
-            strength = float(change[row, column]) / largest
-            axes.broken_barh([(column - 0.45, 0.9)], (row - 0.45, 0.9), facecolor=COLORS["trojaned"], alpha=strength)
+        corners = np.stack([columns, rows], axis=1)[:, None] + 0.45 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+        colors = [to_rgba(COLORS["trojaned"], change[cell] / largest) for cell in zip(rows, columns, strict=True)]
+        axes.add_collection(PolyCollection(list(corners), facecolors=colors, edgecolors="none"))
         axes.set_xlim(-0.5, change.shape[1] - 0.5)
         axes.set_ylim(len(networks) - 0.5, -0.5)
         axes.set_title(layer, fontsize=FONT_SIZE, color=COLORS["ink"])
