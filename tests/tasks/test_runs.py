@@ -206,7 +206,7 @@ def test_what_happens_is_logged_session_by_session(tmp_path: Path, training: Con
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, training(), Interruption(3))
     run(tmp_path, training())
-    assert steps_of_session(tmp_path, 0) == [1, 2]
+    assert steps_of_session(tmp_path, 0) == [1, 2, 3]
     assert steps_of_session(tmp_path, 1) == [3, 4, 5, 6]
     with (tmp_path / "log" / "version_1" / "metrics.csv").open() as file:
         assert {"train/loss", "train/size", "validation/error", "step"} <= set(csv.DictReader(file).fieldnames or ())

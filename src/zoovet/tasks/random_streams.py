@@ -28,11 +28,17 @@ def seeded_generator(seed: int, purpose: str, number: int = 0) -> torch.Generato
 def seeded_modules(seed: int, purpose: str, number: int = 0) -> Iterator[None]:
     """Seed what modules draw by themselves inside the block (dropout), and nothing outside it.
 
-    PyTorch's modules take no generator; this gives them one without leaving a trace in the global state.
+    PyTorch's modules take no generator; this seeds the global ones, and puts them back afterwards.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(_derived_seed(seed, purpose, number))
+    generators = [torch.default_generator, *(torch.cuda.default_generators if torch.cuda.is_initialized() else ())]
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(_derived_seed(seed, purpose, number))
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 class IndexStream:

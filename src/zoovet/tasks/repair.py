@@ -72,7 +72,7 @@ class RepairConfig:
     triggered_weight: float = 1.0
     keep_weight: float = 1.0
     gate_weight: float = 0.1
-    num_validation_images: int = 500
+    num_validation_images: int = 256
     accuracy_weight: float = 2.0
 
     def __post_init__(self) -> None:

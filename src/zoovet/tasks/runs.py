@@ -78,7 +78,6 @@ class Run:
                 gradient_clip_val=module.config.gradient_clip,
                 reload_dataloaders_every_n_epochs=1,
                 num_sanity_val_steps=0,
-                log_every_n_steps=1 if module.config.validation_interval < 10 else 10,
                 logger=self._loggers(),
                 callbacks=[keeper],
                 enable_checkpointing=False,
