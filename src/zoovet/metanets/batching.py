@@ -170,8 +170,7 @@ def _with_activation(spec: NetworkSpec, name: str) -> NetworkSpec:
 def _bucket(spec: NetworkSpec, size: int, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> Bucket:
     symmetries = group_symmetries(spec)
     if behaviour.symmetry_from_activation:
-        without_pooling = replace(spec, layers=tuple(replace(layer, pool=None) for layer in spec.layers))
-        symmetries = group_symmetries(without_pooling)
+        symmetries = group_symmetries(_without_max_pooling(spec))
     hidden = [symmetry for group, symmetry in zip(spec.groups, symmetries, strict=True) if group.role == "hidden"]
     accepted = _ACCEPTED.get(config.symmetry)
     if config.symmetry == "mixed":
@@ -187,6 +186,17 @@ def _bucket(spec: NetworkSpec, size: int, config: ScaleGMNConfig, behaviour: Rel
         symmetries = tuple("permutation" if symmetry != "fixed" else "fixed" for symmetry in symmetries)
     fallback: Symmetry = "scale" if config.symmetry == "mixed" else config.symmetry
     return Bucket(spec, size, symmetries, hidden[0] if hidden and config.symmetry != "permutation" else fallback)
+
+
+def _without_max_pooling(spec: NetworkSpec) -> NetworkSpec:
+    """The spec with average pooling, which commutes with every scalar, in place of max pooling."""
+    layers = (
+        replace(layer, pool=replace(layer.pool, kind="average"))
+        if layer.pool is not None and layer.pool.kind == "max"
+        else layer
+        for layer in spec.layers
+    )
+    return replace(spec, layers=tuple(layers))
 
 
 def _require_room(spec: NetworkSpec, config: ScaleGMNConfig) -> None:

@@ -41,6 +41,8 @@ class ScaleGMNConfig:
         skip_connections: Add a linear map of a node's old features to its new ones.
         readout: ``last_layer``: read the output nodes (bidirectional: the input nodes too); ``full_graph``: the sum
             over all hidden nodes as well. Only for ``output="graph"``.
+        exchangeable_outputs: Treat output nodes as a set, as fits classes that are all alike to the task: one embedding
+            for all of them, and, with ``readout="last_layer"``, a readout that does not depend on their order.
         symmetrize: Canonicalize signs by ρ(x) + ρ(−x) instead of |x|.
         mlp_on_io: Plain MLPs for messages to and updates of input and output nodes, instead of only as a factor.
         num_message_mlps: 2: one MLP for messages to input and output nodes together; 3: one for each.
@@ -74,6 +76,7 @@ class ScaleGMNConfig:
     mlp_dropout: float = 0.0
     skip_connections: bool = True
     readout: Literal["last_layer", "full_graph"] = "full_graph"
+    exchangeable_outputs: bool = False
     symmetrize: bool = True
     mlp_on_io: bool = True
     num_message_mlps: Literal[2, 3] = 3

@@ -165,15 +165,15 @@ def _inverse_factor(source: Tensor | None, target: Tensor | None) -> Tensor | fl
 class NodeEmbedding(nn.Module):
     """Positional embeddings of nodes: each input and each output its own, one for all nodes of a hidden depth.
 
-    Those of hidden nodes multiply, those of input and output nodes are added where ``sum_on_io``; with the permutation
-    symmetry alone all are added.
+    Exchangeable outputs share one. Those of hidden nodes multiply, those of input and output nodes are added where
+    ``sum_on_io``; with the permutation symmetry alone all are added.
     """
 
     def __init__(self, config: ScaleGMNConfig) -> None:
         super().__init__()
         self.inputs = nn.Parameter(torch.empty(config.max_inputs, config.width))
         self.hidden = nn.Parameter(torch.empty(config.max_depth, config.width))
-        self.outputs = nn.Parameter(torch.empty(config.max_outputs, config.width))
+        self.outputs = nn.Parameter(torch.empty(1 if config.exchangeable_outputs else config.max_outputs, config.width))
         self.adds_hidden = config.symmetry == "permutation"
         self.adds_io = config.sum_on_io or self.adds_hidden
 
@@ -190,7 +190,8 @@ class NodeEmbedding(nn.Module):
                 parts.append(self.hidden[segment.depth - 1].expand(segment.num_rows, -1))
             else:
                 table = self.inputs if segment.role == "input" else self.outputs
-                parts.append(table[: segment.size].repeat(segment.batch, 1))
+                own = table.expand(segment.size, -1) if len(table) == 1 else table[: segment.size]
+                parts.append(own.repeat(segment.batch, 1))
         return torch.cat(parts)
 
     def forward(self, x: Tensor, rows: Tensor, layout: NodeLayout) -> Tensor:
@@ -215,7 +216,7 @@ class EdgeEmbedding(nn.Module):
         super().__init__()
         self.inputs = nn.Parameter(torch.empty(config.max_inputs, config.width))
         self.hidden = nn.Parameter(torch.empty(max(config.max_depth - 1, 0), config.width))
-        self.outputs = nn.Parameter(torch.empty(config.max_outputs, config.width))
+        self.outputs = nn.Parameter(torch.empty(1 if config.exchangeable_outputs else config.max_outputs, config.width))
         self.adds = config.symmetry == "permutation"
         self.released_output_edges = behaviour.released_output_edges
 
@@ -252,6 +253,8 @@ class EdgeEmbedding(nn.Module):
     def _output_rows(self, num_outputs: int, num_sources: int) -> Tensor:
         """[n_outputs, n_sources, d]: row i for edges into output i, or the released order."""
         outputs = torch.arange(num_outputs, device=self.outputs.device)
+        if len(self.outputs) == 1:
+            return self.outputs.expand(num_outputs, num_sources, -1)
         if not self.released_output_edges:
             return self.outputs[outputs][:, None].expand(-1, num_sources, -1)
         sources = torch.arange(num_sources, device=self.outputs.device)

@@ -124,6 +124,7 @@ class EdgeUpdate(nn.Module):
         self.phi = MLP(2 * width, out_width, config, bias_value=1.0)
         symmetrizes = config.symmetrize and "sign" in branches_of(config, behaviour)
         self.rho = MLP(width, width, config) if symmetrizes else None
+        self.is_mixed = config.symmetry == "mixed"
         self.norm_constant = behaviour.norm_constant
         self.numerator = canonical_norm(width, behaviour)
 

@@ -18,7 +18,7 @@ from zoovet.metanets.equivariant import MLP, Invariant, Linear, MLPTail, branch_
 from zoovet.metanets.layout import Bucket, NodeLayout
 from zoovet.metanets.messages import Sums, split_nodes
 
-__all__ = ["DeepSetsReadout", "FullGraphReadout", "LastLayerReadout", "SlotLinear"]
+__all__ = ["DeepSetsReadout", "ExchangeableReadout", "FullGraphReadout", "LastLayerReadout", "SlotLinear"]
 
 
 class SlotLinear(nn.Module):
@@ -59,22 +59,52 @@ class LastLayerReadout(nn.Module):
     def __init__(self, config: ScaleGMNConfig) -> None:
         super().__init__()
         width = config.width
-        self.is_bidirectional = config.is_bidirectional
-        if self.is_bidirectional:
-            self.project_outputs = SlotLinear(config.max_outputs, width, width, bias=True)
-            self.project_inputs = SlotLinear(config.max_inputs, width, width, bias=True)
-            self.mlp: MLPTail = MLP(2 * width, config.num_outputs, config)
-        else:
-            self.project_outputs = SlotLinear(config.max_outputs, width, config.mlp_width, bias=True)
-            self.mlp = MLPTail(config.num_outputs, config)
+        is_bidirectional = config.is_bidirectional
+        out_width = width if is_bidirectional else config.mlp_width
+        self.project_outputs = SlotLinear(config.max_outputs, width, out_width, bias=True)
+        self.project_inputs = SlotLinear(config.max_inputs, width, width, bias=True) if is_bidirectional else None
+        self.mlp = (
+            MLP(2 * width, config.num_outputs, config) if is_bidirectional else MLPTail(config.num_outputs, config)
+        )
 
     def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
         """Nodes [N, d] to [networks, num_outputs], bucket by bucket."""
         outputs = torch.cat([self.project_outputs(part) for part in of_role(x, nodes, buckets, "output")])
-        if not self.is_bidirectional:
+        if self.project_inputs is None:
             return self.mlp.after_first(outputs)
         inputs = torch.cat([self.project_inputs(part) for part in of_role(x, nodes, buckets, "input")])
         result: Tensor = self.mlp(torch.cat([outputs, inputs], dim=1))
+        return result
+
+
+class ExchangeableReadout(nn.Module):
+    """Outputs as a set: an MLP of every output node beside their mean, then one of its mean and maximum over them.
+
+    Its result does not change where the outputs change places, as the classes of a classifier may; bidirectional: a
+    linear map of the input nodes joins the last MLP.
+    """
+
+    def __init__(self, config: ScaleGMNConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.of_output = MLP(2 * width, width, config)
+        self.project_inputs = (
+            SlotLinear(config.max_inputs, width, width, bias=True) if config.is_bidirectional else None
+        )
+        self.mlp = MLP((3 if config.is_bidirectional else 2) * width, config.num_outputs, config)
+
+    def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
+        """Nodes [N, d] to [networks, num_outputs], bucket by bucket."""
+        sets = []
+        for outputs in of_role(x, nodes, buckets, "output"):
+            mean = outputs.mean(dim=1, keepdim=True).expand_as(outputs)
+            each = self.of_output(torch.cat([outputs, mean], dim=2).flatten(0, 1)).unflatten(0, outputs.shape[:2])
+            sets.append(torch.cat([each.mean(dim=1), each.amax(dim=1)], dim=1))
+        features = torch.cat(sets)
+        if self.project_inputs is not None:
+            inputs = torch.cat([self.project_inputs(part) for part in of_role(x, nodes, buckets, "input")])
+            features = torch.cat([features, inputs], dim=1)
+        result: Tensor = self.mlp(features)
         return result
 
 

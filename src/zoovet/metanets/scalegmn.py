@@ -24,7 +24,7 @@ from zoovet.metanets.features import (
 )
 from zoovet.metanets.plan import Plan, PlanOptions, plan_rounds
 from zoovet.metanets.probes import Probes
-from zoovet.metanets.readout import DeepSetsReadout, FullGraphReadout, LastLayerReadout, SlotLinear
+from zoovet.metanets.readout import DeepSetsReadout, ExchangeableReadout, FullGraphReadout, LastLayerReadout, SlotLinear
 from zoovet.metanets.rounds import Round, updates_backward_edges
 from zoovet.metanets.weight_head import WeightHead
 from zoovet.networks.batch import Networks
@@ -69,6 +69,8 @@ class ScaleGMN(nn.Module):
 
     def _make_readout(self) -> nn.Module:
         if self.config.readout == "last_layer":
+            if self.config.exchangeable_outputs:
+                return ExchangeableReadout(self.config)
             return LastLayerReadout(self.config)
         if self.config.symmetry == "permutation":
             return DeepSetsReadout(self.config)
