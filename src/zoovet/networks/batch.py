@@ -27,7 +27,8 @@ class Networks:
     All tensors share dtype and device; gradients flow through every method.
 
     Raises:
-        ZoovetError: The tensors do not fit the spec; the message names the layer and both shapes.
+        ZoovetError: The tensors do not fit the spec, or have several dtypes or devices; the message names the layer
+            and both.
     """
 
     spec: NetworkSpec
@@ -52,6 +53,11 @@ class Networks:
                     raise ZoovetError(
                         f"{name}[{index}] must have the shape {(size, *shape)} (networks, then the spec's), "
                         f"got {tuple(tensor.shape)}"
+                    )
+                if tensor.dtype != self.dtype or tensor.device != self.device:
+                    raise ZoovetError(
+                        f"all tensors must have one dtype and device: weights[0] is {self.dtype} on {self.device}, "
+                        f"{name}[{index}] {tensor.dtype} on {tensor.device}"
                     )
 
     @classmethod

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.sine import Sine
-from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec
+from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec, require_input_shape
 
 __all__ = ["ModuleReader", "require_no_hooks"]
 
@@ -38,6 +38,7 @@ class ModuleReader:
     """
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
+        require_input_shape(input_shape)
         self._input_shape = input_shape
         self._layers: list[LayerSpec] = []
         self._weights: list[Tensor] = []
@@ -92,13 +93,6 @@ class ModuleReader:
         spec = self._spec()
         if self._is_flat and spec.map_sizes[-1] is not None:
             raise ZoovetError("the module flattens its last map; leave out the Flatten at the end")
-        tensors = [*self._weights, *self._biases]
-        for kind, values in (("dtypes", {t.dtype for t in tensors}), ("devices", {t.device for t in tensors})):
-            if len(values) > 1:
-                found = ", ".join(sorted(map(str, values)))
-                raise ZoovetError(
-                    f"the module's parameters have several {kind}: {found}; give it one with module.to(…)"
-                )
         weights = (weight.unsqueeze(0) for weight in self._weights)
         return Networks(spec, tuple(weights), tuple(bias.unsqueeze(0) for bias in self._biases))
 

@@ -167,8 +167,7 @@ class NetworkSpec:
     layers: tuple[LayerSpec, ...]
 
     def __post_init__(self) -> None:
-        if len(self.input_shape) not in (1, 3) or any(size < 1 for size in self.input_shape):
-            raise ZoovetError(f"input_shape must be (channels, height, width) or (features,), got {self.input_shape}")
+        require_input_shape(self.input_shape)
         if not self.layers:
             raise ZoovetError("a network needs at least one layer, got none")
         _ = self.map_sizes
@@ -287,6 +286,12 @@ class NetworkSpec:
         return cls(input_shape=whole_numbers(data["input_shape"], "input_shape", (1, 3)), layers=layers)
 
 
+def require_input_shape(shape: tuple[int, ...]) -> None:
+    """Raise where this is no shape of an image or of features."""
+    if len(shape) not in (1, 3) or any(size < 1 for size in shape):
+        raise ZoovetError(f"input_shape must be (channels, height, width) or (features,), got {shape}")
+
+
 def _size_after_weights(index: int, layer: LayerSpec, size: tuple[int, int] | None) -> tuple[int, int] | None:
     if layer.kind == "conv":
         if size is None:
@@ -316,8 +321,7 @@ def _slide(
         (size[axis] + 2 * window.padding[axis] - spans[axis]) // window.stride[axis] + 1 for axis in (0, 1)
     )
     if height < 1 or width < 1:
-        kernel = "×".join(map(str, window.kernel))
-        raise ZoovetError(f"{where}: its {kernel} window does not fit a map of {size[0]}×{size[1]}")
+        raise ZoovetError(f"{where}: its {spans[0]}×{spans[1]} window does not fit a map of {size[0]}×{size[1]}")
     return height, width
 
 
