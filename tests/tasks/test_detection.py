@@ -16,6 +16,7 @@ from torch import nn
 from zoovet.errors import ZoovetError
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, mlp
+from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.detection import DetectionConfig, DetectionModule, accuracy_threshold, train_detector
 from zoovet.tasks.detector import Detector
 from zoovet.tasks.population import Population, load_populations
@@ -186,20 +187,23 @@ def test_the_loss_is_cross_entropy_with_smoothed_labels(zoo: Zoo, training: Conf
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_noise_is_relative_to_each_tensor_and_another_each_step(zoo: Zoo, training: Config) -> None:
-    _, plain, _ = quiet = module_of(zoo, DetectionConfig(training=training()))
-    noisy_module, noisy, _ = module_of(zoo, DetectionConfig(weight_noise=0.1, training=training()))
-    quiet[0].loss_at(0)
+def test_networks_are_augmented_anew_each_step_and_their_siblings_known(zoo: Zoo, training: Config) -> None:
+    plain_module, plain, train = module_of(zoo, DetectionConfig(training=training()))
+    config = DetectionConfig(augmentation=AugmentationConfig(sibling_mixing=0.3), training=training())
+    module, mixed, _ = module_of(zoo, config)
+    plain_module.loss_at(0)
     for step in (0, 0, 4):
-        noisy_module.loss_at(step)
-    first, again = noisy.seen[0], noisy.seen[1]
-    assert all(torch.equal(a.flat(), b.flat()) for a, b in zip(first, again, strict=True))
-    for clean, disturbed in zip(plain.seen[0], first, strict=True):
-        ratios = (disturbed.weights[1] - clean.weights[1]).flatten(1).std(dim=1) / clean.weights[1].flatten(1).std(
-            dim=1
-        )
-        assert 0.05 < ratios.mean() < 0.2
-    assert len({float(some[0].flat()[0, 0]) for some in noisy.seen}) == 2
+        module.loss_at(step)
+    everything = train.batch(torch.arange(len(train)))
+    flats = torch.cat([some.flat() for some in everything.networks])
+    for clean, moved, again in zip(plain.seen[0], mixed.seen[0], mixed.seen[1], strict=True):
+        assert torch.equal(moved.flat(), again.flat())
+        for own, change in zip(clean.flat(), moved.flat() - clean.flat(), strict=True):
+            place = int(everything.indices[(flats == own).all(dim=1)])
+            (sibling,) = train.batch(train.sibling_of[[place]]).networks
+            cosine = torch.cosine_similarity(change, sibling.flat()[0] - own, dim=0)
+            assert abs(float(cosine)) == pytest.approx(1, abs=1e-3)
+    assert not torch.equal(mixed.seen[0][0].flat()[0], mixed.seen[2][0].flat()[0])
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,6 @@ def test_noise_is_relative_to_each_tensor_and_another_each_step(zoo: Zoo, traini
         ({"metanetwork": ScaleGMNConfig(output="weights")}, "output 'graph' and num_outputs 1, got 'weights' and 1"),
         ({"metanetwork": ScaleGMNConfig(num_outputs=2)}, "output 'graph' and num_outputs 1, got 'graph' and 2"),
         ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1, got 1.0"),
-        ({"weight_noise": -0.1}, "weight_noise must lie between 0 and 1, got -0.1"),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:

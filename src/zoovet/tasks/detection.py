@@ -14,7 +14,7 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.metanets.scalegmn import ScaleGMNConfig
-from zoovet.networks import Networks
+from zoovet.tasks.augmentation import AugmentationConfig, augment
 from zoovet.tasks.detector import DETECTOR, Detector, logits_of
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
 from zoovet.tasks.population import Population, load_populations
@@ -36,8 +36,7 @@ class DetectionConfig:
         training: How it is trained.
         paired: Whether a healthy and a trojaned network of one base come in the same batch.
         label_smoothing: Share by which the labels 0 and 1 move towards one half.
-        weight_noise: Standard deviation of the noise put on training weights, in units of that of the layer's own
-            weights (or biases); 0 puts none.
+        augmentation: What is done to the networks it trains on.
 
     Raises:
         ZoovetError: A value out of its range, or a metanetwork that does not give one number a network.
@@ -47,7 +46,7 @@ class DetectionConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     paired: bool = True
     label_smoothing: float = 0.0
-    weight_noise: float = 0.0
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
         if self.metanetwork.output != "graph" or self.metanetwork.num_outputs != 1:
@@ -57,8 +56,6 @@ class DetectionConfig:
             )
         if not 0 <= self.label_smoothing < 1:
             raise ZoovetError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
-        if not 0 <= self.weight_noise <= 1:
-            raise ZoovetError(f"weight_noise must lie between 0 and 1, got {self.weight_noise}")
 
 
 class DetectionModule(TaskModule):
@@ -91,10 +88,12 @@ class DetectionModule(TaskModule):
         """The batch's mean cross-entropy."""
         size = self.config.batch_size
         batch = self._train.batch(self._stream.take(step * size, size))
-        networks = batch.networks
-        if self._task.weight_noise > 0:
-            generator = seeded_generator(self.config.seed, "weight noise", step)
-            networks = [_with_noise(some, self._task.weight_noise, generator) for some in networks]
+        siblings = self._train.batch(self._train.sibling_or_self(batch.indices))
+        generator = seeded_generator(self.config.seed, "augmentation", step)
+        networks = [
+            augment(own, others, self._task.augmentation, generator)
+            for own, others in zip(batch.networks, siblings.networks, strict=True)
+        ]
         labels = self._train.trojaned[batch.indices].to(self.device, torch.float32)
         smooth = self._task.label_smoothing
         targets = labels * (1 - smooth) + 0.5 * smooth
@@ -178,14 +177,3 @@ def accuracy_threshold(scores: Tensor, labels: Tensor) -> tuple[float, float]:
     best = torch.nonzero(right == right.max()).flatten()
     chosen = best[torch.argmax(gaps[best])]
     return float(cuts[chosen]), float(right[chosen]) / len(scores)
-
-
-def _with_noise(networks: Networks, amount: float, generator: torch.Generator) -> Networks:
-    """Weights and biases with Gaussian noise, relative to the standard deviation of each tensor of each network."""
-
-    def noisy(values: Tensor) -> Tensor:
-        scale = values.flatten(1).std(dim=1, correction=0).reshape(-1, *(1 for _ in values.shape[1:]))
-        noise = torch.randn(values.shape, generator=generator, dtype=values.dtype).to(values.device)
-        return values + amount * scale * noise
-
-    return networks.map(noisy)

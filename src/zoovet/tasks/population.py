@@ -111,6 +111,11 @@ class Population:
                 order.append(positions)
         return Batch(networks, indices[torch.cat(order)] if order else indices)
 
+    def sibling_or_self(self, indices: Tensor) -> Tensor:
+        """For each network its sibling, or the network itself where that is not here; both have the same spec."""
+        siblings = self.sibling_of[indices]
+        return torch.where((siblings >= 0) & (self.spec_of[siblings] == self.spec_of[indices]), siblings, indices)
+
     def to(self, device: torch.device) -> Population:
         """The same population with its weights on another device; indices stay on the CPU."""
         return replace(self, weights=tuple(weights.to(device) for weights in self.weights))

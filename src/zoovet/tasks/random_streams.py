@@ -30,7 +30,7 @@ def seeded_modules(seed: int, purpose: str, number: int = 0) -> Iterator[None]:
 
     PyTorch's modules take no generator; this seeds the global ones, and puts them back afterwards.
     """
-    generators = [torch.default_generator, *(torch.cuda.default_generators if torch.cuda.is_initialized() else ())]
+    generators = [torch.default_generator, *torch.cuda.default_generators]
     states = [generator.get_state() for generator in generators]
     try:
         for generator in generators:

@@ -1,0 +1,108 @@
+"""Making more of the training networks: changes under which a trojaned network stays one, and a healthy one too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks
+
+__all__ = ["AugmentationConfig", "augment"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """What is done to training networks, each time they are drawn.
+
+    Attributes:
+        weight_noise: Standard deviation of Gaussian noise, in units of that of each tensor's own weights; 0 adds none.
+        sibling_mixing: A network moves towards or away from its sibling by up to this share of their difference; 0 to
+            below one half.
+        kernel_symmetries: Whether all kernels of a network are turned and mirrored alike: the same network for
+            images turned and mirrored (up to a shift of a pixel, where strides are larger than 1).
+        class_permutations: Whether the output classes of a network are shuffled.
+
+    Raises:
+        ZoovetError: A value out of its range.
+    """
+
+    weight_noise: float = 0.0
+    sibling_mixing: float = 0.0
+    kernel_symmetries: bool = False
+    class_permutations: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight_noise <= 1:
+            raise ZoovetError(f"weight_noise must lie between 0 and 1, got {self.weight_noise}")
+        if not 0 <= self.sibling_mixing < 0.5:
+            raise ZoovetError(f"sibling_mixing must be at least 0 and below 0.5, got {self.sibling_mixing}")
+
+
+def augment(networks: Networks, siblings: Networks, config: AugmentationConfig, generator: torch.Generator) -> Networks:
+    """Change B networks of one spec, each by its own draws.
+
+    Args:
+        networks: What to change.
+        siblings: [B] their siblings of the same spec; a network without one stands for itself.
+        config: What to do.
+        generator: Of all draws, on the CPU.
+    """
+    if config.sibling_mixing > 0:
+        shares = config.sibling_mixing * (2 * torch.rand(len(networks), generator=generator) - 1)
+        networks = _mixed(networks, siblings, shares.to(networks.device, networks.dtype))
+    if config.weight_noise > 0:
+        networks = networks.map(lambda values: _with_noise(values, config.weight_noise, generator))
+    if config.kernel_symmetries:
+        networks = _turned(networks, torch.rand(3, len(networks), generator=generator).to(networks.device) < 0.5)
+    if config.class_permutations:
+        keys = torch.rand(len(networks), networks.spec.num_outputs, generator=generator)
+        networks = _with_classes(networks, keys.argsort(dim=1).to(networks.device))
+    return networks
+
+
+def _mixed(networks: Networks, siblings: Networks, shares: Tensor) -> Networks:
+    """Each network moved towards its sibling by its share."""
+
+    def mixed(own: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(torch.lerp(a, b, _per_network(shares, a)) for a, b in zip(own, others, strict=True))
+
+    return Networks(networks.spec, mixed(networks.weights, siblings.weights), mixed(networks.biases, siblings.biases))
+
+
+def _with_noise(values: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+    scale = values.flatten(1).std(dim=1, correction=0)
+    noise = torch.randn(values.shape, generator=generator, dtype=values.dtype).to(values.device)
+    return values + amount * _per_network(scale, values) * noise
+
+
+def _turned(networks: Networks, choices: Tensor) -> Networks:
+    """Kernels mirrored in their columns, in their rows, and transposed, where a network's choices [3, B] say so.
+
+    Transposing needs square kernels and maps throughout; networks with others are only mirrored.
+    """
+    kernels = [weight.shape[3:] for weight in networks.weights if weight.ndim == 5]
+    are_square = all(height == width for height, width in kernels)
+
+    def turned(weight: Tensor) -> Tensor:
+        if weight.ndim != 5:
+            return weight
+        weight = torch.where(_per_network(choices[0], weight), weight.flip(-1), weight)
+        weight = torch.where(_per_network(choices[1], weight), weight.flip(-2), weight)
+        return torch.where(_per_network(choices[2], weight), weight.mT, weight) if are_square else weight
+
+    return Networks(networks.spec, tuple(map(turned, networks.weights)), networks.biases)
+
+
+def _with_classes(networks: Networks, order: Tensor) -> Networks:
+    """Output channel k of network b becomes its channel ``order[b, k]``."""
+    rows = torch.arange(len(networks), device=order.device)[:, None]
+    weights = (*networks.weights[:-1], networks.weights[-1][rows, order])
+    return Networks(networks.spec, weights, (*networks.biases[:-1], networks.biases[-1][rows, order]))
+
+
+def _per_network(values: Tensor, like: Tensor) -> Tensor:
+    """[B] with as many further axes of length 1 as ``like`` has."""
+    return values.reshape(-1, *(1 for _ in like.shape[1:]))

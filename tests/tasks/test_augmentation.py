@@ -1,0 +1,127 @@
+"""Augmentations keep what they promise to keep: functions on turned images, functions up to their classes' order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import LayerSpec, Networks, NetworkSpec, PoolSpec, forward, small_cnn
+from zoovet.tasks.augmentation import AugmentationConfig, augment
+
+UNSTRIDED = NetworkSpec(
+    input_shape=(1, 6, 6),
+    layers=(
+        LayerSpec(kind="conv", in_channels=1, out_channels=3, kernel=(3, 3), padding=(1, 1), activation="relu"),
+        LayerSpec(kind="conv", in_channels=3, out_channels=2, kernel=(3, 3), padding=(1, 1), activation="tanh"),
+        LayerSpec(kind="linear", in_channels=2, out_channels=4, kernel=(6, 6)),
+    ),
+)
+"""Turning its kernels is turning its images, exactly."""
+
+OBLONG = NetworkSpec(
+    input_shape=(1, 4, 6),
+    layers=(
+        LayerSpec(
+            kind="conv", in_channels=1, out_channels=2, kernel=(1, 3), activation="relu", pool=PoolSpec(kind="global")
+        ),
+        LayerSpec(kind="linear", in_channels=2, out_channels=3),
+    ),
+)
+
+
+def networks_of(spec: NetworkSpec, count: int, seed: int = 0) -> Networks:
+    generator = torch.Generator().manual_seed(seed)
+    flat = torch.randn(count, spec.num_parameters, generator=generator, dtype=torch.float64)
+    return Networks.from_flat(spec, flat)
+
+
+def augmented(networks: Networks, siblings: Networks | None = None, seed: int = 0, **options: Any) -> Networks:
+    generator = torch.Generator().manual_seed(seed)
+    return augment(networks, siblings or networks, AugmentationConfig(**options), generator)
+
+
+def symmetries(images: Tensor) -> list[Tensor]:
+    """The eight ways to turn and mirror images [..., H, H]."""
+    return [
+        view
+        for turned in (images, images.mT)
+        for flipped in (turned, turned.flip(-1))
+        for view in (flipped, flipped.flip(-2))
+    ]
+
+
+def test_nothing_is_changed_by_default() -> None:
+    networks = networks_of(UNSTRIDED, 5)
+    assert torch.equal(augmented(networks, networks_of(UNSTRIDED, 5, seed=1)).flat(), networks.flat())
+
+
+def test_turned_kernels_are_the_same_network_for_turned_images() -> None:
+    networks = networks_of(UNSTRIDED, 60)
+    images = torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    after = forward(augmented(networks, kernel_symmetries=True), images)
+    before = torch.stack([forward(networks, view) for view in symmetries(images)])
+    same = ((before - after).abs() < 1e-10).all(dim=-1).all(dim=-1)
+    assert (same.sum(dim=0) == 1).all()
+    assert same.any(dim=1).all()
+
+
+def test_kernels_that_are_not_square_are_only_mirrored() -> None:
+    networks = networks_of(OBLONG, 40)
+    after = augmented(networks, kernel_symmetries=True)
+    mirrored = (after.weights[0] == networks.weights[0].flip(-1)).flatten(1).all(dim=1)
+    same = (after.weights[0] == networks.weights[0]).flatten(1).all(dim=1)
+    assert (mirrored ^ same).all()
+    assert mirrored.any()
+    assert same.any()
+
+
+def test_shuffled_classes_are_the_same_answers_in_another_order() -> None:
+    networks = networks_of(UNSTRIDED, 20)
+    images = torch.randn(3, 1, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    before, after = forward(networks, images), forward(augmented(networks, class_permutations=True), images)
+    torch.testing.assert_close(before.sort(dim=2).values, after.sort(dim=2).values)
+    assert len({tuple(row) for row in (before.argsort(2)[:, 0] - after.argsort(2)[:, 0]).tolist()}) > 10
+
+
+def test_mixing_moves_along_the_line_between_siblings() -> None:
+    networks, siblings = networks_of(UNSTRIDED, 50), networks_of(UNSTRIDED, 50, seed=1)
+    moved = augmented(networks, siblings, sibling_mixing=0.3).flat() - networks.flat()
+    line = siblings.flat() - networks.flat()
+    shares = (moved * line).sum(dim=1) / line.square().sum(dim=1)
+    torch.testing.assert_close(moved, shares[:, None] * line)
+    assert -0.3 <= shares.min() < -0.2
+    assert 0.2 < shares.max() <= 0.3
+    assert torch.equal(augmented(networks, networks, sibling_mixing=0.3).flat(), networks.flat())
+
+
+def test_noise_is_relative_to_each_tensor_of_each_network() -> None:
+    networks = networks_of(small_cnn(), 4)
+    scaled = Networks(networks.spec, tuple(10.0**k * w for k, w in enumerate(networks.weights)), networks.biases)
+    noise = Networks.from_flat(scaled.spec, augmented(scaled, weight_noise=0.1).flat() - scaled.flat())
+    for own, added in zip(scaled.weights, noise.weights, strict=True):
+        ratios = added.flatten(1).std(dim=1) / own.flatten(1).std(dim=1)
+        torch.testing.assert_close(ratios, torch.full_like(ratios, 0.1), rtol=0.25, atol=0)
+
+
+def test_draws_come_from_the_generator_alone() -> None:
+    options = {"weight_noise": 0.1, "sibling_mixing": 0.2, "kernel_symmetries": True, "class_permutations": True}
+    networks, siblings = networks_of(UNSTRIDED, 5), networks_of(UNSTRIDED, 5, seed=1)
+    first, again, other = (augmented(networks, siblings, seed, **options).flat() for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight_noise": -0.1}, "weight_noise must lie between 0 and 1, got -0.1"),
+        ({"sibling_mixing": 0.5}, "sibling_mixing must be at least 0 and below 0.5, got 0.5"),
+    ],
+)
+def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        AugmentationConfig(**options)
