@@ -130,4 +130,5 @@ def _bar() -> Iterator[_Bar]:
     try:
         yield show
     finally:
-        display.stop()
+        if display.live.is_started:
+            display.stop()

@@ -98,7 +98,7 @@ def train_with_progress(
     from zoovet.zoo import Zoo, ZooRecipe
     from zoovet.zoo.bases import load_images
 
-    zoo = Zoo.open(zoo_path)
+    zoo = Zoo.open(zoo_path, verify=True)
     require_own_folder(out, "run.json", "a training run")
     with training_bar() as bar:
         try:
@@ -140,4 +140,5 @@ def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
     try:
         yield show
     finally:
-        display.stop()
+        if display.live.is_started:
+            display.stop()
