@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from zoovet.networks.files import load_networks, save_networks
     from zoovet.networks.forward import forward
     from zoovet.networks.spec import NetworkSpec
-    from zoovet.tasks.detection import Detector
-    from zoovet.tasks.repair import Repairer
+    from zoovet.tasks.detector import Detector
+    from zoovet.tasks.repairer import Repairer
     from zoovet.zoo.store import Zoo
 
 __version__ = "0.1.0"
@@ -42,10 +42,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Detector": "zoovet.tasks.detection",
+    "Detector": "zoovet.tasks.detector",
     "NetworkSpec": "zoovet.networks.spec",
     "Networks": "zoovet.networks.batch",
-    "Repairer": "zoovet.tasks.repair",
+    "Repairer": "zoovet.tasks.repairer",
     "ScaleGMN": "zoovet.metanets.scalegmn",
     "ScaleGMNConfig": "zoovet.metanets.scalegmn",
     "Zoo": "zoovet.zoo.store",

@@ -365,9 +365,11 @@ def _default_text(value: Any) -> str | None:
 
 
 def _meanings(cls: type) -> dict[str, str]:
-    """What the ``Attributes`` section of a Google docstring says of each name."""
-    lines = (cls.__doc__ or "").expandtabs().splitlines()
+    """What the ``Attributes`` sections of a class's and its bases' Google docstrings say of each name."""
     meanings: dict[str, str] = {}
+    for base in cls.__bases__:
+        meanings |= _meanings(base)
+    lines = (cls.__doc__ or "").expandtabs().splitlines()
     inside, names, indent = False, list[str](), 0
     for line in lines:
         stripped = line.strip()

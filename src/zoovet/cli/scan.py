@@ -20,7 +20,7 @@ from zoovet.errors import ZoovetError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from zoovet.tasks.detection import Detector
+    from zoovet.tasks import Detector
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
@@ -82,7 +82,7 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan every file, print what was found."""
-    from zoovet.tasks.detection import Detector
+    from zoovet.tasks import Detector
 
     detector = Detector.load(arguments.detector, device=device_name(arguments.device))
     threshold = detector.threshold if arguments.threshold is None else arguments.threshold

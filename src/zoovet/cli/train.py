@@ -93,8 +93,7 @@ def train_with_progress(
     Raises:
         KeyboardInterrupt: Ctrl-C; its message says how to go on.
     """
-    from zoovet.tasks.detection import DetectionConfig, train_detector
-    from zoovet.tasks.repair import train_repairer
+    from zoovet.tasks import DetectionConfig, train_detector, train_repairer
     from zoovet.zoo import Zoo, ZooRecipe
     from zoovet.zoo.bases import load_images
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zoovet.tasks.detection import DetectionConfig
-from zoovet.tasks.repair import RepairConfig
+from zoovet.tasks import DetectionConfig, RepairConfig
 
 __all__ = ["RUNS", "DetectionRun", "RepairRun", "TrainingData", "task_config"]
 
