@@ -28,6 +28,7 @@ __all__ = [
     "canonical_linear",
     "canonical_norm",
     "reciprocal_norm",
+    "smallest_square",
 ]
 
 
@@ -80,13 +81,14 @@ class MLPTail(nn.Module):
         hidden = config.mlp_width
         self.norm = nn.LayerNorm(hidden, eps=1e-5) if config.layer_norm else None
         self.last = Linear(hidden, out_width, bias_value=bias_value)
-        self.dropout = config.mlp_dropout
+        self.dropout = nn.Dropout(config.mlp_dropout)
 
     def activate(self, before: Tensor) -> Tensor:
         """Hidden features [R, h] from the first linear map's output [R, h]."""
         if self.norm is not None:
             before = self.norm(before)
-        return F.dropout(F.silu(before), self.dropout, self.training and self.dropout > 0)
+        hidden: Tensor = self.dropout(F.silu(before))
+        return hidden
 
     def after_first(self, before: Tensor) -> Tensor:
         """Map the first linear map's output [R, h] to the MLP's, [R, out]."""
@@ -119,12 +121,16 @@ class MLP(MLPTail):
         return self.after_first(self.first(x))
 
 
+def smallest_square(dtype: torch.dtype) -> float:
+    """Squared norms below this count as 0: 4e-29 in float32, so that what they divide stays far from infinity."""
+    return float(torch.finfo(dtype).tiny ** 0.75)
+
+
 def reciprocal_norm(x: Tensor, constant: float = 0.0, numerator: float = 1.0) -> Tensor:
     """Give numerator / (‖x‖ + constant) for each row, 0 for rows of zeros; gradients are finite there.
 
-    Rows whose squared norm is below the precision's smallest normal number (‖x‖ < 1.1e-19 in float32) count as zeros.
-    Networks trained with weight decay have channels nearly as small as that, so the gradient is taken in an order in
-    which nothing overflows.
+    Rows whose squared norm is below :func:`smallest_square` count as zeros: networks trained with weight decay have
+    channels nearly as small as that. The gradient is taken in an order in which nothing overflows.
 
     Args:
         x: [R, d].
@@ -144,7 +150,7 @@ class _ReciprocalNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, constant: float, numerator: float) -> Tensor:
         squares = torch.linalg.vecdot(x, x).unsqueeze(-1)
-        is_zero = squares < torch.finfo(x.dtype).tiny
+        is_zero = squares < smallest_square(x.dtype)
         norms = torch.where(is_zero, 1.0, squares).sqrt()
         result = torch.where(is_zero, 0.0, numerator / (norms + constant))
         ctx.save_for_backward(x, norms, result)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
+from zoovet.metanets.equivariant import smallest_square
 from zoovet.metanets.layout import Bucket, EdgeLayout, EdgeSegment, NodeLayout
 
 __all__ = [
@@ -19,7 +20,7 @@ __all__ = [
     "EdgeFeatures",
     "NodeEmbedding",
     "Weights",
-    "channel_norms",
+    "channel_sizes",
     "edge_rows",
     "kernel_positions",
     "node_rows",
@@ -88,25 +89,36 @@ def flat_kernels(weight: Tensor) -> Tensor:
     return weight.flatten(3) if weight.ndim > 3 else weight.unsqueeze(3)
 
 
-def channel_norms(bucket: Bucket, content: Weights) -> list[Tensor | None]:
-    """A size for every channel that scales with it: √(bias² + Σ over its sources of ‖kernel‖² · size²), or 1.
+def channel_sizes(bucket: Bucket, content: Weights) -> list[Tensor | None]:
+    """A size for every channel that scales with it: √(bias² + Σ over its sources of ‖kernel‖² · size²).
+
+    Args:
+        bucket: What the networks are.
+        content: Their weights.
 
     Returns:
-        Their squares per group, [B, n], or ``None`` for 1: the input, and hidden groups whose sizes do not change.
+        Per group [B, n], or ``None`` for 1: the input, hidden groups that no positive number scales, and an output
+        group that no scaled group leads to. Sizes whose squares are too small for their precision are 0.
     """
-    squares: list[Tensor | None] = [None] * len(bucket.spec.groups)
-    for position, group in enumerate(bucket.spec.groups):
-        if group.role != "output" and bucket.symmetries[position] not in ("scale", "nonzero"):
-            continue
+    groups, symmetries = bucket.spec.groups, bucket.symmetries
+    is_scaled = [symmetry in ("scale", "nonzero") for symmetry in symmetries]
+    sizes: list[Tensor | None] = [None] * len(groups)
+    for position, group in enumerate(groups):
         blocks = [block for block in bucket.spec.blocks if block.target == position]
-        total = sum(content.biases[block.layer].square() for block in blocks)
+        if not is_scaled[position] and not (
+            group.role == "output" and any(is_scaled[block.source] for block in blocks)
+        ):
+            continue
+        squares = []
         for block in blocks:
             kernels = flat_kernels(content.weights[block.layer]).square().sum(3)
-            source = squares[block.source]
-            total = total + (kernels.sum(2) if source is None else (kernels * source[:, None, :]).sum(2))
-        assert isinstance(total, Tensor)  # every group but the input has a block into it
-        squares[position] = total
-    return squares
+            source = sizes[block.source]
+            from_sources = kernels if source is None else kernels * source.square()[:, None, :]
+            squares.append(content.biases[block.layer].square() + from_sources.sum(2))
+        total = torch.stack(squares).sum(0)
+        is_zero = total < smallest_square(total.dtype)
+        sizes[position] = torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, total).sqrt())
+    return sizes
 
 
 def edge_rows(
@@ -132,16 +144,16 @@ def edge_rows(
         The rows, for all positions that any kernel uses.
     """
     used = used_positions(buckets, max_kernel)
-    squares = (
-        [channel_norms(bucket, content) for bucket, content in zip(buckets, contents, strict=True)] if inverse else []
-    )
+    pairs = zip(buckets, contents, strict=True)
+    sizes = [channel_sizes(bucket, content) for bucket, content in pairs] if inverse else []
     parts = []
     for segment in layout.segments:
         bucket, content = buckets[segment.key[0]], contents[segment.key[0]]
         block = bucket.spec.blocks[segment.key[1]]
         kernels = flat_kernels(content.weights[block.layer])
         if inverse:
-            kernels = kernels * _inverse_factor(*(squares[segment.key[0]][end] for end in (block.source, block.target)))
+            ratio = _size_ratio(*(sizes[segment.key[0]][end] for end in (block.source, block.target)))
+            kernels = (kernels * ratio) * ratio
         if layout.is_reversed:
             kernels = kernels.transpose(1, 2)
         rows = kernels.reshape(segment.num_rows, -1)
@@ -153,19 +165,19 @@ def edge_rows(
     return torch.cat(parts)
 
 
-def _inverse_factor(source: Tensor | None, target: Tensor | None) -> Tensor | float:
-    """(size_j / size_i)² from the squared sizes [B, n], as [B, n_i, n_j, 1]; 0 where size_i is 0."""
-    factor: Tensor | float = 1.0
+def _size_ratio(source: Tensor | None, target: Tensor | None) -> Tensor | float:
+    """size_j / size_i from the sizes [B, n], as [B, n_i, n_j, 1]; 0 where size_i is 0."""
+    ratio: Tensor | float = 1.0
     if target is not None:
         is_zero = target == 0
-        factor = torch.where(is_zero, 0.0, 1.0 / torch.where(is_zero, 1.0, target))[:, :, None, None]
-    return factor if source is None else factor * source[:, None, :, None]
+        ratio = torch.where(is_zero, 0.0, 1.0 / torch.where(is_zero, 1.0, target))[:, :, None, None]
+    return ratio if source is None else ratio * source[:, None, :, None]
 
 
 class NodeEmbedding(nn.Module):
     """Positional embeddings of nodes: each input and each output its own, one for all nodes of a hidden depth.
 
-    Exchangeable outputs share one. Those of hidden nodes multiply, those of input and output nodes are added where
+    Those of hidden nodes multiply, those of input and output nodes are added where
     ``sum_on_io``; with the permutation symmetry alone all are added.
     """
 
@@ -173,7 +185,7 @@ class NodeEmbedding(nn.Module):
         super().__init__()
         self.inputs = nn.Parameter(torch.empty(config.max_inputs, config.width))
         self.hidden = nn.Parameter(torch.empty(config.max_depth, config.width))
-        self.outputs = nn.Parameter(torch.empty(1 if config.exchangeable_outputs else config.max_outputs, config.width))
+        self.outputs = nn.Parameter(torch.empty(config.max_outputs, config.width))
         self.adds_hidden = config.symmetry == "permutation"
         self.adds_io = config.sum_on_io or self.adds_hidden
 
@@ -190,8 +202,7 @@ class NodeEmbedding(nn.Module):
                 parts.append(self.hidden[segment.depth - 1].expand(segment.num_rows, -1))
             else:
                 table = self.inputs if segment.role == "input" else self.outputs
-                own = table.expand(segment.size, -1) if len(table) == 1 else table[: segment.size]
-                parts.append(own.repeat(segment.batch, 1))
+                parts.append(table[: segment.size].repeat(segment.batch, 1))
         return torch.cat(parts)
 
     def forward(self, x: Tensor, rows: Tensor, layout: NodeLayout) -> Tensor:
@@ -216,7 +227,7 @@ class EdgeEmbedding(nn.Module):
         super().__init__()
         self.inputs = nn.Parameter(torch.empty(config.max_inputs, config.width))
         self.hidden = nn.Parameter(torch.empty(max(config.max_depth - 1, 0), config.width))
-        self.outputs = nn.Parameter(torch.empty(1 if config.exchangeable_outputs else config.max_outputs, config.width))
+        self.outputs = nn.Parameter(torch.empty(config.max_outputs, config.width))
         self.adds = config.symmetry == "permutation"
         self.released_output_edges = behaviour.released_output_edges
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
@@ -63,7 +62,7 @@ class Round(nn.Module):
         in_width = (1 + num_directions) * width
         self.is_plain = config.symmetry == "permutation"
         self.embeds = config.update_embedding and not self.is_plain
-        self.dropout = config.dropout
+        self.dropout = nn.Dropout(config.dropout)
         self.messages = nn.ModuleList(
             PlainMessages(config) if self.is_plain else Messages(config, behaviour) for _ in range(num_directions)
         )
@@ -112,7 +111,7 @@ class Round(nn.Module):
         new = self._update(torch.cat([old, *received], dim=1), embedding, plan)
         if self.skip is not None:
             new = new + self.skip(old)
-        new = F.dropout(new, self.dropout, self.training and self.dropout > 0)
+        new = self.dropout(new)
         new_edges = list(edges)
         for index, update in enumerate(self.edge_updates):
             if plan.directions[index].updates:
