@@ -10,7 +10,9 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import LayerSpec, Networks, NetworkSpec, PoolSpec, forward, small_cnn
-from zoovet.tasks.augmentation import AugmentationConfig, augment
+from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented, perturb
+from zoovet.tasks.population import Population
+from zoovet.zoo import Zoo
 
 UNSTRIDED = NetworkSpec(
     input_shape=(1, 6, 6),
@@ -40,8 +42,9 @@ def networks_of(spec: NetworkSpec, count: int, seed: int = 0) -> Networks:
 
 
 def augmented(networks: Networks, siblings: Networks | None = None, seed: int = 0, **options: Any) -> Networks:
-    generator = torch.Generator().manual_seed(seed)
-    return augment(networks, siblings or networks, AugmentationConfig(**options), generator)
+    generator, config = torch.Generator().manual_seed(seed), AugmentationConfig(**options)
+    networks = perturb(networks, siblings or networks, config, generator)
+    return View.draw(networks, config, generator).apply(networks)
 
 
 def symmetries(images: Tensor) -> list[Tensor]:
@@ -105,6 +108,28 @@ def test_noise_is_relative_to_each_tensor_of_each_network() -> None:
     for own, added in zip(scaled.weights, noise.weights, strict=True):
         ratios = added.flatten(1).std(dim=1) / own.flatten(1).std(dim=1)
         torch.testing.assert_close(ratios, torch.full_like(ratios, 0.1), rtol=0.25, atol=0)
+
+
+@pytest.mark.parametrize("spec", [UNSTRIDED, OBLONG, small_cnn()])
+def test_a_view_is_undone_exactly(spec: NetworkSpec) -> None:
+    networks, config = networks_of(spec, 40), AugmentationConfig(kernel_symmetries=True, class_permutations=True)
+    view = View.draw(networks, config, torch.Generator().manual_seed(0))
+    assert not torch.equal(view.apply(networks).flat(), networks.flat())
+    assert torch.equal(view.undo(view.apply(networks)).flat(), networks.flat())
+
+
+def test_a_drawn_batch_is_a_populations_with_a_view_for_each_spec(zoo: Zoo) -> None:
+    population = Population.of_zoo(zoo.split("train"), 0.5)
+    indices = torch.tensor([3, 0, 9, 2])
+    config = AugmentationConfig(class_permutations=True)
+    batch, views = draw_augmented(population, indices, config, torch.Generator().manual_seed(0))
+    expected = population.batch(indices)
+    assert torch.equal(batch.indices, expected.indices)
+    for own, plain, view in zip(batch.networks, expected.networks, views, strict=True):
+        assert torch.equal(own.flat(), plain.flat())
+        assert view.turns is None
+        assert view.classes is not None
+        assert view.classes.shape == (len(own), own.spec.num_outputs)
 
 
 def test_draws_come_from_the_generator_alone() -> None:

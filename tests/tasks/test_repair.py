@@ -15,6 +15,7 @@ from zoovet.images import ImageSet
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, mlp
 from zoovet.symmetry import random_action
+from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.detector import Detector
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.image_pool import ImagePool
@@ -208,6 +209,18 @@ def test_accuracy_lost_counts_against_a_checkpoint(
     lost += max(0.0, figures["healthy_accuracy_before"] - figures["healthy_accuracy_after"])
     assert lost > 0
     assert figures["score"] == pytest.approx(figures["asr_after"] + 3 * lost)
+
+
+def test_views_are_undone_before_edits_are_judged(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+) -> None:
+    """An edit that is the same for every weight is the same in every view, so its loss must be, too."""
+    augmentation = AugmentationConfig(kernel_symmetries=True, class_permutations=True)
+    for loss in ("function", "weights"):
+        plain, plain_changes = module_of(zoo, images, config(loss=loss), amount=0.2)
+        turned, turned_changes = module_of(zoo, images, config(loss=loss, augmentation=augmentation), amount=0.2)
+        assert turned.loss_at(2)[0].item() == pytest.approx(plain.loss_at(2)[0].item(), rel=1e-5)
+        assert not torch.equal(plain_changes.seen[0][0].flat(), turned_changes.seen[0][0].flat())
 
 
 def test_the_weight_loss_wants_the_healthy_sibling(

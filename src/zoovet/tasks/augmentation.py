@@ -9,8 +9,9 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
+from zoovet.tasks.population import Batch, Population
 
-__all__ = ["AugmentationConfig", "augment"]
+__all__ = ["AugmentationConfig", "View", "draw_augmented", "perturb"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +42,68 @@ class AugmentationConfig:
             raise ZoovetError(f"sibling_mixing must be at least 0 and below 0.5, got {self.sibling_mixing}")
 
 
-def augment(networks: Networks, siblings: Networks, config: AugmentationConfig, generator: torch.Generator) -> Networks:
-    """Change B networks of one spec, each by its own draws.
+@dataclass(frozen=True, eq=False)
+class View:
+    """How B networks of one spec are turned and their classes ordered; undoing it gives back what it was applied to.
+
+    Attributes:
+        turns: bool [3, B], whether a network's kernels are mirrored in their columns, in their rows, and transposed (in
+            that order), or ``None``. Transposing needs square kernels and maps throughout; others are only mirrored.
+        classes: int64 [B, num_outputs]: output channel k becomes the network's channel ``classes[b, k]``, or ``None``.
+    """
+
+    turns: Tensor | None
+    classes: Tensor | None
+
+    @classmethod
+    def draw(cls, networks: Networks, config: AugmentationConfig, generator: torch.Generator) -> View:
+        """A random view of networks; ``generator`` is on the CPU."""
+        turns = classes = None
+        if config.kernel_symmetries:
+            turns = (torch.rand(3, len(networks), generator=generator) < 0.5).to(networks.device)
+        if config.class_permutations:
+            keys = torch.rand(len(networks), networks.spec.num_outputs, generator=generator)
+            classes = keys.argsort(dim=1).to(networks.device)
+        return cls(turns, classes)
+
+    def apply(self, networks: Networks) -> Networks:
+        """The networks as seen in this view."""
+        if self.turns is not None:
+            networks = _turned(networks, (0, 1, 2), self.turns)
+        return networks if self.classes is None else _with_classes(networks, self.classes)
+
+    def undo(self, networks: Networks) -> Networks:
+        """Networks (or changes of weights) in this view as they are without it; differentiable."""
+        if self.turns is not None:
+            networks = _turned(networks, (2, 1, 0), self.turns)
+        return networks if self.classes is None else _with_classes(networks, self.classes.argsort(dim=1))
+
+
+def draw_augmented(
+    population: Population, indices: Tensor, config: AugmentationConfig, generator: torch.Generator
+) -> tuple[Batch, list[View]]:
+    """Networks of a population, perturbed, and a random view for each entry of the batch.
+
+    Args:
+        population: Where they come from.
+        indices: int64 [B], which ones.
+        config: What is done.
+        generator: Of all draws, on the CPU.
+    """
+    batch = population.batch(indices)
+    siblings = population.batch(population.sibling_or_self(batch.indices))
+    pairs = zip(batch.networks, siblings.networks, strict=True)
+    networks = [perturb(own, others, config, generator) for own, others in pairs]
+    return Batch(networks, batch.indices), [View.draw(own, config, generator) for own in networks]
+
+
+def perturb(networks: Networks, siblings: Networks, config: AugmentationConfig, generator: torch.Generator) -> Networks:
+    """Mix B networks of one spec with their siblings and add noise, each by its own draws.
 
     Args:
         networks: What to change.
         siblings: [B] their siblings of the same spec; a network without one stands for itself.
-        config: What to do.
+        config: How much.
         generator: Of all draws, on the CPU.
     """
     if config.sibling_mixing > 0:
@@ -55,11 +111,6 @@ def augment(networks: Networks, siblings: Networks, config: AugmentationConfig, 
         networks = _mixed(networks, siblings, shares.to(networks.device, networks.dtype))
     if config.weight_noise > 0:
         networks = networks.map(lambda values: _with_noise(values, config.weight_noise, generator))
-    if config.kernel_symmetries:
-        networks = _turned(networks, torch.rand(3, len(networks), generator=generator).to(networks.device) < 0.5)
-    if config.class_permutations:
-        keys = torch.rand(len(networks), networks.spec.num_outputs, generator=generator)
-        networks = _with_classes(networks, keys.argsort(dim=1).to(networks.device))
     return networks
 
 
@@ -78,20 +129,18 @@ def _with_noise(values: Tensor, amount: float, generator: torch.Generator) -> Te
     return values + amount * _per_network(scale, values) * noise
 
 
-def _turned(networks: Networks, choices: Tensor) -> Networks:
-    """Kernels mirrored in their columns, in their rows, and transposed, where a network's choices [3, B] say so.
-
-    Transposing needs square kernels and maps throughout; networks with others are only mirrored.
-    """
+def _turned(networks: Networks, steps: tuple[int, int, int], turns: Tensor) -> Networks:
+    """Steps 0 (mirror columns), 1 (mirror rows), 2 (transpose) in the order given, on the networks that take them."""
     kernels = [weight.shape[3:] for weight in networks.weights if weight.ndim == 5]
     are_square = all(height == width for height, width in kernels)
 
     def turned(weight: Tensor) -> Tensor:
-        if weight.ndim != 5:
-            return weight
-        weight = torch.where(_per_network(choices[0], weight), weight.flip(-1), weight)
-        weight = torch.where(_per_network(choices[1], weight), weight.flip(-2), weight)
-        return torch.where(_per_network(choices[2], weight), weight.mT, weight) if are_square else weight
+        for step in steps if weight.ndim == 5 else ():
+            if step < 2:
+                weight = torch.where(_per_network(turns[step], weight), weight.flip(-1 - step), weight)
+            elif are_square:
+                weight = torch.where(_per_network(turns[step], weight), weight.mT, weight)
+        return weight
 
     return Networks(networks.spec, tuple(map(turned, networks.weights)), networks.biases)
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
-from zoovet.metanets.scalegmn import ScaleGMNConfig
-from zoovet.tasks.augmentation import AugmentationConfig, augment
+from zoovet.metanets import ScaleGMN, ScaleGMNConfig
+from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.detector import DETECTOR, Detector, logits_of
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
 from zoovet.tasks.population import Population, load_populations
@@ -54,6 +54,11 @@ class DetectionConfig:
                 f"detection needs a metanetwork with output 'graph' and num_outputs 1, got "
                 f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
             )
+        if self.metanetwork.inversion is not None and self.augmentation != AugmentationConfig():
+            raise ZoovetError(
+                "metanetwork.inversion is computed once for every network, so that networks cannot be augmented; leave "
+                "augmentation out, or set metanetwork.inversion to null"
+            )
         if not 0 <= self.label_smoothing < 1:
             raise ZoovetError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
 
@@ -83,26 +88,28 @@ class DetectionModule(TaskModule):
     def on_fit_start(self) -> None:
         """Put the networks beside the metanetwork."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
+        if self._task.metanetwork.inversion is not None:
+            assert isinstance(self.model, ScaleGMN)  # the only metanetwork whose configuration has it
+            invert = self.model.invert
+            self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
 
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The batch's mean cross-entropy."""
         size = self.config.batch_size
-        batch = self._train.batch(self._stream.take(step * size, size))
-        siblings = self._train.batch(self._train.sibling_or_self(batch.indices))
         generator = seeded_generator(self.config.seed, "augmentation", step)
-        networks = [
-            augment(own, others, self._task.augmentation, generator)
-            for own, others in zip(batch.networks, siblings.networks, strict=True)
-        ]
+        indices = self._stream.take(step * size, size)
+        batch, views = draw_augmented(self._train, indices, self._task.augmentation, generator)
+        networks = [view.apply(own) for view, own in zip(views, batch.networks, strict=True)]
         labels = self._train.trojaned[batch.indices].to(self.device, torch.float32)
         smooth = self._task.label_smoothing
         targets = labels * (1 - smooth) + 0.5 * smooth
-        return functional.binary_cross_entropy_with_logits(self.model(networks).squeeze(1), targets), {}
+        options = {} if batch.inverted is None else {"inverted": batch.inverted}
+        return functional.binary_cross_entropy_with_logits(self.model(networks, **options).squeeze(1), targets), {}
 
     def validate(self, model: nn.Module) -> Validation:
         """AUC, cross-entropy, and the threshold of the highest accuracy, on the validation networks."""
         batch = self._validation.batch(torch.arange(len(self._validation)))
-        logits = logits_of(model, batch.networks, 2 * self.config.batch_size).cpu()
+        logits = logits_of(model, batch.networks, 2 * self.config.batch_size, batch.inverted).cpu()
         labels = self._validation.trojaned[batch.indices]
         if not bool(torch.isfinite(logits).all()):
             raise ZoovetError("the detector's scores are no longer finite; lower training.learning_rate")

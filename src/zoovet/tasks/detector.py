@@ -85,7 +85,14 @@ class Detector:
         return self.score(networks) >= self.threshold
 
 
-def logits_of(model: nn.Module, batches: Sequence[Networks], batch_size: int) -> Tensor:
-    """[B] logits, a piece at a time."""
-    pieces = [batch[start : start + batch_size] for batch in batches for start in range(0, len(batch), batch_size)]
-    return torch.cat([model([piece]).squeeze(1) for piece in pieces])
+def logits_of(
+    model: nn.Module, batches: Sequence[Networks], batch_size: int, inverted: Sequence[Tensor] | None = None
+) -> Tensor:
+    """[B] logits, a piece at a time; ``inverted`` is what patch inversion found, where that is known already."""
+    logits = []
+    for index, batch in enumerate(batches):
+        for start in range(0, len(batch), batch_size):
+            piece = slice(start, start + batch_size)
+            options = {} if inverted is None else {"inverted": [inverted[index][piece]]}
+            logits.append(model([batch[piece]], **options).squeeze(1))
+    return torch.cat(logits)

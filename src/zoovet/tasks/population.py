@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,10 +25,12 @@ class Batch:
     Attributes:
         networks: One entry a spec that occurs.
         indices: int64 [B], which networks of the population they are, in the order of ``networks``.
+        inverted: One entry a spec, what patch inversion found, where the population has it.
     """
 
     networks: list[Networks]
     indices: Tensor
+    inverted: list[Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,6 +48,8 @@ class Population:
         sibling_of: int64 [n], the base's other descendant, or −1 where it is not here.
         triggers: [n] each network's trigger; a healthy one's is its sibling's, or ``None``.
         num_left_out: Poisoned networks of the split that are not here because their ASR is too low.
+        inverted: For each spec what patch inversion found in its networks, or ``None``: computed once, since nothing in
+            it is learned.
     """
 
     network_ids: tuple[str, ...]
@@ -57,6 +62,7 @@ class Population:
     sibling_of: Tensor
     triggers: tuple[Trigger | None, ...]
     num_left_out: int
+    inverted: tuple[Tensor, ...] | None = None
 
     @classmethod
     def of_zoo(cls, zoo: Zoo, min_asr: float) -> Population:
@@ -102,14 +108,23 @@ class Population:
     def batch(self, indices: Tensor) -> Batch:
         """The networks at ``indices`` (int64 [B], on the CPU), sorted by spec."""
         spec_of, rows = self.spec_of[indices], self.row_of[indices]
-        networks, order = [], []
+        networks, order, inverted = [], [], []
         for spec_index, (spec, weights) in enumerate(zip(self.specs, self.weights, strict=True)):
             positions = torch.nonzero(spec_of == spec_index).flatten()
             if len(positions):
                 chosen = rows[positions].to(weights.device)
                 networks.append(Networks.from_flat(spec, weights[chosen]))
                 order.append(positions)
-        return Batch(networks, indices[torch.cat(order)] if order else indices)
+                if self.inverted is not None:
+                    inverted.append(self.inverted[spec_index][chosen])
+        return Batch(
+            networks, indices[torch.cat(order)] if order else indices, None if self.inverted is None else inverted
+        )
+
+    def with_inversion(self, invert: Callable[[list[Networks]], list[Tensor]]) -> Population:
+        """The same population with what ``invert`` finds in its networks, spec by spec."""
+        networks = [Networks.from_flat(spec, weights) for spec, weights in zip(self.specs, self.weights, strict=True)]
+        return replace(self, inverted=tuple(invert(networks)))
 
     def sibling_or_self(self, indices: Tensor) -> Tensor:
         """For each network its sibling, or the network itself where that is not here; both have the same spec."""

@@ -17,6 +17,7 @@ from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks
+from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.measurement import Measurement, measure
@@ -46,6 +47,8 @@ class RepairConfig:
         gate: What says how much of the change a network gets, between none and all; output ``graph``. null applies
             every change in full.
         training: How both are trained.
+        augmentation: What is done to the networks it trains on; edits of turned and shuffled networks are turned and
+            shuffled back before they are judged.
         loss: ``function``: the edited network, run on training images, should give the true labels; ``weights``: the
             squared distance of edited weights from the healthy sibling's, relative to each layer's own square.
         trojaned_share: Share of trojaned networks in a batch; the others are healthy.
@@ -65,6 +68,7 @@ class RepairConfig:
     metanetwork: MetanetworkConfig = field(default_factory=_editing)
     gate: MetanetworkConfig | None = None
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(batch_size=16))
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     loss: Literal["function", "weights"] = "function"
     trojaned_share: float = 0.7
     num_clean_images: int = 24
@@ -133,9 +137,11 @@ class RepairModule(TaskModule):
         """The batch's mean loss, and its parts."""
         counts = (self._num_trojaned, self.config.batch_size - self._num_trojaned)
         drawn = [stream.take(step * count, count) for stream, count in zip(self._streams, counts, strict=True)]
-        batch = self._train.batch(torch.cat(drawn))
+        generator = seeded_generator(self.config.seed, "augmentation", step)
+        batch, views = draw_augmented(self._train, torch.cat(drawn), self._task.augmentation, generator)
         trojaned = self._train.trojaned[batch.indices].to(self.device)
-        edit: Edit = self.model(batch.networks)
+        seen: Edit = self.model([view.apply(own) for view, own in zip(views, batch.networks, strict=True)])
+        edit = Edit([view.undo(own) for view, own in zip(views, seen.edited, strict=True)], seen.gate_logits)
         if self._task.loss == "function":
             loss, figures = self._function_loss(batch, edit, trojaned, step)
         else:
@@ -168,10 +174,8 @@ class RepairModule(TaskModule):
 
     def _weight_loss(self, batch: Batch, edit: Edit) -> Tensor:
         """Distance to the healthy sibling's weights; a healthy network's own are wanted."""
-        siblings = self._train.sibling_of[batch.indices]
-        targets = torch.where(self._train.trojaned[batch.indices], siblings, batch.indices)
-        wanted = self._train.batch(targets)
-        assert torch.equal(wanted.indices, targets), "siblings have the same spec"
+        siblings = self._train.sibling_or_self(batch.indices)
+        wanted = self._train.batch(torch.where(self._train.trojaned[batch.indices], siblings, batch.indices))
         pieces = zip(batch.networks, edit.edited, wanted.networks, strict=True)
         return torch.cat([weight_losses(own, edited, healthy) for own, edited, healthy in pieces]).mean()
 
@@ -252,7 +256,8 @@ def train_repairer(
 def _repairable(population: Population, loss: str) -> Tensor:
     """Trojaned networks that the loss can be computed for."""
     trojaned = population.trojaned_indices
-    return trojaned if loss == "function" else trojaned[population.sibling_of[trojaned] >= 0]
+    has_sibling = population.sibling_or_self(trojaned) != trojaned
+    return trojaned if loss == "function" else trojaned[has_sibling]
 
 
 def _split(batch: Batch) -> list[list[int]]:
