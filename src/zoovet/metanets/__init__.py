@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoovet.metanets.config import ScaleGMNConfig
+from zoovet.metanets.inversion import InversionConfig
 from zoovet.metanets.scalegmn import ScaleGMN
 
-__all__ = ["ScaleGMN", "ScaleGMNConfig"]
+__all__ = ["InversionConfig", "ScaleGMN", "ScaleGMNConfig"]

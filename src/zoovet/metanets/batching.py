@@ -55,6 +55,15 @@ class Batch:
             contents.append(replace(content, node_features=tuple(more)))
         return replace(self, contents=tuple(contents))
 
+    def with_output_features(self, features: Sequence[Tensor]) -> Batch:
+        """The same with further features of the output nodes, per ``Networks`` that were given [B, num_outputs, k]."""
+        padded = []
+        for bucket, (which, index) in zip(self.buckets, self.given, strict=True):
+            own = features[which] if index is None else features[which][index]
+            *others, _ = bucket.spec.groups
+            padded.append([*(own.new_zeros(len(own), group.size, own.shape[2]) for group in others), own])
+        return self.with_node_features(padded)
+
     def in_order(self, rows: Tensor) -> Tensor:
         """Rows [networks, k], bucket by bucket, in the order in which the networks were given."""
         if all(index is None for _, index in self.given):

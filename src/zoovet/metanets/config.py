@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.metanets.inversion import InversionConfig
 from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["ReleasedBehaviour", "ScaleGMNConfig"]
@@ -15,7 +16,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "direction": ("forward", "bidirectional"),
     "symmetry": ("mixed", "scale", "sign", "permutation"),
     "output": ("graph", "weights"),
-    "readout": ("last_layer", "full_graph"),
+    "readout": ("last_layer", "full_graph", "pooled_outputs"),
     "num_message_mlps": (2, 3),
     "num_update_mlps": (2, 3),
 }
@@ -40,9 +41,8 @@ class ScaleGMNConfig:
         mlp_dropout: The same for the hidden features of the MLPs.
         skip_connections: Add a linear map of a node's old features to its new ones.
         readout: ``last_layer``: read the output nodes (bidirectional: the input nodes too); ``full_graph``: the sum
-            over all hidden nodes as well. Only for ``output="graph"``.
-        exchangeable_outputs: Treat output nodes as a set, as fits classes that are all alike to the task: one embedding
-            for all of them, and, with ``readout="last_layer"``, a readout that does not depend on their order.
+            over all hidden nodes as well; ``pooled_outputs``: the output nodes both in order and as a set. Only
+            for ``output="graph"``.
         symmetrize: Canonicalize signs by ρ(x) + ρ(−x) instead of |x|.
         mlp_on_io: Plain MLPs for messages to and updates of input and output nodes, instead of only as a factor.
         num_message_mlps: 2: one MLP for messages to input and output nodes together; 3: one for each.
@@ -58,7 +58,8 @@ class ScaleGMNConfig:
         out_scale: Initial scale of the weight changes (``output="weights"``).
         num_node_features: Further features of every node that the caller hands in with the networks.
         num_probes: Learned probe inputs, whose activations are node features too; 0 for none.
-        probe_shape: Shape of a probe: the networks' ``input_shape``.
+        inversion: Seek a patch for each class and give output nodes what it does; ``None`` for no such features.
+        input_shape: Shape of what networks read, for probes and inversion.
 
     Raises:
         ZoovetError: A value is not allowed; the message names the field, the value and what is allowed.
@@ -75,8 +76,7 @@ class ScaleGMNConfig:
     dropout: float = 0.0
     mlp_dropout: float = 0.0
     skip_connections: bool = True
-    readout: Literal["last_layer", "full_graph"] = "full_graph"
-    exchangeable_outputs: bool = False
+    readout: Literal["last_layer", "full_graph", "pooled_outputs"] = "full_graph"
     symmetrize: bool = True
     mlp_on_io: bool = True
     num_message_mlps: Literal[2, 3] = 3
@@ -92,7 +92,8 @@ class ScaleGMNConfig:
     out_scale: float = 0.01
     num_node_features: int = 0
     num_probes: int = 0
-    probe_shape: tuple[int, ...] = (1, 28, 28)
+    inversion: InversionConfig | None = None
+    input_shape: tuple[int, ...] = (1, 28, 28)
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -108,8 +109,8 @@ class ScaleGMNConfig:
         _require(fits, "max_kernel", self.max_kernel, "(height, width) of at least 1")
         _require(self.num_node_features >= 0, "num_node_features", self.num_node_features, "at least 0")
         _require(self.num_probes >= 0, "num_probes", self.num_probes, "at least 0")
-        is_shape = len(self.probe_shape) in (1, 3) and min(self.probe_shape) >= 1
-        _require(is_shape, "probe_shape", self.probe_shape, "(channels, height, width) or (features,)")
+        is_shape = len(self.input_shape) in (1, 3) and min(self.input_shape) >= 1
+        _require(is_shape, "input_shape", self.input_shape, "(channels, height, width) or (features,)")
         _require(self.out_scale > 0, "out_scale", self.out_scale, "above 0")
 
     @property

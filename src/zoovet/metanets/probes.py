@@ -65,7 +65,7 @@ class Probes(nn.Module):
         if tuple(images.shape[1:]) != networks.spec.input_shape:
             raise ZoovetError(
                 f"the metanetwork's probes have the shape {tuple(images.shape[1:])}, but the networks read inputs of "
-                f"{networks.spec.input_shape}; set probe_shape to that and train anew"
+                f"{networks.spec.input_shape}; set input_shape to that and train anew"
             )
         logits, hidden = forward_hidden(networks, images)
         inputs = logits.new_zeros(len(networks), networks.spec.groups[0].size, len(images))

@@ -18,7 +18,7 @@ from zoovet.metanets.equivariant import MLP, Invariant, Linear, MLPTail, branch_
 from zoovet.metanets.layout import Bucket, NodeLayout
 from zoovet.metanets.messages import Sums, split_nodes
 
-__all__ = ["DeepSetsReadout", "ExchangeableReadout", "FullGraphReadout", "LastLayerReadout", "SlotLinear"]
+__all__ = ["DeepSetsReadout", "FullGraphReadout", "LastLayerReadout", "PooledOutputsReadout", "SlotLinear"]
 
 
 class SlotLinear(nn.Module):
@@ -77,30 +77,31 @@ class LastLayerReadout(nn.Module):
         return result
 
 
-class ExchangeableReadout(nn.Module):
-    """Outputs as a set: an MLP of every output node beside their mean, then one of its mean and maximum over them.
+class PooledOutputsReadout(nn.Module):
+    """An MLP of the output nodes twice: in order, as a linear map of them, and as a set.
 
-    Its result does not change where the outputs change places, as the classes of a classifier may; bidirectional: a
-    linear map of the input nodes joins the last MLP.
+    As a set: an MLP of every node beside their mean; then the mean and the maximum over the nodes. What is told by
+    *some* class, whichever, is found there. Bidirectional: a linear map of the input nodes joins the last MLP.
     """
 
     def __init__(self, config: ScaleGMNConfig) -> None:
         super().__init__()
         width = config.width
         self.of_output = MLP(2 * width, width, config)
+        self.project_outputs = SlotLinear(config.max_outputs, width, width, bias=True)
         self.project_inputs = (
             SlotLinear(config.max_inputs, width, width, bias=True) if config.is_bidirectional else None
         )
-        self.mlp = MLP((3 if config.is_bidirectional else 2) * width, config.num_outputs, config)
+        self.mlp = MLP((4 if config.is_bidirectional else 3) * width, config.num_outputs, config)
 
     def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
         """Nodes [N, d] to [networks, num_outputs], bucket by bucket."""
-        sets = []
+        views = []
         for outputs in of_role(x, nodes, buckets, "output"):
             mean = outputs.mean(dim=1, keepdim=True).expand_as(outputs)
             each = self.of_output(torch.cat([outputs, mean], dim=2).flatten(0, 1)).unflatten(0, outputs.shape[:2])
-            sets.append(torch.cat([each.mean(dim=1), each.amax(dim=1)], dim=1))
-        features = torch.cat(sets)
+            views.append(torch.cat([each.mean(dim=1), each.amax(dim=1), self.project_outputs(outputs)], dim=1))
+        features = torch.cat(views)
         if self.project_inputs is not None:
             inputs = torch.cat([self.project_inputs(part) for part in of_role(x, nodes, buckets, "input")])
             features = torch.cat([features, inputs], dim=1)

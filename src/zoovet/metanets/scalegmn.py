@@ -22,9 +22,16 @@ from zoovet.metanets.features import (
     node_rows,
     used_positions,
 )
+from zoovet.metanets.inversion import PatchInversion
 from zoovet.metanets.plan import Plan, PlanOptions, plan_rounds
 from zoovet.metanets.probes import Probes
-from zoovet.metanets.readout import DeepSetsReadout, ExchangeableReadout, FullGraphReadout, LastLayerReadout, SlotLinear
+from zoovet.metanets.readout import (
+    DeepSetsReadout,
+    FullGraphReadout,
+    LastLayerReadout,
+    PooledOutputsReadout,
+    SlotLinear,
+)
 from zoovet.metanets.rounds import Round, updates_backward_edges
 from zoovet.metanets.weight_head import WeightHead
 from zoovet.networks.batch import Networks
@@ -55,8 +62,11 @@ class ScaleGMN(nn.Module):
         self.behaviour = behaviour or ReleasedBehaviour()
         width = config.width
         kernel_numbers = config.max_kernel[0] * config.max_kernel[1]
-        self.probes = Probes(config.num_probes, config.probe_shape) if config.num_probes else None
-        self.project_nodes = Linear(1 + config.num_node_features + config.num_probes, width, bias=False)
+        self.probes = Probes(config.num_probes, config.input_shape) if config.num_probes else None
+        self.inversion = PatchInversion(config.inversion, config.input_shape) if config.inversion else None
+        num_inverted = config.inversion.num_features if config.inversion else 0
+        num_features = 1 + config.num_node_features + config.num_probes + num_inverted
+        self.project_nodes = Linear(num_features, width, bias=False)
         self.project_edges = Linear(kernel_numbers, width, bias=False)
         has_own_backward = config.is_bidirectional and not self.behaviour.forward_edges_backward
         self.project_backward_edges = Linear(kernel_numbers, width, bias=False) if has_own_backward else None
@@ -69,9 +79,9 @@ class ScaleGMN(nn.Module):
 
     def _make_readout(self) -> nn.Module:
         if self.config.readout == "last_layer":
-            if self.config.exchangeable_outputs:
-                return ExchangeableReadout(self.config)
             return LastLayerReadout(self.config)
+        if self.config.readout == "pooled_outputs":
+            return PooledOutputsReadout(self.config)
         if self.config.symmetry == "permutation":
             return DeepSetsReadout(self.config)
         return FullGraphReadout(self.config, self.behaviour)
@@ -79,7 +89,7 @@ class ScaleGMN(nn.Module):
     def initialize(self, generator: torch.Generator | None = None) -> None:
         """Draw all parameters anew, so that features stay of the size of the networks' own sizes through the rounds."""
         for module in self.modules():
-            if isinstance(module, Linear | SlotLinear | NodeEmbedding | EdgeEmbedding | WeightHead):
+            if isinstance(module, Linear | SlotLinear | NodeEmbedding | EdgeEmbedding | WeightHead | Probes):
                 module.initialize(generator)
         for projection in (self.project_edges, self.project_backward_edges):
             if projection is not None:
@@ -91,6 +101,7 @@ class ScaleGMN(nn.Module):
         activations: Sequence[str] | None = None,
         *,
         node_features: NodeFeatures | None = None,
+        inverted: Sequence[Tensor] | None = None,
     ) -> Tensor | Networks | list[Networks]:
         """Read networks.
 
@@ -99,6 +110,7 @@ class ScaleGMN(nn.Module):
             activations: Treat each network as having this activation instead of its spec's; one a network, in order.
             node_features: Per channel group [B, n, num_node_features], which must move and scale with the channels
                 (those of the output nodes must be invariant); a list of such for a list of networks.
+            inverted: What :meth:`invert` gave for these networks, where it is to be computed once and used often.
 
         Returns:
             ``output="graph"``: [networks, num_outputs], in the order given. ``output="weights"``: the changes of their
@@ -108,14 +120,14 @@ class ScaleGMN(nn.Module):
             ZoovetError: The networks do not fit the configuration, or a weight is NaN or infinite.
         """
         if self.readout is None:
-            changes = self.changes(networks, activations, node_features=node_features)
+            changes = self.changes(networks, activations, node_features=node_features, inverted=inverted)
             given = [networks] if isinstance(networks, Networks) else list(networks)
             edited = [
                 Networks(part.spec, tuple(weights), tuple(biases))
                 for part, (weights, biases) in zip(given, changes, strict=True)
             ]
             return edited[0] if isinstance(networks, Networks) else edited
-        batch = self._read(networks, activations, node_features)
+        batch = self._read(networks, activations, node_features, inverted)
         plan = plan_rounds(batch.buckets, self._plan_options())
         x, _ = self._run(batch, plan)
         return batch.in_order(self.readout(x, plan.rounds[-1].new_nodes, batch.buckets))
@@ -126,11 +138,12 @@ class ScaleGMN(nn.Module):
         activations: Sequence[str] | None = None,
         *,
         node_features: NodeFeatures | None = None,
+        inverted: Sequence[Tensor] | None = None,
     ) -> list[tuple[list[Tensor], list[Tensor]]]:
         """Weight output as plain tensors.
 
         Args:
-            networks, activations, node_features: As for :meth:`forward`.
+            networks, activations, node_features, inverted: As for :meth:`forward`.
 
         Returns:
             For each of the ``Networks`` given, per layer the changes of the weights, [B, out, in, \\*kernel], and of
@@ -141,7 +154,7 @@ class ScaleGMN(nn.Module):
         """
         if self.weight_head is None:
             raise ZoovetError("only a metanetwork with output 'weights' makes changes of weights; this one has 'graph'")
-        batch = self._read(networks, activations, node_features)
+        batch = self._read(networks, activations, node_features, inverted)
         plan = plan_rounds(batch.buckets, self._plan_options())
         x, edges = self._run(batch, plan)
         last = plan.rounds[-1]
@@ -153,12 +166,27 @@ class ScaleGMN(nn.Module):
         networks: Networks | Sequence[Networks],
         activations: Sequence[str] | None,
         node_features: NodeFeatures | None,
+        inverted: Sequence[Tensor] | None,
     ) -> Batch:
         dtype = self.project_nodes.weight.dtype
         batch = read_batch(
             networks, activations, node_features, config=self.config, behaviour=self.behaviour, dtype=dtype
         )
-        return batch if self.probes is None else batch.with_node_features(self.probes(batch.networks()))
+        if self.probes is not None:
+            batch = batch.with_node_features(self.probes(batch.networks()))
+        if self.inversion is not None:
+            batch = batch.with_output_features(self.invert(networks) if inverted is None else inverted)
+        return batch
+
+    def invert(self, networks: Networks | Sequence[Networks]) -> list[Tensor]:
+        """Patch inversion of networks: for each of the ``Networks`` [B, num_outputs, features]; nothing in it is learned.
+
+        Raises:
+            ZoovetError: The metanetwork was configured without inversion, or the networks read other inputs.
+        """
+        if self.inversion is None:
+            raise ZoovetError("this metanetwork has no patch inversion; set inversion in its configuration")
+        return [self.inversion(part) for part in ([networks] if isinstance(networks, Networks) else networks)]
 
     def _plan_options(self) -> PlanOptions:
         config = self.config
@@ -166,7 +194,7 @@ class ScaleGMN(nn.Module):
             num_rounds=config.num_layers,
             is_bidirectional=config.is_bidirectional,
             updates_backward_edges=updates_backward_edges(config, self.behaviour),
-            reads="weights" if config.output == "weights" else config.readout,
+            reads="weights" if config.output == "weights" else _nodes_read(config),
             max_rows=MAX_ROWS,
         )
 
@@ -216,3 +244,8 @@ class ScaleGMN(nn.Module):
                 features = EdgeFeatures(self.edge_embedding(dense, direction.edges, batch.buckets))
             edges.append(features)
         return edges
+
+
+def _nodes_read(config: ScaleGMNConfig) -> str:
+    """Which nodes' last features the readout needs, in the plan's words."""
+    return "last_layer" if config.readout == "pooled_outputs" else config.readout

@@ -1,0 +1,108 @@
+"""Learned probes and patch inversion: every symmetry respects them, and they do what they say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.metanets import InversionConfig, ScaleGMN, ScaleGMNConfig
+from zoovet.metanets.inversion import PatchInversion
+from zoovet.metanets.probes import Probes
+from zoovet.networks import Networks, forward, forward_hidden, mlp, small_cnn
+from zoovet.symmetry import assert_equivariant, assert_invariant
+
+SHAPE = (1, 9, 9)
+
+
+def networks_of(activation: str, count: int = 3) -> Networks:
+    spec = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
+    weights = 0.4 * torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(len(activation)))
+    return Networks.from_flat(spec, weights)
+
+
+def config(**options: object) -> ScaleGMNConfig:
+    return ScaleGMNConfig(width=6, num_layers=2, input_shape=SHAPE, max_kernel=(3, 3), **options)  # type: ignore[arg-type]
+
+
+def metanetwork(**options: object) -> ScaleGMN:
+    return ScaleGMN(config(**options), torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("readout", ["last_layer", "full_graph", "pooled_outputs"])
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_probes_and_inversion_respect_every_symmetry(readout: str, direction: str) -> None:
+    inversion = InversionConfig(patch_size=3, num_backgrounds=1, num_steps=1)
+    model = metanetwork(num_probes=4, inversion=inversion, readout=readout, direction=direction)
+    assert_invariant(model, [networks_of("relu"), networks_of("tanh")])
+
+
+def test_edits_with_probes_respect_every_symmetry() -> None:
+    assert_equivariant(metanetwork(num_probes=4, output="weights"), [networks_of("relu"), networks_of("tanh")])
+
+
+def test_probes_see_what_the_networks_do() -> None:
+    probes, networks = Probes(5, SHAPE, torch.Generator().manual_seed(0)), networks_of("tanh")
+    (features,) = probes([networks])
+    logits, hidden = forward_hidden(networks, probes.images())
+    assert [tuple(part.shape) for part in features] == [(3, 1, 5), (3, 4, 5), (3, 5, 5), (3, 3, 5)]
+    assert float(features[0].abs().max()) == 0
+    torch.testing.assert_close(features[1], hidden[0].mean(dim=(-2, -1)).transpose(1, 2))
+    torch.testing.assert_close(features[-1], logits.transpose(1, 2))
+    assert probes.images().abs().max() <= 1
+
+
+def test_probes_are_learned_and_drawn_from_the_generator() -> None:
+    model = metanetwork(num_probes=4)
+    assert torch.equal(model.state_dict()["probes.inputs"], metanetwork(num_probes=4).state_dict()["probes.inputs"])
+    model(networks_of("relu")).sum().backward()
+    assert model.probes is not None
+    assert float(model.probes.inputs.grad.abs().max()) > 0  # type: ignore[union-attr]
+
+
+def test_a_patch_that_works_is_found() -> None:
+    """Of two networks that differ in one hidden pattern detector, inversion tells which class a patch can cause."""
+    spec = small_cnn("relu", input_shape=SHAPE, channels=(2,), num_classes=3)
+    networks = Networks.from_flat(spec, torch.zeros(2, spec.num_parameters))
+    networks.weights[0][1, 0, 0] = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])
+    networks.biases[0][1, 0] = 0.5  # awake on flat backgrounds too, so that there is a slope to climb
+    networks.weights[1][1, 2, 0] = 50.0
+    inversion = PatchInversion(InversionConfig(patch_size=5, num_backgrounds=3, num_steps=4), SHAPE)
+    preferences = inversion(networks).sinh()
+    assert preferences.shape == (2, 3, 10)
+    harmless = torch.full((3, 10), -torch.tensor(2.0).log())
+    torch.testing.assert_close(preferences[0], harmless, atol=1e-5, rtol=0)
+    before, after = preferences[1, 2, [0, 5]], preferences[1, 2, [4, 9]]
+    assert bool((after > before + 5).all())
+    assert bool((after > preferences[1, :2, [4, 9]].max() + 5).all())
+
+
+def test_inversion_computed_once_gives_the_same() -> None:
+    model = metanetwork(inversion=InversionConfig(patch_size=3, num_backgrounds=2, num_steps=2))
+    batches = [networks_of("relu"), networks_of("tanh")]
+    torch.testing.assert_close(model(batches, inverted=model.invert(batches)), model(batches))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(batches[0]), model(batches)[:3])
+
+
+def test_inversion_does_not_depend_on_the_batch() -> None:
+    inversion = PatchInversion(InversionConfig(patch_size=3, num_backgrounds=40, num_steps=2), SHAPE)
+    networks = networks_of("relu", 40)
+    torch.testing.assert_close(inversion(networks)[7:9], inversion(networks[7:9]), atol=1e-4, rtol=1e-4)
+    assert forward(networks, torch.zeros(1, *SHAPE)).std() > 0
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    other = Networks.from_flat(mlp((4, 2)), torch.zeros(1, 10))
+    with pytest.raises(ZoovetError, match=r"probes have the shape \(1, 9, 9\), but the networks read inputs of \(4,\)"):
+        metanetwork(num_probes=2)(other)
+    with pytest.raises(ZoovetError, match=r"set up for inputs of \(1, 9, 9\), but the networks read \(4,\); set"):
+        metanetwork(inversion=InversionConfig(patch_size=3))(other)
+    with pytest.raises(
+        ZoovetError, match=r"inversion needs images .* of at least 10 pixels, got inputs of \(1, 9, 9\)"
+    ):
+        metanetwork(inversion=InversionConfig(patch_size=10))
+    with pytest.raises(ZoovetError, match=r"inversion\.num_steps must be at least 1, got 0"):
+        InversionConfig(num_steps=0)
+    with pytest.raises(ZoovetError, match="has no patch inversion; set inversion"):
+        metanetwork().invert(networks_of("relu"))
