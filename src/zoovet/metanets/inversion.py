@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, forward
+from zoovet.networks.batch import Networks
+from zoovet.networks.forward import forward
 
 __all__ = ["InversionConfig", "PatchInversion"]
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, forward_hidden
+from zoovet.networks.batch import Networks
+from zoovet.networks.forward import forward_hidden
 
 __all__ = ["Probes"]
 

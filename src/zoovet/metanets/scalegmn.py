@@ -179,7 +179,7 @@ class ScaleGMN(nn.Module):
         return batch
 
     def invert(self, networks: Networks | Sequence[Networks]) -> list[Tensor]:
-        """Patch inversion of networks: for each of the ``Networks`` [B, num_outputs, features]; nothing in it is learned.
+        """Patch inversion, of which nothing is learned: for each of the ``Networks`` [B, num_outputs, features].
 
         Raises:
             ZoovetError: The metanetwork was configured without inversion, or the networks read other inputs.

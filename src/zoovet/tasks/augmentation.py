@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -94,7 +94,7 @@ def draw_augmented(
     siblings = population.batch(population.sibling_or_self(batch.indices))
     pairs = zip(batch.networks, siblings.networks, strict=True)
     networks = [perturb(own, others, config, generator) for own, others in pairs]
-    return Batch(networks, batch.indices), [View.draw(own, config, generator) for own in networks]
+    return replace(batch, networks=networks), [View.draw(own, config, generator) for own in networks]
 
 
 def perturb(networks: Networks, siblings: Networks, config: AugmentationConfig, generator: torch.Generator) -> Networks:
