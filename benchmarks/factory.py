@@ -1,7 +1,7 @@
 """Training images per second of `zoovet build` against a plain PyTorch loop, in one run.
 
-The plain loop is what one would write: one small CNN at a time, batch 128, Adam, all cores, data in memory. The build is
-the real one, through worker processes, with everything it does: drawing, poisoning, evaluation on all test images,
+The plain loop is what one would write: one small CNN at a time, batch 128, Adam, all cores, data in memory. The build
+is the real one, through worker processes, with everything it does: drawing, poisoning, evaluation on all test images,
 writing. Its rate counts the training images of the networks that are in the finished zoo (those of rejected draws are
 work, not yield) over the time from the first finished network to the last, and, as a second figure, over all of the
 wall time, process starts included.

@@ -54,10 +54,12 @@ class DetectionConfig:
                 f"detection needs a metanetwork with output 'graph' and num_outputs 1, got "
                 f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
             )
-        if self.metanetwork.inversion is not None and self.augmentation != AugmentationConfig():
+        only_noise = AugmentationConfig(weight_noise=self.augmentation.weight_noise)
+        if self.metanetwork.inversion is not None and self.augmentation != only_noise:
             raise ZoovetError(
-                "metanetwork.inversion is computed once for every network, so that networks cannot be augmented; leave "
-                "augmentation out, or set metanetwork.inversion to null"
+                "metanetwork.inversion is computed once for every network, so that training networks can only be "
+                "augmented by weight_noise (small enough to change nothing of it); leave the rest of augmentation out, "
+                "or set metanetwork.inversion to null"
             )
         if not 0 <= self.label_smoothing < 1:
             raise ZoovetError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
