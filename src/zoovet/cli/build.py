@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from zoovet.cli.arguments import add_data_root, add_seed, at_least_one
 from zoovet.cli.clock import clock
+from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
 from zoovet.config import read_config
 
@@ -108,24 +109,27 @@ def _bar() -> Iterator[_Bar]:
         TextColumn("building"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("networks  {task.fields[rate]}"),
+        TextColumn("networks  {task.fields[texts][rate]}"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[texts][left]}"),
     )
-    display = Progress(*columns, console=Console(stderr=True))
-    task = display.add_task("building", total=None, rate="", left="")
+    console = Console(stderr=True)
+    display, plain = Progress(*columns, console=console), PlainProgress(console)
+    task = display.add_task("building", total=None, texts={"rate": "", "left": ""})
 
     def show(progress: BuildProgress) -> None:
-        display.start()
         rate = progress.networks_per_second
         seconds = (progress.total - progress.num_networks) / rate if rate > 0 else None
-        display.update(
-            task,
-            completed=progress.num_networks,
-            total=progress.total,
-            rate=f"{rate:.1f}/s" if rate > 0 else "",
-            left="" if seconds is None else f"{clock(seconds)} left",
-        )
+        texts = {
+            "rate": f"{rate:.1f}/s" if rate > 0 else "",
+            "left": "" if seconds is None else f"{clock(seconds)} left",
+        }
+        if not console.is_terminal:
+            count = f"building  {progress.num_networks}/{progress.total} networks"
+            plain.line("  ".join([count, *filter(None, texts.values())]))
+            return
+        display.start()
+        display.update(task, completed=progress.num_networks, total=progress.total, texts=texts)
 
     try:
         yield show

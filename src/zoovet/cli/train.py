@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from zoovet.cli.arguments import add_data_root, add_device, add_seed, device_name
 from zoovet.cli.clock import clock
 from zoovet.cli.outputs import require_own_folder
+from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
 from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError, nearest
@@ -116,25 +117,31 @@ def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
         TextColumn("training"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[step]}"),
+        TextColumn("{task.fields[texts][step]}"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[texts][left]}"),
+        TextColumn("{task.fields[texts][figures]}"),
     )
-    display = Progress(*columns, console=Console(stderr=True))
-    task = display.add_task("training", total=1.0, step="", left="", figures="")
+    console = Console(stderr=True)
+    display, plain = Progress(*columns, console=console), PlainProgress(console)
+    task = display.add_task("training", total=1.0, texts={"step": "", "left": "", "figures": ""})
+    validated: list[dict[str, float] | None] = [None]
 
     def show(progress: TrainingProgress) -> None:
-        display.start()
         left = progress.seconds * (1 / progress.fraction - 1) if progress.fraction > 0 else None
         shown = {name: value for name, value in (progress.figures or {}).items() if name in _SHOWN}
-        display.update(
-            task,
-            completed=progress.fraction,
-            step=f"step {progress.step}/{progress.max_steps}",
-            left="" if left is None else f"{clock(left)} left",
-            figures=" ".join(f"{name} {value:.3g}" for name, value in {"loss": progress.loss, **shown}.items()),
-        )
+        texts = {
+            "step": f"step {progress.step}/{progress.max_steps}",
+            "left": "" if left is None else f"{clock(left)} left",
+            "figures": " ".join(f"{name} {value:.3g}" for name, value in {"loss": progress.loss, **shown}.items()),
+        }
+        if not console.is_terminal:
+            important = progress.figures is not validated[0]
+            validated[0] = progress.figures
+            plain.line("  ".join(["training", *filter(None, texts.values())]), important=important)
+            return
+        display.start()
+        display.update(task, completed=progress.fraction, texts=texts)
 
     try:
         yield show

@@ -91,7 +91,7 @@ class Run:
         resume.unlink(missing_ok=True)
 
     def _loggers(self) -> list[CSVLogger | TensorBoardLogger]:
-        csv_logger = CSVLogger(self.folder, name="log")
+        csv_logger = CSVLogger(self.folder, name="log", flush_logs_every_n_steps=1)  # a look at a running one
         return [csv_logger, TensorBoardLogger(self.folder, name="log", version=csv_logger.version)]
 
     def _write(self, *, finished: bool) -> None:
