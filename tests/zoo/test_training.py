@@ -14,10 +14,9 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn, to_module
 from zoovet.networks.batch import Networks
 from zoovet.zoo.native import NativeUnavailable, compile_spec
+from zoovet.zoo.samples import OptimizerMemory, Samples, Schedule
 from zoovet.zoo.training import (
     INITIALIZERS,
-    Samples,
-    Schedule,
     TorchNetwork,
     initial_weights,
     network_trainer,
@@ -150,13 +149,13 @@ def test_dropout_keeps_the_gradient_on_average() -> None:
     images = generator.normal(size=(1, 6)).astype(np.float32)
     trainer, order, labels = compile_spec(spec), np.zeros(1, np.int32), np.ones(1, np.int32)
 
+    def schedule(dropout: float) -> Schedule:
+        return Schedule(optimizer="sgd", learning_rate=1.0, weight_decay=0.0, dropout=dropout, batch_size=1, epochs=1)
+
     def moved(dropout: float, seed: int) -> np.ndarray:
         parameters = trainer.pack(start)
-        memory = (np.zeros_like(parameters), np.zeros_like(parameters), np.zeros(1, np.int64))
-        trainer.train(
-            parameters, memory, images, images, order, labels, batch_size=1, optimizer="sgd", learning_rate=1.0,
-            weight_decay=0.0, dropout=dropout, seed=seed,
-        )  # fmt: skip
+        memory = OptimizerMemory.fresh(parameters)
+        trainer.train(parameters, memory, Samples(images, images, order, labels), schedule(dropout), seed)
         return trainer.unpack(parameters) - start
 
     mean = np.mean([moved(0.4, seed) for seed in range(3000)], axis=0)

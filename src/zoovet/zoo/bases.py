@@ -24,11 +24,11 @@ from zoovet.images import (
 )
 from zoovet.networks import NetworkSpec
 from zoovet.zoo.recipes import ZooRecipe
-from zoovet.zoo.training import NetworkTrainer, Samples, Schedule, initial_weights, network_trainer, train_network
+from zoovet.zoo.samples import Floats, Samples, Schedule
+from zoovet.zoo.training import NetworkTrainer, initial_weights, network_trainer, train_network
 
 __all__ = ["Images", "build_base", "load_images"]
 
-Floats = NDArray[np.float32]
 Row = dict[str, Any]
 
 

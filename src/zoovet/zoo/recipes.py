@@ -9,7 +9,8 @@ import numpy as np
 from zoovet.errors import ZoovetError, nearest
 from zoovet.images import PatchRanges
 from zoovet.networks import NetworkSpec, small_cnn
-from zoovet.zoo.training import INITIALIZERS, OPTIMIZERS, Schedule
+from zoovet.zoo.samples import Schedule
+from zoovet.zoo.training import INITIALIZERS, OPTIMIZERS
 
 __all__ = ["BaseTraining", "FineTuning", "Range", "SplitShares", "ZooRecipe"]
 

@@ -9,82 +9,28 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import Networks, NetworkSpec, forward
 from zoovet.zoo.native import NativeUnavailable, compile_spec
+from zoovet.zoo.samples import Floats, OptimizerMemory, Samples, Schedule
 
 __all__ = [
     "INITIALIZERS",
     "OPTIMIZERS",
-    "Samples",
-    "Schedule",
     "TorchNetwork",
     "initial_weights",
     "network_trainer",
     "train_network",
 ]
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int32]
-
 INITIALIZERS = ("glorot", "he", "orthogonal", "normal", "truncated_normal")
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How one training goes.
-
-    Attributes:
-        optimizer: ``sgd`` (momentum 0.9), ``adam`` or ``rmsprop``, with torch's other defaults.
-        learning_rate: Constant over the training.
-        weight_decay: Added to the gradient (L2).
-        dropout: Share of every hidden layer's values that is dropped.
-        batch_size: Images a step.
-        epochs: Passes over the samples.
-    """
-
-    optimizer: str
-    learning_rate: float
-    weight_decay: float
-    dropout: float
-    batch_size: int
-    epochs: int
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Training samples: pairs of an image's index and a label, over images that are stored once.
-
-    Attributes:
-        images: [N, C, H, W] float32, shared by all networks.
-        more_images: [M, C, H, W] float32, this network's own (triggered ones); index N + m is its image m.
-        indices: [n] int32, which image each sample is.
-        labels: [n] int32, each sample's label.
-    """
-
-    images: Floats
-    more_images: Floats
-    indices: Integers
-    labels: Integers
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def gather(self, which: NDArray[np.int64]) -> Floats:
-        """The images of some samples, [k, C, H, W]."""
-        index = self.indices[which]
-        own = index >= len(self.images)
-        result = self.images[np.where(own, 0, index)]
-        result[own] = self.more_images[index[own] - len(self.images)]
-        return result
 
 
 class NetworkTrainer(Protocol):
@@ -97,22 +43,9 @@ class NetworkTrainer(Protocol):
         """The flat vector from the trainer's own parameters."""
 
     def train(
-        self,
-        parameters: Floats,
-        memory: tuple[Floats, Floats, NDArray[np.int64]],
-        images: Floats,
-        more_images: Floats,
-        order: Integers,
-        labels: Integers,
-        *,
-        batch_size: int,
-        optimizer: str,
-        learning_rate: float,
-        weight_decay: float,
-        dropout: float,
-        seed: int,
+        self, parameters: Floats, memory: OptimizerMemory, samples: Samples, schedule: Schedule, seed: int
     ) -> float:
-        """Train in place on the images in ``order``; returns the mean loss."""
+        """Train in place on the samples in their order, once; returns the mean loss."""
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, C, H, W]."""
@@ -144,24 +77,11 @@ def train_network(
         The trained flat weights [P] and the number of optimizer steps. Weights are NaN where training diverged.
     """
     parameters = trainer.pack(flat)
-    memory = (np.zeros_like(parameters), np.zeros_like(parameters), np.zeros(1, dtype=np.int64))
+    memory = OptimizerMemory.fresh(parameters)
     for _ in range(schedule.epochs):
         order = generator.permutation(len(samples))
-        trainer.train(
-            parameters,
-            memory,
-            samples.images,
-            samples.more_images,
-            np.ascontiguousarray(samples.indices[order]),
-            np.ascontiguousarray(samples.labels[order]),
-            batch_size=schedule.batch_size,
-            optimizer=schedule.optimizer,
-            learning_rate=schedule.learning_rate,
-            weight_decay=schedule.weight_decay,
-            dropout=schedule.dropout,
-            seed=int(generator.integers(2**32)),
-        )
-    return trainer.unpack(parameters), int(memory[2][0])
+        trainer.train(parameters, memory, samples.in_order(order), schedule, int(generator.integers(2**32)))
+    return trainer.unpack(parameters), int(memory.num_steps[0])
 
 
 def initial_weights(spec: NetworkSpec, init: str, init_std: float, generator: np.random.Generator) -> Floats:
@@ -209,42 +129,28 @@ class TorchNetwork:
         return padded.copy()
 
     def train(
-        self,
-        parameters: Floats,
-        memory: tuple[Floats, Floats, NDArray[np.int64]],
-        images: Floats,
-        more_images: Floats,
-        order: Integers,
-        labels: Integers,
-        *,
-        batch_size: int,
-        optimizer: str,
-        learning_rate: float,
-        weight_decay: float,
-        dropout: float,
-        seed: int,
+        self, parameters: Floats, memory: OptimizerMemory, samples: Samples, schedule: Schedule, seed: int
     ) -> float:
-        """As :meth:`zoovet.zoo.native.NativeNetwork.train`.
+        """As :meth:`zoovet.zoo.native.NativeNetwork.train`; nothing is drawn from the seed.
 
         Raises:
             ZoovetError: Dropout is asked for; the compiled trainer has it.
         """
-        if dropout > 0:
+        if schedule.dropout > 0:
             raise ZoovetError(
                 "dropout needs the compiled trainer; install a C compiler, or set the recipe's dropout to 0"
             )
-        samples = Samples(images, more_images, order, labels)
         flat = torch.from_numpy(parameters).requires_grad_()
         total = 0.0
-        for start in range(0, len(order), batch_size):
-            which = np.arange(start, min(start + batch_size, len(order)))
+        for start in range(0, len(samples), schedule.batch_size):
+            which = np.arange(start, min(start + schedule.batch_size, len(samples)))
             logits = forward(Networks.from_flat(self.spec, flat[None]), torch.from_numpy(samples.gather(which)))[0]
-            loss = functional.cross_entropy(logits, torch.from_numpy(labels[which]).long())
+            loss = functional.cross_entropy(logits, torch.from_numpy(samples.labels[which]).long())
             (gradient,) = torch.autograd.grad(loss, flat)
-            memory[2][0] += 1
-            _step(flat.data, gradient + weight_decay * flat.data, memory, optimizer, learning_rate)
+            memory.num_steps[0] += 1
+            _step(flat.data, gradient + schedule.weight_decay * flat.data, memory, schedule)
             total += float(loss.detach()) * len(which)
-        return total / len(order)
+        return total / len(samples)
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, C, H, W]."""
@@ -254,24 +160,18 @@ class TorchNetwork:
         return result
 
 
-def _step(
-    flat: torch.Tensor,
-    gradient: torch.Tensor,
-    memory: tuple[Floats, Floats, NDArray[np.int64]],
-    optimizer: Literal["sgd", "adam", "rmsprop"] | str,
-    learning_rate: float,
-) -> None:
+def _step(flat: torch.Tensor, gradient: torch.Tensor, memory: OptimizerMemory, schedule: Schedule) -> None:
     """One optimizer step in place, on plain tensors, so that both trainers share the form of their memory."""
-    first, second, count = torch.from_numpy(memory[0]), torch.from_numpy(memory[1]), int(memory[2][0])
-    if optimizer == "sgd":
+    first, second, count = torch.from_numpy(memory.first), torch.from_numpy(memory.second), int(memory.num_steps[0])
+    if schedule.optimizer == "sgd":
         first.copy_(gradient if count == 1 else 0.9 * first + gradient)
-        flat -= learning_rate * first
-    elif optimizer == "adam":
+        flat -= schedule.learning_rate * first
+    elif schedule.optimizer == "adam":
         first.lerp_(gradient, 0.1)
         second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        flat -= learning_rate / (1 - 0.9**count) * first / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
-    elif optimizer == "rmsprop":
+        flat -= schedule.learning_rate / (1 - 0.9**count) * first / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
+    elif schedule.optimizer == "rmsprop":
         second.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
-        flat -= learning_rate * gradient / (second.sqrt() + 1e-8)
+        flat -= schedule.learning_rate * gradient / (second.sqrt() + 1e-8)
     else:
-        raise ZoovetError(f"optimizer {optimizer!r} is unknown{nearest(optimizer, OPTIMIZERS)}")
+        raise ZoovetError(f"optimizer {schedule.optimizer!r} is unknown{nearest(schedule.optimizer, OPTIMIZERS)}")

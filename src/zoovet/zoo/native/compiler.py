@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoovet.networks.spec import LayerSpec, NetworkSpec
+from zoovet.zoo.samples import Floats, OptimizerMemory, Samples, Schedule
 
 __all__ = ["NativeNetwork", "NativeUnavailable", "compile_spec"]
 
@@ -38,9 +39,6 @@ _ACTIVATIONS = {
 _POOLS = {"global": "GLOBAL_POOL", "average": "AVERAGE_POOL", "max": "MAX_POOL"}
 _OPTIMIZERS = {"sgd": 0, "adam": 1, "rmsprop": 2}
 _SOURCE = Path(__file__).with_name("trainer.c")
-
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int32]
 
 
 class NativeUnavailable(RuntimeError):
@@ -85,62 +83,45 @@ class NativeNetwork:
         return padded[self.positions]
 
     def train(
-        self,
-        parameters: Floats,
-        memory: tuple[Floats, Floats, NDArray[np.int64]],
-        images: Floats,
-        more_images: Floats,
-        order: Integers,
-        labels: Integers,
-        *,
-        batch_size: int,
-        optimizer: str,
-        learning_rate: float,
-        weight_decay: float,
-        dropout: float,
-        seed: int,
+        self, parameters: Floats, memory: OptimizerMemory, samples: Samples, schedule: Schedule, seed: int
     ) -> float:
-        """Train in place on the images in ``order``, batch by batch.
+        """Train in place on the samples in their order, once, batch by batch; the last batch may be smaller.
 
         Args:
             parameters: [num_padded], changed in place.
-            memory: The optimizer's two moments [num_padded] and its step count [1], changed in place.
-            images: [N, \\*input_shape] float32.
-            more_images: [M, \\*input_shape]; index N + m of ``order`` is its image m (triggered ones).
-            order: [count] which images, int32.
-            labels: [count] the label of each position in ``order``, int32.
-            batch_size: Images a step; the last batch may be smaller.
-            optimizer: ``sgd`` (momentum 0.9), ``adam`` (0.9, 0.999) or ``rmsprop`` (0.99), as in ``torch.optim``.
-            learning_rate, weight_decay: As in ``torch.optim``; the decay is added to the gradient.
-            dropout: Share of every hidden layer's values that is dropped.
+            memory: The optimizer's, changed in place.
+            samples: Images and labels.
+            schedule: Optimizer, rates and batch size; its epochs are not read. The optimizers are torch's: ``sgd`` with
+                momentum 0.9, ``adam`` with 0.9 and 0.999, ``rmsprop`` with 0.99; the weight decay is added to the
+                gradient.
             seed: Of the dropout.
 
         Returns:
-            The mean loss over ``order`` (cross-entropy, nats).
+            The mean loss over the samples (cross-entropy, nats).
         """
         how = _Optimizer(
-            kind=_OPTIMIZERS[optimizer],
-            learning_rate=learning_rate,
+            kind=_OPTIMIZERS[schedule.optimizer],
+            learning_rate=schedule.learning_rate,
             momentum=0.9,
-            second=0.99 if optimizer == "rmsprop" else 0.999,
+            second=0.99 if schedule.optimizer == "rmsprop" else 0.999,
             epsilon=1e-8,
-            weight_decay=weight_decay,
+            weight_decay=schedule.weight_decay,
         )
         loss: float = self.library.zoovet_train(
             _pointer(parameters),
-            _pointer(memory[0]),
-            _pointer(memory[1]),
-            _pointer(memory[2]),
+            _pointer(memory.first),
+            _pointer(memory.second),
+            _pointer(memory.num_steps),
             ctypes.byref(how),
-            ctypes.c_float(1.0 - dropout),
+            ctypes.c_float(1.0 - schedule.dropout),
             ctypes.c_uint32(seed),
-            _pointer(images),
-            ctypes.c_int64(len(images)),
-            _pointer(more_images),
-            _pointer(order),
-            _pointer(labels),
-            ctypes.c_int64(len(order)),
-            ctypes.c_int64(batch_size),
+            _pointer(samples.images),
+            ctypes.c_int64(len(samples.images)),
+            _pointer(samples.more_images),
+            _pointer(samples.indices),
+            _pointer(samples.labels),
+            ctypes.c_int64(len(samples)),
+            ctypes.c_int64(schedule.batch_size),
         )
         if loss == -1.0:
             raise MemoryError("the trainer could not allocate its work space")

@@ -1,0 +1,90 @@
+"""What a network is trained on, and how: samples, schedule, the optimizer's memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Floats", "Integers", "OptimizerMemory", "Samples", "Schedule"]
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How one training goes.
+
+    Attributes:
+        optimizer: ``sgd`` (momentum 0.9), ``adam`` or ``rmsprop``, with torch's other defaults.
+        learning_rate: Constant over the training.
+        weight_decay: Added to the gradient (L2).
+        dropout: Share of every hidden layer's values that is dropped.
+        batch_size: Images a step.
+        epochs: Passes over the samples.
+    """
+
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    batch_size: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Training samples: pairs of an image's index and a label, over images that are stored once.
+
+    Attributes:
+        images: [N, C, H, W] float32, shared by all networks.
+        more_images: [M, C, H, W] float32, this network's own (triggered ones); index N + m is its image m.
+        indices: [n] int32, which image each sample is.
+        labels: [n] int32, each sample's label.
+    """
+
+    images: Floats
+    more_images: Floats
+    indices: Integers
+    labels: Integers
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def in_order(self, order: NDArray[np.int64]) -> Samples:
+        """The same samples in another order, [n] places."""
+        return replace(
+            self,
+            indices=np.ascontiguousarray(self.indices[order]),
+            labels=np.ascontiguousarray(self.labels[order]),
+        )
+
+    def gather(self, which: NDArray[np.int64]) -> Floats:
+        """The images of some samples, [k, C, H, W]."""
+        index = self.indices[which]
+        own = index >= len(self.images)
+        result = self.images[np.where(own, 0, index)]
+        result[own] = self.more_images[index[own] - len(self.images)]
+        return result
+
+
+@dataclass(frozen=True)
+class OptimizerMemory:
+    """What an optimizer keeps from step to step; changed in place.
+
+    Attributes:
+        first, second: The two moments (SGD's momentum is the first), float32, shaped like the parameters.
+        num_steps: [1] int64, steps taken.
+    """
+
+    first: Floats
+    second: Floats
+    num_steps: NDArray[Any]
+
+    @classmethod
+    def fresh(cls, parameters: Floats) -> OptimizerMemory:
+        """The memory before the first step."""
+        return cls(np.zeros_like(parameters), np.zeros_like(parameters), np.zeros(1, dtype=np.int64))
