@@ -11,11 +11,14 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+
 from zoovet.cli.arguments import add_data_root, add_device, add_seed, at_least_one, device_name
 from zoovet.cli.build import build_with_progress, summary
 from zoovet.cli.clock import clock
 from zoovet.cli.evaluate import headline
 from zoovet.cli.outputs import require_own_folder
+from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.train import train_with_progress
 from zoovet.cli.trained_runs import TrainedRun
@@ -129,9 +132,12 @@ def _evaluate(
 
     runs = {"detector": TrainedRun.read(out / "detector"), "repairer": TrainedRun.read(out / "repairer")}
     zoo = Zoo.open(out / "zoo", verify=True)
-    measured = measure_runs(
-        runs, zoo, seed=seed, device=device, data_root=data_root, tell=lambda text: print(f"  {text}")
-    )
+    plain = PlainProgress(Console())
+
+    def show(text: str, *, important: bool = True) -> None:
+        plain.line(f"  {text}", important=important)
+
+    measured = measure_runs(runs, zoo, seed=seed, device=device, data_root=data_root, tell=show)
     commands = [shlex.join(["zoovet", *sys.argv[1:]])]
     return write_evaluation(
         out, measured, zoo, seed=seed, device=device, started=started, commands=commands, notes=notes

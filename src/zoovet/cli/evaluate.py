@@ -13,6 +13,7 @@ from rich.console import Console
 
 from zoovet.cli.arguments import add_data_root, add_device, add_seed, at_least_one, device_name
 from zoovet.cli.outputs import require_own_folder
+from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.trained_runs import TrainedRun, one_of_each
 from zoovet.errors import ZoovetError
@@ -73,7 +74,16 @@ def run(arguments: argparse.Namespace) -> int:
     from zoovet.cli.held_out import measure_runs, require_same_networks, write_evaluation
     from zoovet.zoo import Zoo
 
-    with Console(stderr=True).status("reading the zoo") as status:
+    console = Console(stderr=True)
+    plain = PlainProgress(console)
+    with console.status("reading the zoo") as status:
+
+        def tell(text: str, *, important: bool = True) -> None:
+            if console.is_terminal:
+                status.update(text)
+            else:
+                plain.line(text, important=important)
+
         zoo = Zoo.open(zoo_path, verify=True)
         require_same_networks(runs, zoo)
         measured = measure_runs(
@@ -83,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             device=device,
             data_root=arguments.data_root,
             num_images=arguments.num_images,
-            tell=status.update,
+            tell=tell,
         )
         unfinished = [str(run.folder) for run in runs.values() if not run.finished]
         figures = write_evaluation(

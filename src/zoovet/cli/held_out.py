@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,7 +28,14 @@ from zoovet.tasks.population import load_populations
 from zoovet.zoo import Zoo, ZooRecipe
 from zoovet.zoo.bases import load_images
 
-__all__ = ["Measured", "measure_runs", "require_same_networks", "write_evaluation"]
+__all__ = ["Measured", "Tell", "measure_runs", "require_same_networks", "write_evaluation"]
+
+
+class Tell(Protocol):
+    """What shows lines of progress."""
+
+    def __call__(self, text: str, *, important: bool = True) -> None:
+        """Show a line; one that is not important may be left out."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def measure_runs(
     device: str,
     data_root: Path | None,
     num_images: int | None = None,
-    tell: Callable[[str], object],
+    tell: Tell,
 ) -> Measured:
     """Measure runs on a zoo's test split.
 
@@ -74,7 +81,7 @@ def measure_runs(
         device: ``cpu`` or ``cuda``.
         data_root: Where image datasets lie.
         num_images: Test images that repair is measured on; ``None`` for all that the zoo was measured on.
-        tell: Called with what is being done.
+        tell: Told what is being done, and how far it is.
 
     Raises:
         ZoovetError: The test split does not suffice, or the images are not those of the zoo.
@@ -89,7 +96,13 @@ def measure_runs(
         tell("repairing test networks, measuring them on test images")
         repairer = Repairer.load(runs["repairer"].folder, device=device)
         images = load_images(read_config(ZooRecipe, zoo.recipe), data_root).test
-        repair = evaluate_repair(repairer, test, images, num_images=num_images)
+        repair = evaluate_repair(
+            repairer,
+            test,
+            images,
+            num_images=num_images,
+            progress=lambda done, total: tell(f"measured {done} of {total}", important=False),
+        )
         examples = collect_examples(repairer, test, images, np.random.default_rng([seed, 2]))
     return Measured(detection, repair, examples)
 
