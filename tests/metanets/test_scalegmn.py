@@ -23,7 +23,7 @@ def test_graph_output_learns_a_statistic_of_the_weights(direction: str) -> None:
     config = ScaleGMNConfig(width=16, num_layers=2, direction=direction)  # type: ignore[arg-type]
     model = ScaleGMN(config, torch.Generator().manual_seed(0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(60):
+    for _ in range(40):
         loss = (model(networks) - target).square().mean()
         optimizer.zero_grad()
         loss.backward()

@@ -7,14 +7,15 @@ d features, h hidden features of an MLP.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
+from zoovet.metanets.fused import LayerNormParameters, Shape, activated_linear, product_linears, reciprocal_norm
 
 __all__ = [
     "MLP",
@@ -27,8 +28,7 @@ __all__ = [
     "branches_of",
     "canonical_linear",
     "canonical_norm",
-    "reciprocal_norm",
-    "smallest_square",
+    "squared_norm",
 ]
 
 
@@ -70,11 +70,7 @@ class Linear(nn.Module):
 
 
 class MLPTail(nn.Module):
-    """What follows an MLP's first linear map: LayerNorm where configured, SiLU, dropout where configured, Linear.
-
-    The halves can be called apart: sums over rows may stand before :attr:`last`, sums of linear maps before
-    :meth:`activate`.
-    """
+    """What follows an MLP's first linear map: LayerNorm where configured, SiLU, dropout where configured, Linear."""
 
     def __init__(self, out_width: int, config: ScaleGMNConfig, *, bias_value: float = 0.0) -> None:
         super().__init__()
@@ -83,17 +79,50 @@ class MLPTail(nn.Module):
         self.last = Linear(hidden, out_width, bias_value=bias_value)
         self.dropout = nn.Dropout(config.mlp_dropout)
 
-    def activate(self, before: Tensor) -> Tensor:
-        """Hidden features [R, h] from the first linear map's output [R, h]."""
-        if self.norm is not None:
-            before = self.norm(before)
-        hidden: Tensor = self.dropout(F.silu(before))
+    def activate(
+        self,
+        before: Tensor,
+        scale: Tensor | None = None,
+        shift: Tensor | None = None,
+        last: Tensor | None = None,
+        bias: Tensor | None = None,
+        *,
+        symmetric: bool = False,
+    ) -> Tensor:
+        """Hidden features of scale · before + shift, or a linear map of them.
+
+        Args:
+            before: [R, h].
+            scale: [R, 1] or ``None`` for 1.
+            shift: [h] or [R, h], or ``None`` for 0 (then without ``scale`` and ``symmetric``).
+            last: [out, h] of the linear map, or ``None`` for none.
+            bias: [out] of the linear map, or ``None``.
+            symmetric: Add the hidden features of −scale · before + shift.
+
+        Returns:
+            [R, out], or [R, h].
+        """
+        if not (self.training and self.dropout.p > 0):
+            return activated_linear(before, scale, shift, self.norm_parameters, last, bias, symmetric=symmetric)
+        before = before if scale is None else before * scale
+        hidden = self._hidden(before if shift is None else shift + before)
+        if symmetric:
+            assert shift is not None
+            hidden = hidden + self._hidden(shift - before)
+        return hidden if last is None else F.linear(hidden, last, bias)
+
+    @property
+    def norm_parameters(self) -> LayerNormParameters | None:
+        """LayerNorm's weight, bias and eps, where there is one."""
+        return None if self.norm is None else (self.norm.weight, self.norm.bias, self.norm.eps)
+
+    def _hidden(self, before: Tensor) -> Tensor:
+        hidden: Tensor = self.dropout(F.silu(before if self.norm is None else self.norm(before)))
         return hidden
 
-    def after_first(self, before: Tensor) -> Tensor:
-        """Map the first linear map's output [R, h] to the MLP's, [R, out]."""
-        output: Tensor = self.last(self.activate(before))
-        return output
+    def after_first(self, before: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """The rest of the MLP on scale · before + shift, as in :meth:`activate`: [R, out]."""
+        return self.activate(before, scale, shift, self.last.weight, self.last.bias)
 
     def finish(self, sums: Tensor, counts: Tensor | None) -> Tensor:
         """The last linear map, of sums [N, h] of hidden features over ``counts`` [N, 1] rows (``None``: one)."""
@@ -111,57 +140,18 @@ class MLP(MLPTail):
         super().__init__(out_width, config, bias_value=bias_value)
         self.first = Linear(in_width, config.mlp_width, bias_deviation=0.3)
 
-    def hidden(self, x: Tensor, extra: Tensor | None = None) -> Tensor:
-        """Hidden features [R, h] from the leading inputs [R, k]; ``extra`` [R, h] is what the others contribute."""
-        before = F.linear(x, self.first.weight[:, : x.shape[1]], self.first.bias)
-        return self.activate(before if extra is None else before + extra)
+    def shift(self, extra: Tensor | None = None) -> Tensor:
+        """The first linear map's bias [h], plus what further inputs contribute, [R, h], where given."""
+        assert self.first.bias is not None
+        return self.first.bias if extra is None else self.first.bias + extra
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Hidden features [R, h] from [R, in]."""
+        return self.activate(F.linear(x, self.first.weight), None, self.shift())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [R, in] to [R, out]."""
-        return self.after_first(self.first(x))
-
-
-def smallest_square(dtype: torch.dtype) -> float:
-    """Squared norms below this count as 0: 4e-29 in float32, so that what they divide stays far from infinity."""
-    return float(torch.finfo(dtype).tiny ** 0.75)
-
-
-def reciprocal_norm(x: Tensor, constant: float = 0.0, numerator: float = 1.0) -> Tensor:
-    """Give numerator / (‖x‖ + constant) for each row, 0 for rows of zeros; gradients are finite there.
-
-    Rows whose squared norm is below :func:`smallest_square` count as zeros: networks trained with weight decay have
-    channels nearly as small as that. The gradient is taken in an order in which nothing overflows.
-
-    Args:
-        x: [R, d].
-        constant: Added to the norm.
-        numerator: The norm of what the product with it makes, where the constant is 0.
-
-    Returns:
-        [R, 1].
-    """
-    result: Tensor = _ReciprocalNorm.apply(x, constant, numerator)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _ReciprocalNorm(torch.autograd.Function):
-    """r = numerator / (‖x‖ + constant), dr = −r / (‖x‖ + constant) · x/‖x‖ · dx."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, constant: float, numerator: float) -> Tensor:
-        squares = torch.linalg.vecdot(x, x).unsqueeze(-1)
-        is_zero = squares < smallest_square(x.dtype)
-        norms = torch.where(is_zero, 1.0, squares).sqrt()
-        result = torch.where(is_zero, 0.0, numerator / (norms + constant))
-        ctx.save_for_backward(x, norms, result)
-        ctx.constant = constant
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        x, norms, result = ctx.saved_tensors
-        factor = (gradients[0] * result) / (norms + ctx.constant)
-        return -factor * (x / norms), None, None
+        return self.after_first(F.linear(x, self.first.weight), None, self.shift())
 
 
 def branches_of(config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> tuple[str, ...]:
@@ -182,6 +172,9 @@ def canonical_norm(width: int, behaviour: ReleasedBehaviour) -> float:
 class Invariant(nn.Module):
     """φ([canon(x), p]): does not change with the scalars of a node.
 
+    It is computed without what cancels or folds: the norm is divided out after the first product; ρ(x) + ρ(−x) shares
+    the first product up to its sign and is summed before ρ's last linear map, which is folded into φ's first.
+
     Attributes:
         rho: The MLP of the symmetrized sign canonicalization ρ(x) + ρ(−x), or ``None``.
         phi: The MLP after the canonicalization.
@@ -199,81 +192,86 @@ class Invariant(nn.Module):
         bias_value: float = 0.0,
     ) -> None:
         super().__init__()
-        self.branch = branch
+        self.in_width = in_width
         self.norm_constant = behaviour.norm_constant
         self.numerator = canonical_norm(in_width, behaviour)
         self.rho = MLP(in_width, in_width, config) if branch == "sign" and config.symmetrize else None
         self.phi = MLP(in_width + extra_width, out_width, config, bias_value=bias_value)
+        self.is_absolute = branch == "sign" and self.rho is None
 
-    def hidden(self, x: Tensor, extra: Tensor | None, *, normalize: bool) -> Tensor:
-        """Hidden features of φ, [R, h].
+    @property
+    def first_weight(self) -> Tensor:
+        """The matrix [h, d] that meets x, or |x| where :attr:`is_absolute`, first."""
+        return self.phi.first.weight[:, : self.in_width] if self.rho is None else self.rho.first.weight
+
+    def after_first(
+        self,
+        first: Tensor,
+        squares: Tensor | None,
+        extra: Tensor | None,
+        *,
+        to_hidden: bool = False,
+    ) -> Tensor:
+        """The rest of φ(canon(x)) once x has met :attr:`first_weight`.
 
         Args:
-            x: [R, d].
+            first: [R, h].
+            squares: ‖x‖² [R, 1] where x is to be normalized (symmetries scale and nonzero), or ``None``.
             extra: [R, h], what further invariant features contribute to φ's first linear map, or ``None``.
-            normalize: Divide by the norm first: symmetries scale and nonzero.
+            to_hidden: Stop before φ's last linear map.
 
         Returns:
-            φ up to its last linear map.
+            [R, out], or [R, h].
         """
-        return self.phi.activate(self.before(x, extra, normalize=normalize))
+        scale = None if squares is None else reciprocal_norm(squares, self.norm_constant, self.numerator)
+        shift = self.phi.shift(extra)
+        if self.rho is not None:
+            weight = self.phi.first.weight[:, : self.in_width]
+            assert self.rho.last.bias is not None
+            shift = shift + 2 * (weight @ self.rho.last.bias)
+            folded = weight @ self.rho.last.weight
+            first, scale = self.rho.activate(first, scale, self.rho.shift(), folded, symmetric=True), None
+        return self.phi.activate(first, scale, shift) if to_hidden else self.phi.after_first(first, scale, shift)
 
-    def before(self, x: Tensor, extra: Tensor | None, *, normalize: bool) -> Tensor:
-        """As :meth:`hidden`, but only φ's first linear map: [R, h]."""
-        weight, bias = self.phi.first.weight[:, : x.shape[1]], self.phi.first.bias
-        scale = reciprocal_norm(x, self.norm_constant, self.numerator) if normalize else None
-        return canonical_linear(x, weight, bias, extra, branch=self.branch, rho=self.rho, scale=scale)
+    def hidden(self, x: Tensor, *, normalize: bool) -> Tensor:
+        """φ(canon(x)) of rows [R, d] up to φ's last linear map: [R, h]."""
+        first = F.linear(x.abs() if self.is_absolute else x, self.first_weight)
+        return self.after_first(first, squared_norm(x) if normalize else None, None, to_hidden=True)
 
-    def forward(self, x: Tensor, extra: Tensor | None = None, *, normalize: bool) -> Tensor:
-        """φ([canon(x), p]), [R, out]."""
-        output: Tensor = self.phi.last(self.hidden(x, extra, normalize=normalize))
-        return output
+
+def squared_norm(x: Tensor) -> Tensor:
+    """‖x‖² of rows [R, d]: [R, 1]."""
+    squares: Tensor = torch.linalg.vecdot(x, x)
+    return squares.unsqueeze(1)
 
 
 def canonical_linear(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    extra: Tensor | None,
-    *,
-    branch: str,
-    rho: MLP | None,
-    scale: Tensor | None,
+    x: Tensor, weight: Tensor, bias: Tensor | None, branch: str, rho: MLP | None, scale: Tensor | None
 ) -> Tensor:
-    """A linear map of the canonicalized rows, computed without what cancels or folds.
-
-    The norm is divided out after the product. ρ(x) + ρ(−x) shares the first product up to its sign, is summed before
-    ρ's last linear map, and that map is folded into ``weight``.
+    """A linear map of canonicalized rows, folded as in :class:`Invariant`.
 
     Args:
         x: [R, d].
         weight: [h, d].
         bias: [h] or ``None``.
-        extra: [R, h] to be added, or ``None``.
         branch: ``scale``, ``sign`` or ``permutation``.
         rho: The MLP of the symmetrized sign canonicalization; ``None`` for |x|.
         scale: [R, 1], to normalize the rows with, or ``None``.
 
     Returns:
-        ``weight`` · canon(x) + ``bias`` + ``extra``, [R, h].
+        ``weight`` · canon(x) + ``bias``, [R, h].
     """
     if branch == "sign" and rho is not None:
-        first = F.linear(x, rho.first.weight)
-        first = first if scale is None else first * scale
-        assert rho.first.bias is not None
         assert rho.last.bias is not None
-        hidden = rho.activate(rho.first.bias + first) + rho.activate(rho.first.bias - first)
-        constant_part = 2 * (weight @ rho.last.bias)
-        folded_bias = constant_part if bias is None else bias + constant_part
-        result = F.linear(hidden, weight @ rho.last.weight, folded_bias)
-    elif branch == "sign":
-        result = F.linear(x.abs() if scale is None else x.abs() * scale, weight, bias)
-    elif scale is None:
-        result = F.linear(x, weight, bias)
-    else:
-        product = F.linear(x, weight) * scale
-        result = product if bias is None else product + bias
-    return result if extra is None else result + extra
+        constant = 2 * (weight @ rho.last.bias)
+        folded_bias = constant if bias is None else bias + constant
+        first = F.linear(x, rho.first.weight)
+        return rho.activate(first, scale, rho.shift(), weight @ rho.last.weight, folded_bias, symmetric=True)
+    x = x.abs() if branch == "sign" else x
+    if scale is None:
+        return F.linear(x, weight, bias)
+    product = F.linear(x, weight) * scale
+    return product if bias is None else product + bias
 
 
 @dataclass(frozen=True)
@@ -283,6 +281,23 @@ class IoMlps:
     replaces_layer: bool
     num_mlps: int
     gain: float = 1.0
+
+
+@dataclass(frozen=True)
+class FirstMap:
+    """The linear maps that an equivariant layer's input x meets first.
+
+    Attributes:
+        gamma: Γ [out, d], or ``None`` where an MLP replaces the layer.
+        weight: [h, d].
+        is_absolute: ``weight`` meets |x|.
+        normalizes: ‖x‖² is needed as well.
+    """
+
+    gamma: Tensor | None
+    weight: Tensor
+    is_absolute: bool
+    normalizes: bool
 
 
 class EquivariantLayer(nn.Module):
@@ -301,6 +316,7 @@ class EquivariantLayer(nn.Module):
         behaviour: ReleasedBehaviour,
     ) -> None:
         super().__init__()
+        self.in_width = in_width
         self.replaces_layer = io.replaces_layer
         self.gamma = Linear(in_width, out_width, bias=False, gain=io.gain)
         self.invariant = nn.ModuleDict(
@@ -347,12 +363,48 @@ class EquivariantLayer(nn.Module):
         Returns:
             [R, out], or [R, h] where :meth:`is_summed_early`.
         """
+        first = self.first_map(node_class)
+        of_gamma = F.linear(x, first.gamma) if first.gamma is not None else None
+        of_first = F.linear(x.abs() if first.is_absolute else x, first.weight)
+        return self.after_first(of_gamma, of_first, squared_norm(x) if first.normalizes else None, node_class, extra)
+
+    def product_rows(
+        self,
+        rows: Tensor,
+        sources: Sequence[Tensor],
+        shapes: Sequence[Shape],
+        node_class: str,
+        extra: Tensor | None,
+    ) -> Tensor:
+        """As :meth:`rows`, for edge rows [R, d] times the values of their sources (see :func:`product_linears`)."""
+        first = self.first_map(node_class)
+        of_gamma, of_first, squares = product_linears(
+            rows, sources, shapes, first.gamma, first.weight, absolute=first.is_absolute
+        )
+        return self.after_first(of_gamma, of_first, squares if first.normalizes else None, node_class, extra)
+
+    def first_map(self, node_class: str) -> FirstMap:
+        """What the layer's input meets first."""
+        if node_class in ("input", "output"):
+            weight = self._io_mlp(node_class).first.weight[:, : self.in_width]
+            return FirstMap(None if self.replaces_layer else self.gamma.weight, weight, False, False)
+        invariant = self._invariant(node_class)
+        normalizes = node_class in ("scale", "nonzero")
+        return FirstMap(self.gamma.weight, invariant.first_weight, invariant.is_absolute, normalizes)
+
+    def after_first(
+        self, of_gamma: Tensor | None, of_first: Tensor, squares: Tensor | None, node_class: str, extra: Tensor | None
+    ) -> Tensor:
+        """The rest of :meth:`rows` from what :meth:`first_map` made of the input."""
         if node_class not in ("input", "output"):
-            factor = self._invariant(node_class)(x, extra, normalize=node_class in ("scale", "nonzero"))
-            return torch.mul(self.gamma(x), factor)
-        mlp = self._io_mlp(node_class)
-        hidden = mlp.hidden(x, extra)
-        return hidden if self.replaces_layer else torch.mul(self.gamma(x), mlp.last(hidden))
+            factor = self._invariant(node_class).after_first(of_first, squares, extra)
+        else:
+            mlp = self._io_mlp(node_class)
+            if of_gamma is None:
+                return mlp.activate(of_first, None, mlp.shift(extra))
+            factor = mlp.after_first(of_first, None, mlp.shift(extra))
+        assert of_gamma is not None
+        return of_gamma * factor
 
     def finish(self, sums: Tensor, counts: Tensor | None, node_class: str) -> Tensor:
         """The layer's output summed over rows.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.equivariant import smallest_square
+from zoovet.metanets.fused import smallest_square
 from zoovet.metanets.layout import Bucket, EdgeLayout, EdgeSegment, NodeLayout
 
 __all__ = [

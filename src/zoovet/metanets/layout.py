@@ -201,6 +201,11 @@ class Chunk:
     num_rows: int
     pieces: tuple[Piece, ...]
 
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(networks, targets, sources) of each piece."""
+        return tuple((piece.batch, piece.num_targets, piece.segment.num_sources) for piece in self.pieces)
+
 
 @dataclass(frozen=True)
 class EdgeLayout:

@@ -22,9 +22,10 @@ from zoovet.metanets.equivariant import (
     branches_of,
     canonical_linear,
     canonical_norm,
-    reciprocal_norm,
+    squared_norm,
 )
 from zoovet.metanets.features import EdgeFeatures
+from zoovet.metanets.fused import ends_linear, reciprocal_norm
 from zoovet.metanets.layout import Chunk, NodeKey, NodeLayout, Piece
 from zoovet.metanets.plan import DirectionPlan
 
@@ -75,11 +76,12 @@ class Messages(nn.Module):
         extras = self._extras(embedding, nodes, plan) if self.embeds and embedding is not None else {}
         sums: dict[NodeKey, list[Tensor]] = {}
         for chunk, rows in edge_chunks(edges.rows, plan.messages):
-            product = multiply_sources(F.linear(rows, weight), values, chunk.pieces)
             extra = None
             if self.embeds:
                 extra = spread(extras[chunk.label], chunk.pieces, from_source=self.embeds_source)
-            add_to_sums(sums, self.layer.rows(product, chunk.label, extra), chunk.pieces)
+            sources = [_of_source(values, piece) for piece in chunk.pieces]
+            messages = self.layer.product_rows(F.linear(rows, weight), sources, chunk.shapes, chunk.label, extra)
+            add_to_sums(sums, messages, chunk.pieces)
         return gather_sums(sums, new_nodes, plan, self.layer.finish, x)
 
     def _extras(self, embedding: Tensor, nodes: NodeLayout, plan: DirectionPlan) -> dict[str, Sums]:
@@ -105,12 +107,12 @@ class PlainMessages(nn.Module):
     ) -> Tensor:
         """As for :class:`Messages`; the embedding has no effect."""
         of_edge, of_source = self.mlp.first.weight.chunk(2, dim=1)
-        sources = split_nodes(F.linear(x, of_source, self.mlp.first.bias), nodes)
+        sources = split_nodes(F.linear(x, of_source), nodes)
         weight = edges.fold(of_edge)
         sums: dict[NodeKey, list[Tensor]] = {}
         for chunk, rows in edge_chunks(edges.rows, plan.messages):
             before = add_ends(F.linear(rows, weight), sources, None, chunk.pieces)
-            add_to_sums(sums, self.mlp.activate(before), chunk.pieces)
+            add_to_sums(sums, self.mlp.activate(before, None, self.mlp.shift()), chunk.pieces)
         return gather_sums(sums, new_nodes, plan, lambda rows, counts, _: self.mlp.finish(rows, counts), x)
 
 
@@ -150,10 +152,15 @@ class EdgeUpdate(nn.Module):
         weight = edges.fold(gamma)
         parts = []
         for chunk, rows in edge_chunks(edges.rows, plan.updates):
-            before = add_ends(None, sources, targets, chunk.pieces)
-            factor = F.linear(self.phi.activate(before), last, bias)
-            parts.append(torch.mul(F.linear(rows, weight), factor))
+            factor = self._factor(sources, targets, chunk, last, bias)
+            parts.append(F.linear(rows, weight) * factor)
         return torch.cat(parts)
+
+    def _factor(self, sources: Sums, targets: Sums, chunk: Chunk, last: Tensor, bias: Tensor) -> Tensor:
+        """φ of both ends' canonicalized features, [R, out], from what each contributes to φ's first linear map."""
+        of_sources = [_of_source(sources, piece) for piece in chunk.pieces]
+        of_targets = [_of_target(targets, piece) for piece in chunk.pieces]
+        return ends_linear(of_sources, of_targets, chunk.shapes, self.phi.norm_parameters, last, bias)
 
     def _canonical(self, x: Tensor, nodes: NodeLayout, weight: Tensor, bias: Tensor | None) -> Tensor:
         runs = nodes.symmetry_runs
@@ -162,16 +169,16 @@ class EdgeUpdate(nn.Module):
                 rows,
                 weight,
                 bias,
-                None,
-                branch=branch_of(run.label),
-                rho=self.rho if branch_of(run.label) == "sign" else None,
-                scale=reciprocal_norm(rows, self.norm_constant, self.numerator)
-                if run.label in ("scale", "nonzero")
-                else None,
+                branch_of(run.label),
+                self.rho if branch_of(run.label) == "sign" else None,
+                self._scale(rows) if run.label in ("scale", "nonzero") else None,
             )
             for run, rows in zip(runs, torch.split(x, [run.stop - run.start for run in runs]), strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _scale(self, x: Tensor) -> Tensor:
+        return reciprocal_norm(squared_norm(x), self.norm_constant, self.numerator)
 
 
 class PlainEdgeUpdate(nn.Module):
@@ -187,13 +194,13 @@ class PlainEdgeUpdate(nn.Module):
         """As for :class:`EdgeUpdate`."""
         of_edge, of_source, of_target = self.mlp.first.weight.chunk(3, dim=1)
         sources = split_nodes(F.linear(x, of_source), nodes)
-        targets = split_nodes(F.linear(x, of_target, self.mlp.first.bias), nodes)
+        targets = split_nodes(F.linear(x, of_target), nodes)
         last, bias = _only(columns, self.mlp.last.weight, self.mlp.last.bias)
         weight = edges.fold(of_edge)
         parts = []
         for chunk, rows in edge_chunks(edges.rows, plan.updates):
             before = add_ends(F.linear(rows, weight), sources, targets, chunk.pieces)
-            parts.append(F.linear(self.mlp.activate(before), last, bias))
+            parts.append(self.mlp.activate(before, None, self.mlp.shift(), last, bias))
         return torch.cat(parts)
 
 
@@ -223,15 +230,14 @@ def split_nodes(x: Tensor, layout: NodeLayout) -> Sums:
 
 
 def _of_source(values: Sums, piece: Piece) -> Tensor:
-    """[b, 1, sources, k] of a piece."""
-    of_group = values[piece.segment.source]
-    return of_group.narrow(0, piece.batch_start, piece.batch).unsqueeze(1)
+    """[b, sources, k] of a piece."""
+    return values[piece.segment.source].narrow(0, piece.batch_start, piece.batch)
 
 
 def _of_target(values: Sums, piece: Piece) -> Tensor:
-    """[b, targets, 1, k] of a piece."""
+    """[b, targets, k] of a piece."""
     of_group = values[piece.segment.target].narrow(0, piece.batch_start, piece.batch)
-    return of_group.narrow(1, piece.target_start, piece.num_targets).unsqueeze(2)
+    return of_group.narrow(1, piece.target_start, piece.num_targets)
 
 
 def _by_piece(rows: Tensor, pieces: Sequence[Piece]) -> list[Tensor]:
@@ -243,23 +249,12 @@ def _by_piece(rows: Tensor, pieces: Sequence[Piece]) -> list[Tensor]:
     ]
 
 
-def multiply_sources(rows: Tensor, values: Sums, pieces: Sequence[Piece]) -> Tensor:
-    """Edge rows [R, k] times the values of their sources."""
-    parts = [
-        (part * _of_source(values, piece)).flatten(0, 2)
-        for piece, part in zip(pieces, _by_piece(rows, pieces), strict=True)
-    ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def add_ends(rows: Tensor | None, sources: Sums, targets: Sums | None, pieces: Sequence[Piece]) -> Tensor:
-    """Edge rows [R, k], where given, plus the values of their sources, plus those of their targets where given."""
+def add_ends(rows: Tensor, sources: Sums, targets: Sums | None, pieces: Sequence[Piece]) -> Tensor:
+    """Edge rows [R, k] plus the values of their sources, plus those of their targets where given."""
     parts = []
-    of_edges: Sequence[Tensor | None] = [None] * len(pieces) if rows is None else _by_piece(rows, pieces)
-    for piece, of_edge in zip(pieces, of_edges, strict=True):
-        total = _of_source(sources, piece)
-        total = total if of_edge is None else of_edge + total
-        total = total if targets is None else total + _of_target(targets, piece)
+    for piece, total in zip(pieces, _by_piece(rows, pieces), strict=True):
+        total = total + _of_source(sources, piece).unsqueeze(1)
+        total = total if targets is None else total + _of_target(targets, piece).unsqueeze(2)
         parts.append(total.flatten(0, 2))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -269,7 +264,7 @@ def spread(values: Sums, pieces: Sequence[Piece], *, from_source: bool) -> Tenso
     parts = []
     for piece in pieces:
         shape = (piece.batch, piece.num_targets, piece.segment.num_sources, -1)
-        of_node = _of_source(values, piece) if from_source else _of_target(values, piece)
+        of_node = _of_source(values, piece).unsqueeze(1) if from_source else _of_target(values, piece).unsqueeze(2)
         parts.append(of_node.expand(shape).flatten(0, 2))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 

@@ -132,7 +132,7 @@ class FullGraphReadout(nn.Module):
             invariant = self.invariant[branch_of(run.label)]
             assert isinstance(invariant, Invariant)
             normalize = run.label in ("scale", "nonzero")
-            hidden = invariant.hidden(x[run.start : run.stop], None, normalize=normalize)
+            hidden = invariant.hidden(x[run.start : run.stop], normalize=normalize)
             for segment in nodes.segments:
                 if run.start <= segment.start < run.stop:
                     part = hidden[segment.start - run.start :][: segment.num_rows]
