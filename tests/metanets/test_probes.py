@@ -92,6 +92,13 @@ def test_inversion_does_not_depend_on_the_batch() -> None:
     assert forward(networks, torch.zeros(1, *SHAPE)).std() > 0
 
 
+def test_the_input_shape_is_taken_from_the_networks() -> None:
+    spec = networks_of("relu").spec
+    assert ScaleGMNConfig(num_probes=2).with_input_shape([spec]).input_shape == SHAPE
+    assert ScaleGMNConfig(num_probes=2, input_shape=(4,)).with_input_shape([spec]).input_shape == (4,)
+    assert ScaleGMNConfig().with_input_shape([spec, mlp((4, 2))]).input_shape is None
+
+
 def test_what_does_not_fit_is_refused() -> None:
     other = Networks.from_flat(mlp((4, 2)), torch.zeros(1, 10))
     with pytest.raises(ZoovetError, match=r"probes have the shape \(1, 9, 9\), but the networks read inputs of \(4,\)"):
@@ -104,5 +111,9 @@ def test_what_does_not_fit_is_refused() -> None:
         metanetwork(inversion=InversionConfig(patch_size=10))
     with pytest.raises(ZoovetError, match=r"inversion\.num_steps must be at least 1, got 0"):
         InversionConfig(num_steps=0)
+    with pytest.raises(ZoovetError, match="need to know what networks read; set input_shape"):
+        ScaleGMN(ScaleGMNConfig(num_probes=2))
+    with pytest.raises(ZoovetError, match=r"of one shape, got \[\(1, 9, 9\), \(4,\)\]"):
+        ScaleGMNConfig(num_probes=2).with_input_shape([networks_of("relu").spec, other.spec])
     with pytest.raises(ZoovetError, match="has no patch inversion; set inversion"):
         metanetwork().invert(networks_of("relu"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from zoovet.errors import ZoovetError, nearest
@@ -59,7 +59,7 @@ class ScaleGMNConfig:
         num_node_features: Further features of every node that the caller hands in with the networks.
         num_probes: Learned probe inputs, whose activations are node features too; 0 for none.
         inversion: Seek a patch for each class and give output nodes what it does; ``None`` for no such features.
-        input_shape: Shape of what networks read, for probes and inversion.
+        input_shape: Shape of what networks read, for probes and inversion; training fills it in where it is left out.
 
     Raises:
         ZoovetError: A value is not allowed; the message names the field, the value and what is allowed.
@@ -93,7 +93,7 @@ class ScaleGMNConfig:
     num_node_features: int = 0
     num_probes: int = 0
     inversion: InversionConfig | None = None
-    input_shape: tuple[int, ...] = (1, 28, 28)
+    input_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -109,9 +109,26 @@ class ScaleGMNConfig:
         _require(fits, "max_kernel", self.max_kernel, "(height, width) of at least 1")
         _require(self.num_node_features >= 0, "num_node_features", self.num_node_features, "at least 0")
         _require(self.num_probes >= 0, "num_probes", self.num_probes, "at least 0")
-        is_shape = len(self.input_shape) in (1, 3) and min(self.input_shape) >= 1
+        shape = self.input_shape
+        is_shape = shape is None or (len(shape) in (1, 3) and min(shape) >= 1)
         _require(is_shape, "input_shape", self.input_shape, "(channels, height, width) or (features,)")
         _require(self.out_scale > 0, "out_scale", self.out_scale, "above 0")
+
+    def with_input_shape(self, specs: Iterable[NetworkSpec]) -> ScaleGMNConfig:
+        """The same configuration with what networks of these specs read as ``input_shape``, where it was left out.
+
+        Raises:
+            ZoovetError: Probes or inversion need the shape, and the networks read several.
+        """
+        shapes = {spec.input_shape for spec in specs}
+        if self.input_shape is not None or not (self.num_probes or self.inversion):
+            return self
+        if len(shapes) != 1:
+            raise ZoovetError(
+                f"probes and inversion need networks that read inputs of one shape, got {sorted(shapes)}; set "
+                f"num_probes to 0 and inversion to null"
+            )
+        return replace(self, input_shape=shapes.pop())
 
     @property
     def mlp_width(self) -> int:

@@ -62,8 +62,11 @@ class ScaleGMN(nn.Module):
         self.behaviour = behaviour or ReleasedBehaviour()
         width = config.width
         kernel_numbers = config.max_kernel[0] * config.max_kernel[1]
-        self.probes = Probes(config.num_probes, config.input_shape) if config.num_probes else None
-        self.inversion = PatchInversion(config.inversion, config.input_shape) if config.inversion else None
+        shape = config.input_shape
+        if shape is None and (config.num_probes or config.inversion):
+            raise ZoovetError("probes and inversion need to know what networks read; set input_shape")
+        self.probes = Probes(config.num_probes, shape) if config.num_probes and shape else None
+        self.inversion = PatchInversion(config.inversion, shape) if config.inversion and shape else None
         num_inverted = config.inversion.num_features if config.inversion else 0
         num_features = 1 + config.num_node_features + config.num_probes + num_inverted
         self.project_nodes = Linear(num_features, width, bias=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,7 @@ def train_detector(
             that is not there, or a loss that is no longer finite.
     """
     train, validation = load_populations(zoo)
+    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
     run = open_run(out, DETECTOR, config, {"zoo": zoo_facts(zoo.path, train, validation)})
     if not run.finished:
         metanetwork = build_metanetwork(config.metanetwork, config.training.seed, DETECTOR)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -240,6 +240,8 @@ def train_repairer(
             written to or holds another run, a device that is not there, or a loss that is no longer finite.
     """
     train, validation = load_populations(zoo)
+    gate = config.gate and config.gate.with_input_shape(train.specs)
+    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs), gate=gate)
     pools = ImagePool.split(images, config.num_validation_images, config.training.seed)
     for pool in pools:
         pool.require_fit(train.specs)
