@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
 from zoovet.metanets.equivariant import (
-    MLP,
     EquivariantLayer,
     IoMlps,
-    Linear,
     branch_of,
     branches_of,
     canonical_linear,
@@ -27,6 +25,7 @@ from zoovet.metanets.equivariant import (
 from zoovet.metanets.features import EdgeFeatures
 from zoovet.metanets.fused import ends_linear, reciprocal_norm
 from zoovet.metanets.layout import Chunk, NodeKey, NodeLayout, Piece
+from zoovet.metanets.mlp import MLP, Linear
 from zoovet.metanets.plan import DirectionPlan
 
 __all__ = ["EdgeUpdate", "Messages", "PlainEdgeUpdate", "PlainMessages"]

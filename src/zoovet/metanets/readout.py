@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.equivariant import MLP, Invariant, Linear, MLPTail, branch_of, branches_of
+from zoovet.metanets.equivariant import Invariant, branch_of, branches_of
 from zoovet.metanets.layout import Bucket, NodeLayout
 from zoovet.metanets.messages import Sums, split_nodes
+from zoovet.metanets.mlp import MLP, Linear, MLPTail
 
 __all__ = ["DeepSetsReadout", "FullGraphReadout", "LastLayerReadout", "PooledOutputsReadout", "SlotLinear"]
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.equivariant import MLP, EquivariantLayer, IoMlps, Linear
+from zoovet.metanets.equivariant import EquivariantLayer, IoMlps
 from zoovet.metanets.features import EdgeFeatures
 from zoovet.metanets.layout import NodeLayout
 from zoovet.metanets.messages import EdgeUpdate, Messages, PlainEdgeUpdate, PlainMessages
+from zoovet.metanets.mlp import MLP, Linear
 from zoovet.metanets.plan import RoundPlan
 
 __all__ = ["Round", "RoundShape"]

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from zoovet.errors import ZoovetError
 from zoovet.metanets.batching import Batch, NodeFeatures, read_batch
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.equivariant import Linear
 from zoovet.metanets.features import (
     EdgeEmbedding,
     EdgeFeatures,
@@ -23,6 +22,7 @@ from zoovet.metanets.features import (
     used_positions,
 )
 from zoovet.metanets.inversion import PatchInversion
+from zoovet.metanets.mlp import Linear
 from zoovet.metanets.plan import Plan, PlanOptions, plan_rounds
 from zoovet.metanets.probes import Probes
 from zoovet.metanets.readout import (

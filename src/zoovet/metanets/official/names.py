@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.metanets.equivariant import MLP, EquivariantLayer, Invariant, Linear, MLPTail
+from zoovet.metanets.equivariant import EquivariantLayer, Invariant
 from zoovet.metanets.messages import EdgeUpdate, Messages, PlainEdgeUpdate, PlainMessages
+from zoovet.metanets.mlp import MLP, Linear, MLPTail
 from zoovet.metanets.readout import DeepSetsReadout, FullGraphReadout, LastLayerReadout, SlotLinear
 from zoovet.metanets.rounds import Round
 from zoovet.metanets.scalegmn import ScaleGMN
