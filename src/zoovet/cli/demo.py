@@ -42,7 +42,7 @@ train a detector and a repairer on their weights; measure both on networks of ba
 Writes into --out: report.html, figures.json, detection.parquet, repair.parquet, and the folders zoo, detector and
 repairer. An interrupted demo goes on from where it was when it is started again.
 
-Time: about 8 minutes on two cores.
+Time: about 6 minutes on two cores.
 """
 
 TAKES_OVERRIDES = True
