@@ -10,7 +10,6 @@ from zoovet.errors import ZoovetError
 from zoovet.evaluation.metrics import (
     accuracy_at,
     auc,
-    best_threshold,
     bootstrap_interval,
     roc_curve,
     true_positive_rate_at,
@@ -66,47 +65,6 @@ def test_accuracy_counts_a_score_on_the_threshold_as_flagged():
     assert accuracy_at([0.2, 0.5, 0.5, 0.7], [0, 1, 0, 1], 0.1) == 0.5
 
 
-@pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("seed", range(5))
-def test_best_threshold_beats_every_other(seed, balanced):
-    scores, labels = random_case(seed)
-    labels[:8] = True  # unequal classes
-
-    def quality(threshold):
-        right = (scores >= threshold) == labels
-        return (right[labels].mean() + right[~labels].mean()) / 2 if balanced else right.mean()
-
-    chosen = best_threshold(scores, labels, balanced=balanced)
-    assert quality(chosen) == pytest.approx(max(quality(t) for t in [*scores, math.inf]), abs=1e-12)
-
-
-def test_best_threshold_is_midway_and_prefers_the_widest_gap():
-    assert best_threshold([0.1, 0.3, 0.7, 0.9], [0, 0, 1, 1]) == pytest.approx(0.5)
-    # cuts at 0.2 (gap 0.2) and at 0.65 (gap 0.5) are right three times of four
-    assert best_threshold([0.1, 0.3, 0.4, 0.9], [0, 1, 0, 1]) == pytest.approx(0.65)
-    # equal gaps: the lower one
-    assert best_threshold([0.0, 1.0, 2.0, 3.0], [0, 1, 0, 1]) == pytest.approx(0.5)
-
-
-def test_best_threshold_may_flag_all_or_nothing():
-    nothing = best_threshold([0.9, 0.1, 0.2, 0.3], [0, 1, 0, 0])
-    assert accuracy_at([0.9, 0.1, 0.2, 0.3], [0, 1, 0, 0], nothing) == 0.75
-    assert nothing > 0.9
-    assert best_threshold([0.9, 0.1, 0.2, 0.3], [0, 1, 1, 1]) == 0.1
-
-
-def test_best_threshold_separates_neighbouring_floats():
-    low = 0.1
-    high = np.nextafter(low, 1)
-    assert accuracy_at([low, high], [0, 1], best_threshold([low, high], [0, 1])) == 1.0
-
-
-def test_best_threshold_does_not_depend_on_the_order():
-    scores, labels = random_case(7)
-    order = np.random.default_rng(0).permutation(len(scores))
-    assert best_threshold(scores, labels) == best_threshold(scores[order], labels[order])
-
-
 @pytest.mark.parametrize("limit", [0.0, 0.01, 0.05, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("seed", range(3))
 def test_true_positive_rate_is_the_largest_within_the_limit(seed, limit):
@@ -143,15 +101,13 @@ def test_roc_curve_runs_from_corner_to_corner():
         ([0.1, 0.2], [0, 2], "labels must be 0 .* got .*2"),
     ],
 )
-@pytest.mark.parametrize("metric", [auc, best_threshold, roc_curve, true_positive_rate_at])
+@pytest.mark.parametrize("metric", [auc, roc_curve, true_positive_rate_at])
 def test_bad_input_is_named(metric, scores, labels, message):
     with pytest.raises(ZoovetError, match=message):
         metric(scores, labels)
 
 
 def test_bad_thresholds_and_limits_are_named():
-    with pytest.raises(ZoovetError, match="score 1 is infinite"):
-        best_threshold([0.1, math.inf], [0, 1])
     with pytest.raises(ZoovetError, match="threshold is NaN"):
         accuracy_at([0.1], [1], math.nan)
     with pytest.raises(ZoovetError, match=r"between 0 and 1, got 1\.5"):

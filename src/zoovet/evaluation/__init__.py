@@ -8,7 +8,6 @@ from zoovet.evaluation.figures import STATNN, headline_figures, write_figures
 from zoovet.evaluation.metrics import (
     accuracy_at,
     auc,
-    best_threshold,
     bootstrap_interval,
     bootstrap_intervals,
     roc_curve,
@@ -30,7 +29,6 @@ __all__ = [
     "ZooSummary",
     "accuracy_at",
     "auc",
-    "best_threshold",
     "bootstrap_interval",
     "bootstrap_intervals",
     "collect_examples",

@@ -20,7 +20,6 @@ __all__ = [
     "RocCurve",
     "accuracy_at",
     "auc",
-    "best_threshold",
     "bootstrap_interval",
     "bootstrap_intervals",
     "roc_curve",
@@ -82,41 +81,8 @@ def accuracy_at(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float
     """
     checked_scores, checked_labels = _check(scores, labels)
     if np.isnan(threshold):
-        raise ZoovetError("the threshold is NaN; choose one with best_threshold on validation scores")
+        raise ZoovetError("the threshold is NaN; choose one on validation scores")
     return float(np.mean((checked_scores >= threshold) == checked_labels))
-
-
-def best_threshold(scores: ArrayLike, labels: ArrayLike, *, balanced: bool = False) -> float:
-    """The threshold with the highest accuracy, midway between neighbouring scores.
-
-    Where several do equally well, the one with the widest gap between its neighbouring scores is taken, then the
-    lowest. Flagging everything (threshold at the lowest score) and nothing (just above the highest) are candidates,
-    with a gap of zero.
-
-    Args:
-        scores: [n] finite numbers, of validation networks.
-        labels: [n] booleans or 0 and 1.
-        balanced: Maximise the mean of both classes' accuracies instead of the accuracy.
-
-    Raises:
-        ZoovetError: Lengths differ, a score is NaN or infinite, a label is neither 0 nor 1, or only one class is there.
-    """
-    checked_scores, checked_labels = _check(scores, labels)
-    _require_both_classes(checked_labels, "a threshold")
-    if not np.isfinite(checked_scores).all():
-        raise ZoovetError(f"score {int(np.argmin(np.isfinite(checked_scores)))} is infinite; scores must be finite")
-    distinct, position = np.unique(checked_scores, return_inverse=True)
-    weights = np.where(checked_labels, 1 / checked_labels.sum(), 1 / (~checked_labels).sum()) if balanced else None
-    positives = np.bincount(position[checked_labels], _pick(weights, checked_labels), minlength=len(distinct))
-    negatives = np.bincount(position[~checked_labels], _pick(weights, ~checked_labels), minlength=len(distinct))
-    # cut k flags the distinct scores k, k + 1, …: negatives before the cut and positives from it on are right
-    right = np.concatenate([[0], np.cumsum(negatives)]) + np.concatenate([np.cumsum(positives[::-1])[::-1], [0]])
-    middles = distinct[:-1] + np.diff(distinct) / 2
-    middles = np.where(middles > distinct[:-1], middles, distinct[1:])  # neighbouring floats have no middle
-    candidates = np.concatenate([distinct[:1], middles, [np.nextafter(distinct[-1], np.inf)]])
-    gaps = np.concatenate([[0.0], np.diff(distinct), [0.0]])
-    tied = np.flatnonzero(right >= right.max() - 1e-12)
-    return float(candidates[tied[np.argmax(gaps[tied])]])
 
 
 def roc_curve(scores: ArrayLike, labels: ArrayLike) -> RocCurve:

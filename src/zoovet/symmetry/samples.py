@@ -54,18 +54,7 @@ def random_spec(
     Raises:
         ZoovetError: ``kind``, an activation or a pooling is unknown, or ``num_layers`` is below 1.
     """
-    if kind not in (None, "mlp", "cnn"):
-        raise ZoovetError(f"kind must be 'mlp', 'cnn' or None, got {kind!r}")
-    unknown = [name for name in activations if name not in ACTIVATIONS] + [
-        name for name in poolings if name not in _POOLINGS
-    ]
-    if unknown or not activations or not poolings:
-        raise ZoovetError(
-            f"activations must be some of {ACTIVATIONS} and poolings some of {_POOLINGS}, "
-            f"got {tuple(activations)} and {tuple(poolings)}"
-        )
-    if num_layers is not None and num_layers < 1:
-        raise ZoovetError(f"a network needs at least one layer, got num_layers = {num_layers}")
+    _require_drawable(kind, num_layers, activations, poolings)
     kind = kind or _choice(("mlp", "cnn"), generator)
     num_layers = num_layers or _integer(1, 6, generator)
     widths = [_integer(1, max_width, generator) for _ in range(num_layers - 1)] + [_integer(1, max_classes, generator)]
@@ -82,6 +71,23 @@ def random_spec(
             spec.layers[-1],
         ),
     )
+
+
+def _require_drawable(
+    kind: str | None, num_layers: int | None, activations: Sequence[str], poolings: Sequence[str | None]
+) -> None:
+    if kind not in (None, "mlp", "cnn"):
+        raise ZoovetError(f"kind must be 'mlp', 'cnn' or None, got {kind!r}")
+    unknown = [name for name in activations if name not in ACTIVATIONS] + [
+        name for name in poolings if name not in _POOLINGS
+    ]
+    if unknown or not activations or not poolings:
+        raise ZoovetError(
+            f"activations must be some of {ACTIVATIONS} and poolings some of {_POOLINGS}, "
+            f"got {tuple(activations)} and {tuple(poolings)}"
+        )
+    if num_layers is not None and num_layers < 1:
+        raise ZoovetError(f"a network needs at least one layer, got num_layers = {num_layers}")
 
 
 def random_networks(

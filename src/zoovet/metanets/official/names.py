@@ -54,10 +54,9 @@ def load_state(model: ScaleGMN, state: Mapping[str, Tensor], layer_layout: Seque
     for name, tensor in state.items():
         if name not in places:
             raise ZoovetError(f"state dict: unknown parameter {name!r}{nearest(name, places)}")
-        if tuple(tensor.shape) != places[name].shape:
-            raise ZoovetError(
-                f"state dict: {name!r} must have the shape {places[name].shape}, got {tuple(tensor.shape)}"
-            )
+        received = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        if received != places[name].shape:
+            raise ZoovetError(f"state dict: {name!r} must be a tensor of shape {places[name].shape}, got {received}")
         if not bool(torch.isfinite(tensor).all()):
             raise ZoovetError(f"state dict: {name!r} must be finite, but holds NaN or infinite numbers")
     for name, place in places.items():

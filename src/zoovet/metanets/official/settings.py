@@ -156,7 +156,12 @@ def read_settings(arguments: Mapping[str, Any], spec: NetworkSpec) -> Settings:
         max_outputs=layout[-1],
         max_kernel=kernel,
     )
-    behaviour = ReleasedBehaviour(
+    return Settings(config, _behaviour(has_convolutions), layout)
+
+
+def _behaviour(has_convolutions: bool) -> ReleasedBehaviour:
+    """What the released code does otherwise than the mathematics."""
+    return ReleasedBehaviour(
         norm_constant=1e-10,
         unit_norm=True,
         input_feature=0.0 if has_convolutions else 1.0,
@@ -166,10 +171,11 @@ def read_settings(arguments: Mapping[str, Any], spec: NetworkSpec) -> Settings:
         symmetry_from_activation=True,
         branches=("scale", "sign"),
     )
-    return Settings(config, behaviour, layout)
 
 
 def _flatten(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(arguments, Mapping):
+        raise ZoovetError(f"scalegmn_args must be a mapping, got {type(arguments).__name__}")
     sections = {name.split(".")[0] for name in _KNOWN if "." in name}
     values: dict[str, Any] = {}
     for name, value in arguments.items():
