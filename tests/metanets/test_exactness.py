@@ -216,3 +216,21 @@ def test_the_number_of_edge_rows_worked_on_at_once_does_not_matter(monkeypatch: 
     whole = model(batches)
     monkeypatch.setattr("zoovet.metanets.scalegmn.MAX_ROWS", 7)
     torch.testing.assert_close(model(batches), whole, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("symmetry", ["mixed", "permutation"])
+def test_autocast_deviates_by_its_rounding_and_trains(symmetry: str) -> None:
+    batches = [
+        random_networks(small_cnn(activation, channels=(4, 4)), 2, torch.Generator().manual_seed(0))
+        for activation in ("relu", "tanh")
+    ]
+    model = model_of(symmetry=symmetry, message_embedding=True).double()
+    exact = model(batches)
+    model = model.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(batches)
+    assert (rounded - exact).abs().max() <= 0.2 * exact.abs().max()
+    rounded.float().square().sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)

@@ -129,7 +129,7 @@ def test_unknown_misshapen_and_nan_parameters_are_refused() -> None:
     spec, name = case.networks.spec, "gnn.fw_layers.2.w_v.weight"
     with pytest.raises(ZoovetError, match=r"unknown parameter 'gnn.fw_layers.9.w_v.weight'; did you mean 'gnn.fw_lay"):
         from_official(case.arguments, case.state | {"gnn.fw_layers.9.w_v.weight": torch.zeros(8, 8)}, spec)
-    with pytest.raises(ZoovetError, match=rf"'{name}' must have the shape \(8, 8\), got \(8, 9\)"):
+    with pytest.raises(ZoovetError, match=rf"'{name}' must be a tensor of shape \(8, 8\), got \(8, 9\)"):
         from_official(case.arguments, case.state | {name: torch.zeros(8, 9)}, spec)
     with pytest.raises(ZoovetError, match=f"'{name}' must be finite"):
         from_official(case.arguments, case.state | {name: torch.full((8, 8), torch.nan)}, spec)

@@ -88,7 +88,7 @@ class ScaleGMNConfig:
     max_inputs: int = 8
     max_depth: int = 8
     max_outputs: int = 16
-    max_kernel: tuple[int, int] = (7, 7)
+    max_kernel: tuple[int, int] = (16, 16)
     out_scale: float = 0.01
     num_node_features: int = 0
     num_probes: int = 0

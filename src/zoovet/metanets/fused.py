@@ -7,7 +7,8 @@ definition; tests compare values and gradients with that. Gradients of gradients
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -152,6 +153,32 @@ def _multiply(rows: Tensor, sources: Sequence[Tensor], shapes: Sequence[Shape]) 
     return product
 
 
+def _noting_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward that notes whether autocast is on, for :func:`_with_autocast_as_noted`."""
+
+    @wraps(function)
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        device = next(one.device.type for one in inputs if isinstance(one, Tensor))
+        ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
+        return function(ctx, *inputs)
+
+    return forward
+
+
+def _with_autocast_as_noted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward, once differentiable, that runs in the precision of its forward."""
+
+    @once_differentiable
+    @wraps(function)
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        device, dtype, is_enabled = ctx.autocast
+        with torch.autocast(device, dtype=dtype, enabled=is_enabled, cache_enabled=False):
+            return function(ctx, *gradients)
+
+    result: Callable[..., Any] = backward
+    return result
+
+
 class _ReciprocalNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, squares: Tensor, constant: float, numerator: float) -> Tensor:
@@ -171,6 +198,7 @@ class _ReciprocalNorm(torch.autograd.Function):
 
 class _ProductLinears(torch.autograd.Function):
     @staticmethod
+    @_noting_autocast
     def forward(
         ctx: Any,
         rows: Tensor,
@@ -189,7 +217,7 @@ class _ProductLinears(torch.autograd.Function):
         return of_gamma, F.linear(product.abs() if absolute else product, first), squares
 
     @staticmethod
-    @once_differentiable
+    @_with_autocast_as_noted
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         of_gamma, of_first, of_squares = gradients
         rows, gamma, first, *sources = ctx.saved_tensors
@@ -204,7 +232,8 @@ class _ProductLinears(torch.autograd.Function):
                 gradient.mul_(product.sign())
         if of_gamma is not None:
             gamma_gradient = of_gamma.T @ product
-            gradient = of_gamma @ gamma if gradient is None else gradient.addmm_(of_gamma, gamma)
+            from_gamma = of_gamma @ gamma
+            gradient = from_gamma if gradient is None else gradient.add_(from_gamma)
         if of_squares is not None:
             twice = 2 * of_squares
             gradient = product * twice if gradient is None else gradient.addcmul_(product, twice)
@@ -252,6 +281,7 @@ def _activate(before: Tensor, norm: tuple[Tensor | None, Tensor | None, float]) 
 
 class _ActivatedLinear(torch.autograd.Function):
     @staticmethod
+    @_noting_autocast
     def forward(
         ctx: Any,
         before: Tensor,
@@ -273,7 +303,7 @@ class _ActivatedLinear(torch.autograd.Function):
         return hidden if last is None else F.linear(hidden, last, bias)
 
     @staticmethod
-    @once_differentiable
+    @_with_autocast_as_noted
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         before, scale, shift, weight, offset, last = ctx.saved_tensors
         norm = (weight, offset, ctx.eps)
@@ -319,6 +349,7 @@ def _shifted(before: Tensor, scale: Tensor | None, shift: Tensor | None, *, nega
 
 class _EndsLinear(torch.autograd.Function):
     @staticmethod
+    @_noting_autocast
     def forward(
         ctx: Any,
         shapes: Sequence[Shape],
@@ -334,7 +365,7 @@ class _EndsLinear(torch.autograd.Function):
         return F.linear(_activate(_add_ends(ends, shapes), (weight, offset, eps)), last, bias)
 
     @staticmethod
-    @once_differentiable
+    @_with_autocast_as_noted
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weight, offset, last, *ends = ctx.saved_tensors
         norm = (weight, offset, ctx.eps)
