@@ -5,15 +5,16 @@ Shapes: N nodes, E edges, d features, K numbers of an edge that any kernel in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
 from zoovet.metanets.fused import smallest_square
-from zoovet.metanets.layout import Bucket, EdgeLayout, EdgeSegment, NodeLayout
+from zoovet.metanets.layout import Bucket, Chunk, EdgeLayout, EdgeSegment, NodeLayout
 
 __all__ = [
     "EdgeEmbedding",
@@ -39,13 +40,35 @@ class Weights:
 
 @dataclass(frozen=True)
 class EdgeFeatures:
-    """Edge features [E, d], as they are or as ``rows`` [E, K] still to be multiplied with ``projection`` [d, K].
+    """Edge features [E, d], as they are or as rows [E, K] still to be multiplied with ``projection`` [d, K].
 
     A linear map of them is then one product with ``weight @ projection`` on short rows.
+
+    Attributes:
+        parts: Consecutive rows, as they were computed; never put together where the next round reads the same parts.
+        projection: See above.
     """
 
-    rows: Tensor
+    parts: tuple[Tensor, ...]
     projection: Tensor | None = None
+
+    def rows(self) -> Tensor:
+        """All rows in one tensor."""
+        return self.parts[0] if len(self.parts) == 1 else torch.cat(self.parts)
+
+    def by_chunk(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Tensor]]:
+        """Every chunk with its rows."""
+        starts = accumulate((part.shape[0] for part in self.parts), initial=0)
+        parts = {(start, part.shape[0]): part for start, part in zip(starts, self.parts, strict=False)}
+        if all((chunk.start, chunk.num_rows) in parts for chunk in chunks):
+            return ((chunk, parts[chunk.start, chunk.num_rows]) for chunk in chunks)
+        rows = self.rows()
+        sizes, position = [], 0
+        for chunk in chunks:
+            sizes += [chunk.start - position, chunk.num_rows]
+            position = chunk.start + chunk.num_rows
+        sizes.append(rows.shape[0] - position)
+        return zip(chunks, torch.split(rows, sizes)[1::2], strict=True)
 
     def fold(self, weight: Tensor) -> Tensor:
         """The matrix that maps ``rows`` to what ``weight`` [h, d] makes of the features."""

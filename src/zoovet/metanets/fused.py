@@ -8,6 +8,7 @@ definition; tests compare values and gradients with that. Gradients of gradients
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -260,19 +261,33 @@ def _normalized(
     return torch.native_layer_norm(before, [before.shape[1]], weight, offset, eps)
 
 
-def _activation_gradient(
-    gradient: Tensor, before: Tensor, norm: tuple[Tensor | None, Tensor | None, float]
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Gradients of SiLU(LayerNorm(before)): to ``before``, and to LayerNorm's weight and bias."""
-    normalized, mean, deviation = _normalized(before, norm)
-    gradient = torch.ops.aten.silu_backward(gradient, normalized)
-    if mean is None:
-        return gradient, None, None
-    weight, offset, _ = norm
-    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_layer_norm_backward(
-        gradient, before, [before.shape[1]], mean, deviation, weight, offset, [True, True, True]
-    )
-    return gradients
+@dataclass(frozen=True)
+class _Activated:
+    """SiLU(LayerNorm(before)), with what its gradient needs."""
+
+    before: Tensor
+    normalized: Tensor
+    mean: Tensor | None
+    deviation: Tensor | None
+    norm: tuple[Tensor | None, Tensor | None, float]
+
+    @classmethod
+    def of(cls, before: Tensor, norm: tuple[Tensor | None, Tensor | None, float]) -> _Activated:
+        return cls(before, *_normalized(before, norm), norm)
+
+    def value(self) -> Tensor:
+        return F.silu(self.normalized)
+
+    def gradients(self, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Gradients to ``before``, and to LayerNorm's weight and bias."""
+        gradient = torch.ops.aten.silu_backward(gradient, self.normalized)
+        if self.mean is None:
+            return gradient, None, None
+        weight, offset, _ = self.norm
+        gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_layer_norm_backward(
+            gradient, self.before, [self.before.shape[1]], self.mean, self.deviation, weight, offset, [True, True, True]
+        )
+        return gradients
 
 
 def _activate(before: Tensor, norm: tuple[Tensor | None, Tensor | None, float]) -> Tensor:
@@ -308,30 +323,37 @@ class _ActivatedLinear(torch.autograd.Function):
         before, scale, shift, weight, offset, last = ctx.saved_tensors
         norm = (weight, offset, ctx.eps)
         (gradient,) = gradients
-        inputs = [_shifted(before, scale, shift, negative=negative) for negative in (False, True)[: 1 + ctx.symmetric]]
+        signs = (False, True)[: 1 + ctx.symmetric]
+        halves = [_Activated.of(_shifted(before, scale, shift, negative=negative), norm) for negative in signs]
         last_gradient = bias_gradient = None
         of_hidden = gradient
         if last is not None:
-            hidden = _activate(inputs[0], norm)
+            hidden = halves[0].value()
             if ctx.symmetric:
-                hidden += _activate(inputs[1], norm)
+                hidden += halves[1].value()
             last_gradient = gradient.T @ hidden
             bias_gradient = gradient.sum(0) if ctx.has_bias else None
             of_hidden = gradient @ last
-        of_inputs, of_weight, of_offset = _activation_gradient(of_hidden, inputs[0], norm)
-        of_before = of_sum = of_inputs
+        of_before, of_weight, of_offset = halves[0].gradients(of_hidden)
+        of_shift = _shift_gradient([of_before], shift)
         if ctx.symmetric:
-            of_other, *of_norm = _activation_gradient(of_hidden, inputs[1], norm)
-            of_before, of_sum = of_inputs - of_other, of_inputs + of_other
+            of_other, *of_norm = halves[1].gradients(of_hidden)
+            of_shift = _shift_gradient([of_before, of_other], shift)
+            of_before = of_before.sub_(of_other)
             of_weight, of_offset = _sum(of_weight, of_norm[0]), _sum(of_offset, of_norm[1])
-        of_shift = None
-        if shift is not None:
-            of_shift = of_sum if shift.ndim == 2 else of_sum.sum(0)
         of_scale = None
         if scale is not None:
             of_scale = torch.linalg.vecdot(of_before, before).unsqueeze(1)
             of_before = of_before * scale
         return of_before, of_scale, of_shift, of_weight, of_offset, None, last_gradient, bias_gradient, None
+
+
+def _shift_gradient(of_inputs: Sequence[Tensor], shift: Tensor | None) -> Tensor | None:
+    """Gradient to the shift from those to what it was added to."""
+    if shift is None:
+        return None
+    parts = [of_input if shift.ndim == 2 else of_input.sum(0) for of_input in of_inputs]
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
 def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
@@ -370,9 +392,9 @@ class _EndsLinear(torch.autograd.Function):
         weight, offset, last, *ends = ctx.saved_tensors
         norm = (weight, offset, ctx.eps)
         gradient = gradients[0]
-        before = _add_ends(ends, ctx.shapes)
-        last_gradient = gradient.T @ _activate(before, norm)
-        of_before, of_weight, of_offset = _activation_gradient(gradient @ last, before, norm)
+        activated = _Activated.of(_add_ends(ends, ctx.shapes), norm)
+        last_gradient = gradient.T @ activated.value()
+        of_before, of_weight, of_offset = activated.gradients(gradient @ last)
         blocks = _blocks(of_before, ctx.shapes)
         of_sources = [block.sum(1) for block in blocks]
         of_targets = [block.sum(2) for block in blocks]

@@ -251,13 +251,12 @@ class EdgeLayout:
         """Every segment by its key."""
         return {segment.key: segment for segment in self.segments}
 
-    def chunks(self, keys: Iterable[tuple[int, int]], max_rows: int, *, by_class: bool) -> tuple[Chunk, ...]:
-        """Cut the segments with these keys into chunks.
+    def chunks(self, keys: Iterable[tuple[int, int]], max_rows: int) -> tuple[Chunk, ...]:
+        """Cut the segments with these keys into chunks of edges into nodes of one class.
 
         Args:
             keys: Which segments.
             max_rows: Rows of a chunk; more only where the edges into one single node are more.
-            by_class: Never put edges into nodes of different classes into one chunk.
 
         Returns:
             The chunks in the order of their rows.
@@ -270,7 +269,7 @@ class EdgeLayout:
         for segment, offset, batch_start, batch, target_start, num_targets in self._parts(wanted, max_rows):
             rows = batch * num_targets * segment.num_sources
             fits = start + num_rows == offset and num_rows + rows <= max_rows
-            if pieces and not (fits and (label == segment.label or not by_class)):
+            if pieces and not (fits and label == segment.label):
                 chunks.append(Chunk(label, start, num_rows, tuple(pieces)))
                 pieces = []
             if not pieces:

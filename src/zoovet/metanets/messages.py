@@ -6,7 +6,7 @@ messages are summed over the sources' axis. Edges are worked on in chunks that s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +74,7 @@ class Messages(nn.Module):
         weight = edges.fold(self.w_e.weight)
         extras = self._extras(embedding, nodes, plan) if self.embeds and embedding is not None else {}
         sums: dict[NodeKey, list[Tensor]] = {}
-        for chunk, rows in edge_chunks(edges.rows, plan.messages):
+        for chunk, rows in edges.by_chunk(plan.messages):
             extra = None
             if self.embeds:
                 extra = spread(extras[chunk.label], chunk.pieces, from_source=self.embeds_source)
@@ -109,7 +109,7 @@ class PlainMessages(nn.Module):
         sources = split_nodes(F.linear(x, of_source), nodes)
         weight = edges.fold(of_edge)
         sums: dict[NodeKey, list[Tensor]] = {}
-        for chunk, rows in edge_chunks(edges.rows, plan.messages):
+        for chunk, rows in edges.by_chunk(plan.messages):
             before = add_ends(F.linear(rows, weight), sources, None, chunk.pieces)
             add_to_sums(sums, self.mlp.activate(before, None, self.mlp.shift()), chunk.pieces)
         return gather_sums(sums, new_nodes, plan, lambda rows, counts, _: self.mlp.finish(rows, counts), x)
@@ -131,7 +131,7 @@ class EdgeUpdate(nn.Module):
 
     def forward(
         self, x: Tensor, edges: EdgeFeatures, nodes: NodeLayout, plan: DirectionPlan, columns: Tensor | None = None
-    ) -> Tensor:
+    ) -> EdgeFeatures:
         """New features of the edges that are needed further on.
 
         Args:
@@ -150,10 +150,10 @@ class EdgeUpdate(nn.Module):
         gamma, last, bias = _only(columns, self.gamma.weight, self.phi.last.weight, self.phi.last.bias)
         weight = edges.fold(gamma)
         parts = []
-        for chunk, rows in edge_chunks(edges.rows, plan.updates):
+        for chunk, rows in edges.by_chunk(plan.updates):
             factor = self._factor(sources, targets, chunk, last, bias)
             parts.append(F.linear(rows, weight) * factor)
-        return torch.cat(parts)
+        return EdgeFeatures(tuple(parts))
 
     def _factor(self, sources: Sums, targets: Sums, chunk: Chunk, last: Tensor, bias: Tensor) -> Tensor:
         """φ of both ends' canonicalized features, [R, out], from what each contributes to φ's first linear map."""
@@ -189,7 +189,7 @@ class PlainEdgeUpdate(nn.Module):
 
     def forward(
         self, x: Tensor, edges: EdgeFeatures, nodes: NodeLayout, plan: DirectionPlan, columns: Tensor | None = None
-    ) -> Tensor:
+    ) -> EdgeFeatures:
         """As for :class:`EdgeUpdate`."""
         of_edge, of_source, of_target = self.mlp.first.weight.chunk(3, dim=1)
         sources = split_nodes(F.linear(x, of_source), nodes)
@@ -197,26 +197,16 @@ class PlainEdgeUpdate(nn.Module):
         last, bias = _only(columns, self.mlp.last.weight, self.mlp.last.bias)
         weight = edges.fold(of_edge)
         parts = []
-        for chunk, rows in edge_chunks(edges.rows, plan.updates):
+        for chunk, rows in edges.by_chunk(plan.updates):
             before = add_ends(F.linear(rows, weight), sources, targets, chunk.pieces)
             parts.append(self.mlp.activate(before, None, self.mlp.shift(), last, bias))
-        return torch.cat(parts)
+        return EdgeFeatures(tuple(parts))
 
 
 def _only(columns: Tensor | None, *parameters: Tensor | None) -> list[Tensor]:
     """The rows of the parameters that make these output features; all of them for ``None``."""
     given = [parameter for parameter in parameters if parameter is not None]
     return given if columns is None else [parameter[columns] for parameter in given]
-
-
-def edge_chunks(rows: Tensor, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Tensor]]:
-    """Every chunk with its rows of ``rows`` [E, k]."""
-    sizes, position = [], 0
-    for chunk in chunks:
-        sizes += [chunk.start - position, chunk.num_rows]
-        position = chunk.start + chunk.num_rows
-    sizes.append(rows.shape[0] - position)
-    return zip(chunks, torch.split(rows, sizes)[1::2], strict=True)
 
 
 def split_nodes(x: Tensor, layout: NodeLayout) -> Sums:

@@ -46,7 +46,7 @@ class DirectionPlan:
         edges: Edges as they come in.
         messages: Chunks of edges to compute messages for, by class of the receiving nodes.
         new_edges: Edges as they leave; the same object where they are not updated.
-        updates: Chunks of the edges to update.
+        updates: Chunks of the edges to update, cut alike, so that a round's results are the next one's parts.
     """
 
     edges: EdgeLayout
@@ -144,9 +144,9 @@ def _lay_out(
             directions.append(
                 DirectionPlan(
                     edges=old,
-                    messages=old.chunks(keys[step][2][direction], options.max_rows, by_class=True),
+                    messages=old.chunks(keys[step][2][direction], options.max_rows),
                     new_edges=new,
-                    updates=() if is_static else old.chunks(new.by_key, options.max_rows, by_class=False),
+                    updates=() if is_static else old.chunks(new.by_key, options.max_rows),
                 )
             )
         rounds.append(RoundPlan(node_layouts[step], node_layouts[step + 1], tuple(directions)))

@@ -116,8 +116,7 @@ class Round(nn.Module):
         new_edges = list(edges)
         for index, update in enumerate(self.edge_updates):
             if plan.directions[index].updates:
-                rows = update(x, edges[index], plan.nodes, plan.directions[index], columns)
-                new_edges[index] = EdgeFeatures(rows)
+                new_edges[index] = update(x, edges[index], plan.nodes, plan.directions[index], columns)
         return new, new_edges
 
     def _update(self, x: Tensor, embedding: Tensor | None, plan: RoundPlan) -> Tensor:

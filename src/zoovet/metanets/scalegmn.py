@@ -161,7 +161,7 @@ class ScaleGMN(nn.Module):
         plan = plan_rounds(batch.buckets, self._plan_options())
         x, edges = self._run(batch, plan)
         last = plan.rounds[-1]
-        weights, biases = self.weight_head(x, edges[0].rows, last, batch.buckets)
+        weights, biases = self.weight_head(x, edges[0].rows(), last, batch.buckets)
         return list(zip(batch.merged(weights), batch.merged(biases), strict=True))
 
     def _read(
@@ -241,10 +241,10 @@ class ScaleGMN(nn.Module):
                 self.config.max_kernel,
                 inverse=own_backward is not None and self.config.symmetry != "permutation",
             )
-            features = EdgeFeatures(rows, projection)
+            features = EdgeFeatures((rows,), projection)
             if self.edge_embedding is not None:
                 dense = rows @ projection.T
-                features = EdgeFeatures(self.edge_embedding(dense, direction.edges, batch.buckets))
+                features = EdgeFeatures((self.edge_embedding(dense, direction.edges, batch.buckets),))
             edges.append(features)
         return edges
 
