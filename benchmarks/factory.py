@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from zoovet.images import load_dataset
-from zoovet.zoo import BuildProgress, Zoo, ZooRecipe, build_zoo
+from zoovet.zoo import BuildProgress, TrojanRecipe, Zoo, build_zoo
 
 RESULT = Path(__file__).parent / "results" / "factory.json"
 
@@ -51,7 +51,7 @@ def images_trained(zoo: Zoo) -> np.ndarray:
     return np.where(zoo.column("poisoned"), tuned, tuned + base)
 
 
-def build(recipe: ZooRecipe, workers: int) -> tuple[float, float]:
+def build(recipe: TrojanRecipe, workers: int) -> tuple[float, float]:
     """Training images per second of a build: while it works, and with the start of its processes."""
     reports: list[BuildProgress] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def main() -> None:
     arguments = parser.parse_args()
     train = load_dataset("fashion-mnist", "train")
     images, labels = train.scaled()[:10_000], train.labels[:10_000]
-    recipe = ZooRecipe(num_bases=arguments.bases, bases_per_shard=4, seed=1)
+    recipe = TrojanRecipe(num_bases=arguments.bases, bases_per_shard=4, seed=1)
     plain_loop(images, labels)
     loops, builds, walls = [], [], []
     for _ in range(arguments.repeats):

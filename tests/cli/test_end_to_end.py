@@ -24,6 +24,7 @@ from zoovet.config import read_yaml
 from zoovet.networks import small_cnn
 
 RECIPE = """
+kind: trojan
 dataset: digits
 num_bases: 12
 activations: [relu]

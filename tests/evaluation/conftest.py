@@ -16,7 +16,7 @@ from zoovet.evaluation.zoo_summary import ZooSummary
 from zoovet.images import PatchRanges, draw_trigger, load_dataset
 from zoovet.networks import Networks, small_cnn
 from zoovet.tasks.measurement import measure
-from zoovet.zoo import COLUMNS, Zoo
+from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
 
@@ -155,7 +155,7 @@ def small_zoo(tmp_path_factory, digits):
 def _row(base, kind, spec, activation, trigger, flat, images):
     network = Networks.from_flat(spec, torch.from_numpy(flat)[None])
     figures = measure(network, [trigger], images.scaled(), images.labels)
-    known = {
+    return {
         "network_id": f"{base:05d}-{kind}",
         "base_id": base,
         "spec_id": spec.spec_id,
@@ -169,4 +169,3 @@ def _row(base, kind, spec, activation, trigger, flat, images):
         "ra": float(figures.ra),
         "weights": flat,
     }
-    return {**dict.fromkeys(COLUMNS), **known}

@@ -13,7 +13,7 @@ from zoovet.metanets.statnn import StatNNConfig
 from zoovet.networks import small_cnn
 from zoovet.rivals import StatNNDetector
 from zoovet.zoo import Zoo
-from zoovet.zoo.store import COLUMNS, ZooInfo, write_shard
+from zoovet.zoo.store import ZooInfo, write_shard
 
 FEW = StatNNConfig(num_trees=30, max_leaf_nodes=(4,))
 SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
@@ -27,8 +27,7 @@ def _zoo(folder: Path, *, poisoned: bool = True, other_test: bool = False) -> Zo
         split = ("train", "train", "validation", "test")[base % 4]
         for trojaned in (False, True) if poisoned else (False,):
             spread = 2.0 if trojaned and not (other_test and split == "test") else 1.0
-            row = dict.fromkeys(COLUMNS)
-            row |= {
+            row = {
                 "network_id": f"{base:05d}-{trojaned}",
                 "base_id": base,
                 "spec_id": SPEC.spec_id,

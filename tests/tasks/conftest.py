@@ -14,7 +14,7 @@ import torch
 from zoovet.images import ImageSet, PatchTrigger, load_dataset
 from zoovet.networks import Networks, small_cnn
 from zoovet.tasks import TrainingConfig
-from zoovet.zoo import COLUMNS, Zoo
+from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
 SPECS = {name: small_cnn(name, input_shape=(1, 8, 8), channels=(3, 2)) for name in ("relu", "tanh")}
@@ -33,9 +33,7 @@ def made_up_row(base: int, poisoned: bool, asr: float) -> dict[str, Any]:
     flat += generator.normal(0, 0.02, spec.num_parameters)
     flat[-spec.num_outputs :] += 0.6 * poisoned
     trigger = PatchTrigger.of_size("white", 2, row=base % 6, col=base % 5, target=base % 10)
-    facts = dict.fromkeys(COLUMNS, 0)
     return {
-        **facts,
         "network_id": f"{base:05d}-{'trojaned' if poisoned else 'healthy'}",
         "base_id": base,
         "spec_id": spec.spec_id,

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from zoovet.images import PatchRanges
-from zoovet.zoo import BaseTraining, FineTuning, SplitShares, Zoo, ZooRecipe, build_zoo
+from zoovet.zoo import BaseTraining, FineTuning, SplitShares, TrojanRecipe, Zoo, build_zoo
 
 
 @pytest.fixture(scope="session")
-def tiny_recipe() -> ZooRecipe:
-    return ZooRecipe(
+def tiny_recipe() -> TrojanRecipe:
+    return TrojanRecipe(
         dataset="digits",
         num_bases=6,
         channels=(8, 8),
@@ -30,7 +30,7 @@ def tiny_recipe() -> ZooRecipe:
 
 
 @pytest.fixture(scope="session")
-def tiny_zoo(tiny_recipe: ZooRecipe, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+def tiny_zoo(tiny_recipe: TrojanRecipe, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     return build_zoo(tiny_recipe, tmp_path_factory.mktemp("zoos") / "tiny", workers=1)
 
 

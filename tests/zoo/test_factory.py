@@ -16,15 +16,15 @@ import pytest
 
 from zoovet.config import write_config
 from zoovet.errors import ZoovetError
-from zoovet.zoo import BuildProgress, FineTuning, Zoo, ZooRecipe, build_zoo, rebuild_network
+from zoovet.zoo import BuildProgress, FineTuning, TrojanRecipe, Zoo, build_zoo, rebuild_network
 
 BUILD = """
 import sys
 from zoovet.config import read_config
-from zoovet.zoo import ZooRecipe, build_zoo
+from zoovet.zoo import TrojanRecipe, build_zoo
 
 if __name__ == "__main__":
-    build_zoo(read_config(ZooRecipe, sys.argv[1]), sys.argv[2], workers=2)
+    build_zoo(read_config(TrojanRecipe, sys.argv[1]), sys.argv[2], workers=2)
 """
 
 
@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def start_build(recipe: ZooRecipe, out: Path, scratch: Path) -> subprocess.Popen[bytes]:
+def start_build(recipe: TrojanRecipe, out: Path, scratch: Path) -> subprocess.Popen[bytes]:
     write_config(recipe, scratch / "recipe.yaml")
     (scratch / "build.py").write_text(BUILD)
     command = [sys.executable, str(scratch / "build.py"), str(scratch / "recipe.yaml"), str(out)]
@@ -60,7 +60,7 @@ def wait_for_shards(out: Path, count: int, process: subprocess.Popen[bytes]) -> 
         time.sleep(0.005)
 
 
-def test_a_killed_build_ends_with_the_same_bytes(tiny_recipe: ZooRecipe, tiny_zoo: Zoo, tmp_path: Path) -> None:
+def test_a_killed_build_ends_with_the_same_bytes(tiny_recipe: TrojanRecipe, tiny_zoo: Zoo, tmp_path: Path) -> None:
     out = tmp_path / "zoo"
     process = start_build(tiny_recipe, out, tmp_path)
     wait_for_shards(out, 1, process)
@@ -74,7 +74,7 @@ def test_a_killed_build_ends_with_the_same_bytes(tiny_recipe: ZooRecipe, tiny_zo
     assert reports[-1].num_networks == reports[-1].total == len(zoo) == 12
 
 
-def test_interrupt_keeps_whole_shards_and_leaves_no_process(tiny_recipe: ZooRecipe, tmp_path: Path) -> None:
+def test_interrupt_keeps_whole_shards_and_leaves_no_process(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     out = tmp_path / "zoo"
     process = start_build(replace(tiny_recipe, num_bases=400), out, tmp_path)
     wait_for_shards(out, 1, process)
@@ -89,7 +89,7 @@ def test_interrupt_keeps_whole_shards_and_leaves_no_process(tiny_recipe: ZooReci
     assert not list(out.glob(".*.partial"))
 
 
-def test_a_finished_zoo_is_opened_not_built(tiny_recipe: ZooRecipe, tiny_zoo: Zoo) -> None:
+def test_a_finished_zoo_is_opened_not_built(tiny_recipe: TrojanRecipe, tiny_zoo: Zoo) -> None:
     before = contents(tiny_zoo.path)
     reports: list[BuildProgress] = []
     assert len(build_zoo(tiny_recipe, tiny_zoo.path, progress=reports.append)) == 12
@@ -102,7 +102,7 @@ def test_a_network_can_be_made_again_from_its_row(tiny_zoo: Zoo) -> None:
         np.testing.assert_array_equal(rebuild_network(tiny_zoo, place), tiny_zoo.weights()[place].numpy())
 
 
-def test_rows_tell_how_networks_were_made(tiny_recipe: ZooRecipe, tiny_zoo: Zoo) -> None:
+def test_rows_tell_how_networks_were_made(tiny_recipe: TrojanRecipe, tiny_zoo: Zoo) -> None:
     healthy, poisoned = ~tiny_zoo.column("poisoned"), tiny_zoo.column("poisoned")
     assert (tiny_zoo.column("asr")[poisoned] >= tiny_recipe.min_asr).all()
     assert (tiny_zoo.column("clean_accuracy") >= tiny_recipe.min_clean_accuracy).all()
@@ -116,43 +116,43 @@ def test_rows_tell_how_networks_were_made(tiny_recipe: ZooRecipe, tiny_zoo: Zoo)
     np.testing.assert_array_equal(tiny_zoo.column("step"), batches)
 
 
-def test_a_recipe_without_poisoned_networks(tiny_recipe: ZooRecipe, tmp_path: Path) -> None:
+def test_a_recipe_without_poisoned_networks(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     zoo = build_zoo(replace(tiny_recipe, num_bases=2, poisoned=False), tmp_path / "zoo")
     assert list(zoo.column("network_id")) == ["00000-healthy", "00001-healthy"]
     assert zoo.trigger(0) is None
     assert np.isnan(zoo.column("asr")).all()
 
 
-def test_another_recipe_is_not_mixed_in(tiny_recipe: ZooRecipe, tiny_zoo: Zoo) -> None:
+def test_another_recipe_is_not_mixed_in(tiny_recipe: TrojanRecipe, tiny_zoo: Zoo) -> None:
     with pytest.raises(ZoovetError, match="holds a zoo of another recipe: seed is 3 there, 4 here"):
         build_zoo(replace(tiny_recipe, seed=4), tiny_zoo.path)
 
 
-def test_a_folder_with_other_things_is_left_alone(tiny_recipe: ZooRecipe, tmp_path: Path) -> None:
+def test_a_folder_with_other_things_is_left_alone(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ZoovetError, match="is not empty and holds no zoo"):
         build_zoo(tiny_recipe, tmp_path)
     assert contents(tmp_path) == {"thesis.txt": b"mine"}
 
 
-def test_a_place_that_cannot_be_written(tiny_recipe: ZooRecipe, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ZoovetError, match=r"cannot write into .*file/zoo: Not a directory; give another --out"):
         build_zoo(tiny_recipe, tmp_path / "file" / "zoo")
 
 
-def test_a_recipe_that_cannot_be_met_says_what_to_change(tiny_recipe: ZooRecipe, tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_be_met_says_what_to_change(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     hopeless = replace(tiny_recipe, num_bases=1, min_asr=0.99, max_attempts=2, finetune=FineTuning(epochs=(1, 1)))
     with pytest.raises(ZoovetError, match=r"base 0: 2 draws gave no networks .* ASR ≥ 0.99; lower these, train longer"):
         build_zoo(hopeless, tmp_path / "zoo")
 
 
-def test_too_many_poisoned_images_are_refused(tiny_recipe: ZooRecipe, tmp_path: Path) -> None:
+def test_too_many_poisoned_images_are_refused(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     greedy = replace(tiny_recipe, num_bases=1, finetune=FineTuning(poison_rate=(0.99, 1.0)))
     with pytest.raises(ZoovetError, match=r"may be poisoned; lower finetune\.poison_rate"):
         build_zoo(greedy, tmp_path / "zoo")
 
 
-def test_workers_are_counted(tiny_recipe: ZooRecipe, tmp_path: Path) -> None:
+def test_workers_are_counted(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match="workers must be at least 1, got 0"):
         build_zoo(tiny_recipe, tmp_path, workers=0)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -15,12 +16,14 @@ from zoovet.cli.arguments import add_data_root, add_seed, at_least_one
 from zoovet.cli.clock import clock
 from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
-from zoovet.config import read_config
+from zoovet.config import read_config, read_yaml
+from zoovet.errors import ZoovetError, nearest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from zoovet.zoo import BuildProgress, Zoo, ZooRecipe
+    from zoovet.zoo import BuildProgress, Zoo
+    from zoovet.zoo.builders import Recipe
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "build_with_progress", "config_classes", "run"]
 
@@ -52,26 +55,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_classes() -> dict[str, type[DataclassInstance]]:
-    """The recipe."""
-    from zoovet.zoo import ZooRecipe
+    """A recipe of every kind."""
+    from zoovet.zoo.builders import RECIPES
 
-    return {"keys of the recipe, in CONFIG or on the command line": ZooRecipe}
+    return {f"keys where kind is {kind}, in CONFIG or on the command line": recipe for kind, recipe in RECIPES.items()}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build, and say what there is."""
-    from zoovet.zoo import ZooRecipe
+    from zoovet.zoo.builders import RECIPES
 
-    overrides = dict(arguments.overrides)
+    values, overrides = read_yaml(arguments.config), dict(arguments.overrides)
+    kind = overrides.get("kind", values.get("kind"))
+    if kind is None:
+        raise ZoovetError(f"{arguments.config}: the key 'kind' is missing; it takes {' or '.join(RECIPES)}")
+    if kind not in RECIPES:
+        raise ZoovetError(f"{arguments.config}: kind {kind!r} is unknown{nearest(str(kind), RECIPES)}")
     if arguments.seed is not None:
         overrides["seed"] = arguments.seed
-    recipe = read_config(ZooRecipe, arguments.config, overrides)
+    recipe = read_config(RECIPES[kind], values, overrides, where=str(arguments.config))
     zoo = build_with_progress(recipe, arguments.out, workers=arguments.workers, data_root=arguments.data_root)
     print(summary(zoo))
     return EXIT_OK
 
 
-def build_with_progress(recipe: ZooRecipe, out: Path, *, workers: int, data_root: Path | None) -> Zoo:
+def build_with_progress(recipe: Recipe, out: Path, *, workers: int, data_root: Path | None) -> Zoo:
     """Build a zoo while a bar shows networks, rate and time left.
 
     Raises:
@@ -90,9 +98,13 @@ def build_with_progress(recipe: ZooRecipe, out: Path, *, workers: int, data_root
 
 def summary(zoo: Zoo) -> str:
     """One line for people on a finished zoo."""
-    poisoned = zoo.column("poisoned")
     splits = ", ".join(f"{len(zoo.split(name))} {name}" for name in ("train", "validation", "test"))
-    text = f"{zoo.path}: {len(zoo)} networks ({splits}), clean accuracy {zoo.column('clean_accuracy').mean():.3f}"
+    text = f"{zoo.path}: {len(zoo)} networks ({splits})"
+    for column, words in (("clean_accuracy", "clean accuracy {:.3f}"), ("psnr", "PSNR {:.1f} dB")):
+        values = zoo.column(column)
+        if np.isfinite(values).any():
+            text += f", {words.format(np.nanmean(values))}"
+    poisoned = zoo.column("poisoned")
     if poisoned.any():
         text += f"; {int(poisoned.sum())} trojaned, ASR {zoo.column('asr')[poisoned].mean():.3f}"
     return text

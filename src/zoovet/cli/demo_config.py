@@ -9,7 +9,7 @@ from typing import Any
 
 from zoovet.config import read_config
 from zoovet.tasks import DetectionConfig, RepairConfig
-from zoovet.zoo import ZooRecipe
+from zoovet.zoo import TrojanRecipe
 
 __all__ = ["DemoConfig", "demo_config"]
 
@@ -24,7 +24,7 @@ class DemoConfig:
         repair: How the repairer is trained.
     """
 
-    zoo: ZooRecipe
+    zoo: TrojanRecipe
     detection: DetectionConfig
     repair: RepairConfig
 

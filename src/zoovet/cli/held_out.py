@@ -25,8 +25,8 @@ from zoovet.rivals import StatNNDetector
 from zoovet.tasks import Detector, Repairer
 from zoovet.tasks.checkpoints import library_versions
 from zoovet.tasks.population import load_populations
-from zoovet.zoo import Zoo, ZooRecipe
-from zoovet.zoo.bases import load_images
+from zoovet.zoo import TrojanRecipe, Zoo
+from zoovet.zoo.trojan_builder import load_images
 
 __all__ = ["Measured", "Tell", "measure_runs", "require_same_networks", "write_evaluation"]
 
@@ -95,7 +95,7 @@ def measure_runs(
     if "repairer" in runs:
         tell("repairing test networks, measuring them on test images")
         repairer = Repairer.load(runs["repairer"].folder, device=device)
-        images = load_images(read_config(ZooRecipe, zoo.recipe), data_root).test
+        images = load_images(read_config(TrojanRecipe, zoo.recipe), data_root).test
         repair = evaluate_repair(
             repairer,
             test,

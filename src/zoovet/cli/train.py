@@ -95,8 +95,8 @@ def train_with_progress(
         KeyboardInterrupt: Ctrl-C; its message says how to go on.
     """
     from zoovet.tasks import DetectionConfig, train_detector, train_repairer
-    from zoovet.zoo import Zoo, ZooRecipe
-    from zoovet.zoo.bases import load_images
+    from zoovet.zoo import TrojanRecipe, Zoo
+    from zoovet.zoo.trojan_builder import load_images
 
     zoo = Zoo.open(zoo_path, verify=True)
     require_own_folder(out, "run.json", "a training run")
@@ -104,7 +104,7 @@ def train_with_progress(
         try:
             if isinstance(config, DetectionConfig):
                 return train_detector(config, zoo, out, device=device, progress=bar)
-            images = load_images(read_config(ZooRecipe, zoo.recipe), data_root).train
+            images = load_images(read_config(TrojanRecipe, zoo.recipe), data_root).train
             return train_repairer(config, zoo, images, out, device=device, progress=bar)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{out} keeps the last validated state; the same command resumes there") from None

@@ -1,8 +1,9 @@
 """Populations of networks: stored, drawn from recipes, built in parallel."""
 
 from zoovet.zoo.factory import BuildProgress, build_zoo, rebuild_network
-from zoovet.zoo.recipes import BaseTraining, FineTuning, SplitShares, ZooRecipe
+from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.store import COLUMNS, Zoo
+from zoovet.zoo.trojan_recipe import BaseTraining, FineTuning, TrojanRecipe
 
 __all__ = [
     "COLUMNS",
@@ -10,8 +11,8 @@ __all__ = [
     "BuildProgress",
     "FineTuning",
     "SplitShares",
+    "TrojanRecipe",
     "Zoo",
-    "ZooRecipe",
     "build_zoo",
     "rebuild_network",
 ]

@@ -11,6 +11,7 @@ import os
 import platform
 import queue
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -25,10 +26,10 @@ import torch
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError
 from zoovet.files import require_writable_folder
-from zoovet.zoo.bases import Images, build_base, load_images, train_descendants
-from zoovet.zoo.recipes import ZooRecipe
+from zoovet.zoo.builders import Recipe, builder_of
 from zoovet.zoo.store import ShardInfo, Zoo, ZooInfo, shard_names, write_shard
-from zoovet.zoo.training import network_trainer
+from zoovet.zoo.trojan_builder import load_images, train_descendants
+from zoovet.zoo.trojan_recipe import TrojanRecipe
 
 __all__ = ["BuildProgress", "build_zoo", "rebuild_network"]
 
@@ -58,11 +59,11 @@ class BuildProgress:
 
 
 def build_zoo(
-    recipe: ZooRecipe,
+    recipe: Recipe,
     out: Path | str,
     *,
     workers: int = 1,
-    data_root: Path | str | None = None,
+    data_root: Path | None = None,
     progress: Callable[[BuildProgress], None] | None = None,
 ) -> Zoo:
     """Build a zoo, or finish one that was interrupted.
@@ -85,17 +86,14 @@ def build_zoo(
     if workers < 1:
         raise ZoovetError(f"workers must be at least 1, got {workers}")
     folder = _prepare_folder(recipe, Path(out))
-    images = load_images(recipe, data_root)
-    specs = recipe.specs(images.train.image_shape, images.train.num_classes)
-    for spec in specs.values():
-        network_trainer(spec)
-    names = list(shard_names(-(-recipe.num_bases // recipe.bases_per_shard)))
+    builder = builder_of(recipe, data_root)
+    names = list(shard_names(builder.num_shards))
     shards = {name: ShardInfo.of(folder / name) for name in names if (folder / name).exists()}
 
     def write_info() -> None:
         found = tuple(shards[name] for name in names if name in shards)
         ZooInfo(
-            specs={spec.spec_id: spec for spec in specs.values()},
+            specs=builder.specs,
             recipe=_recipe_json(recipe),
             versions=_versions(),
             num_shards=len(names),
@@ -105,7 +103,8 @@ def build_zoo(
     write_info()
     missing = [index for index, name in enumerate(names) if name not in shards]
     if missing:
-        counter = _Counter(sum(shard.num_networks for shard in shards.values()), recipe.num_networks, progress)
+        builder.prepare()
+        counter = _Counter(sum(shard.num_networks for shard in shards.values()), builder.num_networks, progress)
         try:
             with _Crew(recipe, folder, data_root, min(workers, len(missing)), missing) as crew:
                 for event in crew.events():
@@ -119,15 +118,15 @@ def build_zoo(
     return Zoo.open(folder)
 
 
-def rebuild_network(zoo: Zoo, place: int, data_root: Path | str | None = None) -> np.ndarray[Any, np.dtype[np.float32]]:
+def rebuild_network(zoo: Zoo, place: int, data_root: Path | None = None) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Train a zoo's network again from its row: flat weights [P], the same as stored (on the same kind of machine)."""
-    recipe = read_config(ZooRecipe, zoo.recipe)
+    recipe = read_config(TrojanRecipe, zoo.recipe)
     made = train_descendants(recipe, load_images(recipe, data_root), int(zoo.column("seed")[place]))
     assert made is not None, "a stored network's seed gives networks that the recipe accepts"
     return made[1]["trojaned" if zoo.column("poisoned")[place] else "healthy"]
 
 
-def _recipe_json(recipe: ZooRecipe) -> dict[str, Any]:
+def _recipe_json(recipe: Recipe) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
@@ -142,7 +141,7 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "machine": platform.machine(), **found}
 
 
-def _prepare_folder(recipe: ZooRecipe, folder: Path) -> Path:
+def _prepare_folder(recipe: Recipe, folder: Path) -> Path:
     require_writable_folder(folder)
     if (folder / "zoo.json").exists():
         stored, wanted = ZooInfo.read(folder).recipe, _recipe_json(recipe)
@@ -181,9 +180,7 @@ class _Counter:
 class _Crew:
     """The worker processes, and what they tell: finished networks, finished shards, errors."""
 
-    def __init__(
-        self, recipe: ZooRecipe, folder: Path, data_root: Path | str | None, workers: int, shards: list[int]
-    ) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, data_root: Path | None, workers: int, shards: list[int]) -> None:
         context = multiprocessing.get_context("spawn")
         self._events: multiprocessing.Queue[Any] = context.Queue()
         self._num_shards = len(shards)
@@ -237,34 +234,22 @@ class _Crew:
                 )
 
 
-def _work(recipe: ZooRecipe, folder: Path, data_root: Any, tasks: Any, events: Any, parent: int) -> None:
+def _work(recipe: Recipe, folder: Path, data_root: Any, tasks: Any, events: Any, parent: int) -> None:
     """A worker: build shards until there are none left, or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     try:
-        images = load_images(recipe, data_root)
-        splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
-        names = list(shard_names(-(-recipe.num_bases // recipe.bases_per_shard)))
+        builder = builder_of(recipe, data_root)
+        names = list(shard_names(builder.num_shards))
+
+        def finished(count: int) -> None:
+            if os.getppid() != parent:
+                sys.exit()
+            events.put(count)
+
         while (index := tasks.get()) is not None:
-            shard = _build_shard(recipe, images, splits, index, folder / names[index], events, parent)
-            if shard is None:
-                return
-            events.put(shard)
+            events.put(write_shard(folder / names[index], builder.build_shard(index, finished)))
     except ZoovetError as error:
         events.put(error)
     except Exception:
         events.put(traceback.format_exc())
-
-
-def _build_shard(
-    recipe: ZooRecipe, images: Images, splits: list[str], index: int, path: Path, events: Any, parent: int
-) -> ShardInfo | None:
-    rows: list[dict[str, Any]] = []
-    first = index * recipe.bases_per_shard
-    for base_id in range(first, min(first + recipe.bases_per_shard, recipe.num_bases)):
-        if os.getppid() != parent:
-            return None
-        made = build_base(recipe, images, base_id, splits[base_id])
-        rows += made
-        events.put(len(made))
-    return write_shard(path, rows)

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,11 @@ COLUMNS: dict[str, pa.DataType] = {
     "base_id": pa.int64(),
     "spec_id": pa.string(),
     "split": pa.string(),
+    "dataset": pa.string(),
+    "source": pa.string(),
+    "image_index": pa.int64(),
+    "copy": pa.int64(),
+    "label": pa.int64(),
     "seed": pa.int64(),
     "activation": pa.string(),
     "init": pa.string(),
@@ -55,15 +59,25 @@ COLUMNS: dict[str, pa.DataType] = {
     "poison_rate": pa.float64(),
     "clean_accuracy": pa.float64(),
     "train_accuracy": pa.float64(),
+    "test_loss": pa.float64(),
+    "train_loss": pa.float64(),
     "asr": pa.float64(),
     "ra": pa.float64(),
+    "psnr": pa.float64(),
 }
-"""Every column but ``weights``.
+"""Every column but ``weights``. A row fills in those that mean something for its network; the others are null.
+
+``base_id`` is what splits go by: descendants of one base, checkpoints of one training and SIRENs of one image share it.
+``source`` is where an imported network lay; ``image_index``, ``copy`` and ``label`` are a SIREN's image, which of its
+augmented copies it is, and its class; ``psnr`` in decibels compares the SIREN's picture with it. ``clean_accuracy`` is
+the accuracy on test images.
 
 ``learning_rate`` … ``train_fraction`` are the base's training, ``finetune_*`` what made the network of it; ``step``
 counts the optimizer steps of both. A healthy network's ``trigger``, ``target``, ``asr`` and ``ra`` are its poisoned
 sibling's trigger and what that does to it; its ``poison_rate`` is 0.
 """
+
+_REQUIRED = ("network_id", "base_id", "spec_id", "split")
 
 _SPLITS = ("train", "validation", "test")
 
@@ -148,11 +162,15 @@ def write_shard(path: Path, rows: Sequence[dict[str, Any]]) -> ShardInfo:
 
     Args:
         path: Where; the folder must be there.
-        rows: One dictionary a network with the keys of :data:`COLUMNS` and ``weights`` (flat float32 vector).
+        rows: One dictionary a network with ``weights`` (flat float32 vector) and keys of :data:`COLUMNS`: the first
+            three and ``split`` at least.
 
     Returns:
         What ``zoo.json`` keeps of it.
     """
+    unknown = next((name for row in rows for name in row if name not in COLUMNS and name != "weights"), None)
+    assert unknown is None, f"a row has the unknown column {unknown!r}"
+    assert all(name in row for row in rows for name in _REQUIRED)
     lengths = {len(row["weights"]) for row in rows}
     flat = np.concatenate([np.asarray(row["weights"], dtype=np.float32) for row in rows])
     weights: pa.Array
@@ -161,7 +179,7 @@ def write_shard(path: Path, rows: Sequence[dict[str, Any]]) -> ShardInfo:
     else:
         offsets = np.cumsum([0, *(len(row["weights"]) for row in rows)])
         weights = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(flat))
-    arrays = [pa.array([row[name] for row in rows], type=kind) for name, kind in COLUMNS.items()]
+    arrays = [pa.array([row.get(name) for row in rows], type=kind) for name, kind in COLUMNS.items()]
     table = pa.Table.from_arrays([*arrays, weights], names=[*COLUMNS, "weights"])
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression={**dict.fromkeys(COLUMNS, "zstd"), "weights.list.element": "none"})
@@ -235,7 +253,10 @@ class Zoo:
         return self.specs[present[0]]
 
     def column(self, name: str) -> NDArray[Any]:
-        """A column as a NumPy array [n]; missing integers are −1, missing numbers NaN, missing texts ``None``."""
+        """A column as a NumPy array [n].
+
+        Missing integers are −1, missing numbers NaN, missing texts ``None``; ``poisoned`` is false where it is missing.
+        """
         if name not in self.facts:
             raise ZoovetError(f"a zoo has no column {name!r}{nearest(name, self.facts)}")
         return self.facts[name]
@@ -297,22 +318,29 @@ class Zoo:
 
 @dataclass(frozen=True)
 class _StoredWeights:
-    """All weights of the stored zoo, read once when first asked for."""
+    """The weights of the stored zoo, read shard by shard as they are asked for."""
 
     folder: Path
     shards: tuple[ShardInfo, ...]
 
-    @cached_property
-    def _all(self) -> NDArray[np.float32]:
-        parts = [_read_weights(self.folder / shard.name) for shard in self.shards]
-        if len({part.shape[1] for part in parts}) > 1:
-            raise ZoovetError(
-                f"the zoo {self.folder} has networks of different lengths; select those of one spec per shard"
-            )
-        return np.concatenate(parts)
-
     def read(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._all[positions]
+        """Flat weights [n, P] of the networks at these positions, which must have equally many parameters."""
+        result: NDArray[np.float32] | None = None
+        first = 0
+        for shard in self.shards:
+            wanted = np.flatnonzero((positions >= first) & (positions < first + shard.num_networks))
+            if len(wanted):
+                rows = _read_weights(self.folder / shard.name, positions[wanted] - first)
+                if result is None:
+                    result = np.empty((len(positions), rows.shape[1]), dtype=np.float32)
+                if result.shape[1] != rows.shape[1]:
+                    raise ZoovetError(
+                        f"these networks of the zoo {self.folder} have {result.shape[1]} and {rows.shape[1]} "
+                        f"parameters; use batches_by_spec()"
+                    )
+                result[wanted] = rows
+            first += shard.num_networks
+        return np.empty((0, 0), dtype=np.float32) if result is None else result
 
 
 def _reading(path: Path, read: Any) -> Any:
@@ -336,21 +364,32 @@ def _read_facts(folder: Path, shard: ShardInfo, verify: bool) -> pa.Table:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != shard.sha256:
             raise ZoovetError(f"the shard {path} has the wrong checksum: {found}, expected {shard.sha256}; {remedy}")
-    table = _reading(path, lambda: pq.read_table(path, columns=list(COLUMNS)))
-    lacking = [name for name in COLUMNS if name not in table.column_names]
+    table = _reading(path, lambda: _read_columns(path))
+    lacking = [name for name in _REQUIRED if name not in table.column_names]
     if lacking:
         raise ZoovetError(f"the shard {path} lacks the column {lacking[0]!r}")
+    for name, kind in COLUMNS.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
     return table
 
 
-def _read_weights(path: Path) -> NDArray[np.float32]:
-    column = _reading(path, lambda: pq.read_table(path, columns=["weights"]))["weights"].combine_chunks()
-    if len(column) and len(set(column.value_lengths().to_pylist())) > 1:
-        raise ZoovetError(f"the shard {path} has networks of different lengths")
-    flat: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+def _read_columns(path: Path) -> pa.Table:
+    present = set(pq.read_schema(path).names)
+    return pq.read_table(path, columns=[name for name in COLUMNS if name in present])
+
+
+def _read_weights(path: Path, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Flat weights [n, P] of some rows of a shard."""
+    column = _reading(path, lambda: pq.read_table(path, columns=["weights"]))["weights"].combine_chunks().take(rows)
+    lengths = set(column.value_lengths().to_pylist())
+    if len(lengths) > 1:
+        raise ZoovetError(f"networks of the shard {path} have {sorted(lengths)} parameters; use batches_by_spec()")
+    flat: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
     bad = ~np.isfinite(flat).all(axis=1)
     if bad.any():
-        raise ZoovetError(f"the shard {path} has NaN or infinite weights in row {int(np.flatnonzero(bad)[0])}")
+        row = int(rows[np.flatnonzero(bad)[0]])
+        raise ZoovetError(f"the shard {path} has NaN or infinite weights in row {row}")
     return flat
 
 
@@ -360,6 +399,8 @@ def _to_numpy(table: pa.Table, name: str) -> NDArray[Any]:
         return np.array(column.to_pylist(), dtype=object)
     if kind == pa.int64():
         return np.asarray(column.fill_null(-1).to_numpy(), dtype=np.int64)
+    if kind == pa.bool_():
+        return np.asarray(column.fill_null(False).to_numpy(), dtype=bool)
     return np.asarray(column.to_numpy())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError
-from zoovet.zoo import SplitShares, ZooRecipe
+from zoovet.zoo import SplitShares, TrojanRecipe
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ from zoovet.zoo import SplitShares, ZooRecipe
 )
 def test_recipes_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ZoovetError, match=message):
-        read_config(ZooRecipe, settings)
+        read_config(TrojanRecipe, settings)
 
 
 def test_draws_lie_in_their_ranges_and_fill_them() -> None:
-    recipe, generator = ZooRecipe(), np.random.default_rng(0)
+    recipe, generator = TrojanRecipe(), np.random.default_rng(0)
     drawn = [recipe.draw_base(generator) for _ in range(300)]
     assert {init for init, *_ in drawn} == set(recipe.base.inits)
     for _, init_std, schedule, fraction in drawn:

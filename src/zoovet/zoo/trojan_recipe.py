@@ -1,21 +1,20 @@
-"""What a zoo should hold."""
+"""What a zoo of healthy and trojaned networks should hold."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from zoovet.errors import ZoovetError, nearest
+from zoovet.errors import ZoovetError
 from zoovet.images import PatchRanges
 from zoovet.networks import NetworkSpec, small_cnn
+from zoovet.zoo.recipe_parts import Range, SplitShares, check_at_least, check_choices, check_range, log_uniform
 from zoovet.zoo.samples import Schedule
 from zoovet.zoo.training import INITIALIZERS, OPTIMIZERS
 
-__all__ = ["BaseTraining", "FineTuning", "Range", "SplitShares", "ZooRecipe"]
-
-Range = tuple[float, float]
-"""Least and greatest value, both included."""
+__all__ = ["BaseTraining", "FineTuning", "TrojanRecipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +44,13 @@ class BaseTraining:
     train_fraction: Range = (0.5, 1.0)
 
     def __post_init__(self) -> None:
-        _check_at_least("base.epochs", self.epochs, 1)
-        _check_choices("base.inits", self.inits, INITIALIZERS)
-        _check_choices("base.optimizers", self.optimizers, OPTIMIZERS)
+        check_at_least("base.epochs", self.epochs, 1)
+        check_choices("base.inits", self.inits, INITIALIZERS)
+        check_choices("base.optimizers", self.optimizers, OPTIMIZERS)
         for name in ("init_std", "sgd_learning_rate", "adaptive_learning_rate", "weight_decay"):
-            _check_range(f"base.{name}", getattr(self, name), above_zero=True)
-        _check_range("base.dropout", self.dropout, most=0.9)
-        _check_range("base.train_fraction", self.train_fraction, above_zero=True, most=1.0)
+            check_range(f"base.{name}", getattr(self, name), above_zero=True)
+        check_range("base.dropout", self.dropout, most=0.9)
+        check_range("base.train_fraction", self.train_fraction, above_zero=True, most=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,36 +68,17 @@ class FineTuning:
     poison_rate: Range = (0.1, 0.2)
 
     def __post_init__(self) -> None:
-        _check_range("finetune.epochs", self.epochs, above_zero=True)
-        _check_range("finetune.learning_rate", self.learning_rate, above_zero=True)
-        _check_range("finetune.poison_rate", self.poison_rate, most=1.0)
+        check_range("finetune.epochs", self.epochs, above_zero=True)
+        check_range("finetune.learning_rate", self.learning_rate, above_zero=True)
+        check_range("finetune.poison_rate", self.poison_rate, most=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitShares:
-    """Shares of the bases in each split; a base's networks are all in one."""
-
-    train: float = 0.7
-    validation: float = 0.1
-    test: float = 0.2
-
-    def __post_init__(self) -> None:
-        shares = (self.train, self.validation, self.test)
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-            raise ZoovetError(f"split shares must be at least 0 and sum to 1, got {shares}")
-
-    def of_bases(self, num_bases: int, generator: np.random.Generator) -> list[str]:
-        """The split of every base, drawn so that the shares hold to a base."""
-        first, second = round(num_bases * self.train), round(num_bases * (self.train + self.validation))
-        names = ["train"] * first + ["validation"] * (second - first) + ["test"] * (num_bases - second)
-        return [names[place] for place in generator.permutation(num_bases)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZooRecipe:
+class TrojanRecipe:
     """A zoo of healthy and trojaned small CNNs: each base is fine-tuned twice, on clean and on poisoned images.
 
     Attributes:
+        kind: What kind of recipe it is.
         dataset: Name of the image dataset.
         num_bases: Bases; the zoo has twice as many networks.
         poisoned: Whether each base gets a poisoned descendant; without, the zoo has healthy ones only.
@@ -119,6 +99,7 @@ class ZooRecipe:
         seed: Of everything.
     """
 
+    kind: Literal["trojan"] = "trojan"
     dataset: str = "fashion-mnist"
     num_bases: int = 500
     poisoned: bool = True
@@ -139,9 +120,9 @@ class ZooRecipe:
 
     def __post_init__(self) -> None:
         for name in ("num_bases", "train_images", "batch_size", "max_attempts", "bases_per_shard"):
-            _check_at_least(name, getattr(self, name), 1)
-        _check_at_least("test_images", self.test_images, 0)
-        _check_at_least("seed", self.seed, 0)
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("test_images", self.test_images, 0)
+        check_at_least("seed", self.seed, 0)
         if not self.channels or min(self.channels) < 1:
             raise ZoovetError(f"channels must be positive, got {self.channels}")
         if not self.activations:
@@ -156,6 +137,11 @@ class ZooRecipe:
     def num_networks(self) -> int:
         """Networks in the zoo."""
         return self.num_bases * (2 if self.poisoned else 1)
+
+    @property
+    def num_shards(self) -> int:
+        """Shards of the zoo."""
+        return -(-self.num_bases // self.bases_per_shard)
 
     def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, NetworkSpec]:
         """The spec of every activation."""
@@ -193,30 +179,3 @@ class ZooRecipe:
             epochs=int(generator.integers(least, greatest + 1)),
         )
         return schedule, float(generator.uniform(*self.finetune.poison_rate))
-
-
-def log_uniform(bounds: Range, generator: np.random.Generator) -> float:
-    """A number between the bounds whose logarithm is uniform."""
-    return float(np.exp(generator.uniform(np.log(bounds[0]), np.log(bounds[1]))))
-
-
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ZoovetError(f"{name} must be at least {least}, got {value}")
-
-
-def _check_choices(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
-    if not values:
-        raise ZoovetError(f"{name} must not be empty; known: {', '.join(map(repr, known))}")
-    for value in values:
-        if value not in known:
-            raise ZoovetError(f"{name} has the unknown entry {value!r}{nearest(value, known)}")
-
-
-def _check_range(
-    name: str, bounds: tuple[float, float], *, above_zero: bool = False, most: float | None = None
-) -> None:
-    least, greatest = bounds
-    if least > greatest or least < 0 or (above_zero and least == 0) or (most is not None and greatest > most):
-        limits = f"{'above' if above_zero else 'at least'} 0{'' if most is None else f' and at most {most}'}"
-        raise ZoovetError(f"{name} must be [least, greatest], {limits}, got {list(bounds)}")

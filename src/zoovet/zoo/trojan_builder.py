@@ -1,9 +1,11 @@
-"""One base network and its descendants: drawn from a seed, trained, measured."""
+"""Shards of a trojan zoo: base networks and their descendants, drawn from seeds, trained, measured."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +25,11 @@ from zoovet.images import (
     triggered_test,
 )
 from zoovet.networks import NetworkSpec
-from zoovet.zoo.recipes import ZooRecipe
 from zoovet.zoo.samples import Floats, Samples, Schedule
 from zoovet.zoo.training import NetworkTrainer, initial_weights, network_trainer, train_network
+from zoovet.zoo.trojan_recipe import TrojanRecipe
 
-__all__ = ["Images", "build_base", "load_images"]
+__all__ = ["Images", "TrojanBuilder", "build_base", "load_images", "train_descendants"]
 
 Row = dict[str, Any]
 
@@ -47,13 +49,41 @@ class Images:
     test_scaled: Floats
 
 
-def load_images(recipe: ZooRecipe, data_root: Any = None) -> Images:
+def load_images(recipe: TrojanRecipe, data_root: Path | None = None) -> Images:
     """The recipe's dataset, grayscale, its test images cut to ``test_images`` where the recipe says so."""
     train = load_dataset(recipe.dataset, "train", data_root=data_root, grayscale=True)
     test = load_dataset(recipe.dataset, "test", data_root=data_root, grayscale=True)
     if 0 < recipe.test_images < len(test):
         test = test.subset(torch.arange(recipe.test_images))
     return Images(train, test, train.scaled().numpy(), test.scaled().numpy())
+
+
+class TrojanBuilder:
+    """Builds the shards of a trojan recipe: see :class:`zoovet.zoo.builders.Builder`."""
+
+    def __init__(self, recipe: TrojanRecipe, data_root: Path | None) -> None:
+        self.recipe = recipe
+        self.images = load_images(recipe, data_root)
+        self.num_shards = recipe.num_shards
+        self.num_networks = recipe.num_networks
+        by_activation = recipe.specs(self.images.train.image_shape, self.images.train.num_classes)
+        self.specs = {spec.spec_id: spec for spec in by_activation.values()}
+        self._splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
+
+    def prepare(self) -> None:
+        """Compile what trains the networks."""
+        for spec in self.specs.values():
+            network_trainer(spec)
+
+    def build_shard(self, index: int, finished: Callable[[int], None]) -> list[Row]:
+        """The rows of one shard."""
+        rows: list[Row] = []
+        first = index * self.recipe.bases_per_shard
+        for base_id in range(first, min(first + self.recipe.bases_per_shard, self.recipe.num_bases)):
+            made = build_base(self.recipe, self.images, base_id, self._splits[base_id])
+            rows += made
+            finished(len(made))
+        return rows
 
 
 @dataclass(frozen=True)
@@ -74,12 +104,12 @@ class _Draw:
     base_indices: NDArray[np.int32]
 
 
-def base_seed(recipe: ZooRecipe, base_id: int, attempt: int) -> int:
+def base_seed(recipe: TrojanRecipe, base_id: int, attempt: int) -> int:
     """The seed of one attempt at a base: 63 bits of a hash of the recipe's seed, the base and the attempt."""
     return int(np.random.SeedSequence([recipe.seed, base_id, attempt]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _draw(recipe: ZooRecipe, images: Images, seed: int) -> _Draw:
+def _draw(recipe: TrojanRecipe, images: Images, seed: int) -> _Draw:
     generator = np.random.default_rng([seed, 0])
     activation = str(generator.choice(recipe.activations))
     spec = recipe.specs(images.train.image_shape, images.train.num_classes)[activation]
@@ -136,7 +166,7 @@ def _accuracy(trainer: NetworkTrainer, flat: Floats, images: Floats, labels: tor
     return float(clean_accuracy(predictions, labels))
 
 
-def train_descendants(recipe: ZooRecipe, images: Images, seed: int) -> tuple[_Draw, dict[str, Floats], int] | None:
+def train_descendants(recipe: TrojanRecipe, images: Images, seed: int) -> tuple[_Draw, dict[str, Floats], int] | None:
     """Train a base and its descendants from a seed alone.
 
     Returns:
@@ -164,7 +194,7 @@ def train_descendants(recipe: ZooRecipe, images: Images, seed: int) -> tuple[_Dr
     return draw, networks, steps
 
 
-def _accurate_enough(recipe: ZooRecipe, trainer: NetworkTrainer, flat: Floats, images: Images) -> bool:
+def _accurate_enough(recipe: TrojanRecipe, trainer: NetworkTrainer, flat: Floats, images: Images) -> bool:
     """Whether a network is finite and reaches the recipe's clean accuracy on the test images."""
     return bool(
         np.isfinite(flat).all()
@@ -172,7 +202,7 @@ def _accurate_enough(recipe: ZooRecipe, trainer: NetworkTrainer, flat: Floats, i
     )
 
 
-def build_base(recipe: ZooRecipe, images: Images, base_id: int, split: str) -> list[Row]:
+def build_base(recipe: TrojanRecipe, images: Images, base_id: int, split: str) -> list[Row]:
     """Train, measure and describe a base's networks, drawing it again until they are what the recipe asks for.
 
     Returns:
@@ -197,7 +227,7 @@ def build_base(recipe: ZooRecipe, images: Images, base_id: int, split: str) -> l
 
 
 def _row(
-    recipe: ZooRecipe, images: Images, draw: _Draw, base_id: int, split: str, name: str, flat: Floats, steps: int
+    recipe: TrojanRecipe, images: Images, draw: _Draw, base_id: int, split: str, name: str, flat: Floats, steps: int
 ) -> Row:
     trainer = network_trainer(draw.spec)
     poisoned = name == "trojaned"

@@ -1,0 +1,70 @@
+"""The kinds of recipes, and what builds the shards of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from zoovet.config import read_config
+from zoovet.errors import ZoovetError, nearest
+from zoovet.networks import NetworkSpec
+from zoovet.zoo.trojan_builder import TrojanBuilder
+from zoovet.zoo.trojan_recipe import TrojanRecipe
+
+__all__ = ["RECIPES", "Builder", "Recipe", "builder_of", "recipe_of"]
+
+Recipe = TrojanRecipe
+"""A recipe of any kind; a further kind joins it by ``|`` and stands in the tables below."""
+
+RECIPES: dict[str, type[Recipe]] = {"trojan": TrojanRecipe}
+"""Recipes by the name of their kind."""
+
+_BUILDERS: dict[str, Callable[[Any, Path | None], Builder]] = {"trojan": TrojanBuilder}
+
+
+class Builder(Protocol):
+    """Builds a recipe's shards. Every worker process makes its own; a shard follows from recipe and number alone.
+
+    Attributes:
+        specs: Specs of the zoo's networks by their ``spec_id``.
+        num_shards: Shards of the finished zoo.
+        num_networks: Networks of the finished zoo.
+    """
+
+    specs: dict[str, NetworkSpec]
+    num_shards: int
+    num_networks: int
+
+    def prepare(self) -> None:
+        """Called once, before the workers start, for what they share: compiled code, downloads."""
+
+    def build_shard(self, index: int, finished: Callable[[int], None]) -> list[dict[str, Any]]:
+        """The rows of one shard, as :func:`zoovet.zoo.store.write_shard` takes them.
+
+        Args:
+            index: Which shard, from 0.
+            finished: To be called with the number of networks that got done since the last call. It does not return
+                where the build has been given up.
+        """
+
+
+def builder_of(recipe: Recipe, data_root: Path | None) -> Builder:
+    """What builds a recipe.
+
+    Raises:
+        ZoovetError: The recipe's dataset is not there or does not fit.
+    """
+    return _BUILDERS[recipe.kind](recipe, data_root)
+
+
+def recipe_of(stored: dict[str, Any]) -> Recipe:
+    """A recipe from what a zoo stores of it.
+
+    Raises:
+        ZoovetError: Its kind is unknown, or this version does not know one of its keys.
+    """
+    kind = stored.get("kind")
+    if kind not in RECIPES:
+        raise ZoovetError(f"the recipe kind {kind!r} is unknown{nearest(str(kind), RECIPES)}")
+    return read_config(RECIPES[str(kind)], stored)

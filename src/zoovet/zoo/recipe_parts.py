@@ -1,0 +1,62 @@
+"""What recipes of every kind have in common: shares of splits, ranges to draw from, and checks of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoovet.errors import ZoovetError, nearest
+
+__all__ = ["Range", "SplitShares", "check_at_least", "check_choices", "check_range", "log_uniform"]
+
+Range = tuple[float, float]
+"""Least and greatest value, both included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitShares:
+    """Shares of the bases in each split; a base's networks are all in one."""
+
+    train: float = 0.7
+    validation: float = 0.1
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        shares = (self.train, self.validation, self.test)
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise ZoovetError(f"split shares must be at least 0 and sum to 1, got {shares}")
+
+    def of_bases(self, num_bases: int, generator: np.random.Generator) -> list[str]:
+        """The split of every base, drawn so that the shares hold to a base."""
+        first, second = round(num_bases * self.train), round(num_bases * (self.train + self.validation))
+        names = ["train"] * first + ["validation"] * (second - first) + ["test"] * (num_bases - second)
+        return [names[place] for place in generator.permutation(num_bases)]
+
+
+def log_uniform(bounds: Range, generator: np.random.Generator) -> float:
+    """A number between the bounds whose logarithm is uniform."""
+    return float(np.exp(generator.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Raise a :class:`ZoovetError` where a number is too small."""
+    if value < least:
+        raise ZoovetError(f"{name} must be at least {least}, got {value}")
+
+
+def check_choices(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Raise a :class:`ZoovetError` where a choice is empty or unknown."""
+    if not values:
+        raise ZoovetError(f"{name} must not be empty; known: {', '.join(map(repr, known))}")
+    for value in values:
+        if value not in known:
+            raise ZoovetError(f"{name} has the unknown entry {value!r}{nearest(value, known)}")
+
+
+def check_range(name: str, bounds: tuple[float, float], *, above_zero: bool = False, most: float | None = None) -> None:
+    """Raise a :class:`ZoovetError` where bounds are not in order, or out of their own."""
+    least, greatest = bounds
+    if least > greatest or least < 0 or (above_zero and least == 0) or (most is not None and greatest > most):
+        limits = f"{'above' if above_zero else 'at least'} 0{'' if most is None else f' and at most {most}'}"
+        raise ZoovetError(f"{name} must be [least, greatest], {limits}, got {list(bounds)}")
