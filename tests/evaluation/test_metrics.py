@@ -4,13 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import r2_score, roc_auc_score
 
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.metrics import (
     accuracy_at,
     auc,
     bootstrap_interval,
+    kendall_tau,
+    mean_absolute_error,
+    r_squared,
     roc_curve,
     true_positive_rate_at,
 )
@@ -37,6 +40,17 @@ def slow_true_positive_rate(scores, labels, limit):
         if false / sum(not label for label in labels) <= limit:
             best = max(best, true / sum(labels))
     return best
+
+
+def slow_kendall_tau(predictions, targets):
+    """Every pair of networks, one by one; a pair that ties on one side counts on the other side only."""
+    signs = [
+        (np.sign(predictions[i] - predictions[j]), np.sign(targets[i] - targets[j]))
+        for i in range(len(targets))
+        for j in range(i)
+    ]
+    untied = [sum(sign[side] != 0 for sign in signs) for side in (0, 1)]
+    return sum(a * b for a, b in signs) / math.sqrt(untied[0] * untied[1])
 
 
 def random_case(seed, num=40, digits=1):
@@ -112,6 +126,63 @@ def test_bad_thresholds_and_limits_are_named():
         accuracy_at([0.1], [1], math.nan)
     with pytest.raises(ZoovetError, match=r"between 0 and 1, got 1\.5"):
         true_positive_rate_at([0.1, 0.2], [0, 1], false_positive_rate=1.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kendalls_tau_counts_pairs_and_corrects_for_ties(seed):
+    generator = np.random.default_rng(seed)
+    targets = np.round(generator.uniform(size=40), 1)
+    predictions = np.round(targets + generator.normal(0, 0.2, size=40), 1)
+    assert kendall_tau(predictions, targets) == pytest.approx(slow_kendall_tau(predictions, targets), abs=1e-12)
+    assert 0.2 < kendall_tau(predictions, targets) < 0.9
+
+
+def test_kendalls_tau_known_by_hand():
+    assert kendall_tau([0.1, 0.2, 0.3], [0.5, 0.6, 0.9]) == pytest.approx(1.0)
+    assert kendall_tau([3, 2, 1], [0.5, 0.6, 0.9]) == pytest.approx(-1.0)
+    assert kendall_tau([2, 1, 3, 4], [1, 2, 3, 4]) == pytest.approx(4 / 6)
+    assert kendall_tau([0.5, 0.5, 0.5], [0.1, 0.2, 0.3]) == 0.0
+
+
+def test_r_squared_and_mean_absolute_error_against_sklearn_and_by_hand():
+    generator = np.random.default_rng(0)
+    targets, predictions = generator.uniform(size=30), generator.uniform(size=30)
+    assert r_squared(predictions, targets) == pytest.approx(r2_score(targets, predictions), abs=1e-12)
+    assert r_squared(targets, targets) == 1.0
+    assert r_squared(np.full(30, targets.mean()), targets) == pytest.approx(0.0, abs=1e-12)
+    assert mean_absolute_error([0.1, 0.5, 0.7], [0.2, 0.5, 0.3]) == pytest.approx(0.5 / 3)
+
+
+@pytest.mark.parametrize("metric", [kendall_tau, r_squared, mean_absolute_error])
+def test_bad_predictions_are_named(metric):
+    with pytest.raises(ZoovetError, match=r"lists of one length, got the shapes \[1\] and \[2\]"):
+        metric([0.1], [0.1, 0.2])
+    with pytest.raises(ZoovetError, match=r"at least [12] networks?, got 0"):
+        metric([], [])
+    with pytest.raises(ZoovetError, match="prediction 1 of 2 is nan, not a finite number"):
+        metric([0.1, math.nan], [0.1, 0.2])
+    with pytest.raises(ZoovetError, match="target 0 of 2 is inf, not a finite number"):
+        metric([0.1, 0.2], [math.inf, 0.2])
+
+
+def test_figures_that_need_a_spread_say_so():
+    with pytest.raises(ZoovetError, match=r"Kendall's τ needs targets that differ, got 0\.5 for all 3 networks"):
+        kendall_tau([0.1, 0.2, 0.3], [0.5, 0.5, 0.5])
+    with pytest.raises(ZoovetError, match=r"R² needs targets that differ, got 0\.5 for all 2 networks"):
+        r_squared([0.1, 0.2], [0.5, 0.5])
+    with pytest.raises(ZoovetError, match="at least 2 networks, got 1"):
+        kendall_tau([0.1], [0.5])
+
+
+def test_the_bootstrap_of_kendalls_tau_holds_it():
+    generator = np.random.default_rng(0)
+    targets = generator.uniform(size=60)
+    predictions = targets + generator.normal(0, 0.1, size=60)
+    interval = bootstrap_interval(
+        lambda i: kendall_tau(predictions[i], targets[i]), np.arange(60) // 3, np.random.default_rng(1)
+    )
+    assert interval.low < kendall_tau(predictions, targets) < interval.high
+    assert interval.high - interval.low < 0.3
 
 
 def test_bootstrap_of_a_mean_is_as_wide_as_its_standard_error():

@@ -1,6 +1,7 @@
 """Figures of merit as pure functions on numpy arrays, and intervals that respect siblings.
 
-A network counts as flagged where ``score >= threshold``; the positive class (label 1) is "trojaned".
+A network counts as flagged where ``score >= threshold``; the positive class (label 1) is "trojaned". Predicted numbers
+(accuracies) are compared with what was measured by Kendall's τ, R² and the mean absolute error.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kendalltau
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from zoovet.errors import ZoovetError
@@ -22,6 +24,9 @@ __all__ = [
     "auc",
     "bootstrap_interval",
     "bootstrap_intervals",
+    "kendall_tau",
+    "mean_absolute_error",
+    "r_squared",
     "roc_curve",
     "true_positive_rate_at",
 ]
@@ -115,6 +120,49 @@ def true_positive_rate_at(scores: ArrayLike, labels: ArrayLike, *, false_positiv
     rates = np.arange(len(healthy) + 1) / len(healthy)
     num_allowed = int(np.searchsorted(rates, false_positive_rate, side="right")) - 1
     return 1.0 if num_allowed == len(healthy) else float(np.mean(trojaned > healthy[num_allowed]))
+
+
+def kendall_tau(predictions: ArrayLike, targets: ArrayLike) -> float:
+    """Kendall's τ-b: how far predictions order networks as targets do, from −1 to 1; 0 where all predictions tie.
+
+    Args:
+        predictions, targets: [n] finite numbers, n ≥ 2.
+
+    Raises:
+        ZoovetError: Lengths differ, a number is not finite, fewer than 2 networks, or targets that are all the same.
+
+    Source: Kendall 1945, *The treatment of ties in ranking problems*; O(n log n) as in ``scipy.stats.kendalltau``.
+    """
+    guesses, truth = _check_targets(predictions, targets, num_least=2)
+    _require_different(truth, "Kendall's τ")
+    return 0.0 if np.ptp(guesses) == 0 else float(kendalltau(guesses, truth, variant="b").statistic)
+
+
+def r_squared(predictions: ArrayLike, targets: ArrayLike) -> float:
+    """Share of the targets' variance that predictions account for: 1 at best, 0 as their mean does, or below.
+
+    Args:
+        predictions, targets: [n] finite numbers, n ≥ 2.
+
+    Raises:
+        ZoovetError: Lengths differ, a number is not finite, fewer than 2 networks, or targets that are all the same.
+    """
+    guesses, truth = _check_targets(predictions, targets, num_least=2)
+    _require_different(truth, "R²")
+    return float(1.0 - np.sum((guesses - truth) ** 2) / np.sum((truth - truth.mean()) ** 2))
+
+
+def mean_absolute_error(predictions: ArrayLike, targets: ArrayLike) -> float:
+    """Mean of the errors' sizes, in the unit of the targets.
+
+    Args:
+        predictions, targets: [n] finite numbers, n ≥ 1.
+
+    Raises:
+        ZoovetError: Lengths differ, a number is not finite, or nothing is there.
+    """
+    guesses, truth = _check_targets(predictions, targets, num_least=1)
+    return float(np.mean(np.abs(guesses - truth)))
 
 
 def bootstrap_interval(
@@ -215,5 +263,22 @@ def _require_both_classes(labels: BoolArray, what: str) -> None:
         )
 
 
-def _pick(weights: FloatArray | None, mask: BoolArray) -> FloatArray | None:
-    return None if weights is None else weights[mask]
+def _require_different(targets: FloatArray, what: str) -> None:
+    if np.ptp(targets) == 0:
+        raise ZoovetError(f"{what} needs targets that differ, got {targets[0]} for all {len(targets)} networks")
+
+
+def _check_targets(predictions: ArrayLike, targets: ArrayLike, *, num_least: int) -> tuple[FloatArray, FloatArray]:
+    guesses, truth = np.asarray(predictions, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    if guesses.ndim != 1 or guesses.shape != truth.shape:
+        raise ZoovetError(
+            f"predictions and targets must be lists of one length, got the shapes {list(guesses.shape)} and "
+            f"{list(truth.shape)}"
+        )
+    if len(guesses) < num_least:
+        raise ZoovetError(f"predictions and targets must be of at least {num_least} networks, got {len(guesses)}")
+    for name, values in (("prediction", guesses), ("target", truth)):
+        if not np.isfinite(values).all():
+            place = int(np.argmin(np.isfinite(values)))
+            raise ZoovetError(f"{name} {place} of {len(values)} is {values[place]}, not a finite number")
+    return guesses, truth
