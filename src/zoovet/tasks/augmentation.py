@@ -9,7 +9,8 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
-from zoovet.tasks.population import Batch, Population
+from zoovet.tasks.network_pool import Batch
+from zoovet.tasks.population import Population
 
 __all__ = ["AugmentationConfig", "View", "draw_augmented", "perturb"]
 

@@ -22,7 +22,8 @@ from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.measurement import Measurement, measure
 from zoovet.tasks.metanetworks import MetanetworkConfig, metanetwork_to_json
-from zoovet.tasks.population import Batch, Population, load_populations
+from zoovet.tasks.network_pool import Batch
+from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
 from zoovet.tasks.repair_losses import function_losses, weight_losses
 from zoovet.tasks.repairer import REPAIRER, Repairer, build_editor, edited_networks

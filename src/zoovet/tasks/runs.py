@@ -29,7 +29,7 @@ from zoovet.config import config_to_dict, read_yaml, write_config
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path, require_writable_folder, write_json
 from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_checkpoint
-from zoovet.tasks.population import Population
+from zoovet.tasks.network_pool import NetworkPool
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import Progress, TrainingProgress
 
@@ -135,7 +135,7 @@ def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: di
     return Run(folder, kind, facts, finished)
 
 
-def zoo_facts(path: Path, train: Population, validation: Population) -> dict[str, Any]:
+def zoo_facts(path: Path, train: NetworkPool, validation: NetworkPool) -> dict[str, Any]:
     """What a run and its checkpoint say of the zoo: where it is, which networks were used, and how many."""
     return {
         "path": str(path.resolve()),
