@@ -7,6 +7,7 @@ have the published models' readouts; the same with the other readout follow, as 
 of the last rounds is needed.
 
     python benchmarks/scalegmn.py [--models relu_forward …] [--repeats 7] [--compile] [--threads 2]
+    python benchmarks/scalegmn.py --device cuda --bf16 --compile   # on a GPU; its own memory is counted there
     python benchmarks/scalegmn.py --growth          # 10² to 10⁶ edges in one network, forward
     python benchmarks/scalegmn.py --mixed-specs     # 64 networks of 64 specs against 64 of one
 """
@@ -14,12 +15,14 @@ of the last rounds is needed.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,39 +64,45 @@ def networks_of(activation: str, num_networks: int) -> Networks:
     return random_networks(spec, num_networks, generator, zero_fraction=0.0, dtype=torch.float32)
 
 
-def unit(rows: Tensor, weight: Tensor) -> float:
-    """Seconds of one product."""
+def seconds_of(work: Callable[[], object], device: str) -> float:
+    """Seconds until some work is done, on a GPU too."""
     start = time.perf_counter()
-    F.linear(rows, weight)
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def seconds_in_units(step: Any, repeats: int) -> tuple[float, float]:
+def seconds_in_units(step: Callable[[], object], repeats: int, device: str = "cpu") -> tuple[float, float]:
     """Median seconds of a step, and the same in units."""
-    rows, weight = torch.randn(44032, 128), torch.randn(128, 128)
+    rows, weight = torch.randn(44032, 128, device=device), torch.randn(128, 128, device=device)
+
+    def unit() -> float:
+        return seconds_of(lambda: F.linear(rows, weight), device)
+
     for _ in range(2):
-        step()
-        unit(rows, weight)
+        seconds_of(step, device)
+        unit()
     steps, units = [], []
     for _ in range(repeats):
-        units.append(unit(rows, weight))
-        start = time.perf_counter()
-        step()
-        steps.append(time.perf_counter() - start)
-        units += [unit(rows, weight) for _ in range(3)]
+        units.append(unit())
+        steps.append(seconds_of(step, device))
+        units += [unit() for _ in range(3)]
     seconds = statistics.median(steps)
     return seconds, seconds / statistics.median(units)
 
 
-def peak_memory_gb() -> float:
-    """Largest resident set of this process so far."""
+def peak_memory_gb(device: str = "cpu") -> float:
+    """Largest resident set of this process so far, or the most that it held on its GPU."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def training_step(model: nn.Module, networks: Any) -> Any:
     """One step as a function: forward, backward, AdamW."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    targets = torch.randn(sum(map(len, networks)), 1)
+    targets = torch.randn(sum(map(len, networks)), 1, device=networks[0].weights[0].device)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -103,10 +112,10 @@ def training_step(model: nn.Module, networks: Any) -> Any:
     return step
 
 
-def compiled(model: nn.Module, networks: Any) -> nn.Module:
-    """The model compiled, or itself where that fails, saying so."""
+def compiled(model: nn.Module, networks: Any, device: str) -> nn.Module:
+    """The model compiled (with CUDA graphs on a GPU), or itself where that fails, saying so."""
     try:
-        faster = torch.compile(model)
+        faster = torch.compile(model, mode="default" if device == "cpu" else "reduce-overhead")
         faster(networks)
     except Exception as error:  # whatever compilation raises: a missing compiler, an unsupported operation
         print(f"compilation failed ({type(error).__name__}: {error}); timing the model as it is")
@@ -114,22 +123,38 @@ def compiled(model: nn.Module, networks: Any) -> nn.Module:
     return faster
 
 
-def run_model(name: str, repeats: int, should_compile: bool) -> dict[str, Any]:
+def deviation_from_float64(model: nn.Module, networks: Sequence[Networks], infer: Callable[[], Tensor]) -> float:
+    """Largest deviation of the outputs from those of the same model in float64, over the largest of them."""
+    exact = copy.deepcopy(model).double()
+    with torch.no_grad():
+        expected = exact([part.to(dtype=torch.float64) for part in networks])
+    return float((infer().double() - expected).abs().max() / expected.abs().max())
+
+
+def run_model(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One model's figures."""
     options, batch = MODELS[name]
+    device, repeats = arguments.device, arguments.repeats
     torch.manual_seed(0)
-    model: nn.Module = ScaleGMN(ScaleGMNConfig(width=WIDTH, num_layers=NUM_LAYERS, **options))
-    networks = [networks_of(activation, count) for activation, count in batch.items()]
-    if should_compile:
-        model = compiled(model, networks)
-    seconds, units = seconds_in_units(training_step(model, networks), repeats)
-    peak = peak_memory_gb()
+    plain = ScaleGMN(ScaleGMNConfig(width=WIDTH, num_layers=NUM_LAYERS, **options)).to(device)
+    networks = [networks_of(activation, count).to(device) for activation, count in batch.items()]
+    model = compiled(plain, networks, device) if arguments.compile else plain
+    precision = torch.autocast(device, dtype=torch.bfloat16, enabled=arguments.bf16)
+    train = training_step(model, networks)
 
-    def infer() -> None:
-        with torch.no_grad():
-            model(networks)
+    def step() -> None:
+        with precision:
+            train()
 
-    inference, _ = seconds_in_units(infer, repeats)
+    seconds, units = seconds_in_units(step, repeats, device)
+    peak = peak_memory_gb(device)
+
+    def infer() -> Tensor:
+        with torch.no_grad(), precision:
+            output: Tensor = model(networks)
+            return output
+
+    inference, _ = seconds_in_units(infer, repeats, device)
     return {
         "model": name,
         "units": round(units, 1),
@@ -138,7 +163,10 @@ def run_model(name: str, repeats: int, should_compile: bool) -> dict[str, Any]:
         "inference_networks_per_second": round(sum(batch.values()) / inference, 1),
         "readout": options.get("readout", "full_graph"),
         "threads": torch.get_num_threads(),
-        "compiled": should_compile,
+        "compiled": model is not plain,
+        "device": device if device == "cpu" else torch.cuda.get_device_name(),
+        "precision": "bfloat16" if arguments.bf16 else "float32",
+        "deviation_from_float64": float(f"{deviation_from_float64(plain, networks, infer):.1e}"),
     }
 
 
@@ -204,7 +232,7 @@ def child(arguments: argparse.Namespace) -> dict[str, Any]:
         return run_growth(arguments.size)
     if arguments.mixed_specs:
         return run_mixed_specs(arguments.repeats)
-    return run_model(arguments.models[0], arguments.repeats, arguments.compile)
+    return run_model(arguments.models[0], arguments)
 
 
 def main() -> None:
@@ -214,6 +242,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="compile the models; says so where that fails")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--mixed-specs", action="store_true")
     parser.add_argument("--size", type=int, default=0, help=argparse.SUPPRESS)
@@ -230,10 +260,10 @@ def main() -> None:
     elif arguments.mixed_specs:
         write("scalegmn_mixed_specs.json", [in_own_process([*common, "--mixed-specs"])])
     else:
-        common += ["--compile"] * arguments.compile
+        common += ["--compile"] * arguments.compile + ["--bf16"] * arguments.bf16 + ["--device", arguments.device]
         figures = [in_own_process([*common, "--models", name]) for name in arguments.models]
         if set(arguments.models) == set(MODELS):
-            write("scalegmn.json", figures)
+            write("scalegmn.json" if arguments.device == "cpu" else "scalegmn_gpu.json", figures)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ from zoovet.metanets.fused import (
     activated_linear,
     ends_linear,
     product_linears,
-    reciprocal_norm,
-    smallest_square,
 )
 
 SHAPES: list[Shape] = [(2, 3, 4), (1, 1, 5), (3, 2, 1)]
@@ -144,23 +142,3 @@ def test_ends_linear(has_norm: bool) -> None:
 
     norm = [drawn(6), drawn(6, seed=1)] if has_norm else [None, None]
     assert_same(ours, theirs, [*norm, drawn(3, 6), drawn(3), *sources, *targets], tolerance=1e-10)
-
-
-@pytest.mark.parametrize("constant", [0.0, 0.1])
-def test_reciprocal_norm(constant: float) -> None:
-    assert_same(
-        lambda squares: reciprocal_norm(squares, constant, 3.0),
-        lambda squares: 3.0 / (squares.sqrt() + constant),
-        [drawn(5, 1).square() + 0.1],
-    )
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_reciprocal_norm_is_zero_with_zero_gradient_where_the_norm_vanishes(dtype: torch.dtype) -> None:
-    smallest = smallest_square(dtype)
-    squares = torch.tensor([0.0, smallest / 2, smallest * 2], dtype=dtype, requires_grad=True)
-    result = reciprocal_norm(squares)
-    (gradient,) = torch.autograd.grad(result.sum(), squares)
-    assert result[:2].tolist() == [0, 0]
-    assert result[2].item() == pytest.approx((smallest * 2) ** -0.5)
-    assert gradient[:2].tolist() == [0, 0]

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.fused import Shape, product_linears, reciprocal_norm
+from zoovet.metanets.fused import Shape, product_linears
 from zoovet.metanets.mlp import MLP, Linear
+from zoovet.metanets.reciprocal_norm import reciprocal_norm
 
 __all__ = [
     "EquivariantLayer",

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.fused import smallest_square
 from zoovet.metanets.layout import Bucket, Chunk, EdgeLayout, EdgeSegment, NodeLayout
+from zoovet.metanets.reciprocal_norm import smallest_square
 
 __all__ = [
     "EdgeEmbedding",

@@ -7,15 +7,15 @@ definition; tests compare values and gradients with that. Gradients of gradients
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from zoovet.metanets.autocast import noting_autocast, with_autocast_as_noted
 
 __all__ = [
     "LayerNormParameters",
@@ -23,37 +23,12 @@ __all__ = [
     "activated_linear",
     "ends_linear",
     "product_linears",
-    "reciprocal_norm",
-    "smallest_square",
 ]
 
 Shape = tuple[int, int, int]
 """(networks, targets, sources) of consecutive edge rows."""
 LayerNormParameters = tuple[Tensor, Tensor, float]
 """Weight [h], bias [h], eps."""
-
-
-def smallest_square(dtype: torch.dtype) -> float:
-    """Squared norms below this count as 0: 4e-29 in float32, so that what they divide stays far from infinity."""
-    return float(torch.finfo(dtype).tiny ** 0.75)
-
-
-def reciprocal_norm(squares: Tensor, constant: float = 0.0, numerator: float = 1.0) -> Tensor:
-    """Numerator / (√squares + constant), and 0 for squares below :func:`smallest_square`.
-
-    Those count as zeros because networks trained with weight decay have channels nearly as small as that; the gradient
-    is taken in an order in which nothing overflows.
-
-    Args:
-        squares: Squared norms, any shape.
-        constant: Added to the norm.
-        numerator: The norm of what the product with it makes, where the constant is 0.
-
-    Returns:
-        Of the same shape.
-    """
-    result: Tensor = _ReciprocalNorm.apply(squares, constant, numerator)  # type: ignore[no-untyped-call]
-    return result
 
 
 def product_linears(
@@ -154,52 +129,9 @@ def _multiply(rows: Tensor, sources: Sequence[Tensor], shapes: Sequence[Shape]) 
     return product
 
 
-def _noting_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward that notes whether autocast is on, for :func:`_with_autocast_as_noted`."""
-
-    @wraps(function)
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        device = next(one.device.type for one in inputs if isinstance(one, Tensor))
-        ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
-        return function(ctx, *inputs)
-
-    return forward
-
-
-def _with_autocast_as_noted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A backward, once differentiable, that runs in the precision of its forward."""
-
-    @once_differentiable
-    @wraps(function)
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        device, dtype, is_enabled = ctx.autocast
-        with torch.autocast(device, dtype=dtype, enabled=is_enabled, cache_enabled=False):
-            return function(ctx, *gradients)
-
-    result: Callable[..., Any] = backward
-    return result
-
-
-class _ReciprocalNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, squares: Tensor, constant: float, numerator: float) -> Tensor:
-        is_zero = squares < smallest_square(squares.dtype)
-        norms = torch.where(is_zero, 1.0, squares).sqrt()
-        result = torch.where(is_zero, 0.0, numerator / (norms + constant))
-        ctx.save_for_backward(norms, result)
-        ctx.constant = constant
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        norms, result = ctx.saved_tensors
-        return (gradients[0] * result) / (norms + ctx.constant) / (-2 * norms), None, None
-
-
 class _ProductLinears(torch.autograd.Function):
     @staticmethod
-    @_noting_autocast
+    @noting_autocast
     def forward(
         ctx: Any,
         rows: Tensor,
@@ -218,7 +150,7 @@ class _ProductLinears(torch.autograd.Function):
         return of_gamma, F.linear(product.abs() if absolute else product, first), squares
 
     @staticmethod
-    @_with_autocast_as_noted
+    @with_autocast_as_noted
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         of_gamma, of_first, of_squares = gradients
         rows, gamma, first, *sources = ctx.saved_tensors
@@ -296,7 +228,7 @@ def _activate(before: Tensor, norm: tuple[Tensor | None, Tensor | None, float]) 
 
 class _ActivatedLinear(torch.autograd.Function):
     @staticmethod
-    @_noting_autocast
+    @noting_autocast
     def forward(
         ctx: Any,
         before: Tensor,
@@ -318,7 +250,7 @@ class _ActivatedLinear(torch.autograd.Function):
         return hidden if last is None else F.linear(hidden, last, bias)
 
     @staticmethod
-    @_with_autocast_as_noted
+    @with_autocast_as_noted
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         before, scale, shift, weight, offset, last = ctx.saved_tensors
         norm = (weight, offset, ctx.eps)
@@ -371,7 +303,7 @@ def _shifted(before: Tensor, scale: Tensor | None, shift: Tensor | None, *, nega
 
 class _EndsLinear(torch.autograd.Function):
     @staticmethod
-    @_noting_autocast
+    @noting_autocast
     def forward(
         ctx: Any,
         shapes: Sequence[Shape],
@@ -387,7 +319,7 @@ class _EndsLinear(torch.autograd.Function):
         return F.linear(_activate(_add_ends(ends, shapes), (weight, offset, eps)), last, bias)
 
     @staticmethod
-    @_with_autocast_as_noted
+    @with_autocast_as_noted
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weight, offset, last, *ends = ctx.saved_tensors
         norm = (weight, offset, ctx.eps)

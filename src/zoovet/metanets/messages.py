@@ -23,10 +23,11 @@ from zoovet.metanets.equivariant import (
     squared_norm,
 )
 from zoovet.metanets.features import EdgeFeatures
-from zoovet.metanets.fused import ends_linear, reciprocal_norm
+from zoovet.metanets.fused import ends_linear
 from zoovet.metanets.layout import Chunk, NodeKey, NodeLayout, Piece
 from zoovet.metanets.mlp import MLP, Linear
 from zoovet.metanets.plan import DirectionPlan
+from zoovet.metanets.reciprocal_norm import reciprocal_norm
 
 __all__ = ["EdgeUpdate", "Messages", "PlainEdgeUpdate", "PlainMessages"]
 
