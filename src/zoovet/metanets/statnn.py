@@ -21,7 +21,7 @@ from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.spec import ACTIVATIONS, NetworkSpec
 
-__all__ = ["StatNN", "StatNNConfig", "statistic_names", "weight_statistics"]
+__all__ = ["StatNN", "StatNNConfig", "statistic_names", "tree_features", "weight_statistics"]
 
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _NUM_STATISTICS = 2 + len(_QUANTILES)
@@ -46,6 +46,29 @@ def weight_statistics(networks: Networks) -> Tensor:
         for tensor in pair
     ]
     return torch.cat(parts, dim=1)
+
+
+def tree_features(networks: Networks | Sequence[Networks]) -> npt.NDArray[np.float64]:
+    """What trees read of networks: statistics, then a column an activation that says whether the network has it.
+
+    Args:
+        networks: B networks, or batches of several specs that have equally many layers.
+
+    Returns:
+        float64 [B, F], in the order of the networks.
+
+    Raises:
+        ZoovetError: No networks, or networks with different numbers of layers.
+    """
+    _num_layers(networks)
+    parts = []
+    for batch in _as_list(networks):
+        activations = {layer.activation for layer in batch.spec.layers[:-1]}
+        marks = torch.tensor([float(name in activations) for name in ACTIVATIONS], dtype=torch.float64)
+        statistics = weight_statistics(batch).detach().cpu().double()
+        parts.append(torch.cat([statistics, marks.expand(len(batch), -1)], dim=1))
+    features: npt.NDArray[np.float64] = torch.cat(parts).numpy()
+    return features
 
 
 def statistic_names(spec: NetworkSpec) -> tuple[str, ...]:
@@ -129,7 +152,7 @@ class StatNN:
                 together.
         """
         self._num_layers = _num_layers(networks)
-        features, targets = self._features(networks), _targets(labels, networks, "training")
+        features, targets = tree_features(networks), _targets(labels, networks, "training")
         if validation is None:
             self._trees, self._num_trees = (
                 self._grow(features, targets, self.config.max_leaf_nodes[0]),
@@ -137,7 +160,7 @@ class StatNN:
             )
             return self
         held_features, held_targets = (
-            self._features(validation[0]),
+            tree_features(validation[0]),
             _targets(validation[1], validation[0], "validation"),
         )
         best_auc = -1.0
@@ -161,7 +184,7 @@ class StatNN:
             raise ZoovetError(
                 f"this StatNN was fitted on networks of {self._num_layers} layers, got some of {_num_layers(networks)}"
             )
-        stages = self._trees.staged_predict_proba(self._features(networks))
+        stages = self._trees.staged_predict_proba(tree_features(networks))
         scores = next(scores for number, scores in enumerate(stages, start=1) if number == self._num_trees)
         return torch.from_numpy(scores[:, 1].astype(np.float32))
 
@@ -177,18 +200,6 @@ class StatNN:
             random_state=self.config.seed,
         )
         return trees.fit(features, targets)
-
-    @staticmethod
-    def _features(networks: Networks | Sequence[Networks]) -> npt.NDArray[np.float64]:
-        """Statistics, then a column an activation that says whether the network has it: [B, F]."""
-        parts = []
-        for batch in _as_list(networks):
-            activations = {layer.activation for layer in batch.spec.layers[:-1]}
-            marks = torch.tensor([float(name in activations) for name in ACTIVATIONS], dtype=torch.float64)
-            statistics = weight_statistics(batch).detach().cpu().double()
-            parts.append(torch.cat([statistics, marks.expand(len(batch), -1)], dim=1))
-        features: npt.NDArray[np.float64] = torch.cat(parts).numpy()
-        return features
 
 
 def _as_list(networks: Networks | Sequence[Networks]) -> list[Networks]:

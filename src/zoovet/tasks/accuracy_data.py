@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks.spec import ACTIVATIONS
+from zoovet.tasks.labelled import LabelledPopulation, load_labelled
 from zoovet.zoo import Zoo
 
-__all__ = ["AccuracyData", "select_networks"]
+__all__ = ["AccuracyData", "load_accuracies", "select_networks"]
 
+_SPLITS = ("train", "validation")
 _CHECKPOINTS = ("last", "all")
 
 
@@ -52,32 +56,68 @@ def select_networks(zoo: Zoo, data: AccuracyData) -> Zoo:
         data: Which networks count.
 
     Raises:
-        ZoovetError: The zoo has no test accuracies, some outside [0, 1], or no network of an activation asked for.
+        ZoovetError: The zoo has no network of an activation asked for, or several networks of one training without
+            saying after how many steps each, so that there is no last one.
     """
-    known = set(map(str, zoo.column("activation")))
-    for name in data.activations or ():
-        if name not in known:
-            raise ZoovetError(
-                f"the zoo {zoo.path} has no network with activation {name!r} here, only {' and '.join(sorted(known))}; "
-                f"change data.activations"
-            )
     if data.activations is not None:
-        zoo = zoo.select(np.isin(zoo.column("activation").astype(str), data.activations))
-    accuracies = zoo.column("clean_accuracy")
-    wrong = ~((accuracies >= 0) & (accuracies <= 1))
-    if wrong.any():
-        place = int(np.argmax(wrong))
-        found = "no clean_accuracy" if np.isnan(accuracies[place]) else f"the clean_accuracy {accuracies[place]:g}"
-        raise ZoovetError(
-            f"the network {zoo.column('network_id')[place]} of the zoo {zoo.path} has {found}; test accuracies in [0, 1] "
-            f"are needed for every network, so build a zoo whose recipe has `kind: generalization`"
-        )
+        activations = zoo.column("activation").astype(str)
+        for name in data.activations:
+            if name not in activations:
+                known = " and ".join(sorted(set(activations))) or "none at all"
+                raise ZoovetError(
+                    f"the zoo {zoo.path} has no network with activation {name!r}, only {known}; change data.activations"
+                )
+        zoo = zoo.select(np.isin(activations, data.activations))
     return zoo if data.checkpoints == "all" else zoo.select(_last_of_each_base(zoo))
 
 
-def _last_of_each_base(zoo: Zoo) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Places of each base's network after most steps (of equal ones the first), in the order of the zoo."""
+def load_accuracies(zoo: Zoo, data: AccuracyData) -> tuple[LabelledPopulation, LabelledPopulation]:
+    """A zoo's training and validation networks with their test accuracies; the test split is not read.
+
+    Args:
+        zoo: The zoo, opened.
+        data: Which of its networks count.
+
+    Raises:
+        ZoovetError: As for :func:`select_networks`; a network has no accuracy or one outside [0, 1]; a split has fewer
+            than two networks; the validation networks all have the same accuracy; the splits overlap.
+    """
+    populations = load_labelled(select_networks(_trained_on(zoo), data), "clean_accuracy")
+    for name, population in zip(_SPLITS, populations, strict=True):
+        if len(population) < 2:
+            raise ZoovetError(
+                f"the {name} split of the zoo {zoo.path} has only {len(population)} network with data.activations and "
+                f"data.checkpoints as they are; at least 2 are needed"
+            )
+        wrong = torch.nonzero((population.labels < 0) | (population.labels > 1)).flatten()
+        if len(wrong):
+            place = int(wrong[0])
+            raise ZoovetError(
+                f"the network {population.network_ids[place]} of the zoo {zoo.path} has the clean_accuracy "
+                f"{float(population.labels[place]):g}; accuracies must lie in [0, 1]"
+            )
+    train, validation = populations
+    if bool((validation.labels == validation.labels[0]).all()):
+        raise ZoovetError(
+            f"the {len(validation)} validation networks of the zoo {zoo.path} all have the clean_accuracy "
+            f"{float(validation.labels[0]):g}, so that no order of them can be predicted; build a larger zoo"
+        )
+    return train, validation
+
+
+def _trained_on(zoo: Zoo) -> Zoo:
+    return zoo.select(np.isin(zoo.column("split").astype(str), _SPLITS))
+
+
+def _last_of_each_base(zoo: Zoo) -> NDArray[np.int64]:
+    """Places of each base's network after most steps, in the order of the zoo."""
     bases, steps = zoo.column("base_id"), zoo.column("step")
-    order = np.lexsort((np.arange(len(zoo)), -steps, bases))
-    is_first = np.diff(bases[order], prepend=-1 - np.abs(bases).max(initial=0)) != 0
-    return np.sort(order[is_first]).astype(np.int64)
+    order = np.lexsort((steps, bases))
+    is_last = np.append(bases[order][1:] != bases[order][:-1], len(zoo) > 0)
+    last: NDArray[np.int64] = np.sort(order[is_last])
+    if len(last) < len(zoo) and (steps < 0).any():
+        raise ZoovetError(
+            f"the zoo {zoo.path} has several networks of one training but does not say after how many steps each "
+            f"(column step), so that there is no last one; set data.checkpoints to all"
+        )
+    return last

@@ -1,0 +1,77 @@
+"""AccuracyPredictor: a trained metanetwork that says how accurate a network is on test images, from its weights alone.
+
+Needs neither Lightning nor a zoo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.networks import Networks, NetworkSpec
+from zoovet.tasks.checkpoints import load_checkpoint
+from zoovet.tasks.detector import logits_of
+from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
+from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
+
+__all__ = ["ACCURACY_PREDICTOR", "AccuracyPredictor"]
+
+ACCURACY_PREDICTOR = "accuracy_predictor"
+"""The kind that its checkpoints name."""
+
+
+class AccuracyPredictor:
+    """A trained metanetwork that gives a network its accuracy on test images.
+
+    Args:
+        metanetwork: From a list of networks to [B, 1] logits of the accuracies.
+        specs: What it was trained on.
+        description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
+
+    Attributes:
+        metanetwork, specs, description: As given; the metanetwork in evaluation mode.
+    """
+
+    def __init__(
+        self, metanetwork: nn.Module, specs: Sequence[NetworkSpec], description: dict[str, Any] | None = None
+    ) -> None:
+        self.metanetwork = metanetwork.eval().requires_grad_(False)
+        self.specs = tuple(specs)
+        self.description = description or {}
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "cpu") -> AccuracyPredictor:
+        """Read a predictor from a run's folder or its checkpoint file; no code in it is run.
+
+        Raises:
+            ZoovetError: It is missing, damaged, or no accuracy predictor.
+        """
+        checkpoint = load_checkpoint(path, ACCURACY_PREDICTOR)
+        config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
+        metanetwork = build_metanetwork(config, 0, ACCURACY_PREDICTOR)
+        checkpoint.load_into(metanetwork)
+        return cls(metanetwork.to(device), specs_of(checkpoint), checkpoint.description)
+
+    def predict(self, networks: Networks | Sequence[Networks], *, batch_size: int = 64) -> Tensor:
+        """Accuracies on the test images of the dataset that its training networks were measured on.
+
+        Args:
+            networks: B networks, or batches of several specs.
+            batch_size: Networks that go through the metanetwork at a time.
+
+        Returns:
+            float32 [B] in [0, 1] on the CPU, in the order of the networks.
+
+        Raises:
+            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
+        """
+        batches = as_batches(networks)
+        require_known_specs(batches, self.specs, "accuracy predictor")
+        device = next(self.metanetwork.parameters()).device
+        batches = [batch.detach().to(device, torch.float32) for batch in batches]
+        with torch.inference_mode():
+            return torch.sigmoid(logits_of(self.metanetwork, batches, batch_size)).cpu()

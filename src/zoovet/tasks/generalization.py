@@ -1,0 +1,174 @@
+"""Generalization prediction: training a metanetwork to say, from weights alone, how accurate a network will be.
+
+Source: Unterthiner et al. 2020, *Predicting Neural Network Accuracy from Weights*; the protocol of the splits and
+Kendall's τ as the figure to compare by, Zhou et al. 2023, *Permutation Equivariant Neural Functionals*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau
+from sklearn.metrics import r2_score
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zoovet.config import config_to_dict
+from zoovet.errors import ZoovetError, nearest
+from zoovet.metanets import ScaleGMNConfig
+from zoovet.networks import Networks
+from zoovet.tasks.accuracy_data import AccuracyData, load_accuracies
+from zoovet.tasks.accuracy_predictor import ACCURACY_PREDICTOR, AccuracyPredictor
+from zoovet.tasks.augmentation import AugmentationConfig, View, perturb
+from zoovet.tasks.detector import logits_of
+from zoovet.tasks.labelled import LabelledPopulation
+from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
+from zoovet.tasks.random_streams import IndexStream, seeded_generator
+from zoovet.tasks.runs import open_run, zoo_facts
+from zoovet.tasks.training import TaskModule, Validation
+from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.zoo import Zoo
+
+__all__ = ["AccuracyPredictor", "GeneralizationConfig", "GeneralizationModule", "train_accuracy_predictor"]
+
+_LOSSES = ("cross_entropy", "squared_error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralizationConfig:
+    """How an accuracy predictor is trained.
+
+    Attributes:
+        data: Which networks of the zoo count.
+        metanetwork: What reads the weights; one output a network, the logit of its accuracy.
+        training: How it is trained.
+        loss: ``cross_entropy`` between the predicted accuracy and the true one as shares of test images told rightly,
+            or ``squared_error`` of the two accuracies, as the published models were trained with.
+        augmentation: What is done to the networks it trains on.
+
+    Raises:
+        ZoovetError: A value out of its range, or a metanetwork that does not give one number a network.
+    """
+
+    data: AccuracyData = field(default_factory=AccuracyData)
+    metanetwork: MetanetworkConfig = field(default_factory=ScaleGMNConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        if self.metanetwork.output != "graph" or self.metanetwork.num_outputs != 1:
+            raise ZoovetError(
+                f"predicting accuracies needs a metanetwork with output 'graph' and num_outputs 1, got "
+                f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
+            )
+        if self.loss not in _LOSSES:
+            raise ZoovetError(f"loss {self.loss!r} is unknown{nearest(self.loss, _LOSSES)}")
+        if self.augmentation.sibling_mixing > 0:
+            raise ZoovetError(
+                "augmentation.sibling_mixing is for healthy and trojaned siblings; checkpoints of one training have "
+                "accuracies of their own, so set it to 0"
+            )
+
+
+class GeneralizationModule(TaskModule):
+    """Loss of a metanetwork's output, the logit of an accuracy, against the accuracy measured on test images.
+
+    Args:
+        metanetwork: From a list of networks to [B, 1] logits, in the list's order.
+        train, validation: The networks; their labels are accuracies in [0, 1].
+        config: How.
+    """
+
+    def __init__(
+        self,
+        metanetwork: nn.Module,
+        train: LabelledPopulation,
+        validation: LabelledPopulation,
+        config: GeneralizationConfig,
+    ) -> None:
+        super().__init__(metanetwork, config.training)
+        self._task = config
+        self._train, self._validation = train, validation
+        self._stream = IndexStream(torch.arange(len(train)), groups=None, seed=config.training.seed, purpose="batches")
+
+    def on_fit_start(self) -> None:
+        """Put the networks beside the metanetwork."""
+        self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
+
+    def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The batch's mean loss."""
+        size = self.config.batch_size
+        batch = self._train.batch(self._stream.take(step * size, size))
+        generator = seeded_generator(self.config.seed, "augmentation", step)
+        networks = [self._augmented(part, generator) for part in batch.networks]
+        return self._loss(self.model(networks).squeeze(1), self._train.labels[batch.indices].to(self.device)), {}
+
+    def validate(self, model: nn.Module) -> Validation:
+        """Kendall's τ, R², mean absolute error and loss on the validation networks; τ chooses the checkpoint."""
+        batch = self._validation.everything()
+        logits = logits_of(model, batch.networks, 2 * self.config.batch_size).cpu()
+        if not bool(torch.isfinite(logits).all()):
+            raise ZoovetError("the predicted accuracies are no longer finite; lower training.learning_rate")
+        accuracies = self._validation.labels[batch.indices]
+        predicted, true = torch.sigmoid(logits).double().numpy(), accuracies.double().numpy()
+        figures = {
+            "tau": float(kendalltau(logits.numpy(), true).statistic) if np.ptp(logits.numpy()) > 0 else 0.0,
+            "r_squared": float(r2_score(true, predicted)),
+            "mean_absolute_error": float(np.abs(predicted - true).mean()),
+            "loss": float(self._loss(logits, accuracies)),
+        }
+        return Validation(figures, score=(figures["tau"], -figures["loss"]))
+
+    def describe(self, validation: Validation) -> dict[str, Any]:
+        """What :meth:`AccuracyPredictor.load` needs, and the configuration."""
+        return {
+            "metanetwork": metanetwork_to_json(self._task.metanetwork),
+            "specs": [spec.to_json() for spec in self._train.specs],
+            "config": config_to_dict(self._task),
+        }
+
+    def _augmented(self, networks: Networks, generator: torch.Generator) -> Networks:
+        config = self._task.augmentation
+        perturbed = perturb(networks, networks, config, generator)
+        return View.draw(perturbed, config, generator).apply(perturbed)
+
+    def _loss(self, logits: Tensor, accuracies: Tensor) -> Tensor:
+        """Mean loss of logits [B] against accuracies float32 [B]."""
+        if self._task.loss == "cross_entropy":
+            return functional.binary_cross_entropy_with_logits(logits, accuracies)
+        return functional.mse_loss(torch.sigmoid(logits), accuracies)
+
+
+def train_accuracy_predictor(
+    config: GeneralizationConfig, zoo: Zoo, out: Path | str, *, device: str = "cpu", progress: Progress | None = None
+) -> AccuracyPredictor:
+    """Train an accuracy predictor on a zoo's training split; validation chooses the checkpoint, by Kendall's τ.
+
+    Where ``out`` holds an unfinished run of the same configuration and zoo, it is resumed; a finished one is loaded.
+    The test split is not read.
+
+    Args:
+        config: How.
+        zoo: The zoo, opened.
+        out: Folder of the run.
+        device: ``cpu``, ``cuda`` or ``cuda:K``.
+        progress: Told after every step and validation.
+
+    Raises:
+        ZoovetError: A zoo without test accuracies or without the networks asked for, a split with fewer than two
+            networks, a folder that cannot be written to or holds another run, a device that is not there, or a loss
+            that is no longer finite.
+    """
+    train, validation = load_accuracies(zoo, config.data)
+    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
+    run = open_run(out, ACCURACY_PREDICTOR, config, {"zoo": zoo_facts(zoo.path, train, validation)})
+    if not run.finished:
+        metanetwork = build_metanetwork(config.metanetwork, config.training.seed, ACCURACY_PREDICTOR)
+        module = GeneralizationModule(metanetwork, train, validation, config)
+        run.train(module, device=device, progress=progress)
+    return AccuracyPredictor.load(run.folder, device=device)
