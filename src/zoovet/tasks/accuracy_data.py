@@ -113,7 +113,8 @@ def _last_of_each_base(zoo: Zoo) -> NDArray[np.int64]:
     """Places of each base's network after most steps, in the order of the zoo."""
     bases, steps = zoo.column("base_id"), zoo.column("step")
     order = np.lexsort((steps, bases))
-    is_last = np.append(bases[order][1:] != bases[order][:-1], len(zoo) > 0)
+    is_last = np.ones(len(zoo), dtype=bool)
+    is_last[:-1] = np.diff(bases[order]) != 0
     last: NDArray[np.int64] = np.sort(order[is_last])
     if len(last) < len(zoo) and (steps < 0).any():
         raise ZoovetError(

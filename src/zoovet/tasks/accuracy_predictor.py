@@ -1,6 +1,6 @@
 """AccuracyPredictor: a trained metanetwork that says how accurate a network is on test images, from its weights alone.
 
-Needs neither Lightning nor a zoo.
+Needs no Lightning.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoovet.config import read_config
 from zoovet.networks import Networks, NetworkSpec
+from zoovet.tasks.accuracy_data import AccuracyData
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.detector import logits_of
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
@@ -30,17 +32,23 @@ class AccuracyPredictor:
     Args:
         metanetwork: From a list of networks to [B, 1] logits of the accuracies.
         specs: What it was trained on.
+        data: Which networks of its zoo count: what it was trained on, and what it is to be measured on.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
 
     Attributes:
-        metanetwork, specs, description: As given; the metanetwork in evaluation mode.
+        metanetwork, specs, data, description: As given; the metanetwork in evaluation mode.
     """
 
     def __init__(
-        self, metanetwork: nn.Module, specs: Sequence[NetworkSpec], description: dict[str, Any] | None = None
+        self,
+        metanetwork: nn.Module,
+        specs: Sequence[NetworkSpec],
+        data: AccuracyData | None = None,
+        description: dict[str, Any] | None = None,
     ) -> None:
         self.metanetwork = metanetwork.eval().requires_grad_(False)
         self.specs = tuple(specs)
+        self.data = data or AccuracyData()
         self.description = description or {}
 
     @classmethod
@@ -54,7 +62,8 @@ class AccuracyPredictor:
         config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
         metanetwork = build_metanetwork(config, 0, ACCURACY_PREDICTOR)
         checkpoint.load_into(metanetwork)
-        return cls(metanetwork.to(device), specs_of(checkpoint), checkpoint.description)
+        data = read_config(AccuracyData, checkpoint.get("networks"), where=str(checkpoint.path))
+        return cls(metanetwork.to(device), specs_of(checkpoint), data, checkpoint.description)
 
     def predict(self, networks: Networks | Sequence[Networks], *, batch_size: int = 64) -> Tensor:
         """Accuracies on the test images of the dataset that its training networks were measured on.

@@ -115,8 +115,14 @@ def load_checkpoint(path: str | Path, kind: str) -> Checkpoint:
             f"{file} has format version {description['format_version']}; this zoovet reads {FORMAT_VERSION}"
         )
     if description.get("kind") != kind:
-        raise ZoovetError(f"{file} holds a {description.get('kind')}, but a {kind} is needed")
+        found = _with_article(str(description.get("kind")))
+        raise ZoovetError(f"{file} holds {found}, but {_with_article(kind)} is needed")
     return Checkpoint(file, tensors, description)
+
+
+def _with_article(kind: str) -> str:
+    words = kind.replace("_", " ")
+    return f"{'an' if words[:1] in set('aeiou') else 'a'} {words}"
 
 
 def library_versions() -> dict[str, str]:

@@ -43,7 +43,6 @@ class GeneralizationConfig:
     """How an accuracy predictor is trained.
 
     Attributes:
-        data: Which networks of the zoo count.
         metanetwork: What reads the weights; one output a network, the logit of its accuracy.
         training: How it is trained.
         loss: ``cross_entropy`` between the predicted accuracy and the true one as shares of test images told rightly,
@@ -54,7 +53,6 @@ class GeneralizationConfig:
         ZoovetError: A value out of its range, or a metanetwork that does not give one number a network.
     """
 
-    data: AccuracyData = field(default_factory=AccuracyData)
     metanetwork: MetanetworkConfig = field(default_factory=ScaleGMNConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
@@ -145,7 +143,13 @@ class GeneralizationModule(TaskModule):
 
 
 def train_accuracy_predictor(
-    config: GeneralizationConfig, zoo: Zoo, out: Path | str, *, device: str = "cpu", progress: Progress | None = None
+    config: GeneralizationConfig,
+    zoo: Zoo,
+    out: Path | str,
+    *,
+    data: AccuracyData | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> AccuracyPredictor:
     """Train an accuracy predictor on a zoo's training split; validation chooses the checkpoint, by Kendall's τ.
 
@@ -156,6 +160,7 @@ def train_accuracy_predictor(
         config: How.
         zoo: The zoo, opened.
         out: Folder of the run.
+        data: Which of the zoo's networks count; the defaults where left out.
         device: ``cpu``, ``cuda`` or ``cuda:K``.
         progress: Told after every step and validation.
 
@@ -164,9 +169,11 @@ def train_accuracy_predictor(
             networks, a folder that cannot be written to or holds another run, a device that is not there, or a loss
             that is no longer finite.
     """
-    train, validation = load_accuracies(zoo, config.data)
+    data = data or AccuracyData()
+    train, validation = load_accuracies(zoo, data)
     config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
-    run = open_run(out, ACCURACY_PREDICTOR, config, {"zoo": zoo_facts(zoo.path, train, validation)})
+    facts = {"zoo": zoo_facts(zoo.path, train, validation), "networks": config_to_dict(data)}
+    run = open_run(out, ACCURACY_PREDICTOR, config, facts)
     if not run.finished:
         metanetwork = build_metanetwork(config.metanetwork, config.training.seed, ACCURACY_PREDICTOR)
         module = GeneralizationModule(metanetwork, train, validation, config)
