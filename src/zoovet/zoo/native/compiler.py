@@ -1,19 +1,8 @@
-"""Compile the C trainer for one spec, and call it.
-
-The compiled library is kept in the user's cache folder (``$XDG_CACHE_HOME/zoovet/native``, by default
-``~/.cache/zoovet/native``), under a name that holds the hash of source, spec, compiler and processor, so that a change
-of any of them compiles anew. A call runs on one thread and leaves the interpreter free.
-"""
+"""Compile the C trainer for one spec, and call it. A call runs on one thread and leaves the interpreter free."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoovet.networks.spec import LayerSpec, NetworkSpec
+from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
 from zoovet.zoo.samples import Floats, OptimizerMemory, Samples, Schedule
 
-__all__ = ["NativeNetwork", "NativeUnavailable", "compile_spec"]
+__all__ = ["NativeNetwork", "compile_spec"]
 
 _LANES = 16
-_FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _ACTIVATIONS = {
     "identity": "IDENTITY",
     "relu": "RELU",
@@ -39,10 +28,6 @@ _ACTIVATIONS = {
 _POOLS = {"global": "GLOBAL_POOL", "average": "AVERAGE_POOL", "max": "MAX_POOL"}
 _OPTIMIZERS = {"sgd": 0, "adam": 1, "rmsprop": 2}
 _SOURCE = Path(__file__).with_name("trainer.c")
-
-
-class NativeUnavailable(RuntimeError):
-    """The compiled trainer cannot be had here; the message says why (no compiler, an activation it does not know)."""
 
 
 class _Optimizer(ctypes.Structure):
@@ -108,18 +93,18 @@ class NativeNetwork:
             weight_decay=schedule.weight_decay,
         )
         loss: float = self.library.zoovet_train(
-            _pointer(parameters),
-            _pointer(memory.first),
-            _pointer(memory.second),
-            _pointer(memory.num_steps),
+            pointer(parameters),
+            pointer(memory.first),
+            pointer(memory.second),
+            pointer(memory.num_steps),
             ctypes.byref(how),
             ctypes.c_float(1.0 - schedule.dropout),
             ctypes.c_uint32(seed),
-            _pointer(samples.images),
+            pointer(samples.images),
             ctypes.c_int64(len(samples.images)),
-            _pointer(samples.more_images),
-            _pointer(samples.indices),
-            _pointer(samples.labels),
+            pointer(samples.more_images),
+            pointer(samples.indices),
+            pointer(samples.labels),
             ctypes.c_int64(len(samples)),
             ctypes.c_int64(schedule.batch_size),
         )
@@ -132,22 +117,17 @@ class NativeNetwork:
         order = np.arange(len(images), dtype=np.int32)
         result = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
         failed = self.library.zoovet_logits(
-            _pointer(parameters),
-            _pointer(images),
+            pointer(parameters),
+            pointer(images),
             ctypes.c_int64(len(images)),
             None,
-            _pointer(order),
+            pointer(order),
             ctypes.c_int64(len(images)),
-            _pointer(result),
+            pointer(result),
         )
         if failed:
             raise MemoryError("the trainer could not allocate its work space")
         return result
-
-
-def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
-    assert array.flags["C_CONTIGUOUS"], "the trainer reads contiguous arrays only"
-    return ctypes.c_void_p(array.ctypes.data)
 
 
 @cache
@@ -160,8 +140,7 @@ def compile_spec(spec: NetworkSpec) -> NativeNetwork:
     unknown = {layer.activation for layer in spec.layers} - set(_ACTIVATIONS)
     if unknown:
         raise NativeUnavailable(f"the compiled trainer does not know the activation {sorted(unknown)[0]!r}")
-    layers = _describe_layers(spec)
-    library = ctypes.CDLL(str(_compiled(layers)))
+    library = load_library(_SOURCE, _describe_layers(spec))
     library.zoovet_train.restype = ctypes.c_float
     library.zoovet_logits.restype = ctypes.c_int
     positions, num_padded = _positions(spec)
@@ -247,42 +226,3 @@ def _layer_constant(layer: LayerSpec, size: tuple[int, int] | None, in_lanes: in
         f"{{{', '.join(map(str, numbers + maps))}, {_ACTIVATIONS[layer.activation]}, {slope!r}f, "
         f"{pool}, {', '.join(map(str, pooling))}, {in_lanes}, {start}}}"
     )
-
-
-def _compiled(layers: str) -> Path:
-    """Path of the shared library, compiled where it is not in the cache."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise NativeUnavailable("no C compiler was found (cc, gcc or clang; or set CC)")
-    version = _run([compiler, "--version"]).splitlines()[0]
-    identity = "\n".join([_SOURCE.read_text(), layers, version, " ".join(_FLAGS), _processor()])
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoovet" / "native"
-    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.so"
-    if path.exists():
-        return path
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        header, library = Path(scratch) / "layers.h", Path(scratch) / "trainer.so"
-        header.write_text(layers)
-        _run([compiler, *_FLAGS, f'-DLAYERS_FILE="{header}"', str(_SOURCE), "-o", str(library), "-lm"])
-        os.replace(library, path)
-    return path
-
-
-def _run(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise NativeUnavailable(f"the C compiler {command[0]} cannot be run: {error}") from error
-    if done.returncode:
-        raise NativeUnavailable(f"the C compiler {command[0]} failed:\n{done.stderr[-2000:]}")
-    return done.stdout
-
-
-def _processor() -> str:
-    """What the compiler's ``-march=native`` stands for here: the processor's model and abilities."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

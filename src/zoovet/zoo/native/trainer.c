@@ -275,7 +275,7 @@ INLINE void pool_gradient(const layer *l, map in, map out_gradient, map in_gradi
 
 /* ---- the network ------------------------------------------------------------------------------------------ */
 
-#include LAYERS_FILE /* NUM_LAYERS, LAYERS[], NUM_PARAMETERS, NUM_TRANSPOSED, NUM_CLASSES, FOR_EACH_LAYER(_BACKWARD) */
+#include CONSTANTS_FILE /* NUM_LAYERS, LAYERS[], NUM_PARAMETERS, NUM_TRANSPOSED, NUM_CLASSES, FOR_EACH_LAYER(_BACKWARD) */
 
 typedef struct {
     float *in[NUM_LAYERS + 1], *in_gradient[NUM_LAYERS + 1];   /* padded maps; the last one holds the logits */

@@ -1,0 +1,85 @@
+"""Compile a C source with a network's layers as constants, and keep the library.
+
+A compiled library is kept in the user's cache folder (``$XDG_CACHE_HOME/zoovet/native``, by default
+``~/.cache/zoovet/native``), under a name that holds the hash of source, constants, compiler and processor, so that a
+change of any of them compiles anew.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+__all__ = ["NativeUnavailable", "load_library", "pointer"]
+
+_FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+
+
+class NativeUnavailable(RuntimeError):
+    """Compiled code cannot be had here; the message says why (no compiler, a network that it does not know)."""
+
+
+def load_library(source: Path, constants: str) -> ctypes.CDLL:
+    """The shared library of a C source, compiled where it is not in the cache.
+
+    Args:
+        source: The C file; it includes ``CONSTANTS_FILE``.
+        constants: Content of that file.
+
+    Raises:
+        NativeUnavailable: There is no C compiler, or it fails.
+    """
+    return ctypes.CDLL(str(_compiled(source, constants)))
+
+
+def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    """The address of an array's numbers."""
+    assert array.flags["C_CONTIGUOUS"], "compiled code reads contiguous arrays only"
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _compiled(source: Path, constants: str) -> Path:
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise NativeUnavailable("no C compiler was found (cc, gcc or clang; or set CC)")
+    version = _run([compiler, "--version"]).splitlines()[0]
+    identity = "\n".join([source.read_text(), constants, version, " ".join(_FLAGS), _processor()])
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoovet" / "native"
+    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.so"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        header, library = Path(scratch) / "constants.h", Path(scratch) / "library.so"
+        header.write_text(constants)
+        _run([compiler, *_FLAGS, f'-DCONSTANTS_FILE="{header}"', str(source), "-o", str(library), "-lm"])
+        os.replace(library, path)
+    return path
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise NativeUnavailable(f"the C compiler {command[0]} cannot be run: {error}") from error
+    if done.returncode:
+        raise NativeUnavailable(f"the C compiler {command[0]} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _processor() -> str:
+    """What the compiler's ``-march=native`` stands for here: the processor's model and abilities."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
