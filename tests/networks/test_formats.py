@@ -22,6 +22,7 @@ from zoovet.networks import (
     save_networks,
     to_module,
 )
+from zoovet.networks.formats import read_content
 
 MakeNetworks = Callable[..., Networks]
 
@@ -150,3 +151,12 @@ def test_files_that_hold_something_else(spec: NetworkSpec, tmp_path: Path, conte
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(ZoovetError, match=message):
         load_networks(tmp_path / "a.pt", spec)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_plain_numbers_beside_the_tensors_are_kept(tmp_path: Path, state: dict[str, Tensor], zipped: bool) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({**state, "label": 7, "psnr": 31.5, "note": "x"}, path, _use_new_zipfile_serialization=zipped)
+    content = read_content(path)
+    assert content.numbers == {"label": 7, "psnr": 31.5}
+    assert list(content.tensors) == list(state)

@@ -31,11 +31,13 @@ class FileContent:
     Attributes:
         tensors: By name, in the order of the file.
         metadata: Texts beside them; safetensors only.
+        numbers: Plain numbers beside them, such as an epoch or a label; ``torch.save`` only.
         ordered: Whether the order means anything: safetensors files are sorted by name.
     """
 
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
     ordered: bool = True
 
 
@@ -59,14 +61,14 @@ def read_content(path: Path) -> FileContent:
         return _read_safetensors(path)
     if head.startswith(_ZIP):
         _require_tensor_archive(path)
-        return FileContent(_tensors(_load_pickle(path), path))
+        return _content(_load_pickle(path), path)
     if head.startswith(_PICKLE) and head[2:15] != _LEGACY_MAGIC:
         raise ZoovetError(
             f"{path} is a Python pickle that torch.save did not write. A pickle may run any code, so it was refused "
             f"and nothing in it was run; {_HOW_TO_EXPORT}"
         )
     if head.startswith(_PICKLE):
-        return FileContent(_tensors(_load_pickle(path), path))
+        return _content(_load_pickle(path), path)
     raise ZoovetError(
         f"{path} is not a weight file: expected is safetensors or what torch.save wrote; other formats are not read"
     )
@@ -114,8 +116,8 @@ def _load_pickle(path: Path) -> Any:
         ) from error
 
 
-def _tensors(data: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict, also where it sits in another dictionary."""
+def _content(data: Any, path: Path) -> FileContent:
+    """The tensors and numbers of a state dict, also where it sits in another dictionary."""
     if not isinstance(data, Mapping):
         raise ZoovetError(
             f"{path} holds a {type(data).__name__}, expected is a dictionary of named tensors; {_HOW_TO_EXPORT}"
@@ -133,4 +135,5 @@ def _tensors(data: Any, path: Path) -> dict[str, Tensor]:
             f"{path} has no named tensors; it is a dictionary of {found}. Expected is a state dict, or one under a "
             f"usual name ({', '.join(_WRAPPERS)}); {_HOW_TO_EXPORT}"
         )
-    return tensors
+    numbers = {name: value for name, value in data.items() if isinstance(name, str) and isinstance(value, int | float)}
+    return FileContent(tensors, numbers=numbers)
