@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from zoovet.networks.files import load_networks, save_networks
     from zoovet.networks.forward import forward
     from zoovet.networks.spec import NetworkSpec
+    from zoovet.tasks.classifier import Classifier
     from zoovet.tasks.detector import Detector
+    from zoovet.tasks.inr_editor import InrEditor
     from zoovet.tasks.repairer import Repairer
     from zoovet.zoo.store import Zoo
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Classifier",
     "Detector",
+    "InrEditor",
     "NetworkSpec",
     "Networks",
     "Repairer",
@@ -42,7 +46,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Classifier": "zoovet.tasks.classifier",
     "Detector": "zoovet.tasks.detector",
+    "InrEditor": "zoovet.tasks.inr_editor",
     "NetworkSpec": "zoovet.networks.spec",
     "Networks": "zoovet.networks.batch",
     "Repairer": "zoovet.tasks.repairer",

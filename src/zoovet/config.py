@@ -3,14 +3,15 @@
 A configuration is a frozen, keyword-only dataclass that lives beside what it configures. Reading is driven by its type
 hints (``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal``, ``None``, unions, tuples and further dataclasses).
 Nothing is guessed: an unknown key is an error that names the nearest known one, and a value of another type is an error
-that names the key, what was expected and what was received. YAML is read by the rules of YAML 1.2, so that ``1e-3`` is
-a number and ``on`` is text, and a key that is given twice is an error.
+that names the key, what was expected and what was received. Where a key takes one of several dataclasses, each of them
+has a field ``kind`` of its own ``Literal``, and the mapping's ``kind`` says which is meant.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import re
 import types
 import typing
@@ -23,6 +24,7 @@ import yaml
 
 from zoovet.errors import ZoovetError
 from zoovet.files import write_text
+from zoovet.yaml12 import read_yaml, received, yaml_value
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -58,29 +60,6 @@ class _Override:
 
     value: Any
     where: str
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ZoovetError: The file cannot be read, is not YAML, gives a key twice, or holds something else than a mapping.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ZoovetError(f"there is no configuration file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ZoovetError(f"the configuration file {path} cannot be read: {error}") from None
-    try:
-        data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ZoovetError(f"{path} is not YAML: {_first_words(error)}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ZoovetError(f"{path} must hold a mapping with text keys (key: value), got {_received(data)}")
-    return data
 
 
 def read_config(
@@ -131,40 +110,21 @@ def _keys_below(cls: type[DataclassInstance], prefix: str, default: Any) -> list
     hints, meanings = typing.get_type_hints(cls), _meanings(cls)
     keys: list[ConfigKey] = []
     for name, value in _defaults(cls, default).items():
-        if nested := _dataclass_in(hints[name]):
-            keys.extend(_keys_below(nested, f"{prefix}{name}.", value))
+        if classes := _dataclasses_in(hints[name]):
+            keys.extend(_merged([_keys_below(nested, f"{prefix}{name}.", value) for nested in classes]))
         else:
             keys.append(ConfigKey(prefix + name, _in_words(hints[name]), _default_text(value), meanings.get(name, "")))
     return keys
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema in place of 1.1's, and no key twice."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode):
-                if key_node.value in seen:
-                    problem = f"the key {key_node.value!r} is given twice"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:[tT]rue|TRUE|[fF]alse|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+.0123456789"),
-)
+def _merged(lists: Sequence[list[ConfigKey]]) -> list[ConfigKey]:
+    """The keys of several dataclasses that stand for one another; a shared name comes once, with what each takes."""
+    merged: dict[str, ConfigKey] = {}
+    for key in itertools.chain.from_iterable(lists):
+        known = merged.setdefault(key.name, key)
+        if key.expected not in known.expected.split(" or "):
+            merged[key.name] = dataclasses.replace(known, expected=f"{known.expected} or {key.expected}")
+    return list(merged.values())
 
 
 def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> Iterable[tuple[str, Any]]:
@@ -205,14 +165,14 @@ def _dataclass_from(
     defaults = _defaults(cls, default)
     for name in values:
         if name not in defaults:
-            raise _unknown_key(f"{prefix}{name}", where, root)
+            raise _unknown_key(f"{prefix}{name}", where, root, cls)
     arguments = {
         name: _convert(hints[name], value, prefix + name, where, root, defaults[name]) for name, value in values.items()
     }
     for name in [name for name in defaults if name not in values]:
         arguments[name] = defaults[name]
         if defaults[name] is dataclasses.MISSING:
-            nested = _dataclass_in(hints[name])
+            nested = _dataclass_for(hints[name], {}, prefix + name, where, None)
             if nested is None:
                 raise ZoovetError(f"{where}: the key '{prefix}{name}' is missing; it takes {_in_words(hints[name])}")
             arguments[name] = _dataclass_from(nested, {}, prefix + name, where, root)
@@ -227,9 +187,9 @@ def _convert(expected: Any, value: Any, key: str, where: str, root: Any, default
     """``value`` as ``expected``, or an error that names the key."""
     if isinstance(value, _Override):
         where, value = value.where, _override_value(expected, value)
+    if isinstance(value, Mapping) and (cls := _dataclass_for(expected, value, key, where, default)):
+        return _dataclass_from(cls, value, key, where, root, default)
     for option in _options(expected):
-        if isinstance(option, type) and dataclasses.is_dataclass(option) and isinstance(value, Mapping):
-            return _dataclass_from(option, value, key, where, root, default)
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             return _tuple_from(option, list(value), key, where, root)
         if _is_scalar(option, value):
@@ -271,11 +231,7 @@ def _override_value(expected: Any, override: _Override) -> Any:
     options = _options(expected)
     if str in options or Path in options:
         return None if override.value == "null" and type(None) in options else override.value
-    try:
-        return yaml.load(override.value, Loader=_Loader)
-    except yaml.YAMLError as error:
-        problem = _first_words(error)
-        raise ZoovetError(f"{override.where}: {override.value!r} is not a YAML value: {problem}") from None
+    return yaml_value(override.value, override.where)
 
 
 def _options(expected: Any) -> tuple[Any, ...]:
@@ -283,11 +239,24 @@ def _options(expected: Any) -> tuple[Any, ...]:
     return typing.get_args(expected) if typing.get_origin(expected) in (Union, types.UnionType) else (expected,)
 
 
-def _dataclass_in(expected: Any) -> type[DataclassInstance] | None:
-    for option in _options(expected):
-        if isinstance(option, type) and dataclasses.is_dataclass(option):
-            return option
-    return None
+def _dataclasses_in(expected: Any) -> list[type[DataclassInstance]]:
+    return [option for option in _options(expected) if isinstance(option, type) and dataclasses.is_dataclass(option)]
+
+
+def _dataclass_for(
+    expected: Any, values: Mapping[str, Any], key: str, where: str, default: Any
+) -> type[DataclassInstance] | None:
+    """Which of a union's dataclasses ``values`` is: as its ``kind`` says, else as ``default`` is, else the first."""
+    classes = _dataclasses_in(expected)
+    if len(classes) < 2:
+        return classes[0] if classes else None
+    kinds: dict[Any, type[DataclassInstance]] = {vars(cls)["kind"]: cls for cls in classes}
+    kind = values.get("kind", default.kind if type(default) in classes else next(iter(kinds)))
+    if isinstance(kind, _Override):
+        where, kind = kind.where, kind.value
+    if not isinstance(kind, str) or kind not in kinds:
+        raise _wrong_value(f"{key}.kind", " or ".join(kinds), kind, where)
+    return kinds[kind]
 
 
 def _in_words(expected: Any) -> str:
@@ -302,26 +271,24 @@ def _in_words(expected: Any) -> str:
             words.append(f"a list of {len(parts)} ({', '.join(map(_in_words, parts))})")
         else:
             words.append(_MAPPING if dataclasses.is_dataclass(option) else _NAMES[option])
-    return " or ".join(words)
-
-
-def _received(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"{str(value).lower()} (true or false)"
-    kinds = {int: "an integer", float: "a number", str: "text", list: "a list", dict: "a mapping"}
-    return f"{value!r} ({kinds.get(type(value), type(value).__name__)})"
+    return " or ".join(dict.fromkeys(words))
 
 
 def _wrong_value(key: str, expected: str, value: Any, where: str) -> ZoovetError:
     name = f"'{key}'" if key else "the configuration"
-    return ZoovetError(f"{where}: {name} must be {expected}, got {_received(value)}")
+    return ZoovetError(f"{where}: {name} must be {expected}, got {received(value)}")
 
 
-def _unknown_key(key: str, where: str, root: type[DataclassInstance]) -> ZoovetError:
-    """Name the nearest known key: among its siblings, then by its last part anywhere; else list the siblings."""
+def _unknown_key(
+    key: str, where: str, root: type[DataclassInstance], owner: type[DataclassInstance] | None = None
+) -> ZoovetError:
+    """Name the nearest known key: among its siblings, then by its last part anywhere; else list the siblings.
+
+    A key that is known to another kind than ``owner`` says so.
+    """
     known = _known_keys(root)
+    if key in known:
+        return ZoovetError(f"{where}: the key {key!r} means nothing where kind is {vars(owner)['kind']!r}")
     parent, _, last = key.rpartition(".")
     siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
     anywhere = {name.rpartition(".")[2]: name for name in reversed(known)}
@@ -384,10 +351,3 @@ def _meanings(cls: type) -> dict[str, str]:
         elif inside and stripped:
             meanings.update({name: f"{meanings[name]} {stripped}" for name in names})
     return meanings
-
-
-def _first_words(error: yaml.YAMLError) -> str:
-    """The problem and its line in one line of text."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"{error.problem or error.context} (line {error.problem_mark.line + 1})"
-    return str(error).splitlines()[0]

@@ -74,5 +74,5 @@ def test_splits_that_overlap_or_are_empty_are_refused(make_zoo: Callable[..., Zo
 
     with pytest.raises(ZoovetError, match="overlap: networks of base 1 are in train and in validation; split it by"):
         load_labelled(make_zoo(change=overlapping), "label")
-    with pytest.raises(ZoovetError, match="the validation split of the zoo .* is empty; build a larger zoo"):
+    with pytest.raises(ZoovetError, match=r"the validation split of the zoo .* is empty; build a larger zoo"):
         load_labelled(make_zoo(num_bases=3, change=labelled), "label")

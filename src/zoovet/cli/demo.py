@@ -72,6 +72,7 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 def run(arguments: argparse.Namespace) -> int:
     """Build, train twice, evaluate."""
     from zoovet.cli.demo_config import demo_config
+    from zoovet.cli.train_configs import TrainingData
 
     started, out = time.monotonic(), arguments.out
     seeds = ("zoo.seed", "detection.training.seed", "repair.training.seed")
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         else ["an earlier demo in this folder was continued; the wall time is of the last part"]
     )
     options: dict[str, Any] = {"data_root": arguments.data_root}
+    data = TrainingData(zoo=out / "zoo")
 
     def tell(number: int, text: str) -> None:
         print(f"[{clock(time.monotonic() - started)}] {number}/4 {text}", flush=True)
@@ -92,9 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
     workers = arguments.workers or len(os.sched_getaffinity(0))
     print(f"  {summary(build_with_progress(config.zoo, out / 'zoo', workers=workers, **options))}")
     tell(2, "training a detector: a ScaleGMN that reads weights")
-    train_with_progress(config.detection, out / "zoo", out / "detector", device=device, **options)
+    train_with_progress("detection", config.detection, data, out / "detector", device=device, **options)
     tell(3, "training a repairer: a ScaleGMN that edits weights")
-    train_with_progress(config.repair, out / "zoo", out / "repairer", device=device, **options)
+    train_with_progress("repair", config.repair, data, out / "repairer", device=device, **options)
     tell(4, "measuring both on networks of bases they have never seen")
     figures = _evaluate(out, seed, device, arguments.data_root, started, notes)
     print(f"\n{headline(figures)}\n\nreport: {out / 'report.html'}\nfigures: {out / 'figures.json'}")

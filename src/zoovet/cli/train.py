@@ -1,12 +1,12 @@
-"""``zoovet train``: from a zoo to a detector or a repairer."""
+"""``zoovet train``: from a zoo to a trained metanetwork, for every task."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -22,27 +22,30 @@ from zoovet.errors import ZoovetError, nearest
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from zoovet.tasks import DetectionConfig, Detector, RepairConfig, Repairer, TrainingProgress
+    from zoovet.cli.train_configs import Trained, TrainingData
+    from zoovet.tasks import TrainingProgress
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run", "train_with_progress"]
 
 DESCRIPTION = """
-Train a detector (is a network trojaned?) or a repairer (which change of its weights removes the trojan?) on a zoo.
+Train a metanetwork on a zoo. CONFIG names its task:
+
+  detection            is a network trojaned?
+  repair               which change of its weights removes the trojan?
+  inr_classification   what does the picture of a SIREN show?
+  inr_editing          which change of its weights edits the picture?
 
   zoovet train configs/detection.yaml --data.zoo zoos/fmnist --out runs/detector
   zoovet train configs/repair.yaml --data.zoo zoos/fmnist --out runs/repairer --training.max_steps 500 --seed 1
 
-CONFIG names its task (task: detection or repair). Only the zoo's training and validation networks are read; validation
-chooses the checkpoint and the detector's threshold. Writes into --out: config.yaml, checkpoint.safetensors, run.json,
-and log/ with metrics.csv and TensorBoard events. An interrupted run is resumed by the same command.
+Only the zoo's training and validation networks are read; validation chooses the checkpoint and what else there is to
+choose. Writes into --out: config.yaml, checkpoint.safetensors, run.json, and log/ with metrics.csv and what
+--logger says (TensorBoard events). An interrupted run is resumed by the same command.
 
 Time: as CONFIG says (training.max_steps, training.max_minutes); the bar says what is left.
 """
 
 TAKES_OVERRIDES = True
-
-_SHOWN = ("auc", "asr_after", "clean_accuracy_lost")
-"""Validation figures that the bar has room for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,67 +55,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_seed(parser, "the configuration's")
     add_device(parser)
     add_data_root(parser)
+    parser.add_argument(
+        "--logger",
+        choices=("tensorboard", "wandb", "none"),
+        help="where figures go beside metrics.csv; default tensorboard, or training.logger as CONFIG says",
+    )
 
 
 def config_classes() -> dict[str, type[DataclassInstance]]:
     """A run of every task."""
-    from zoovet.cli.train_configs import RUNS
+    from zoovet.cli.train_configs import TASKS
 
-    return {f"keys where task is {task}, in CONFIG or on the command line": cls for task, cls in RUNS.items()}
+    return {f"keys where task is {name}, in CONFIG or on the command line": task.run for name, task in TASKS.items()}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say how validation went."""
-    from zoovet.cli.train_configs import RUNS, task_config
+    from zoovet.cli.train_configs import TASKS, task_config
+    from zoovet.tasks.loggers import require_logger
 
     values, overrides = read_yaml(arguments.config), dict(arguments.overrides)
     task = overrides.get("task", values.get("task"))
     if task is None:
-        raise ZoovetError(f"{arguments.config}: the key 'task' is missing; it takes {' or '.join(RUNS)}")
-    if task not in RUNS:
-        raise ZoovetError(f"{arguments.config}: task {task!r} is unknown{nearest(str(task), RUNS)}")
+        raise ZoovetError(f"{arguments.config}: the key 'task' is missing; it takes {' or '.join(TASKS)}")
+    if task not in TASKS:
+        raise ZoovetError(f"{arguments.config}: task {task!r} is unknown{nearest(str(task), TASKS)}")
     if arguments.seed is not None:
         overrides["training.seed"] = arguments.seed
-    config = read_config(RUNS[task], values, overrides, where=str(arguments.config))
-    vetter = train_with_progress(
+    if arguments.logger is not None:
+        overrides["training.logger"] = arguments.logger
+    config = read_config(TASKS[task].run, values, overrides, where=str(arguments.config))
+    require_logger(config.training.logger)
+    trained = train_with_progress(
+        task,
         task_config(config),
-        config.data.zoo,
+        config.data,
         arguments.out,
         device=device_name(arguments.device),
         data_root=arguments.data_root,
     )
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in vetter.description["validation"].items())
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.description["validation"].items())
     print(f"{arguments.out}: {task} trained, on validation networks {figures}")
     return EXIT_OK
 
 
 def train_with_progress(
-    config: DetectionConfig | RepairConfig, zoo_path: Path, out: Path, *, device: str, data_root: Path | None
-) -> Detector | Repairer:
+    task: str, config: Any, data: TrainingData, out: Path, *, device: str, data_root: Path | None
+) -> Trained:
     """Train while a bar shows steps, loss, the last validation and the time left.
+
+    Args:
+        task: Its name in the table of tasks.
+        config: The task's own configuration.
+        data: What to train on.
+        out: Folder of the run.
+        device: ``cpu``, ``cuda`` or ``cuda:K``.
+        data_root: Folder of image datasets; ``None``: the usual one.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; its message says how to go on.
     """
-    from zoovet.tasks import DetectionConfig, train_detector, train_repairer
-    from zoovet.zoo import TrojanRecipe, Zoo
-    from zoovet.zoo.trojan_builder import load_images
+    from zoovet.cli.train_configs import TASKS, Place
+    from zoovet.zoo import Zoo
 
-    zoo = Zoo.open(zoo_path, verify=True)
+    zoo = Zoo.open(data.zoo, verify=True)
     require_own_folder(out, "run.json", "a training run")
-    with training_bar() as bar:
+    with training_bar(TASKS[task].shown) as bar:
         try:
-            if isinstance(config, DetectionConfig):
-                return train_detector(config, zoo, out, device=device, progress=bar)
-            images = load_images(read_config(TrojanRecipe, zoo.recipe), data_root).train
-            return train_repairer(config, zoo, images, out, device=device, progress=bar)
+            place = Place(out=out, device=device, data_root=data_root, progress=bar)
+            return TASKS[task].train(config, data, zoo, place)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{out} keeps the last validated state; the same command resumes there") from None
 
 
 @contextmanager
-def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
-    """A progress bar on standard error that is given a training's progress."""
+def training_bar(figures: Sequence[str]) -> Iterator[Callable[[TrainingProgress], None]]:
+    """A progress bar on standard error that is given a training's progress.
+
+    Args:
+        figures: Names of the validation figures that it shows.
+    """
     columns = (
         TextColumn("training"),
         BarColumn(),
@@ -129,7 +151,7 @@ def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
 
     def show(progress: TrainingProgress) -> None:
         left = progress.seconds * (1 / progress.fraction - 1) if progress.fraction > 0 else None
-        shown = {name: value for name, value in (progress.figures or {}).items() if name in _SHOWN}
+        shown = {name: value for name, value in (progress.figures or {}).items() if name in figures}
         texts = {
             "step": f"step {progress.step}/{progress.max_steps}",
             "left": "" if left is None else f"{clock(left)} left",

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from zoovet.tasks import DetectionConfig, RepairConfig
+from zoovet.config import read_config
+from zoovet.tasks import (
+    ClassificationConfig,
+    DetectionConfig,
+    Detector,
+    EditingConfig,
+    RepairConfig,
+    Repairer,
+    train_classifier,
+    train_detector,
+    train_inr_editor,
+    train_repairer,
+)
+from zoovet.tasks.edited_images import load_source_images
+from zoovet.zoo import TrojanRecipe, Zoo
+from zoovet.zoo.image_arrays import load_images
 
-__all__ = ["RUNS", "DetectionRun", "RepairRun", "TrainingData", "task_config"]
+if TYPE_CHECKING:
+    from zoovet.tasks import Classifier, InrEditor
+    from zoovet.tasks.training_config import Progress
+
+__all__ = ["TASKS", "InrData", "Place", "TrainingData", "TrainingTask", "task_config"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +41,17 @@ class TrainingData:
     """
 
     zoo: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class InrData(TrainingData):
+    """What to train on.
+
+    Attributes:
+        canonicalize: Bring the phases of every SIREN into one interval before the metanetwork reads it.
+    """
+
+    canonicalize: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +80,109 @@ class RepairRun(RepairConfig):
     data: TrainingData
 
 
-RUNS: dict[str, type[DetectionRun] | type[RepairRun]] = {"detection": DetectionRun, "repair": RepairRun}
-"""Every task's run, by the task's name."""
+@dataclass(frozen=True, kw_only=True)
+class ClassificationRun(ClassificationConfig):
+    """The training of a classifier of INRs.
+
+    Attributes:
+        task: What is trained.
+        data: What on.
+    """
+
+    task: Literal["inr_classification"] = "inr_classification"
+    data: InrData
 
 
-def task_config(run: DetectionRun | RepairRun) -> DetectionConfig | RepairConfig:
+@dataclass(frozen=True, kw_only=True)
+class EditingRun(EditingConfig):
+    """The training of an editor of INRs.
+
+    Attributes:
+        task: What is trained.
+        data: What on.
+    """
+
+    task: Literal["inr_editing"] = "inr_editing"
+    data: InrData
+
+
+class Trained(Protocol):
+    """What a training leaves: it knows how it was made."""
+
+    description: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a training happens.
+
+    Attributes:
+        out: Folder of the run.
+        device: ``cpu``, ``cuda`` or ``cuda:K``.
+        data_root: Folder of image datasets; ``None``: the usual one.
+        progress: Told how it goes.
+    """
+
+    out: Path
+    device: str
+    data_root: Path | None
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """A task that ``zoovet train`` knows.
+
+    Attributes:
+        config: The task's own configuration.
+        run: The same with ``task`` and ``data``, as YAML has it.
+        train: From a configuration, its data, the opened zoo and a place to what was trained.
+        shown: Validation figures that the progress bar has room for.
+    """
+
+    config: type[Any]
+    run: type[Any]
+    train: Callable[[Any, Any, Zoo, Place], Trained]
+    shown: tuple[str, ...]
+
+
+def _train_detector(config: DetectionConfig, data: TrainingData, zoo: Zoo, place: Place) -> Detector:
+    return train_detector(config, zoo, place.out, device=place.device, progress=place.progress)
+
+
+def _train_repairer(config: RepairConfig, data: TrainingData, zoo: Zoo, place: Place) -> Repairer:
+    images = load_images(read_config(TrojanRecipe, zoo.recipe), place.data_root).train
+    return train_repairer(config, zoo, images, place.out, device=place.device, progress=place.progress)
+
+
+def _train_classifier(config: ClassificationConfig, data: InrData, zoo: Zoo, place: Place) -> Classifier:
+    return train_classifier(
+        config, zoo, place.out, canonicalized=data.canonicalize, device=place.device, progress=place.progress
+    )
+
+
+def _train_inr_editor(config: EditingConfig, data: InrData, zoo: Zoo, place: Place) -> InrEditor:
+    return train_inr_editor(
+        config,
+        zoo,
+        load_source_images(zoo, place.data_root),
+        place.out,
+        canonicalized=data.canonicalize,
+        device=place.device,
+        progress=place.progress,
+    )
+
+
+TASKS: dict[str, TrainingTask] = {
+    "detection": TrainingTask(DetectionConfig, DetectionRun, _train_detector, ("auc",)),
+    "repair": TrainingTask(RepairConfig, RepairRun, _train_repairer, ("asr_after", "clean_accuracy_lost")),
+    "inr_classification": TrainingTask(ClassificationConfig, ClassificationRun, _train_classifier, ("accuracy",)),
+    "inr_editing": TrainingTask(EditingConfig, EditingRun, _train_inr_editor, ("mse", "mse_of_nothing")),
+}
+"""Every task by its name."""
+
+
+def task_config(run: Any) -> Any:
     """The task's own part of a run's configuration."""
-    cls = DetectionConfig if isinstance(run, DetectionRun) else RepairConfig
+    cls = TASKS[run.task].config
     return cls(**{field.name: getattr(run, field.name) for field in dataclasses.fields(cls)})

@@ -28,6 +28,7 @@ class ScaleGMNConfig:
     """Configuration of :class:`~zoovet.metanets.scalegmn.ScaleGMN`.
 
     Attributes:
+        kind: Which metanetwork.
         width: Features of a node and of an edge.
         num_layers: Rounds of message passing.
         direction: ``forward``: messages run along the edges; ``bidirectional``: against them as well.
@@ -65,6 +66,7 @@ class ScaleGMNConfig:
         ZoovetError: A value is not allowed; the message names the field, the value and what is allowed.
     """
 
+    kind: Literal["scalegmn"] = "scalegmn"
     width: int = 64
     num_layers: int = 4
     direction: Literal["forward", "bidirectional"] = "bidirectional"

@@ -1,7 +1,8 @@
-"""Tasks: what metanetworks are trained for. Detection of trojaned networks, and their repair.
+"""Tasks: what metanetworks are trained for.
 
-The names below are imported when they are first used: training needs Lightning, which takes seconds to import, while a
-trained detector or repairer does not.
+Detection of trojaned networks and their repair; classification and editing of INRs; prediction of a network's accuracy.
+The names below are imported when they are first used: training needs Lightning, which takes seconds to import, while
+what was trained does not.
 """
 
 from __future__ import annotations
@@ -10,31 +11,47 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoovet.tasks.classifier import Classifier
     from zoovet.tasks.detection import DetectionConfig, train_detector
     from zoovet.tasks.detector import Detector
+    from zoovet.tasks.inr_classification import ClassificationConfig, train_classifier
+    from zoovet.tasks.inr_editing import EditingConfig, train_inr_editor
+    from zoovet.tasks.inr_editor import InrEditor
     from zoovet.tasks.repair import RepairConfig, train_repairer
     from zoovet.tasks.repairer import Repairer
     from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
 
 __all__ = [
+    "ClassificationConfig",
+    "Classifier",
     "DetectionConfig",
     "Detector",
+    "EditingConfig",
+    "InrEditor",
     "RepairConfig",
     "Repairer",
     "TrainingConfig",
     "TrainingProgress",
+    "train_classifier",
     "train_detector",
+    "train_inr_editor",
     "train_repairer",
 ]
 
 _HOMES = {
+    "ClassificationConfig": "inr_classification",
+    "Classifier": "classifier",
     "DetectionConfig": "detection",
     "Detector": "detector",
+    "EditingConfig": "inr_editing",
+    "InrEditor": "inr_editor",
     "RepairConfig": "repair",
     "Repairer": "repairer",
     "TrainingConfig": "training_config",
     "TrainingProgress": "training_config",
+    "train_classifier": "inr_classification",
     "train_detector": "detection",
+    "train_inr_editor": "inr_editing",
     "train_repairer": "repair",
 }
 

@@ -12,7 +12,7 @@ from zoovet.networks import Networks
 from zoovet.tasks.network_pool import Batch
 from zoovet.tasks.population import Population
 
-__all__ = ["AugmentationConfig", "View", "draw_augmented", "perturb"]
+__all__ = ["AugmentationConfig", "View", "draw_augmented", "perturb", "with_noise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def perturb(networks: Networks, siblings: Networks, config: AugmentationConfig, 
         shares = config.sibling_mixing * (2 * torch.rand(len(networks), generator=generator) - 1)
         networks = _mixed(networks, siblings, shares.to(networks.device, networks.dtype))
     if config.weight_noise > 0:
-        networks = networks.map(lambda values: _with_noise(values, config.weight_noise, generator))
+        networks = networks.map(lambda values: with_noise(values, config.weight_noise, generator))
     return networks
 
 
@@ -124,7 +124,8 @@ def _mixed(networks: Networks, siblings: Networks, shares: Tensor) -> Networks:
     return Networks(networks.spec, mixed(networks.weights, siblings.weights), mixed(networks.biases, siblings.biases))
 
 
-def _with_noise(values: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+def with_noise(values: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+    """A tensor [B, …] plus Gaussian noise of ``amount`` times the standard deviation of each network's own numbers."""
     scale = values.flatten(1).std(dim=1, correction=0)
     noise = torch.randn(values.shape, generator=generator, dtype=values.dtype).to(values.device)
     return values + amount * _per_network(scale, values) * noise

@@ -55,7 +55,7 @@ class DetectionConfig:
                 f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
             )
         only_noise = AugmentationConfig(weight_noise=self.augmentation.weight_noise)
-        if self.metanetwork.inversion is not None and self.augmentation != only_noise:
+        if _inverts(self.metanetwork) and self.augmentation != only_noise:
             raise ZoovetError(
                 "metanetwork.inversion is computed once for every network, so that training networks can only be "
                 "augmented by weight_noise (small enough to change nothing of it); leave the rest of augmentation out, "
@@ -90,8 +90,8 @@ class DetectionModule(TaskModule):
     def on_fit_start(self) -> None:
         """Put the networks beside the metanetwork."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
-        if self._task.metanetwork.inversion is not None:
-            assert isinstance(self.model, ScaleGMN)  # the only metanetwork whose configuration has it
+        if _inverts(self._task.metanetwork):
+            assert isinstance(self.model, ScaleGMN)
             invert = self.model.invert
             self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
 
@@ -161,6 +161,10 @@ def train_detector(
         metanetwork = build_metanetwork(config.metanetwork, config.training.seed, DETECTOR)
         run.train(DetectionModule(metanetwork, train, validation, config), device=device, progress=progress)
     return Detector.load(run.folder, device=device)
+
+
+def _inverts(config: MetanetworkConfig) -> bool:
+    return isinstance(config, ScaleGMNConfig) and config.inversion is not None
 
 
 def accuracy_threshold(scores: Tensor, labels: Tensor) -> tuple[float, float]:

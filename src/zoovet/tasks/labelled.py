@@ -77,6 +77,6 @@ def load_labelled(zoo: Zoo, column: str) -> tuple[LabelledPopulation, LabelledPo
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where a numeric column of a zoo is null: bool [n]. Missing integers are −1, missing numbers NaN."""
-    missing: NDArray[np.bool_] = np.isnan(values) if values.dtype.kind == "f" else values == -1
+    """Where a numeric column of a zoo is null: bool [n]. Missing integers are −1 (no label is below 0), numbers NaN."""
+    missing: NDArray[np.bool_] = np.isnan(values) if values.dtype.kind == "f" else values < 0
     return missing
