@@ -8,7 +8,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet, load_dataset
-from zoovet.networks import Networks, forward, small_cnn
+from zoovet.networks import Networks, forward, mlp, small_cnn
 from zoovet.rivals import (
     AdversarialPruningRepairer,
     ChannelLipschitznessRepairer,
@@ -83,7 +83,7 @@ def test_fine_pruning_keeps_what_accuracy_needs(networks: Networks, clean: Clean
 
 
 def test_fine_pruning_needs_a_hidden_layer(clean: CleanImages) -> None:
-    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=())
+    spec = mlp((4, 3), "relu")
     with pytest.raises(ZoovetError, match="these networks have none"):
         FinePruningRepairer(clean=clean).repair(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
 
