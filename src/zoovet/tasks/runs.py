@@ -2,7 +2,7 @@
 
 The folder holds ``config.yaml``, ``run.json`` (what the run is of and whether it is finished),
 ``checkpoint.safetensors`` (the best metanetwork so far; what users load), ``resume.ckpt`` (Lightning's state at the
-last validation, removed at the end), and ``log/version_K`` (``metrics.csv`` and TensorBoard events of each session).
+last validation, removed at the end), and ``log/version_K`` (each session's ``metrics.csv`` and its logger's files).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from zoovet.config import config_to_dict, read_yaml, write_config
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path, require_writable_folder, write_json
 from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_checkpoint
+from zoovet.tasks.loggers import session_loggers
 from zoovet.tasks.network_pool import NetworkPool
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import Progress, TrainingProgress
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Run", "open_run", "zoo_facts"]
 
 _RESUME_NAME = "resume.ckpt"
+_MAY_DIFFER = ("zoo.path", "config.training.logger")
+"""What may be another when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -66,33 +68,30 @@ class Run:
             progress: Told how it goes.
 
         Raises:
-            ZoovetError: The device is not there, the loss is no longer finite, or the state to resume from is damaged.
+            ZoovetError: The device or the logger is not there, the loss is no longer finite, or the state to resume
+                from is damaged.
             KeyboardInterrupt: Ctrl-C; the run can be resumed.
         """
-        keeper = _Keeper(self, progress)
         resume = self.folder / _RESUME_NAME
-        with _quiet():
-            trainer = Trainer(
-                **_accelerator(device),
-                max_steps=module.config.max_steps,
-                gradient_clip_val=module.config.gradient_clip,
-                reload_dataloaders_every_n_epochs=1,
-                num_sanity_val_steps=0,
-                logger=self._loggers(),
-                callbacks=[keeper],
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            state = _checked_state(resume) if resume.exists() else None
-            if state is None or not _has_ended(state):
+        state = _checked_state(resume) if resume.exists() else None
+        if state is None or not _has_ended(state):
+            accelerator = _accelerator(device)
+            with _quiet(), session_loggers(self.folder, module.config.logger) as loggers:
+                trainer = Trainer(
+                    **accelerator,
+                    max_steps=module.config.max_steps,
+                    gradient_clip_val=module.config.gradient_clip,
+                    reload_dataloaders_every_n_epochs=1,
+                    num_sanity_val_steps=0,
+                    logger=loggers,
+                    callbacks=[_Keeper(self, progress)],
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                )
                 _fit(trainer, module, resume if state is not None else None)
         self._write(finished=True)
         resume.unlink(missing_ok=True)
-
-    def _loggers(self) -> list[CSVLogger | TensorBoardLogger]:
-        csv_logger = CSVLogger(self.folder, name="log", flush_logs_every_n_steps=1)  # a look at a running one
-        return [csv_logger, TensorBoardLogger(self.folder, name="log", version=csv_logger.version)]
 
     def _write(self, *, finished: bool) -> None:
         write_json(self.folder / "run.json", {"kind": self.kind, "finished": finished, **self.facts})
@@ -125,7 +124,7 @@ def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: di
         raise ZoovetError(f"{written} is damaged ({error!r}); give another --out") from error
     old = _flat({**before, "config": read_yaml(folder / "config.yaml")})
     new = _flat({"kind": kind, **facts, "config": config_to_dict(config)})
-    for key in sorted((old.keys() | new.keys()) - {"zoo.path"}):
+    for key in sorted((old.keys() | new.keys()) - set(_MAY_DIFFER)):
         if old.get(key) != new.get(key):
             name = key.removeprefix("config.")
             raise ZoovetError(

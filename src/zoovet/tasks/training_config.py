@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from zoovet.errors import ZoovetError
+from zoovet.errors import ZoovetError, nearest
 
-__all__ = ["Progress", "TrainingConfig", "TrainingProgress"]
+__all__ = ["LoggerName", "Progress", "TrainingConfig", "TrainingProgress"]
+
+LoggerName = Literal["tensorboard", "wandb", "none"]
+"""What a run's figures go to beside ``metrics.csv``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class TrainingConfig:
         validation_interval: Steps between validations; an interrupted run resumes at the last one.
         patience: Validations without improvement after which training ends; null never ends it early.
         seed: Of initial weights, batches and everything else that is drawn.
+        logger: What the figures go to beside metrics.csv; a run may be resumed with another one.
 
     Raises:
         ZoovetError: A value out of its range.
@@ -45,6 +50,7 @@ class TrainingConfig:
     validation_interval: int = 100
     patience: int | None = None
     seed: int = 0
+    logger: LoggerName = "tensorboard"
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -65,6 +71,8 @@ class TrainingConfig:
             raise ZoovetError(f"average_decay must be at least 0 and below 1, got {self.average_decay}")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise ZoovetError(f"max_minutes must be above 0, or null, got {self.max_minutes}")
+        if self.logger not in get_args(LoggerName):
+            raise ZoovetError(f"logger {self.logger!r} is unknown{nearest(str(self.logger), get_args(LoggerName))}")
         if self.patience is not None and self.patience < 1:
             raise ZoovetError(f"patience must be at least 1, or null, got {self.patience}")
 
