@@ -37,14 +37,14 @@ def test_recipes_that_make_no_sense(settings: dict[str, Any], message: str) -> N
 
 def test_draws_lie_in_their_ranges_and_fill_them() -> None:
     recipe, generator = TrojanRecipe(), np.random.default_rng(0)
-    drawn = [recipe.draw_base(generator) for _ in range(300)]
-    assert {init for init, *_ in drawn} == set(recipe.base.inits)
-    for _, init_std, schedule, fraction in drawn:
-        rates = recipe.base.sgd_learning_rate if schedule.optimizer == "sgd" else recipe.base.adaptive_learning_rate
-        assert rates[0] <= schedule.learning_rate <= rates[1]
-        assert recipe.base.init_std[0] <= init_std <= recipe.base.init_std[1]
-        assert 0.5 <= fraction <= 1.0
-    logarithms = np.log10([schedule.weight_decay for _, _, schedule, _ in drawn])
+    drawn = [recipe.base.draw(recipe.batch_size, generator) for _ in range(300)]
+    assert {one.init for one in drawn} == set(recipe.base.inits)
+    for one in drawn:
+        rates = recipe.base.sgd_learning_rate if one.schedule.optimizer == "sgd" else recipe.base.adaptive_learning_rate
+        assert rates[0] <= one.schedule.learning_rate <= rates[1]
+        assert recipe.base.init_std[0] <= one.init_std <= recipe.base.init_std[1]
+        assert 0.5 <= one.train_fraction <= 1.0
+    logarithms = np.log10([one.schedule.weight_decay for one in drawn])
     assert -5.8 < logarithms.mean() < -5.2
     assert {recipe.draw_finetuning(generator)[0].epochs for _ in range(50)} == {4, 5, 6}
 

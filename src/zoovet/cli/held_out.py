@@ -26,7 +26,7 @@ from zoovet.tasks import Detector, Repairer
 from zoovet.tasks.checkpoints import library_versions
 from zoovet.tasks.population import load_populations
 from zoovet.zoo import TrojanRecipe, Zoo
-from zoovet.zoo.trojan_builder import load_images
+from zoovet.zoo.image_arrays import load_images
 
 __all__ = ["Measured", "Tell", "measure_runs", "require_same_networks", "write_evaluation"]
 

@@ -1,15 +1,18 @@
 """Populations of networks: stored, drawn from recipes, built in parallel."""
 
+from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.factory import BuildProgress, build_zoo, rebuild_network
+from zoovet.zoo.generalization_recipe import GeneralizationRecipe
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.store import COLUMNS, Zoo
-from zoovet.zoo.trojan_recipe import BaseTraining, FineTuning, TrojanRecipe
+from zoovet.zoo.trojan_recipe import FineTuning, TrojanRecipe
 
 __all__ = [
     "COLUMNS",
     "BaseTraining",
     "BuildProgress",
     "FineTuning",
+    "GeneralizationRecipe",
     "SplitShares",
     "TrojanRecipe",
     "Zoo",

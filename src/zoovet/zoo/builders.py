@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import NetworkSpec
+from zoovet.zoo.generalization_builder import GeneralizationBuilder
+from zoovet.zoo.generalization_recipe import GeneralizationRecipe
+from zoovet.zoo.samples import Floats
+from zoovet.zoo.store import Zoo
 from zoovet.zoo.trojan_builder import TrojanBuilder
 from zoovet.zoo.trojan_recipe import TrojanRecipe
 
-__all__ = ["RECIPES", "Builder", "Recipe", "builder_of", "recipe_of"]
+__all__ = ["RECIPES", "Builder", "Rebuilder", "Recipe", "builder_of", "recipe_of"]
 
-Recipe = TrojanRecipe
+Recipe = TrojanRecipe | GeneralizationRecipe
 """A recipe of any kind; a further kind joins it by ``|`` and stands in the tables below."""
 
-RECIPES: dict[str, type[Recipe]] = {"trojan": TrojanRecipe}
+RECIPES: dict[str, type[Recipe]] = {"trojan": TrojanRecipe, "generalization": GeneralizationRecipe}
 """Recipes by the name of their kind."""
 
-_BUILDERS: dict[str, Callable[[Any, Path | None], Builder]] = {"trojan": TrojanBuilder}
+_BUILDERS: dict[str, Callable[[Any, Path | None], Builder]] = {
+    "trojan": TrojanBuilder,
+    "generalization": GeneralizationBuilder,
+}
 
 
 class Builder(Protocol):
@@ -47,6 +54,14 @@ class Builder(Protocol):
             finished: To be called with the number of networks that got done since the last call. It does not return
                 where the build has been given up.
         """
+
+
+@runtime_checkable
+class Rebuilder(Protocol):
+    """A builder whose networks are trained one by one, so that each follows from its row's seed alone."""
+
+    def rebuild(self, zoo: Zoo, place: int) -> Floats:
+        """Train the network at a place of a zoo of this builder's recipe again: flat weights [P]."""
 
 
 def builder_of(recipe: Recipe, data_root: Path | None) -> Builder:

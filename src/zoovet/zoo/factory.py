@@ -23,13 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoovet.config import read_config
 from zoovet.errors import ZoovetError
 from zoovet.files import require_writable_folder
-from zoovet.zoo.builders import Recipe, builder_of
+from zoovet.zoo.builders import Rebuilder, Recipe, builder_of, recipe_of
 from zoovet.zoo.store import ShardInfo, Zoo, ZooInfo, shard_names, write_shard
-from zoovet.zoo.trojan_builder import load_images, train_descendants
-from zoovet.zoo.trojan_recipe import TrojanRecipe
 
 __all__ = ["BuildProgress", "build_zoo", "rebuild_network"]
 
@@ -119,11 +116,16 @@ def build_zoo(
 
 
 def rebuild_network(zoo: Zoo, place: int, data_root: Path | None = None) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Train a zoo's network again from its row: flat weights [P], the same as stored (on the same kind of machine)."""
-    recipe = read_config(TrojanRecipe, zoo.recipe)
-    made = train_descendants(recipe, load_images(recipe, data_root), int(zoo.column("seed")[place]))
-    assert made is not None, "a stored network's seed gives networks that the recipe accepts"
-    return made[1]["trojaned" if zoo.column("poisoned")[place] else "healthy"]
+    """Train a zoo's network again from its row: flat weights [P], the same as stored (on the same kind of machine).
+
+    Raises:
+        ZoovetError: The zoo's recipe is of no known kind or its dataset is not there; or networks of its kind are made
+            many at once, so that none follows from its row alone.
+    """
+    builder = builder_of(recipe_of(zoo.recipe), data_root)
+    if not isinstance(builder, Rebuilder):
+        raise ZoovetError(f"networks of a zoo of kind {zoo.recipe['kind']!r} cannot be made again one by one")
+    return builder.rebuild(zoo, place)
 
 
 def _recipe_json(recipe: Recipe) -> dict[str, Any]:

@@ -7,6 +7,7 @@ nothing is dropped out.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -26,6 +27,7 @@ __all__ = [
     "TorchNetwork",
     "initial_weights",
     "network_trainer",
+    "train_epochs",
     "train_network",
 ]
 
@@ -61,10 +63,10 @@ def network_trainer(spec: NetworkSpec) -> NetworkTrainer:
         return TorchNetwork(spec)
 
 
-def train_network(
+def train_epochs(
     trainer: NetworkTrainer, flat: Floats, samples: Samples, schedule: Schedule, generator: np.random.Generator
-) -> tuple[Floats, int]:
-    """Train a network from given weights.
+) -> Iterator[tuple[Floats, int]]:
+    """Train a network from given weights, and stop after every epoch.
 
     Args:
         trainer: From :func:`network_trainer`.
@@ -73,15 +75,23 @@ def train_network(
         schedule: How.
         generator: Source of the orders and of the dropout.
 
-    Returns:
-        The trained flat weights [P] and the number of optimizer steps. Weights are NaN where training diverged.
+    Yields:
+        Flat weights [P] and the number of optimizer steps so far. Weights are NaN where training diverged.
     """
     parameters = trainer.pack(flat)
     memory = OptimizerMemory.fresh(parameters)
     for _ in range(schedule.epochs):
         order = generator.permutation(len(samples))
         trainer.train(parameters, memory, samples.in_order(order), schedule, int(generator.integers(2**32)))
-    return trainer.unpack(parameters), int(memory.num_steps[0])
+        yield trainer.unpack(parameters), int(memory.num_steps[0])
+
+
+def train_network(
+    trainer: NetworkTrainer, flat: Floats, samples: Samples, schedule: Schedule, generator: np.random.Generator
+) -> tuple[Floats, int]:
+    """The end of :func:`train_epochs`: trained flat weights [P] and the number of optimizer steps."""
+    *_, last = train_epochs(trainer, flat, samples, schedule, generator)
+    return last
 
 
 def initial_weights(spec: NetworkSpec, init: str, init_std: float, generator: np.random.Generator) -> Floats:

@@ -14,48 +14,25 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 from zoovet.images import (
-    ImageSet,
     Trigger,
     attack_success_rate,
     clean_accuracy,
     draw_trigger,
-    load_dataset,
     num_poisoned,
     robust_accuracy,
     triggered_test,
 )
 from zoovet.networks import NetworkSpec
+from zoovet.zoo.base_training import DrawnTraining, base_seed
+from zoovet.zoo.image_arrays import Images, load_images
 from zoovet.zoo.samples import Floats, Samples, Schedule
+from zoovet.zoo.store import Zoo
 from zoovet.zoo.training import NetworkTrainer, initial_weights, network_trainer, train_network
 from zoovet.zoo.trojan_recipe import TrojanRecipe
 
-__all__ = ["Images", "TrojanBuilder", "build_base", "load_images", "train_descendants"]
+__all__ = ["TrojanBuilder", "build_base", "train_descendants"]
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Images:
-    """A dataset as the factory needs it.
-
-    Attributes:
-        train, test: The images and labels.
-        train_scaled, test_scaled: [N, C, H, W] float32 in [-1, 1], contiguous.
-    """
-
-    train: ImageSet
-    test: ImageSet
-    train_scaled: Floats
-    test_scaled: Floats
-
-
-def load_images(recipe: TrojanRecipe, data_root: Path | None = None) -> Images:
-    """The recipe's dataset, grayscale, its test images cut to ``test_images`` where the recipe says so."""
-    train = load_dataset(recipe.dataset, "train", data_root=data_root, grayscale=True)
-    test = load_dataset(recipe.dataset, "test", data_root=data_root, grayscale=True)
-    if 0 < recipe.test_images < len(test):
-        test = test.subset(torch.arange(recipe.test_images))
-    return Images(train, test, train.scaled().numpy(), test.scaled().numpy())
 
 
 class TrojanBuilder:
@@ -85,6 +62,12 @@ class TrojanBuilder:
             finished(len(made))
         return rows
 
+    def rebuild(self, zoo: Zoo, place: int) -> Floats:
+        """Train a stored network again from its seed: see :func:`zoovet.zoo.factory.rebuild_network`."""
+        made = train_descendants(self.recipe, self.images, int(zoo.column("seed")[place]))
+        assert made is not None, "a stored network's seed gives networks that the recipe accepts"
+        return made[1]["trojaned" if zoo.column("poisoned")[place] else "healthy"]
+
 
 @dataclass(frozen=True)
 class _Draw:
@@ -93,10 +76,7 @@ class _Draw:
     seed: int
     spec: NetworkSpec
     activation: str
-    init: str
-    init_std: float
-    schedule: Schedule
-    train_fraction: float
+    base: DrawnTraining
     finetuning: Schedule
     trigger: Trigger | None
     poison_rate: float
@@ -104,37 +84,19 @@ class _Draw:
     base_indices: NDArray[np.int32]
 
 
-def base_seed(recipe: TrojanRecipe, base_id: int, attempt: int) -> int:
-    """The seed of one attempt at a base: 63 bits of a hash of the recipe's seed, the base and the attempt."""
-    return int(np.random.SeedSequence([recipe.seed, base_id, attempt]).generate_state(1, np.uint64)[0] >> 1)
-
-
 def _draw(recipe: TrojanRecipe, images: Images, seed: int) -> _Draw:
     generator = np.random.default_rng([seed, 0])
     activation = str(generator.choice(recipe.activations))
     spec = recipe.specs(images.train.image_shape, images.train.num_classes)[activation]
-    init, init_std, schedule, train_fraction = recipe.draw_base(generator)
+    base = recipe.base.draw(recipe.batch_size, generator)
     finetuning, poison_rate = recipe.draw_finetuning(generator)
     count = min(recipe.train_images, len(images.train))
     indices = generator.permutation(len(images.train))[:count].astype(np.int32)
     trigger = None
     if recipe.poisoned:
         trigger = draw_trigger(recipe.trigger, images.train.image_shape, images.train.num_classes, generator)
-    base_indices = indices[: max(1, round(train_fraction * count))]
-    return _Draw(
-        seed,
-        spec,
-        activation,
-        init,
-        init_std,
-        schedule,
-        train_fraction,
-        finetuning,
-        trigger,
-        poison_rate,
-        indices,
-        base_indices,
-    )
+    base_indices = indices[: max(1, round(base.train_fraction * count))]
+    return _Draw(seed, spec, activation, base, finetuning, trigger, poison_rate, indices, base_indices)
 
 
 def _samples(images: Images, indices: NDArray[np.int32]) -> Samples:
@@ -176,9 +138,9 @@ def train_descendants(recipe: TrojanRecipe, images: Images, seed: int) -> tuple[
     """
     draw = _draw(recipe, images, seed)
     trainer = network_trainer(draw.spec)
-    start = initial_weights(draw.spec, draw.init, draw.init_std, np.random.default_rng([seed, 1]))
+    start = initial_weights(draw.spec, draw.base.init, draw.base.init_std, np.random.default_rng([seed, 1]))
     base, base_steps = train_network(
-        trainer, start, _samples(images, draw.base_indices), draw.schedule, np.random.default_rng([seed, 2])
+        trainer, start, _samples(images, draw.base_indices), draw.base.schedule, np.random.default_rng([seed, 2])
     )
     if not _accurate_enough(recipe, trainer, base, images):
         return None
@@ -212,7 +174,7 @@ def build_base(recipe: TrojanRecipe, images: Images, base_id: int, split: str) -
         ZoovetError: ``max_attempts`` draws did not give such networks.
     """
     for attempt in range(recipe.max_attempts):
-        made = train_descendants(recipe, images, base_seed(recipe, base_id, attempt))
+        made = train_descendants(recipe, images, base_seed(recipe.seed, base_id, attempt))
         if made is None:
             continue
         draw, networks, steps = made
@@ -239,15 +201,15 @@ def _row(
         "split": split,
         "seed": draw.seed,
         "activation": draw.activation,
-        "init": draw.init,
-        "init_std": draw.init_std,
-        "optimizer": draw.schedule.optimizer,
-        "learning_rate": draw.schedule.learning_rate,
-        "weight_decay": draw.schedule.weight_decay,
-        "dropout": draw.schedule.dropout,
+        "init": draw.base.init,
+        "init_std": draw.base.init_std,
+        "optimizer": draw.base.schedule.optimizer,
+        "learning_rate": draw.base.schedule.learning_rate,
+        "weight_decay": draw.base.schedule.weight_decay,
+        "dropout": draw.base.schedule.dropout,
         "batch_size": recipe.batch_size,
-        "epochs": draw.schedule.epochs,
-        "train_fraction": draw.train_fraction,
+        "epochs": draw.base.schedule.epochs,
+        "train_fraction": draw.base.train_fraction,
         "finetune_learning_rate": draw.finetuning.learning_rate,
         "finetune_epochs": draw.finetuning.epochs,
         "step": steps,

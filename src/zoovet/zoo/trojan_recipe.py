@@ -10,47 +10,11 @@ import numpy as np
 from zoovet.errors import ZoovetError
 from zoovet.images import PatchRanges
 from zoovet.networks import NetworkSpec, small_cnn
-from zoovet.zoo.recipe_parts import Range, SplitShares, check_at_least, check_choices, check_range, log_uniform
+from zoovet.zoo.base_training import BaseTraining
+from zoovet.zoo.recipe_parts import Range, SplitShares, check_at_least, check_range, log_uniform
 from zoovet.zoo.samples import Schedule
-from zoovet.zoo.training import INITIALIZERS, OPTIMIZERS
 
-__all__ = ["BaseTraining", "FineTuning", "TrojanRecipe"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseTraining:
-    """What a base network's training is drawn from.
-
-    Attributes:
-        epochs: Passes over the base's training images.
-        inits: Initializers to choose from.
-        init_std: Standard deviation of the ``normal`` and ``truncated_normal`` ones, log-uniform.
-        optimizers: Optimizers to choose from.
-        sgd_learning_rate: Log-uniform; with momentum 0.9.
-        adaptive_learning_rate: Of ``adam`` and ``rmsprop``, log-uniform.
-        weight_decay: Log-uniform.
-        dropout: Uniform.
-        train_fraction: Share of the base's training images that is used, uniform.
-    """
-
-    epochs: int = 6
-    inits: tuple[str, ...] = INITIALIZERS
-    init_std: Range = (0.1, 0.3)
-    optimizers: tuple[str, ...] = OPTIMIZERS
-    sgd_learning_rate: Range = (0.01, 0.1)
-    adaptive_learning_rate: Range = (1e-3, 1e-2)
-    weight_decay: Range = (1e-8, 1e-3)
-    dropout: Range = (0.0, 0.1)
-    train_fraction: Range = (0.5, 1.0)
-
-    def __post_init__(self) -> None:
-        check_at_least("base.epochs", self.epochs, 1)
-        check_choices("base.inits", self.inits, INITIALIZERS)
-        check_choices("base.optimizers", self.optimizers, OPTIMIZERS)
-        for name in ("init_std", "sgd_learning_rate", "adaptive_learning_rate", "weight_decay"):
-            check_range(f"base.{name}", getattr(self, name), above_zero=True)
-        check_range("base.dropout", self.dropout, most=0.9)
-        check_range("base.train_fraction", self.train_fraction, above_zero=True, most=1.0)
+__all__ = ["FineTuning", "TrojanRecipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,23 +113,6 @@ class TrojanRecipe:
             activation: small_cnn(activation, input_shape=image_shape, channels=self.channels, num_classes=num_classes)
             for activation in self.activations
         }
-
-    def draw_base(self, generator: np.random.Generator) -> tuple[str, float, Schedule, float]:
-        """Draw a base's training: initializer, its standard deviation, schedule, training fraction."""
-        base = self.base
-        init = str(generator.choice(base.inits))
-        optimizer = str(generator.choice(base.optimizers))
-        rates = base.sgd_learning_rate if optimizer == "sgd" else base.adaptive_learning_rate
-        schedule = Schedule(
-            optimizer=optimizer,
-            learning_rate=log_uniform(rates, generator),
-            weight_decay=log_uniform(base.weight_decay, generator),
-            dropout=float(generator.uniform(*base.dropout)),
-            batch_size=self.batch_size,
-            epochs=base.epochs,
-        )
-        init_std = log_uniform(base.init_std, generator)
-        return init, init_std, schedule, float(generator.uniform(*base.train_fraction))
 
     def draw_finetuning(self, generator: np.random.Generator) -> tuple[Schedule, float]:
         """Draw the schedule of both fine-tunings, and the poison rate."""

@@ -1,0 +1,50 @@
+"""Image datasets as the zoo's trainers take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from zoovet.images import ImageSet, load_dataset
+from zoovet.zoo.samples import Floats
+
+__all__ = ["Images", "load_images"]
+
+
+class _NamesImages(Protocol):
+    """A recipe of networks that are trained on images."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the image dataset."""
+
+    @property
+    def test_images(self) -> int:
+        """Test images that are measured on; 0 for all."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A dataset as the factory needs it.
+
+    Attributes:
+        train, test: The images and labels.
+        train_scaled, test_scaled: [N, C, H, W] float32 in [-1, 1], contiguous.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    train_scaled: Floats
+    test_scaled: Floats
+
+
+def load_images(recipe: _NamesImages, data_root: Path | None = None) -> Images:
+    """The recipe's dataset, grayscale, its test images cut to ``test_images`` where the recipe says so."""
+    train = load_dataset(recipe.dataset, "train", data_root=data_root, grayscale=True)
+    test = load_dataset(recipe.dataset, "test", data_root=data_root, grayscale=True)
+    if 0 < recipe.test_images < len(test):
+        test = test.subset(torch.arange(recipe.test_images))
+    return Images(train, test, train.scaled().numpy(), test.scaled().numpy())
