@@ -34,6 +34,7 @@ Train a metanetwork on a zoo. CONFIG names its task:
   repair               which change of its weights removes the trojan?
   inr_classification   what does the picture of a SIREN show?
   inr_editing          which change of its weights edits the picture?
+  generalization       how accurate is a network on test images?
 
   zoovet train configs/detection.yaml --data.zoo zoos/fmnist --out runs/detector
   zoovet train configs/repair.yaml --data.zoo zoos/fmnist --out runs/repairer --training.max_steps 500 --seed 1

@@ -14,22 +14,25 @@ from zoovet.tasks import (
     DetectionConfig,
     Detector,
     EditingConfig,
+    GeneralizationConfig,
     RepairConfig,
     Repairer,
+    train_accuracy_predictor,
     train_classifier,
     train_detector,
     train_inr_editor,
     train_repairer,
 )
+from zoovet.tasks.accuracy_data import AccuracyData
 from zoovet.tasks.edited_images import load_source_images
 from zoovet.zoo import TrojanRecipe, Zoo
 from zoovet.zoo.image_arrays import load_images
 
 if TYPE_CHECKING:
-    from zoovet.tasks import Classifier, InrEditor
+    from zoovet.tasks import AccuracyPredictor, Classifier, InrEditor
     from zoovet.tasks.training_config import Progress
 
-__all__ = ["TASKS", "InrData", "Place", "TrainingData", "TrainingTask", "task_config"]
+__all__ = ["TASKS", "GeneralizationData", "InrData", "Place", "TrainingData", "TrainingTask", "task_config"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,18 @@ class InrData(TrainingData):
     """
 
     canonicalize: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralizationData(AccuracyData, TrainingData):
+    """What to train on.
+
+    Attributes:
+        zoo: Folder of the zoo.
+        activations: Activations of the networks that count, several for a mixed population; null takes all.
+        checkpoints: last: of each training the checkpoint after most steps, as in the published protocol; all: every
+            one.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +119,19 @@ class EditingRun(EditingConfig):
 
     task: Literal["inr_editing"] = "inr_editing"
     data: InrData
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralizationRun(GeneralizationConfig):
+    """The training of a predictor of test accuracies.
+
+    Attributes:
+        task: What is trained.
+        data: What on.
+    """
+
+    task: Literal["generalization"] = "generalization"
+    data: GeneralizationData
 
 
 class Trained(Protocol):
@@ -173,11 +201,27 @@ def _train_inr_editor(config: EditingConfig, data: InrData, zoo: Zoo, place: Pla
     )
 
 
+def _train_predictor(
+    config: GeneralizationConfig, data: GeneralizationData, zoo: Zoo, place: Place
+) -> AccuracyPredictor:
+    return train_accuracy_predictor(
+        config,
+        zoo,
+        place.out,
+        data=AccuracyData(activations=data.activations, checkpoints=data.checkpoints),
+        device=place.device,
+        progress=place.progress,
+    )
+
+
 TASKS: dict[str, TrainingTask] = {
     "detection": TrainingTask(DetectionConfig, DetectionRun, _train_detector, ("auc",)),
     "repair": TrainingTask(RepairConfig, RepairRun, _train_repairer, ("asr_after", "clean_accuracy_lost")),
     "inr_classification": TrainingTask(ClassificationConfig, ClassificationRun, _train_classifier, ("accuracy",)),
     "inr_editing": TrainingTask(EditingConfig, EditingRun, _train_inr_editor, ("mse", "mse_of_nothing")),
+    "generalization": TrainingTask(
+        GeneralizationConfig, GeneralizationRun, _train_predictor, ("tau", "mean_absolute_error")
+    ),
 }
 """Every task by its name."""
 

@@ -11,9 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoovet.tasks.accuracy_predictor import AccuracyPredictor
     from zoovet.tasks.classifier import Classifier
     from zoovet.tasks.detection import DetectionConfig, train_detector
     from zoovet.tasks.detector import Detector
+    from zoovet.tasks.generalization import GeneralizationConfig, train_accuracy_predictor
     from zoovet.tasks.inr_classification import ClassificationConfig, train_classifier
     from zoovet.tasks.inr_editing import EditingConfig, train_inr_editor
     from zoovet.tasks.inr_editor import InrEditor
@@ -22,16 +24,19 @@ if TYPE_CHECKING:
     from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
 
 __all__ = [
+    "AccuracyPredictor",
     "ClassificationConfig",
     "Classifier",
     "DetectionConfig",
     "Detector",
     "EditingConfig",
+    "GeneralizationConfig",
     "InrEditor",
     "RepairConfig",
     "Repairer",
     "TrainingConfig",
     "TrainingProgress",
+    "train_accuracy_predictor",
     "train_classifier",
     "train_detector",
     "train_inr_editor",
@@ -39,16 +44,19 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AccuracyPredictor": "accuracy_predictor",
     "ClassificationConfig": "inr_classification",
     "Classifier": "classifier",
     "DetectionConfig": "detection",
     "Detector": "detector",
     "EditingConfig": "inr_editing",
+    "GeneralizationConfig": "generalization",
     "InrEditor": "inr_editor",
     "RepairConfig": "repair",
     "Repairer": "repairer",
     "TrainingConfig": "training_config",
     "TrainingProgress": "training_config",
+    "train_accuracy_predictor": "generalization",
     "train_classifier": "inr_classification",
     "train_detector": "detection",
     "train_inr_editor": "inr_editing",
