@@ -182,7 +182,17 @@ def test_a_run_that_ended_before_it_could_say_so_is_not_trained_further(
             run(tmp_path, config, None, module)
     run(tmp_path, config, progress)
     assert progress.reports == []
-    assert json.loads((tmp_path / "run.json").read_text())["finished"]
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert written["finished"]
+    assert written["seconds"] > 0
+
+
+def test_a_finished_run_says_how_long_it_took(tmp_path: Path, training: Config) -> None:
+    progress = Interruption()
+    run(tmp_path, training(), progress)
+    seconds = json.loads((tmp_path / "run.json").read_text())["seconds"]
+    assert seconds == pytest.approx(progress.reports[-1].seconds, abs=0.5)
+    assert seconds >= progress.reports[-1].seconds - 1e-3
 
 
 def test_time_ends_a_run_and_counts_earlier_sessions(

@@ -1,6 +1,6 @@
 """A run: a folder that starts with a configuration, survives interruptions, and ends with a checkpoint.
 
-The folder holds ``config.yaml``, ``run.json`` (what the run is of and whether it is finished),
+The folder holds ``config.yaml``, ``run.json`` (what the run is of, whether it is finished, and how long it took),
 ``checkpoint.safetensors`` (the best metanetwork so far; what users load), ``resume.ckpt`` (Lightning's state at the
 last validation, removed at the end), and ``log/version_K`` (each session's ``metrics.csv`` and its logger's files).
 """
@@ -74,7 +74,10 @@ class Run:
         """
         resume = self.folder / _RESUME_NAME
         state = _checked_state(resume) if resume.exists() else None
-        if state is None or not _has_ended(state):
+        if state is not None and _has_ended(state):
+            seconds = _seconds(state)
+        else:
+            keeper = _Keeper(self, progress)
             accelerator = _accelerator(device)
             with _quiet(), session_loggers(self.folder, module.config.logger) as loggers:
                 trainer = Trainer(
@@ -84,17 +87,19 @@ class Run:
                     reload_dataloaders_every_n_epochs=1,
                     num_sanity_val_steps=0,
                     logger=loggers,
-                    callbacks=[_Keeper(self, progress)],
+                    callbacks=[keeper],
                     enable_checkpointing=False,
                     enable_progress_bar=False,
                     enable_model_summary=False,
                 )
                 _fit(trainer, module, resume if state is not None else None)
-        self._write(finished=True)
+            seconds = keeper.seconds
+        self._write(finished=True, seconds=round(seconds, 3))
         resume.unlink(missing_ok=True)
 
-    def _write(self, *, finished: bool) -> None:
-        write_json(self.folder / "run.json", {"kind": self.kind, "finished": finished, **self.facts})
+    def _write(self, *, finished: bool, seconds: float | None = None) -> None:
+        state = {"kind": self.kind, "finished": finished, "seconds": seconds}
+        write_json(self.folder / "run.json", {**state, **self.facts})
 
 
 def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: dict[str, Any]) -> Run:
@@ -120,6 +125,7 @@ def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: di
     try:
         before = json.loads(written.read_text(encoding="utf-8"))
         finished = bool(before.pop("finished"))
+        before.pop("seconds", None)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ZoovetError(f"{written} is damaged ({error!r}); give another --out") from error
     old = _flat({**before, "config": read_yaml(folder / "config.yaml")})
@@ -162,7 +168,7 @@ class _Keeper(Callback):
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run has to know; plain values."""
         return {
-            "seconds": self._seconds(),
+            "seconds": self.seconds,
             "best": None if self._best is None else list(self._best),
             "num_since_best": self._num_since_best,
             "ended": self._ended,
@@ -181,7 +187,7 @@ class _Keeper(Callback):
         module = _task(pl_module)
         self._started = time.monotonic()
         if (minutes := module.config.max_minutes) is not None:
-            module.time_fraction = lambda: self._seconds() / (60 * minutes)
+            module.time_fraction = lambda: self.seconds / (60 * minutes)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Refuse a loss that is not finite; end the training when its time is used up."""
@@ -223,13 +229,15 @@ class _Keeper(Callback):
             **module.describe(validation),
             "validation": validation.figures,
             "step": step,
-            "seconds": self._seconds(),
+            "seconds": self.seconds,
             "versions": library_versions(),
             **self._run.facts,
         }
         save_checkpoint(self._run.folder / CHECKPOINT_NAME, self._run.kind, module.best_guess, description)
 
-    def _seconds(self) -> float:
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, that of earlier sessions included."""
         return self._seconds_before + time.monotonic() - self._started
 
     def _report(self, trainer: Trainer, module: TaskModule) -> None:
@@ -237,9 +245,7 @@ class _Keeper(Callback):
             step = trainer.global_step
             fraction = 1.0 if self._ended else module.fraction_done(step)
             self._progress(
-                TrainingProgress(
-                    step, module.config.max_steps, fraction, self._seconds(), self._last_loss, self._figures
-                )
+                TrainingProgress(step, module.config.max_steps, fraction, self.seconds, self._last_loss, self._figures)
             )
 
 
@@ -257,6 +263,10 @@ def _checked_state(path: Path) -> dict[str, Any]:
             f"the state of the unfinished run, {path}, cannot be read; remove that file to begin the run again"
         ) from error
     return state
+
+
+def _seconds(state: dict[str, Any]) -> float:
+    return float(next(callback["seconds"] for callback in state["callbacks"].values() if "seconds" in callback))
 
 
 def _has_ended(state: dict[str, Any]) -> bool:
