@@ -7,17 +7,15 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet, load_dataset
-from zoovet.images.datasets import Split
 from zoovet.networks import NetworkSpec
-from zoovet.tasks.labelled import LabelledPopulation, is_missing
+from zoovet.tasks.labelled import LabelledPopulation, is_missing, load_labelled
 from zoovet.zoo import Zoo
 
-__all__ = ["EditName", "edited", "load_source_images", "require_sources"]
+__all__ = ["EditName", "edited", "load_originals", "load_source_images", "require_sources"]
 
 EditName = Literal["dilation", "contrast"]
 
@@ -62,37 +60,61 @@ def _equalized(image: Tensor) -> Tensor:
     return torch.from_numpy(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).permute(2, 0, 1).contiguous()
 
 
-def load_source_images(zoo: Zoo, data_root: Path | None = None, split: Split = "train") -> ImageSet:
-    """The images that a zoo's SIRENs show: one split of the dataset that its rows name.
+def load_source_images(zoo: Zoo, data_root: Path | None = None) -> ImageSet:
+    """What a zoo's ``image_index`` counts through: the splits of its dataset that the recipe names, joined.
 
     Args:
-        zoo: The zoo, or some of its rows.
+        zoo: SIRENs of one image dataset, or some of them. Where they give one number, the images are made gray.
         data_root: Folder of image datasets; ``None``: the usual one.
-        split: The dataset's own split that ``image_index`` counts in; that of training and validation networks is
-            ``train``.
 
     Raises:
-        ZoovetError: The rows name no dataset, or several, or the dataset is not to be had.
+        ZoovetError: The recipe names no splits, the rows no dataset or several, the dataset is not to be had, or its
+            images are not of the size that the recipe says.
     """
-    names = sorted(set(zoo.column("dataset")), key=str)
+    splits, names = zoo.recipe.get("image_splits"), sorted(set(zoo.column("dataset")), key=str)
+    if not splits or any(split not in ("train", "test") for split in splits):
+        raise ZoovetError(
+            f"the recipe of the zoo {zoo.path} must say under image_splits which splits of the dataset (train, test) "
+            f"image_index counts through, one after the other; got {splits!r}"
+        )
     if len(names) != 1 or names[0] is None:
         found = " and ".join(map(repr, names)) or "no rows"
         raise ZoovetError(
-            f"editing needs to know the one dataset whose images the SIRENs of the zoo {zoo.path} show; its column "
-            f"'dataset' has {found}; build or import a zoo of one dataset"
+            f"the zoo {zoo.path} must name the one dataset whose images its SIRENs show; its column 'dataset' has "
+            f"{found}"
         )
-    images = load_dataset(names[0], split, data_root=data_root)
+    parts = [load_dataset(names[0], split, data_root=data_root) for split in splits]
+    images = ImageSet(
+        name=parts[0].name,
+        images=torch.cat([part.images for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+        num_classes=parts[0].num_classes,
+    )
+    size = zoo.recipe.get("image_size")
+    if size is not None and tuple(size) != images.image_shape[1:]:
+        raise ZoovetError(
+            f"the images of {images.name!r} are {images.image_shape[1]} × {images.image_shape[2]}, but those that the "
+            f"SIRENs of the zoo {zoo.path} show {size[0]} × {size[1]}; give the dataset that the zoo was made of"
+        )
     return images.grayscale() if all(spec.num_outputs == 1 for spec in zoo.specs.values()) else images
 
 
-def require_sources(population: LabelledPopulation, classes: NDArray[np.int64], images: ImageSet, zoo: Zoo) -> None:
+def load_originals(zoo: Zoo) -> tuple[LabelledPopulation, LabelledPopulation]:
+    """A zoo's training and validation SIRENs of images as they are, labelled by ``image_index``; not those of copies.
+
+    Raises:
+        ZoovetError: As :func:`~zoovet.tasks.labelled.load_labelled`.
+    """
+    return load_labelled(zoo.select(zoo.column("copy") < 1), "image_index")
+
+
+def require_sources(population: LabelledPopulation, images: ImageSet, zoo: Zoo) -> None:
     """Check that every SIREN of a population has its source among images, and could show it.
 
     Args:
         population: SIRENs, labelled by the index of their image.
-        classes: int64 [n], the label of what each shows; missing ones are not compared.
         images: The dataset.
-        zoo: Where the population came from, for the messages.
+        zoo: Where the population came from; the labels that it knows are compared with the images'.
 
     Raises:
         ZoovetError: A network does not map two numbers to as many as an image has channels, an index lies outside the
@@ -108,6 +130,8 @@ def require_sources(population: LabelledPopulation, classes: NDArray[np.int64], 
             f"{int(population.labels[place])}, but {images.name!r} has {len(images)} images (0 to {len(images) - 1}); "
             "give the dataset that the zoo was made of"
         )
+    class_of = dict(zip(zoo.column("network_id"), zoo.column("label"), strict=True))
+    classes = np.array([class_of[name] for name in population.network_ids], dtype=np.int64)
     theirs = images.labels[population.labels].numpy()
     differing = np.flatnonzero(~is_missing(classes) & (classes != theirs))
     if len(differing):

@@ -20,10 +20,10 @@ from zoovet.images import ImageSet
 from zoovet.metanets import ScaleGMNConfig
 from zoovet.networks import Networks
 from zoovet.symmetry import canonicalize
-from zoovet.tasks.edited_images import EditName, edited, require_sources
+from zoovet.tasks.edited_images import EditName, edited, load_originals, require_sources
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.inr_editor import INR_EDITOR, InrEditor
-from zoovet.tasks.labelled import LabelledPopulation, load_labelled
+from zoovet.tasks.labelled import LabelledPopulation
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
 from zoovet.tasks.network_pool import Batch
 from zoovet.tasks.random_streams import IndexStream
@@ -164,7 +164,8 @@ def train_inr_editor(
 ) -> InrEditor:
     """Train an editor on a zoo's training split; validation chooses the checkpoint.
 
-    A network's target is the image that its ``image_index`` says, edited. Where ``out`` holds an unfinished run of the
+    A network's target is the image that its ``image_index`` says, edited; augmented copies, which show another one, are
+    left out. Where ``out`` holds an unfinished run of the
     same configuration and zoo, it is resumed; a finished one is loaded. The test split is not read.
 
     Args:
@@ -180,9 +181,9 @@ def train_inr_editor(
         ZoovetError: Networks that show no known image, or images that do not fit them, a folder that cannot be written
             to or holds another run, a device that is not there, or a loss that is no longer finite.
     """
-    train, validation = load_labelled(zoo, "image_index")
-    for population, split in ((train, "train"), (validation, "validation")):
-        require_sources(population, zoo.split(split).column("label"), images, zoo)
+    train, validation = load_originals(zoo)
+    for population in (train, validation):
+        require_sources(population, images, zoo)
     config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
     facts = {
         "zoo": zoo_facts(zoo.path, train, validation),
