@@ -134,7 +134,7 @@ def test_weights_that_are_not_finite_are_named(zoo_copy: Path, tiny_zoo: Zoo) ->
 def test_an_unfinished_zoo_says_how_to_finish_it(zoo_copy: Path) -> None:
     info = ZooInfo.read(zoo_copy)
     ZooInfo(**{**vars(info), "shards": info.shards[:2]}).write(zoo_copy)
-    with pytest.raises(ZoovetError, match="not finished: 2 of 3 shards are there; run the same `zoovet build` again"):
+    with pytest.raises(ZoovetError, match="not finished: 2 of 3 shards are there; run the same command again"):
         Zoo.open(zoo_copy)
 
 
