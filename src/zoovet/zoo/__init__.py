@@ -3,16 +3,19 @@
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.factory import BuildProgress, build_zoo, rebuild_network
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
+from zoovet.zoo.inr_recipe import Augmentation, InrRecipe
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.store import COLUMNS, Zoo
 from zoovet.zoo.trojan_recipe import FineTuning, TrojanRecipe
 
 __all__ = [
     "COLUMNS",
+    "Augmentation",
     "BaseTraining",
     "BuildProgress",
     "FineTuning",
     "GeneralizationRecipe",
+    "InrRecipe",
     "SplitShares",
     "TrojanRecipe",
     "Zoo",

@@ -11,6 +11,8 @@ from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import NetworkSpec
 from zoovet.zoo.generalization_builder import GeneralizationBuilder
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
+from zoovet.zoo.inr_builder import InrBuilder
+from zoovet.zoo.inr_recipe import InrRecipe
 from zoovet.zoo.samples import Floats
 from zoovet.zoo.store import Zoo
 from zoovet.zoo.trojan_builder import TrojanBuilder
@@ -18,15 +20,16 @@ from zoovet.zoo.trojan_recipe import TrojanRecipe
 
 __all__ = ["RECIPES", "Builder", "Rebuilder", "Recipe", "builder_of", "recipe_of"]
 
-Recipe = TrojanRecipe | GeneralizationRecipe
+Recipe = TrojanRecipe | GeneralizationRecipe | InrRecipe
 """A recipe of any kind; a further kind joins it by ``|`` and stands in the tables below."""
 
-RECIPES: dict[str, type[Recipe]] = {"trojan": TrojanRecipe, "generalization": GeneralizationRecipe}
+RECIPES: dict[str, type[Recipe]] = {"trojan": TrojanRecipe, "generalization": GeneralizationRecipe, "inr": InrRecipe}
 """Recipes by the name of their kind."""
 
 _BUILDERS: dict[str, Callable[[Any, Path | None], Builder]] = {
     "trojan": TrojanBuilder,
     "generalization": GeneralizationBuilder,
+    "inr": InrBuilder,
 }
 
 
