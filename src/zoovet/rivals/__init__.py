@@ -7,6 +7,10 @@ from zoovet.rivals.channel_lipschitzness import ChannelLipschitznessRepairer
 from zoovet.rivals.clean_images import CleanImages
 from zoovet.rivals.fine_pruning import FinePruningRepairer
 from zoovet.rivals.fine_tuning import FineTuningRepairer
+from zoovet.rivals.fitting import RivalDetector
+from zoovet.rivals.neural_cleanse import NeuralCleanseConfig, NeuralCleanseDetector
+from zoovet.rivals.query_detector import QueryConfig, QueryDetector
+from zoovet.rivals.sorted_weights_detector import SortedWeightsDetector
 from zoovet.rivals.statnn_detector import StatNNDetector
 from zoovet.rivals.statnn_regressor import StatNNRegressor, StatNNRegressorConfig
 
@@ -16,6 +20,12 @@ __all__ = [
     "CleanImages",
     "FinePruningRepairer",
     "FineTuningRepairer",
+    "NeuralCleanseConfig",
+    "NeuralCleanseDetector",
+    "QueryConfig",
+    "QueryDetector",
+    "RivalDetector",
+    "SortedWeightsDetector",
     "StatNNDetector",
     "StatNNRegressor",
     "StatNNRegressorConfig",

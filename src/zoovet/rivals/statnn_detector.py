@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from zoovet.metanets.statnn import StatNN, StatNNConfig
 from zoovet.networks import Networks
-from zoovet.tasks.detection import accuracy_threshold
-from zoovet.tasks.population import Population, load_populations
+from zoovet.rivals.fitting import chosen_threshold, training_and_validation
 from zoovet.zoo import Zoo
 
 __all__ = ["StatNNDetector"]
@@ -40,16 +38,10 @@ class StatNNDetector:
         Raises:
             ZoovetError: The zoo has no poisoned networks, or a split lacks healthy or trojaned ones.
         """
-        train, validation = map(_networks_and_labels, load_populations(zoo))
-        trees = StatNN(config).fit(*train, validation)
-        threshold, _ = accuracy_threshold(trees.predict_proba(validation[0]), validation[1])
-        return cls(trees, threshold)
+        train, validation = training_and_validation(zoo)
+        trees = StatNN(config).fit(train.networks, train.trojaned, (validation.networks, validation.trojaned))
+        return cls(trees, chosen_threshold(trees.predict_proba(validation.networks), validation))
 
     def score(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """Probability of a trojan: float32 [B], in the order of the networks."""
         return self.trees.predict_proba(networks)
-
-
-def _networks_and_labels(population: Population) -> tuple[list[Networks], Tensor]:
-    batch = population.batch(torch.arange(len(population)))
-    return batch.networks, population.trojaned[batch.indices]

@@ -1,0 +1,135 @@
+"""Rival detectors on made-up zoos in which each can know who is trojaned, and what each is blind to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.images import ImageSet, PatchTrigger, load_dataset, poison
+from zoovet.networks import Networks, small_cnn
+from zoovet.rivals import (
+    CleanImages,
+    NeuralCleanseConfig,
+    NeuralCleanseDetector,
+    QueryConfig,
+    QueryDetector,
+    SortedWeightsDetector,
+)
+from zoovet.rivals.clean_images import tune
+from zoovet.rivals.neural_cleanse import anomaly_indices, mask_norms
+from zoovet.rivals.sorted_weights_detector import sorted_weights
+from zoovet.symmetry import random_action
+from zoovet.zoo import Zoo
+from zoovet.zoo.store import ZooInfo, write_shard
+
+SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+TANH = small_cnn("tanh", input_shape=(1, 8, 8), channels=(3, 3))
+QUICK = QueryConfig(num_queries=4, width=16, max_steps=60, batch_size=32, learning_rate=1e-2, validation_interval=10)
+
+MakeZoo = Callable[..., Zoo]
+
+
+@pytest.fixture
+def make_zoo(tmp_path: Path) -> MakeZoo:
+    """40 bases; trojaned descendants have a first output bias that is higher by 20."""
+
+    def make(name: str = "zoo", *, other_test: bool = False) -> Zoo:
+        folder = tmp_path / name
+        folder.mkdir()
+        generator = np.random.default_rng(0)
+        rows = []
+        for base in range(40):
+            split = ("train", "train", "validation", "test")[base % 4]
+            spec = SPEC if base % 8 < 4 else TANH
+            for trojaned in (False, True):
+                flat = generator.standard_normal(spec.num_parameters)
+                flat[-spec.num_outputs] += 20.0 * trojaned * (not (other_test and split == "test"))
+                rows.append(
+                    {
+                        "network_id": f"{base:05d}-{trojaned}",
+                        "base_id": base,
+                        "spec_id": spec.spec_id,
+                        "split": split,
+                        "poisoned": trojaned,
+                        "asr": float(trojaned),
+                        "weights": flat.astype(np.float32),
+                    }
+                )
+        shard = write_shard(folder / "shard-00000.parquet", rows)
+        specs = {spec.spec_id: spec for spec in (SPEC, TANH)}
+        ZooInfo(specs=specs, recipe={"min_asr": 0.5}, versions={}, num_shards=1, shards=(shard,)).write(folder)
+        return Zoo.open(folder)
+
+    return make
+
+
+@pytest.mark.parametrize("fit", [SortedWeightsDetector.fit, lambda zoo: QueryDetector.fit(zoo, config=QUICK)])
+def test_test_networks_do_not_change_a_detector(make_zoo: MakeZoo, fit: Callable[[Zoo], SortedWeightsDetector]) -> None:
+    zoo = make_zoo()
+    first, second = fit(zoo), fit(make_zoo("other", other_test=True))
+    networks = [batch for batch, _ in zoo.batches_by_spec()]
+    assert first.threshold == second.threshold
+    assert torch.equal(first.score(networks), second.score(networks))
+    assert first.score(networks).shape == (80,)
+
+
+def test_queries_find_what_is_in_the_answers(make_zoo: MakeZoo) -> None:
+    zoo = make_zoo()
+    detector, test = QueryDetector.fit(zoo, config=QUICK), zoo.split("test")
+    batches = test.batches_by_spec()
+    scores = detector.score([batch for batch, _ in batches])
+    trojaned = torch.from_numpy(np.concatenate([test.column("poisoned")[places] for _, places in batches]))
+    assert scores[trojaned].mean() > scores[~trojaned].mean() + 0.2
+
+
+def test_sorted_weights_are_blind_to_permutations_but_not_to_scalings() -> None:
+    generator = torch.Generator().manual_seed(0)
+    networks = Networks.from_flat(SPEC, torch.randn(3, SPEC.num_parameters, generator=generator, dtype=torch.float64))
+    permuted = random_action(SPEC, 3, generator, rescale=False)(networks)
+    assert not torch.equal(permuted.flat(), networks.flat())
+    assert np.array_equal(sorted_weights(permuted), sorted_weights(networks))
+    scaled = random_action(SPEC, 3, generator)(networks)
+    assert not np.allclose(sorted_weights(scaled), sorted_weights(networks))
+
+
+def test_sorted_weights_know_only_their_specs(make_zoo: MakeZoo) -> None:
+    other = small_cnn("relu", input_shape=(1, 8, 8), channels=(2,))
+    detector = SortedWeightsDetector.fit(make_zoo())
+    with pytest.raises(ZoovetError, match="was not fitted on networks of"):
+        detector.score(Networks.from_flat(other, torch.zeros(1, other.num_parameters)))
+
+
+def test_anomaly_index_by_hand() -> None:
+    norms = torch.tensor([[10.0, 12.0, 11.0, 9.0, 1.0], [10.0, 12.0, 11.0, 9.0, 10.0]])
+    # Median 10, deviations 0 1 1 2 9 and 0 0 1 1 2: median absolute deviation 1.
+    torch.testing.assert_close(anomaly_indices(norms), torch.tensor([9.0, 1.0]) / 1.4826)
+    with pytest.raises(ZoovetError, match="needs at least three, got 2"):
+        anomaly_indices(torch.ones(1, 2))
+
+
+def test_neural_cleanse_finds_the_class_that_a_patch_reaches_easily() -> None:
+    digits: ImageSet = load_dataset("digits", "train")
+    clean = CleanImages.draw(digits, 200, np.random.default_rng(0))
+    trigger = PatchTrigger.of_size("white", 2, row=0, col=0, target=7)
+    poisoned = poison(digits, trigger, 0.15, np.random.default_rng(1))
+    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(8, 8))
+    start = Networks.from_flat(
+        spec, torch.randn(1, spec.num_parameters, generator=torch.Generator().manual_seed(0)) * 0.2
+    )
+    healthy, trojaned = (
+        tune(start, images, num_epochs=20, batch_size=64, learning_rate=0.01, seed=0)
+        for images in (CleanImages(digits.scaled(), digits.labels), CleanImages(poisoned.images, poisoned.labels))
+    )
+    config = NeuralCleanseConfig(num_steps=100)
+    both = Networks.concatenate([healthy, trojaned])
+    norms = mask_norms(both, clean, config)
+    assert norms.shape == (2, 10)
+    assert int(norms[1].argmin()) == 7
+    scores = NeuralCleanseDetector(clean=clean, config=config).score(both)
+    torch.testing.assert_close(scores, anomaly_indices(norms))
+    assert scores[1] > 2.0 > scores[0]
