@@ -1,8 +1,9 @@
 """Populations of networks: stored, drawn from recipes, built in parallel."""
 
 from zoovet.zoo.base_training import BaseTraining
-from zoovet.zoo.factory import BuildProgress, build_zoo, rebuild_network
+from zoovet.zoo.factory import build_zoo, rebuild_network
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
+from zoovet.zoo.growing_zoo import BuildProgress
 from zoovet.zoo.inr_recipe import Augmentation, InrRecipe
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.store import COLUMNS, Zoo

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import queue
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,35 +21,14 @@ import numpy as np
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.files import require_writable_folder
 from zoovet.zoo.builders import Rebuilder, Recipe, builder_of, recipe_of
-from zoovet.zoo.store import ShardInfo, Zoo, ZooInfo, shard_names, write_shard
+from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter
+from zoovet.zoo.shards import ShardInfo, shard_names, write_shard
+from zoovet.zoo.store import Zoo
 
-__all__ = ["BuildProgress", "build_zoo", "rebuild_network"]
+__all__ = ["build_zoo", "rebuild_network"]
 
 _POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class BuildProgress:
-    """How far a build is.
-
-    Attributes:
-        num_networks: Networks that are there: in whole shards, or finished in a worker.
-        num_found: How many of them were there before this build started.
-        total: Networks in the finished zoo.
-        seconds: Since this build started.
-    """
-
-    num_networks: int
-    num_found: int
-    total: int
-    seconds: float
-
-    @property
-    def networks_per_second(self) -> float:
-        """Rate of this build."""
-        return (self.num_networks - self.num_found) / self.seconds if self.seconds > 0 else 0.0
 
 
 def build_zoo(
@@ -82,37 +58,22 @@ def build_zoo(
     """
     if workers < 1:
         raise ZoovetError(f"workers must be at least 1, got {workers}")
-    folder = _prepare_folder(recipe, Path(out))
     builder = builder_of(recipe, data_root)
-    names = list(shard_names(builder.num_shards))
-    shards = {name: ShardInfo.of(folder / name) for name in names if (folder / name).exists()}
-
-    def write_info() -> None:
-        found = tuple(shards[name] for name in names if name in shards)
-        ZooInfo(
-            specs=builder.specs,
-            recipe=_recipe_json(recipe),
-            versions=_versions(),
-            num_shards=len(names),
-            shards=found,
-        ).write(folder)
-
-    write_info()
-    missing = [index for index, name in enumerate(names) if name not in shards]
+    growing = GrowingZoo(Path(out), specs=builder.specs, recipe=_recipe_json(recipe), num_shards=builder.num_shards)
+    missing = growing.missing
     if missing:
         builder.prepare()
-        counter = _Counter(sum(shard.num_networks for shard in shards.values()), builder.num_networks, progress)
+        counter = ProgressCounter(growing.num_networks, builder.num_networks, progress)
         try:
-            with _Crew(recipe, folder, data_root, min(workers, len(missing)), missing) as crew:
+            with _Crew(recipe, growing.folder, data_root, min(workers, len(missing)), missing) as crew:
                 for event in crew.events():
                     if isinstance(event, ShardInfo):
-                        shards[event.name] = event
-                        write_info()
+                        growing.add(event)
                     else:
                         counter.add(event)
         finally:
-            _remove_partial_files(folder)
-    return Zoo.open(folder)
+            growing.remove_partial_files()
+    return Zoo.open(growing.folder)
 
 
 def rebuild_network(zoo: Zoo, place: int, data_root: Path | None = None) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -136,47 +97,6 @@ def _recipe_json(recipe: Recipe) -> dict[str, Any]:
 
     result: dict[str, Any] = plain(asdict(recipe))
     return result
-
-
-def _versions() -> dict[str, str]:
-    found = {name: metadata.version(name) for name in ("numpy", "pyarrow", "torch", "zoovet")}
-    return {"python": platform.python_version(), "machine": platform.machine(), **found}
-
-
-def _prepare_folder(recipe: Recipe, folder: Path) -> Path:
-    require_writable_folder(folder)
-    if (folder / "zoo.json").exists():
-        stored, wanted = ZooInfo.read(folder).recipe, _recipe_json(recipe)
-        for key in {**stored, **wanted}:
-            if stored.get(key) != wanted.get(key):
-                raise ZoovetError(
-                    f"{folder} holds a zoo of another recipe: {key} is {stored.get(key)!r} there, {wanted.get(key)!r} "
-                    f"here; give another --out, or the same recipe to continue it"
-                )
-    elif any(folder.iterdir()):
-        raise ZoovetError(f"{folder} is not empty and holds no zoo; give another --out")
-    _remove_partial_files(folder)
-    return folder
-
-
-def _remove_partial_files(folder: Path) -> None:
-    """Remove what workers that were killed had begun to write."""
-    for partial in folder.glob(".*.partial"):
-        partial.unlink(missing_ok=True)
-
-
-class _Counter:
-    """Counts networks and tells the caller."""
-
-    def __init__(self, found: int, total: int, progress: Callable[[BuildProgress], None] | None) -> None:
-        self._found, self._total, self._progress = found, total, progress
-        self._done, self._start = found, time.monotonic()
-        self.add(0)
-
-    def add(self, count: int) -> None:
-        self._done += count
-        if self._progress is not None:
-            self._progress(BuildProgress(self._done, self._found, self._total, time.monotonic() - self._start))
 
 
 class _Crew:

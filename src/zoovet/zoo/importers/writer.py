@@ -1,0 +1,53 @@
+"""From a published dataset to a zoo: shard by shard, resumable, in little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter
+from zoovet.zoo.importers.published import PublishedZoo
+from zoovet.zoo.shards import write_shard
+from zoovet.zoo.store import Zoo
+
+__all__ = ["import_zoo"]
+
+_SHARD_BYTES = 32 * 2**20
+
+
+def import_zoo(
+    published: PublishedZoo,
+    out: Path | str,
+    *,
+    progress: Callable[[BuildProgress], None] | None = None,
+    shard_bytes: int = _SHARD_BYTES,
+) -> Zoo:
+    """Write a published dataset as a zoo, or finish one that was interrupted.
+
+    One shard is in memory at a time. What is written follows from the dataset and the options alone: an import that was
+    killed and started again ends with the same bytes as one that ran through.
+
+    Args:
+        published: The dataset, from :func:`zoovet.zoo.importers.open_published`.
+        out: The zoo's folder; made where missing.
+        progress: Called after every shard.
+        shard_bytes: Bytes of weights in a shard, about.
+
+    Returns:
+        The finished zoo.
+
+    Raises:
+        ZoovetError: ``out`` cannot be written to or holds something else, or weights are damaged; whole shards stay.
+        KeyboardInterrupt: Ctrl-C; whole shards are kept.
+    """
+    num_parameters = max(spec.num_parameters for spec in published.specs.values())
+    size = max(1, shard_bytes // (4 * num_parameters))
+    num_shards = -(-published.num_networks // size)
+    growing = GrowingZoo(Path(out), specs=published.specs, recipe=published.recipe, num_shards=num_shards)
+    counter = ProgressCounter(growing.num_networks, published.num_networks, progress)
+    for index in growing.missing:
+        last = min((index + 1) * size, published.num_networks)
+        shard = write_shard(growing.path(index), published.rows(index * size, last))
+        growing.add(shard)
+        counter.add(shard.num_networks)
+    return Zoo.open(growing.folder)
