@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoovet.cli.trained_runs import TrainedRun, one_of_each
+from zoovet.cli.trained_runs import TrainedRun, by_kind
 from zoovet.errors import ZoovetError
 
 
@@ -39,9 +39,22 @@ def test_a_damaged_run_is_refused(tmp_path: Path, text: str) -> None:
         TrainedRun.read(tmp_path)
 
 
-def test_there_is_one_run_of_each_kind(tmp_path: Path) -> None:
-    runs = [TrainedRun.read(_run(tmp_path / name, kind)) for name, kind in (("a", "detector"), ("b", "repairer"))]
-    assert one_of_each(runs) == {"detector": runs[0], "repairer": runs[1]}
-    more = TrainedRun.read(_run(tmp_path / "c", "detector"))
-    with pytest.raises(ZoovetError, match=r"a and .*c are both detectors; evaluate one at a time"):
-        one_of_each([*runs, more])
+def test_a_finished_run_says_how_long_it_took(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run", "classifier")
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    (folder / "run.json").write_text(json.dumps({**facts, "seconds": 12.5, "canonicalized": True}), encoding="utf-8")
+    run = TrainedRun.read(folder)
+    assert run.seconds == 12.5
+    assert run.facts["canonicalized"] is True
+
+
+def test_runs_are_sorted_by_kind(tmp_path: Path) -> None:
+    kinds = (("a", "detector"), ("b", "repairer"), ("c", "classifier"), ("d", "classifier"))
+    runs = [TrainedRun.read(_run(tmp_path / name, kind)) for name, kind in kinds]
+    assert by_kind(runs) == {"detector": [runs[0]], "repairer": [runs[1]], "classifier": runs[2:]}
+    more = TrainedRun.read(_run(tmp_path / "e", "detector"))
+    with pytest.raises(ZoovetError, match=r"a and .*e are both detectors; evaluate one at a time"):
+        by_kind([*runs, more])
+    unknown = TrainedRun.read(_run(tmp_path / "f", "detectro"))
+    with pytest.raises(ZoovetError, match=r"f is a run of the unknown kind 'detectro'; did you mean 'detector'\?"):
+        by_kind([unknown])

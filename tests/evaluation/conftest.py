@@ -10,11 +10,19 @@ import torch
 
 from zoovet.evaluation.examples import ImageExample, NetworkExamples
 from zoovet.evaluation.figures import headline_figures
+from zoovet.evaluation.measured import Measured
 from zoovet.evaluation.report import Provenance
-from zoovet.evaluation.results import DetectionResults, RepairResults
-from zoovet.evaluation.zoo_summary import ZooSummary
+from zoovet.evaluation.results import (
+    ClassificationResults,
+    ComparedModel,
+    DetectionResults,
+    EditingResults,
+    GeneralizationResults,
+    RepairResults,
+)
+from zoovet.evaluation.zoo_summary import TrojanZooSummary
 from zoovet.images import PatchRanges, draw_trigger, load_dataset
-from zoovet.networks import Networks, small_cnn
+from zoovet.networks import Networks, siren, small_cnn
 from zoovet.tasks.measurement import measure
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
@@ -60,15 +68,73 @@ def repair():
     )
 
 
+def _models(*names):
+    known = {
+        "scalegmn": ComparedModel(
+            key="scalegmn", name="ScaleGMN-B", num_parameters=12_345, training_seconds=754.0, run="runs/gmn"
+        ),
+        "permutation": ComparedModel(key="permutation", name="permutation only", num_parameters=9_876),
+        "statnn": ComparedModel(key="statnn", name="StatNN", training_seconds=3.0),
+    }
+    return tuple(known[name] for name in names)
+
+
+@pytest.fixture(scope="session")
+def classification():
+    """Eight INRs of six images in three classes: ScaleGMN is right on six, permutation only on four."""
+    return ClassificationResults(
+        dataset="shapes",
+        network_ids=tuple(f"{place:05d}-0" for place in range(8)),
+        base_ids=[0, 0, 1, 1, 2, 3, 4, 5],
+        labels=[0, 0, 1, 1, 2, 2, 0, 1],
+        class_names=("disc", "square", "cross"),
+        models=_models("scalegmn", "permutation"),
+        predictions={"scalegmn": [0, 0, 1, 2, 2, 2, 0, 0], "permutation": [0, 1, 1, 2, 2, 1, 0, 0]},
+    )
+
+
+@pytest.fixture(scope="session")
+def editing():
+    """Four INRs: doing nothing leaves 0.04 on average, ScaleGMN 0.01, permutation only 0.03."""
+    return EditingResults(
+        dataset="shapes",
+        edit="dilation",
+        network_ids=tuple(f"{place:05d}-0" for place in range(4)),
+        base_ids=[0, 1, 2, 3],
+        models=_models("scalegmn", "permutation"),
+        mse={"scalegmn": [0.005, 0.01, 0.01, 0.015], "permutation": [0.02, 0.03, 0.03, 0.04]},
+        mse_of_nothing=[0.02, 0.04, 0.04, 0.06],
+    )
+
+
+@pytest.fixture(scope="session")
+def generalization():
+    """Three trainings with two checkpoints each; of 15 pairs ScaleGMN orders all rightly, StatNN 13."""
+    return GeneralizationResults(
+        dataset="shapes",
+        network_ids=tuple(f"{place // 2:05d}-{place % 2:05d}" for place in range(6)),
+        base_ids=[0, 0, 1, 1, 2, 2],
+        activations=("relu",) * 2 + ("tanh",) * 4,
+        accuracies=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+        models=_models("scalegmn", "statnn"),
+        predictions={
+            "scalegmn": [0.1, 0.2, 0.3, 0.4, 0.5, 0.7],
+            "statnn": [0.2, 0.1, 0.3, 0.4, 0.6, 0.5],
+        },
+    )
+
+
 @pytest.fixture(scope="session")
 def figures(detection, repair):
-    return headline_figures(detection, repair, seed=3, wall_time_seconds=425.04, num_resamples=50)
+    return headline_figures(
+        Measured(detection=detection, repair=repair), seed=3, wall_time_seconds=425.04, num_resamples=50
+    )
 
 
 @pytest.fixture(scope="session")
 def zoo_summary():
     poisoned = np.tile([False, True], 10)
-    return ZooSummary(
+    return TrojanZooSummary(
         dataset="fashion-mnist",
         descriptions=("1×28×28 → conv 16 3×3 /2 relu global-pool → linear 10",),
         min_asr=0.5,
@@ -169,3 +235,58 @@ def _row(base, kind, spec, activation, trigger, flat, images):
         "ra": float(figures.ra),
         "weights": flat,
     }
+
+
+@pytest.fixture(scope="session")
+def inr_zoo(tmp_path_factory):
+    """Eight random SIRENs "of" training digits, the last four of them test networks."""
+    folder = tmp_path_factory.mktemp("inr-zoo")
+    spec, images = siren((2, 6, 1)), load_dataset("digits", "train")
+    generator = np.random.default_rng(0)
+    rows = [
+        {
+            "network_id": f"{image:05d}-0",
+            "base_id": image,
+            "spec_id": spec.spec_id,
+            "split": "test" if place >= 4 else "train",
+            "dataset": "digits",
+            "image_index": image,
+            "copy": 0,
+            "label": int(images.labels[image]),
+            "activation": "sine",
+            "psnr": 20.0 + place,
+            "weights": generator.normal(scale=0.3, size=spec.num_parameters).astype(np.float32),
+        }
+        for place, image in enumerate(range(10, 18))
+    ]
+    return _written(folder, spec, rows, {"kind": "inr", "dataset": "digits", "image_splits": ["train"]})
+
+
+@pytest.fixture(scope="session")
+def accuracy_zoo(tmp_path_factory):
+    """Six random CNNs: three trainings with two checkpoints each, the last training's are test networks."""
+    folder = tmp_path_factory.mktemp("accuracy-zoo")
+    spec, generator = small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4)), np.random.default_rng(0)
+    rows = [
+        {
+            "network_id": f"{base:05d}-{step:05d}",
+            "base_id": base,
+            "spec_id": spec.spec_id,
+            "split": ("train", "validation", "test")[base],
+            "dataset": "digits",
+            "activation": "relu",
+            "step": step,
+            "clean_accuracy": 0.1 * (base + 1) + 0.001 * step,
+            "weights": generator.normal(scale=0.3, size=spec.num_parameters).astype(np.float32),
+        }
+        for base in range(3)
+        for step in (10, 20)
+    ]
+    return _written(folder, spec, rows, {"kind": "generalization", "dataset": "digits"})
+
+
+def _written(folder, spec, rows, recipe):
+    shard = write_shard(folder / "shard-00000.parquet", rows)
+    info = ZooInfo(specs={spec.spec_id: spec}, recipe=recipe, versions={}, num_shards=1, shards=(shard,))
+    info.write(folder)
+    return Zoo.open(folder)

@@ -8,6 +8,7 @@ import pytest
 
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.figures import headline_figures, write_figures
+from zoovet.evaluation.measured import Measured
 
 
 def only_trojaned(results):
@@ -74,22 +75,24 @@ def test_every_figure_lies_in_its_interval(figures):
 
 def test_a_difference_is_paired(detection):
     same = replace(detection, rivals={"StatNN": detection.scores}, rival_thresholds={"StatNN": 0.5})
-    difference = headline_figures(same, None, seed=0, wall_time_seconds=1, num_resamples=50)["detection"]
+    difference = headline_figures(Measured(detection=same), seed=0, wall_time_seconds=1, num_resamples=50)["detection"]
     assert difference["auc_minus_statnn_auc_interval"] == [0, 0]
     assert difference["auc_interval"][0] < difference["auc_interval"][1]
 
 
 def test_parts_not_evaluated_are_left_out_and_do_not_move_the_others(detection, repair, figures):
-    alone = headline_figures(detection, None, seed=3, wall_time_seconds=1, num_resamples=50)
+    alone = headline_figures(Measured(detection=detection), seed=3, wall_time_seconds=1, num_resamples=50)
     assert "repair" not in alone
     assert alone["detection"] == figures["detection"]
-    assert headline_figures(None, repair, seed=3, wall_time_seconds=1, num_resamples=50)["repair"] == figures["repair"]
+    assert (
+        headline_figures(Measured(repair=repair), seed=3, wall_time_seconds=1, num_resamples=50)["repair"]
+        == figures["repair"]
+    )
 
 
 def test_figures_of_nobody_are_null(detection, repair):
     without = headline_figures(
-        replace(detection, rivals={}, rival_thresholds={}),
-        only_trojaned(repair),
+        Measured(detection=replace(detection, rivals={}, rival_thresholds={}), repair=only_trojaned(repair)),
         seed=0,
         wall_time_seconds=1,
         num_resamples=50,
@@ -103,10 +106,12 @@ def test_figures_of_nobody_are_null(detection, repair):
 
 def test_bad_detection_results_are_named(detection):
     with pytest.raises(ZoovetError, match="only healthy"):
-        headline_figures(replace(detection, poisoned=[False] * 8), None, seed=0, wall_time_seconds=1, num_resamples=50)
+        headline_figures(
+            Measured(detection=replace(detection, poisoned=[False] * 8)), seed=0, wall_time_seconds=1, num_resamples=50
+        )
     twins = replace(detection, rivals={"ScaleGMN": detection.scores}, rival_thresholds={"ScaleGMN": 0.5})
     with pytest.raises(ZoovetError, match="a rival has the detector's own name, 'ScaleGMN'"):
-        headline_figures(twins, None, seed=0, wall_time_seconds=1, num_resamples=50)
+        headline_figures(Measured(detection=twins), seed=0, wall_time_seconds=1, num_resamples=50)
 
 
 def test_figures_are_strict_json(figures, tmp_path):

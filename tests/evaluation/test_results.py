@@ -8,12 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from zoovet.errors import ZoovetError
-from zoovet.evaluation.results import DetectionResults, RepairResults
+from zoovet.evaluation.results import ComparedModel, DetectionResults, RepairResults
 
 
 def assert_same(first, second):
     for field in fields(first):
         one, other = getattr(first, field.name), getattr(second, field.name)
+        if field.name == "models":
+            assert one == other
+            continue
         if isinstance(one, dict):
             assert list(one) == list(other)
             one, other = list(one.values()), list(other.values())
@@ -31,6 +34,15 @@ def test_detection_results_survive_a_file(detection, tmp_path):
 def test_repair_results_survive_a_file(repair, tmp_path):
     repair.save(tmp_path / "repair.parquet")
     assert_same(repair, RepairResults.load(tmp_path / "repair.parquet"))
+
+
+@pytest.mark.parametrize("part", ["classification", "editing", "generalization"])
+def test_results_of_a_comparison_survive_a_file(part, request, tmp_path):
+    results = request.getfixturevalue(part)
+    results.save(tmp_path / "results.parquet")
+    assert_same(results, type(results).load(tmp_path / "results.parquet"))
+    with pytest.raises(ZoovetError, match=f"holds no detection results of zoovet, but {part}"):
+        DetectionResults.load(tmp_path / "results.parquet")
 
 
 def test_files_are_plain_tables_a_row_a_network(detection, repair, tmp_path):
@@ -85,3 +97,40 @@ def test_detection_results_that_do_not_fit_are_refused(detection, change, messag
 def test_repair_results_that_do_not_fit_are_refused(repair, change, message):
     with pytest.raises(ZoovetError, match=message):
         replace(repair, **change)
+
+
+def test_what_is_taken_for_what(classification):
+    np.testing.assert_array_equal(classification.confusion("scalegmn"), [[3, 0, 0], [1, 1, 1], [0, 0, 2]])
+    np.testing.assert_array_equal(classification.correct("permutation"), [1, 0, 1, 0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("classification", {"labels": [0] * 7 + [3]}, "labels of the network '00007-0' must be 0 to 2, got 3"),
+        (
+            "classification",
+            {"predictions": {"scalegmn": [0] * 8}},
+            r"every model needs predictions; got models \['perm",
+        ),
+        ("classification", {"base_ids": [0]}, r"base_ids must have one entry a network \(8\), got 1"),
+        ("classification", {"models": (), "predictions": {}}, "a comparison needs at least one model"),
+        ("editing", {"mse_of_nothing": [np.nan] * 4}, "mse_of_nothing of the network '00000-0' is NaN"),
+        (
+            "editing",
+            {"mse": {"scalegmn": [0.1] * 4, "permutation": [0.1] * 3}},
+            "mse of permutation must have one entry",
+        ),
+        ("generalization", {"accuracies": [0.1]}, "accuracies must have one entry a network"),
+        ("generalization", {"network_ids": ("a",) * 6}, "the network 'a' occurs twice"),
+    ],
+)
+def test_results_of_a_comparison_that_do_not_fit_are_refused(part, change, message, request):
+    with pytest.raises(ZoovetError, match=message):
+        replace(request.getfixturevalue(part), **change)
+
+
+def test_two_models_of_one_name_are_refused(editing):
+    twins = (ComparedModel(key="scalegmn", name="one"), ComparedModel(key="scalegmn", name="other"))
+    with pytest.raises(ZoovetError, match="two models of the comparison are both 'scalegmn'"):
+        replace(editing, models=twins)

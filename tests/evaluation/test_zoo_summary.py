@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoovet.errors import ZoovetError
-from zoovet.evaluation.zoo_summary import summarize_zoo
+from zoovet.evaluation.zoo_summary import AccuracyZooSummary, InrZooSummary, summarize_zoo
 
 
 def test_summary_holds_the_zoos_columns(small_zoo):
@@ -26,5 +26,18 @@ def test_lengths_must_agree(small_zoo):
 
 
 def test_a_recipe_without_dataset_is_refused(small_zoo):
-    with pytest.raises(ZoovetError, match="does not name its dataset"):
+    with pytest.raises(ZoovetError, match="name its dataset"):
         summarize_zoo(replace(small_zoo, info=replace(small_zoo.info, recipe={})))
+
+
+def test_a_zoo_of_inrs_has_psnr(inr_zoo):
+    summary = summarize_zoo(inr_zoo)
+    assert isinstance(summary, InrZooSummary)
+    np.testing.assert_array_equal(summary.psnr, np.arange(20.0, 28.0))
+    assert summary.dataset == "digits"
+
+
+def test_a_zoo_of_trainings_has_accuracies(accuracy_zoo):
+    summary = summarize_zoo(accuracy_zoo)
+    assert isinstance(summary, AccuracyZooSummary)
+    assert sorted(set(summary.steps.tolist())) == [10, 20]

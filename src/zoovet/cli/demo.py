@@ -21,7 +21,7 @@ from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.train import train_with_progress
-from zoovet.cli.trained_runs import TrainedRun
+from zoovet.cli.trained_runs import TrainedRun, by_kind
 from zoovet.config import read_config, write_config
 from zoovet.errors import ZoovetError
 
@@ -132,7 +132,7 @@ def _evaluate(
     from zoovet.cli.held_out import measure_runs, write_evaluation
     from zoovet.zoo import Zoo
 
-    runs = {"detector": TrainedRun.read(out / "detector"), "repairer": TrainedRun.read(out / "repairer")}
+    runs = by_kind([TrainedRun.read(out / "detector"), TrainedRun.read(out / "repairer")])
     zoo = Zoo.open(out / "zoo", verify=True)
     plain = PlainProgress(Console())
 
@@ -142,7 +142,15 @@ def _evaluate(
     measured = measure_runs(runs, zoo, seed=seed, device=device, data_root=data_root, tell=show)
     commands = [shlex.join(["zoovet", *sys.argv[1:]])]
     return write_evaluation(
-        out, measured, zoo, seed=seed, device=device, started=started, commands=commands, notes=notes
+        out,
+        measured,
+        zoo,
+        seed=seed,
+        device=device,
+        data_root=data_root,
+        started=started,
+        commands=commands,
+        notes=notes,
     )
 
 

@@ -15,7 +15,7 @@ from zoovet.cli.arguments import add_data_root, add_device, add_seed, at_least_o
 from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
-from zoovet.cli.trained_runs import TrainedRun, one_of_each
+from zoovet.cli.trained_runs import RunsByKind, TrainedRun, by_kind
 from zoovet.errors import ZoovetError
 
 if TYPE_CHECKING:
@@ -24,25 +24,35 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "headline", "run"]
 
 DESCRIPTION = """
-Measure a detector, a repairer, or both on the test networks of the zoo they were trained on: networks of bases that
-neither training nor validation has seen. StatNN, fitted on the same training networks, is the detector's yardstick.
+Measure what was trained on the test networks of the zoo that it was trained on: networks of bases that neither
+training nor validation has seen. StatNN, fitted on the same training networks, is the yardstick of detectors and of
+accuracy predictors.
 
   zoovet evaluate runs/detector runs/repairer --out runs/report
+  zoovet evaluate runs/scalegmn runs/permutation runs/mlp --out runs/classification
 
-Writes into --out: report.html (one page that needs nothing else), figures.json (every headline figure with its
-interval), detection.parquet and repair.parquet (network by network).
+RUN is a detector, a repairer (one of each), or one or several classifiers of INRs, editors of INRs or accuracy
+predictors; several of a kind stand beside one another, named by their configurations: scalegmn, permutation, mlp,
+scalegmn_canonicalized. Writes into --out: report.html (one page that needs nothing else), figures.json (every headline
+figure with its interval), and network by network detection.parquet, repair.parquet, inr_classification.parquet,
+inr_editing.parquet, generalization.parquet.
 
-Time: about 5 minutes on one core for 480 test networks and 10,000 test images; --num-images makes it shorter.
+Time: about 5 minutes on one core for 480 test networks and 10,000 test images; --num-images makes repair shorter.
 """
 
 TAKES_OVERRIDES = False
 
+_COMPARED = {
+    "inr_classification": ("classification", "accuracy", "accuracy"),
+    "inr_editing": ("editing", "mean squared error", "mse"),
+    "generalization": ("generalization prediction", "Kendall's tau", "tau"),
+}
+"""Blocks of figures that compare models: what was done, and the figure that says how well, for people and in files."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and options."""
-    parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="run of a detector or of a repairer; one of each at most"
-    )
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run, trained on the same zoo")
     parser.add_argument("--out", type=Path, required=True, metavar="REPORT", help="folder of the report")
     parser.add_argument(
         "--zoo", type=Path, metavar="ZOO", help="the zoo, where it is no longer where the runs found it"
@@ -66,7 +76,7 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, and print the headline figures."""
     started = time.monotonic()
-    runs = one_of_each([TrainedRun.read(folder) for folder in arguments.runs])
+    runs = by_kind([TrainedRun.read(folder) for folder in arguments.runs])
     zoo_path = arguments.zoo or _common_zoo(runs)
     require_own_folder(arguments.out, "figures.json", "an evaluation")
     device, seed = device_name(arguments.device), arguments.seed or 0
@@ -95,13 +105,14 @@ def run(arguments: argparse.Namespace) -> int:
             num_images=arguments.num_images,
             tell=tell,
         )
-        unfinished = [str(run.folder) for run in runs.values() if not run.finished]
+        unfinished = [str(run.folder) for some in runs.values() for run in some if not run.finished]
         figures = write_evaluation(
             arguments.out,
             measured,
             zoo,
             seed=seed,
             device=device,
+            data_root=arguments.data_root,
             started=started,
             commands=[shlex.join(["zoovet", *sys.argv[1:]])],
             notes=[f"{folder} is not finished; this is its best checkpoint so far" for folder in unfinished],
@@ -111,8 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _common_zoo(runs: dict[str, TrainedRun]) -> Path:
-    zoos = {run.zoo for run in runs.values()}
+def _common_zoo(runs: RunsByKind) -> Path:
+    zoos = {run.zoo for some in runs.values() for run in some}
     if len(zoos) > 1:
         named = " and ".join(map(str, sorted(zoos)))
         raise ZoovetError(f"the runs were trained on different zoos ({named}); evaluate each by itself")
@@ -136,7 +147,22 @@ def headline(figures: dict[str, Any]) -> str:
             f"ASR {_change(repair, 'asr')}, clean accuracy {_change(repair, 'clean_accuracy')}",
             f"  RA {_change(repair, 'ra')}, healthy networks' accuracy {_change(repair, 'healthy_accuracy')}",
         ]
+    lines += [line for block in _COMPARED for line in _comparison(block, figures.get(block))]
     return "\n".join(lines)
+
+
+def _comparison(block: str, figures: dict[str, Any] | None) -> list[str]:
+    """A line a model."""
+    if figures is None:
+        return []
+    what, name, figure = _COMPARED[block]
+    lines = [f"{what} of {figures['num_networks']} held-out networks of {figures['num_bases']} bases"]
+    for model in figures["models"].values():
+        low, high = model[f"{figure}_interval"]
+        lines.append(f"  {model['name']}: {name} {model[figure]:.4g} (95 %: {low:.4g} to {high:.4g})")
+    if nothing := figures.get("nothing"):
+        lines.append(f"  doing nothing: {name} {nothing[figure]:.4g}")
+    return lines
 
 
 def _change(repair: dict[str, Any], name: str) -> str:

@@ -8,10 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zoovet.evaluation.metrics import auc
-from zoovet.evaluation.results import DetectionResults, RepairResults
+from zoovet.evaluation.metrics import auc, kendall_tau, mean_absolute_error, r_squared
+from zoovet.evaluation.results import DetectionResults, GeneralizationResults, RepairResults
 
-__all__ = ["ASR_BANDS", "DetectionGroup", "RepairGroup", "detection_groups", "repair_groups"]
+__all__ = [
+    "ASR_BANDS",
+    "DetectionGroup",
+    "PredictionGroup",
+    "RepairGroup",
+    "detection_groups",
+    "prediction_groups",
+    "repair_groups",
+]
 
 BoolArray = NDArray[np.bool_]
 
@@ -50,6 +58,22 @@ class RepairGroup:
     ra: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class PredictionGroup:
+    """How well the accuracies of a group are predicted.
+
+    Attributes:
+        name: For people.
+        num_networks: Networks in it.
+        figures: ``tau``, ``r_squared`` and ``mean_absolute_error`` by the key of a model; the last one alone where all
+            networks have the same accuracy.
+    """
+
+    name: str
+    num_networks: int
+    figures: Mapping[str, Mapping[str, float]]
+
+
 def detection_groups(results: DetectionResults) -> list[DetectionGroup]:
     """All networks; each activation's, where there are several; the trojaned by ASR band with all healthy ones."""
     everything = np.ones(len(results), dtype=bool)
@@ -73,7 +97,14 @@ def repair_groups(results: RepairResults) -> list[RepairGroup]:
     return groups
 
 
-def _by_activation(results: DetectionResults | RepairResults) -> list[tuple[str, BoolArray]]:
+def prediction_groups(results: GeneralizationResults) -> list[PredictionGroup]:
+    """All networks, and each activation's where there are several."""
+    everything = np.ones(len(results), dtype=bool)
+    groups = [("all", everything), *_by_activation(results)]
+    return [_prediction_group(name, results, mask) for name, mask in groups]
+
+
+def _by_activation(results: DetectionResults | RepairResults | GeneralizationResults) -> list[tuple[str, BoolArray]]:
     activations = np.array(results.activations)
     names = sorted(set(results.activations))
     return [(str(name), activations == name) for name in names] if len(names) > 1 else []
@@ -111,3 +142,15 @@ def _repair_group(name: str, results: RepairResults, mask: BoolArray) -> RepairG
         asr=means(results.asr_before, results.asr_after),
         ra=means(results.ra_before, results.ra_after),
     )
+
+
+def _prediction_group(name: str, results: GeneralizationResults, mask: BoolArray) -> PredictionGroup:
+    measured = results.accuracies[mask]
+    figures = {}
+    for model in results.models:
+        predicted = results.predictions[model.key][mask]
+        own = {"mean_absolute_error": mean_absolute_error(predicted, measured)}
+        if np.ptp(measured) > 0:
+            own = {"tau": kendall_tau(predicted, measured), "r_squared": r_squared(predicted, measured), **own}
+        figures[model.key] = own
+    return PredictionGroup(name, int(mask.sum()), figures)

@@ -6,19 +6,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.results import DetectionResults
+from zoovet.evaluation.split_pass import by_network, require_networks
 from zoovet.networks import Networks
 from zoovet.zoo import Zoo
 
 __all__ = ["NetworkScorer", "evaluate_detection"]
-
-_CHUNK = 128
-"""Networks scored at a time."""
 
 
 class NetworkScorer(Protocol):
@@ -46,10 +43,7 @@ def evaluate_detection(
     Raises:
         ZoovetError: The zoo is empty or has networks of one kind only, or a score is NaN.
     """
-    if len(zoo) == 0:
-        raise ZoovetError(
-            f"the zoo {zoo.path} has no networks to evaluate detection on; its recipe's test split is empty"
-        )
+    require_networks(zoo, "detection")
     num_poisoned = int(zoo.column("poisoned").sum())
     if num_poisoned in (0, len(zoo)):
         raise ZoovetError(
@@ -72,9 +66,5 @@ def evaluate_detection(
 
 def _scores(scorer: NetworkScorer, zoo: Zoo) -> NDArray[np.float64]:
     """[n] float64 in the zoo's order."""
-    scores = np.empty(len(zoo), dtype=np.float64)
-    for networks, places in zoo.batches_by_spec():
-        with torch.no_grad():
-            parts = [scorer.score(networks[start : start + _CHUNK]) for start in range(0, len(networks), _CHUNK)]
-        scores[places] = torch.cat([part.detach().cpu().double() for part in parts]).numpy()
+    scores: NDArray[np.float64] = by_network(zoo, scorer.score).double().numpy()
     return scores

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +12,19 @@ from numpy.typing import NDArray
 from zoovet.errors import ZoovetError
 from zoovet.zoo import Zoo
 
-__all__ = ["ZooSummary", "summarize_zoo"]
+__all__ = [
+    "AccuracyZooSummary",
+    "InrZooSummary",
+    "Reconstruction",
+    "TrojanZooSummary",
+    "ZooSummary",
+    "summarize_zoo",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ZooSummary:
-    """The n networks of a zoo in the figures that its rows hold.
+class TrojanZooSummary:
+    """The n networks of a zoo of healthy and trojaned networks in the figures that its rows hold.
 
     Attributes:
         dataset: Name of the image dataset.
@@ -44,35 +53,139 @@ class ZooSummary:
     ra: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        for name in ("activations", "splits", "poisoned", "trigger_kinds", "clean_accuracy", "asr", "ra"):
-            if len(getattr(self, name)) != len(self.base_ids):
-                raise ZoovetError(
-                    f"{name} must have one entry a network ({len(self.base_ids)}), got {len(getattr(self, name))}"
-                )
+        _check(self, ("activations", "splits", "poisoned", "trigger_kinds", "clean_accuracy", "asr", "ra"))
 
     def __len__(self) -> int:
         return len(self.base_ids)
 
 
-def summarize_zoo(zoo: Zoo) -> ZooSummary:
-    """Summarize all networks of a zoo (every split).
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reconstruction:
+    """An INR's picture and the image it was made from.
+
+    Attributes:
+        network_id: Which INR.
+        label: The image's class, for people.
+        psnr: In dB; NaN where the zoo does not know it.
+        image: uint8 [C, H, W].
+        picture: uint8 [C, H, W], cut to [0, 255].
+    """
+
+    network_id: str
+    label: str
+    psnr: float
+    image: NDArray[np.uint8]
+    picture: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class InrZooSummary:
+    """The n INRs of a zoo.
+
+    Attributes:
+        dataset: Name of the image dataset.
+        descriptions: One line a spec, for people.
+        base_ids: [n] int64, which image.
+        splits: [n] ``train``, ``validation`` or ``test``.
+        psnr: [n] in dB; NaN where it was not measured.
+        reconstructions: Some of them beside their images.
+    """
+
+    dataset: str
+    descriptions: tuple[str, ...]
+    base_ids: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    psnr: NDArray[np.float64]
+    reconstructions: tuple[Reconstruction, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(self, ("splits", "psnr"))
+
+    def __len__(self) -> int:
+        return len(self.base_ids)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AccuracyZooSummary:
+    """The n networks of a zoo of trainings with their checkpoints.
+
+    Attributes:
+        dataset: Name of the image dataset.
+        descriptions: One line a spec, for people.
+        base_ids: [n] int64, which training.
+        activations: [n] activation of the hidden layers.
+        splits: [n] ``train``, ``validation`` or ``test``.
+        steps: [n] optimizer steps, or the checkpoint's number; −1 where it is not known.
+        clean_accuracy: [n] test accuracy.
+    """
+
+    dataset: str
+    descriptions: tuple[str, ...]
+    base_ids: NDArray[np.int64]
+    activations: NDArray[np.str_]
+    splits: NDArray[np.str_]
+    steps: NDArray[np.int64]
+    clean_accuracy: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        _check(self, ("activations", "splits", "steps", "clean_accuracy"))
+
+    def __len__(self) -> int:
+        return len(self.base_ids)
+
+
+ZooSummary = TrojanZooSummary | InrZooSummary | AccuracyZooSummary
+
+
+def summarize_zoo(zoo: Zoo, reconstructions: Sequence[Reconstruction] = ()) -> ZooSummary:
+    """Summarize all networks of a zoo (every split), by what its rows tell.
+
+    Args:
+        zoo: The zoo.
+        reconstructions: Pictures to show, where its networks are INRs.
 
     Raises:
-        ZoovetError: The zoo's recipe does not name its dataset.
+        ZoovetError: The zoo does not name its dataset.
     """
-    if "dataset" not in zoo.recipe:
-        raise ZoovetError(f"the recipe of the zoo {zoo.path} does not name its dataset")
+    common: dict[str, Any] = {
+        "dataset": dataset_name(zoo),
+        "descriptions": tuple(spec.describe() for spec in zoo.specs.values()),
+        "base_ids": zoo.column("base_id"),
+        "splits": zoo.column("split").astype(str),
+    }
+    if all(spec.input_shape == (2,) for spec in zoo.specs.values()):
+        return InrZooSummary(**common, psnr=zoo.column("psnr"), reconstructions=tuple(reconstructions))
+    common |= {"activations": zoo.column("activation").astype(str), "clean_accuracy": zoo.column("clean_accuracy")}
+    if "min_asr" not in zoo.recipe:
+        return AccuracyZooSummary(**common, steps=zoo.column("step"))
     triggers = [zoo.trigger(place) for place in range(len(zoo))]
-    return ZooSummary(
-        dataset=str(zoo.recipe["dataset"]),
-        descriptions=tuple(spec.describe() for spec in zoo.specs.values()),
-        min_asr=float(zoo.recipe.get("min_asr", 0.0)),
-        base_ids=zoo.column("base_id"),
-        activations=zoo.column("activation").astype(str),
-        splits=zoo.column("split").astype(str),
+    return TrojanZooSummary(
+        **common,
+        min_asr=float(zoo.recipe["min_asr"]),
         poisoned=zoo.column("poisoned"),
         trigger_kinds=np.array([trigger.kind if trigger else "" for trigger in triggers], dtype=str),
-        clean_accuracy=zoo.column("clean_accuracy"),
         asr=zoo.column("asr"),
         ra=zoo.column("ra"),
     )
+
+
+def dataset_name(zoo: Zoo) -> str:
+    """The image dataset that a zoo's rows name, or else its recipe.
+
+    Raises:
+        ZoovetError: Neither does.
+    """
+    named = sorted({str(name) for name in zoo.column("dataset") if name is not None})
+    if named:
+        return " and ".join(named)
+    if "dataset" not in zoo.recipe:
+        raise ZoovetError(f"neither the rows nor the recipe of the zoo {zoo.path} name its dataset")
+    return str(zoo.recipe["dataset"])
+
+
+def _check(summary: Any, columns: Sequence[str]) -> None:
+    for name in columns:
+        if len(getattr(summary, name)) != len(summary.base_ids):
+            raise ZoovetError(
+                f"{name} must have one entry a network ({len(summary.base_ids)}), got {len(getattr(summary, name))}"
+            )

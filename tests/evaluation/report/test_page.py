@@ -5,7 +5,6 @@ import io
 import re
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
@@ -14,48 +13,9 @@ from PIL import Image
 
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.figures import headline_figures
+from zoovet.evaluation.measured import Measured
 from zoovet.evaluation.report import write_report
-from zoovet.evaluation.report.sections import png_data
-
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-LOADING = {"src", "href", "xlink:href", "data", "action", "srcset", "poster"}
-
-
-class Page(HTMLParser):
-    """What a page holds; complains where a tag is closed that is not the open one."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.ids, self.references, self.links, self.texts = [], Counter(), [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags[tag] += 1
-        if tag not in VOID:
-            self.open.append(tag)
-        self._attributes(dict(attributes))
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags[tag] += 1
-        self._attributes(dict(attributes))
-
-    def _attributes(self, attributes):
-        if "id" in attributes:
-            self.ids.append(attributes["id"])
-        self.links += [value for name, value in attributes.items() if name in LOADING]
-        self.references += re.findall(r"url\(#([^)]*)\)", " ".join(filter(None, attributes.values())))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
+from zoovet.evaluation.report.pictures import png_data
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +23,11 @@ def write(tmp_path_factory, figures, zoo_summary, detection, repair, examples, p
     folder = tmp_path_factory.mktemp("report")
 
     def write_page(**changes):
-        parts = {
-            "figures": figures,
-            "zoo": zoo_summary,
-            "detection": detection,
-            "repair": repair,
-            "examples": examples,
-            "provenance": provenance,
-        }
-        write_report(folder / "report.html", **(parts | changes))
+        parts = {"figures": figures, "zoo": zoo_summary, "provenance": provenance}
+        measured = {"detection": detection, "repair": repair, "examples": examples}
+        for name, value in changes.items():
+            (parts if name in parts else measured)[name] = value
+        write_report(folder / "report.html", measured=Measured(**measured), **parts)
         return (folder / "report.html").read_text()
 
     return write_page
@@ -82,8 +38,8 @@ def html(write):
     return write()
 
 
-def test_the_page_says_the_figures_and_what_they_rest_on(html):
-    text = Page(html).text
+def test_the_page_says_the_figures_and_what_they_rest_on(html, read_page):
+    text = read_page(html).text
     assert "On 8 networks (4 trojaned, 4 healthy) from 4 bases" in text
     assert "AUC of 0.938" in text
     assert "(StatNN) reach 0.750" in text
@@ -95,8 +51,8 @@ def test_the_page_says_the_figures_and_what_they_rest_on(html):
     assert "zoovet evaluate runs/detector runs/repairer --out runs/report" in text
 
 
-def test_the_page_loads_nothing(html):
-    page = Page(html)
+def test_the_page_loads_nothing(html, read_page):
+    page = read_page(html)
     assert "://" not in html
     assert "@import" not in html
     assert page.tags["script"] == 0
@@ -104,8 +60,8 @@ def test_the_page_loads_nothing(html):
     assert not re.search(r"url\((?!#)", html)
 
 
-def test_identifiers_are_unique_and_references_hit(html):
-    page = Page(html)
+def test_identifiers_are_unique_and_references_hit(html, read_page):
+    page = read_page(html)
     assert [name for name, count in Counter(page.ids).items() if count > 1] == []
     assert page.references
     assert set(page.references) <= set(page.ids)
@@ -125,7 +81,7 @@ def test_a_page_made_again_is_the_same_and_leaves_matplotlib_alone(write, html):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_names_cannot_smuggle_markup_in(write, detection, repair, examples, provenance):
+def test_names_cannot_smuggle_markup_in(write, detection, repair, examples, provenance, read_page):
     evil = '<script>alert("$x^2$")</script>'
     names = (*detection.network_ids[:3], evil, *detection.network_ids[4:])
     html = write(
@@ -134,7 +90,7 @@ def test_names_cannot_smuggle_markup_in(write, detection, repair, examples, prov
         examples=[replace(examples[0], network_id=evil, class_names=(evil,) * 10)],
         provenance=replace(provenance, commands=(evil,), notes=(evil,)),
     )
-    page = Page(html)
+    page = read_page(html)
     assert page.tags["script"] == 0
     assert "<script" not in html
     assert page.text.count(evil) > 10
@@ -142,12 +98,17 @@ def test_names_cannot_smuggle_markup_in(write, detection, repair, examples, prov
 
 
 @pytest.mark.parametrize("part", ["zoo", "detection", "repair", "examples"])
-def test_parts_not_evaluated_are_left_out(write, part, figures):
-    sections = {"zoo": {"zoo"}, "detection": {"detection"}, "repair": {"repair", "edits"}, "examples": {"examples"}}
+def test_parts_not_evaluated_are_left_out(write, part, figures, read_page):
+    sections = {
+        "zoo": {"zoo"},
+        "detection": {"detection"},
+        "repair": {"repair", "edits", "examples"},
+        "examples": {"examples"},
+    }
     changes = {part: [] if part == "examples" else None}
     if part in figures:
         changes["figures"] = {name: value for name, value in figures.items() if name != part}
-    page = Page(write(**changes))
+    page = read_page(write(**changes))
     present = set(page.ids)
     every = set.union(*sections.values())
     assert present & every == every - sections[part]
@@ -155,26 +116,26 @@ def test_parts_not_evaluated_are_left_out(write, part, figures):
     assert {link[1:] for link in page.links if link.startswith("#")} <= present
 
 
-def test_a_page_about_a_zoo_alone(write, figures):
+def test_a_page_about_a_zoo_alone(write, figures, read_page):
     alone = {name: figures[name] for name in ("seed", "wall_time_seconds")}
-    page = Page(write(figures=alone, detection=None, repair=None, examples=[]))
-    assert "neither detection nor repair was evaluated" in page.text
+    page = read_page(write(figures=alone, detection=None, repair=None, examples=[]))
+    assert "20 networks on fashion-mnist; nothing was evaluated on them" in page.text
     assert "networks" not in page.ids
 
 
-def test_a_detector_without_mistakes_and_without_rivals(write, detection, figures):
+def test_a_detector_without_mistakes_and_without_rivals(write, detection, figures, read_page):
     perfect = replace(detection, scores=detection.poisoned.astype(float), rivals={}, rival_thresholds={})
     numbers = {
-        **headline_figures(perfect, None, seed=0, wall_time_seconds=1, num_resamples=50),
+        **headline_figures(Measured(detection=perfect), seed=0, wall_time_seconds=1, num_resamples=50),
         "repair": figures["repair"],
     }
-    text = Page(write(detection=perfect, figures=numbers)).text
+    text = read_page(write(detection=perfect, figures=numbers)).text
     assert "Nowhere: every trojaned network was flagged and no healthy one." in text
     assert "StatNN's AUC" not in text
 
 
-def test_mistakes_are_listed(html):
-    text = Page(html).text
+def test_mistakes_are_listed(html, read_page):
+    text = read_page(html).text
     assert "Missed: trojaned, not flagged 1" in text
     assert "00001-trojaned" in text
 
@@ -186,12 +147,12 @@ def test_figures_of_other_results_are_refused(write, figures):
         write(repair=None)
 
 
-def test_examples_are_pictures_with_verdicts(html, examples):
+def test_examples_are_pictures_with_verdicts(html, examples, read_page):
     pictures = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
     assert len(pictures) == 4
     first = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
     np.testing.assert_array_equal(first, examples[0].images[0].clean[0])
-    text = Page(html).text
+    text = read_page(html).text
     assert "before ✓ Coat ▲ Bag after ✓ Coat ✗ Shirt" in text
 
 
@@ -204,28 +165,30 @@ def test_pictures_are_exact(shape):
     np.testing.assert_array_equal(shown, pixels[0] if shape[0] == 1 else np.moveaxis(pixels, 0, -1))
 
 
-def test_extreme_results_still_make_a_page(write, repair, detection, zoo_summary, figures):
+def test_extreme_results_still_make_a_page(write, repair, detection, zoo_summary, figures, read_page):
     """No edit at all, layers that some networks lack, scores that are no probabilities, healthy networks only."""
     lacking = repair.relative_changes * 0
     lacking[:4, 1] = np.nan
     still = replace(repair, relative_changes=lacking, channel_changes=tuple(c * 0 for c in repair.channel_changes))
-    numbers = headline_figures(detection, still, seed=0, wall_time_seconds=0.5, num_resamples=50)
+    numbers = headline_figures(
+        Measured(detection=detection, repair=still), seed=0, wall_time_seconds=0.5, num_resamples=50
+    )
     wild = replace(detection, scores=detection.scores * 100 - 20)
-    Page(write(repair=still, detection=wild, figures=numbers, zoo=replace(zoo_summary, asr=np.full(20, np.nan))))
+    read_page(write(repair=still, detection=wild, figures=numbers, zoo=replace(zoo_summary, asr=np.full(20, np.nan))))
     healthy = replace(zoo_summary, poisoned=np.zeros(20, dtype=bool), asr=np.full(20, np.nan))
     alone = {name: figures[name] for name in ("seed", "wall_time_seconds")}
-    page = Page(write(zoo=healthy, figures=alone, detection=None, repair=None, examples=[]))
-    assert "20 healthy and 0 trojaned networks" in page.text
+    page = read_page(write(zoo=healthy, figures=alone, detection=None, repair=None, examples=[]))
+    assert "20 networks on fashion-mnist; nothing" in page.text
 
 
-def test_many_rivals_have_their_own_colours(write, detection, figures):
+def test_many_rivals_have_their_own_colours(write, detection, figures, read_page):
     rivals = {name: detection.scores + shift for name, shift in (("one", 0.0), ("two", 0.1), ("three", 0.2))}
     many = replace(detection, rivals=rivals, rival_thresholds=dict.fromkeys(rivals, 0.5))
     numbers = {
-        **headline_figures(many, None, seed=0, wall_time_seconds=1, num_resamples=50),
+        **headline_figures(Measured(detection=many), seed=0, wall_time_seconds=1, num_resamples=50),
         "repair": figures["repair"],
     }
     html = write(detection=many, figures=numbers)
     for role in ("rival", "rival-2", "rival-3"):
         assert f"stroke: var(--{role})" in html
-    Page(html)
+    read_page(html)

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "new_figure", "style_axes", "to_svg"]
+__all__ = ["COLORS", "FONT_SIZE", "RIVAL_ROLES", "legend_above", "new_figure", "style_axes", "to_svg"]
 
 COLORS = {
     "ink": "#010203",
@@ -29,6 +29,9 @@ COLORS = {
     "rival_3": "#01020b",
 }
 """Marker colour of each role; ``healthy`` becomes ``var(--healthy)``, and so on."""
+
+RIVAL_ROLES = ("rival", "rival_2", "rival_3")
+"""Colours of what the first of several is compared with, in order."""
 
 FONT_SIZE = 9.5
 _DOTS_PER_POINT = 4 / 3
@@ -66,6 +69,20 @@ def style_axes(
     axes.set_ylabel(y_label, color=COLORS["ink"], fontsize=FONT_SIZE)
     if grid is not None:
         axes.grid(True, axis=grid, color=COLORS["grid"], linewidth=0.6)
+
+
+def legend_above(axes: Axes, *, num_columns: int = 3) -> None:
+    """A legend over the axes."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=num_columns,
+        frameon=False,
+        fontsize=FONT_SIZE,
+        labelcolor=COLORS["ink"],
+        handlelength=1.2,
+        borderaxespad=0.2,
+    )
 
 
 def to_svg(figure: Figure, name: str, description: str) -> Markup:

@@ -8,17 +8,41 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from zoovet.errors import ZoovetError
-from zoovet.evaluation.examples import NetworkExamples
-from zoovet.evaluation.report import sections
-from zoovet.evaluation.results import DetectionResults, RepairResults
+from zoovet.evaluation.measured import Measured
+from zoovet.evaluation.report.formats import FILTERS
+from zoovet.evaluation.report.sections.classification import classification_section
+from zoovet.evaluation.report.sections.detection import detection_section
+from zoovet.evaluation.report.sections.editing import editing_section
+from zoovet.evaluation.report.sections.generalization import generalization_section
+from zoovet.evaluation.report.sections.networks import network_rows
+from zoovet.evaluation.report.sections.repair import edits_section, examples_section, repair_section
+from zoovet.evaluation.report.sections.zoo import zoo_section
 from zoovet.evaluation.zoo_summary import ZooSummary
 from zoovet.files import write_text
 
 __all__ = ["Provenance", "write_report"]
+
+_BLOCKS = {
+    "detection": "detection",
+    "repair": "repair",
+    "inr_classification": "classification",
+    "inr_editing": "editing",
+    "generalization": "generalization",
+}
+"""Blocks of the figures, and the name of each one's section and template."""
+
+
+_SUBJECTS = {
+    "detection": "which networks carry a trojan",
+    "repair": "what repair does to trojaned networks",
+    "classification": "what INRs show, told from their weights",
+    "editing": "pictures changed by changing weights",
+    "generalization": "how accurate networks are, told from their weights",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +67,7 @@ class Provenance:
 
 
 def write_report(
-    path: Path,
-    *,
-    figures: Mapping[str, Any],
-    zoo: ZooSummary | None,
-    detection: DetectionResults | None,
-    repair: RepairResults | None,
-    examples: Sequence[NetworkExamples],
-    provenance: Provenance,
+    path: Path, *, figures: Mapping[str, Any], zoo: ZooSummary | None, measured: Measured, provenance: Provenance
 ) -> None:
     """Write the report: one HTML file that needs nothing else, atomically.
 
@@ -60,89 +77,66 @@ def write_report(
         path: The file, such as ``report.html``.
         figures: What :func:`zoovet.evaluation.figures.headline_figures` made of the same results.
         zoo: What the zoo holds.
-        detection: What detection measured.
-        repair: What repair measured.
-        examples: Images to show.
+        measured: What was measured.
         provenance: How it was made.
 
     Raises:
         ZoovetError: ``figures`` belong to other results.
     """
-    for name, results in (("detection", detection), ("repair", repair)):
-        if (name in figures) != (results is not None) or (
-            results is not None and figures[name]["num_networks"] != len(results)
+    parts = measured.parts
+    for block, name in _BLOCKS.items():
+        results = parts.get(block)
+        if (block in figures) != (results is not None) or (
+            results is not None and figures[block]["num_networks"] != len(results)
         ):
             raise ZoovetError(f"the figures are not those of the {name} results; make them with headline_figures")
-    write_text(path, _render(figures, zoo, detection, repair, examples, provenance))
-
-
-def _render(
-    figures: Mapping[str, Any],
-    zoo: ZooSummary | None,
-    detection: DetectionResults | None,
-    repair: RepairResults | None,
-    examples: Sequence[NetworkExamples],
-    provenance: Provenance,
-) -> str:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "number": _number,
-        "thousands": _thousands,
-        "interval": _interval,
-        "percent": _percent,
-        "duration": _duration,
-        "signed": _signed,
-    }
-    template = environment.from_string(_resource("template.html.j2"))
-    return template.render(
-        style=Markup(_resource("style.css")),
-        figures=figures,
-        zoo=None if zoo is None else sections.zoo_section(zoo),
-        detection=None if detection is None else sections.detection_section(detection, figures["detection"]),
-        repair=None if repair is None else sections.repair_section(repair, figures["repair"]),
-        edits=None if repair is None else sections.edits_section(repair),
-        examples=sections.examples_section(examples, repair),
-        networks=sections.network_rows(detection, repair),
-        provenance=provenance,
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: _resource(f"templates/{name}")),
+    )
+    environment.filters |= FILTERS
+    page = environment.get_template("page.html.j2")
+    sections = _sections(measured, figures)
+    tasks = [name for name in _BLOCKS.values() if sections[name] is not None]
+    heading = ", and ".join(_SUBJECTS[name] for name in tasks) or "what the zoo holds"
+    write_text(
+        path,
+        page.render(
+            style=Markup(_resource("style.css")),
+            figures=figures,
+            zoo=None if zoo is None else zoo_section(zoo),
+            tasks=tasks,
+            heading=heading[0].upper() + heading[1:],
+            networks=network_rows(measured.detection, measured.repair),
+            provenance=provenance,
+            **sections,
+        ),
     )
 
 
+def _sections(measured: Measured, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What the templates show, ``None`` or nothing for parts that were not evaluated."""
+    detection, repair, classification = measured.detection, measured.repair, measured.classification
+    editing, generalization = measured.editing, measured.generalization
+    return {
+        "detection": None if detection is None else detection_section(detection, figures["detection"]),
+        "repair": None if repair is None else repair_section(repair, figures["repair"]),
+        "edits": None if repair is None else edits_section(repair),
+        "examples": [] if repair is None else examples_section(measured.examples, repair),
+        "classification": None
+        if classification is None
+        else classification_section(classification, figures["inr_classification"]),
+        "editing": None
+        if editing is None
+        else editing_section(editing, figures["inr_editing"], measured.edit_examples),
+        "generalization": None
+        if generalization is None
+        else generalization_section(generalization, figures["generalization"]),
+    }
+
+
 def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _thousands(count: int) -> str:
-    return f"{count:,}"
-
-
-def _signed(value: float | None, digits: int = 3) -> str:
-    """``+0.012``, ``−0.012``, and ``0.000`` without a sign where it rounds to zero."""
-    if value is None:
-        return "–"
-    rounded = round(value, digits) or 0.0
-    return (f"{rounded:+.{digits}f}" if rounded else f"{rounded:.{digits}f}").replace("-", "−")
-
-
-def _interval(bounds: Sequence[float] | None, digits: int = 3) -> str:
-    """``0.951 – 0.987``; a minus sign where it belongs."""
-    return "" if bounds is None else " – ".join(f"{bound:.{digits}f}".replace("-", "−") for bound in bounds)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _duration(seconds: float) -> str:
-    """``42 s``, ``7 min 5 s``, ``2 h 3 min``."""
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return resources.files("zoovet.evaluation.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,118 +1,22 @@
-"""The report's plots, each from the arrays it shows to an ``<svg>`` element."""
+"""Plots of what repair does to networks and to their weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from zoovet.evaluation.metrics import roc_curve
-from zoovet.evaluation.report.drawing import COLORS, FONT_SIZE, new_figure, style_axes, to_svg
+from zoovet.evaluation.report.drawing import COLORS, FONT_SIZE, legend_above, new_figure, style_axes, to_svg
 
-__all__ = ["before_after", "channel_map", "edits_by_layer", "histogram", "roc_curves"]
+__all__ = ["before_after", "channel_map", "edits_by_layer"]
 
 FloatArray = NDArray[np.float64]
-_RIVAL_ROLES = ("rival", "rival_2", "rival_3")
-
-
-def histogram(
-    name: str,
-    groups: Mapping[str, FloatArray],
-    *,
-    x_label: str,
-    limits: tuple[float, float] = (0.0, 1.0),
-    num_bins: int = 25,
-    threshold: float | None = None,
-    size: tuple[int, int] = (470, 235),
-) -> Markup:
-    """Two overlaid histograms, healthy and trojaned.
-
-    Args:
-        name: Unique on the page.
-        groups: Values under ``healthy`` and ``trojaned``; a group may be empty or missing.
-        x_label: What the values are.
-        limits: Least and greatest value; values beyond count in the outermost bins.
-        num_bins: Number of bins.
-        threshold: Where to draw a dashed line, if anywhere.
-        size: Width and height in CSS pixels.
-    """
-    figure = new_figure(*size)
-    axes = figure.add_subplot()
-    style_axes(axes, x_label=x_label, y_label="networks")
-    edges = np.linspace(*limits, num_bins + 1).tolist()
-    for group, values in groups.items():
-        inside = np.clip(values[~np.isnan(values)], *limits)
-        color = COLORS[group]
-        axes.hist(inside, edges, histtype="stepfilled", facecolor=color, alpha=0.3, label=f"{group} ({len(inside)})")
-        axes.hist(inside, edges, histtype="step", edgecolor=color, linewidth=1.3)
-    if threshold is not None:
-        axes.axvline(float(np.clip(threshold, *limits)), color=COLORS["ink"], linestyle=(0, (4, 3)), linewidth=1)
-        axes.annotate(
-            f"threshold {threshold:.3g}",
-            (float(np.clip(threshold, *limits)), 0.98),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="top",
-            fontsize=FONT_SIZE - 1,
-            color=COLORS["ink"],
-        )
-    axes.set_xlim(*limits)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    _legend_above(axes)
-    counts = ", ".join(f"{len(values)} {group}" for group, values in groups.items())
-    return to_svg(figure, name, f"Histogram of {x_label}: {counts} networks")
-
-
-def roc_curves(
-    name: str,
-    labels: NDArray[np.bool_],
-    scores: Mapping[str, FloatArray],
-    thresholds: Mapping[str, float],
-    aucs: Mapping[str, float],
-) -> Markup:
-    """ROC curves; the first is the detector's, the dots are the thresholds' operating points.
-
-    Args:
-        name: Unique on the page.
-        labels: [n] bool, trojaned.
-        scores: [n] scores by detector.
-        thresholds: Threshold by detector.
-        aucs: AUC by detector, for the legend.
-    """
-    figure = new_figure(440, 420)
-    axes = figure.add_subplot()
-    style_axes(axes, x_label="false-positive rate (healthy networks flagged)", grid="both")
-    axes.set_ylabel("true-positive rate (trojaned networks flagged)", color=COLORS["ink"], fontsize=FONT_SIZE)
-    axes.plot([0, 1], [0, 1], color=COLORS["muted"], linewidth=0.8, linestyle=(0, (2, 3)))
-    for position, (detector, given) in enumerate(scores.items()):
-        color = COLORS["detector" if position == 0 else _RIVAL_ROLES[(position - 1) % len(_RIVAL_ROLES)]]
-        curve = roc_curve(given, labels)
-        axes.plot(
-            curve.false_positive_rates,
-            curve.true_positive_rates,
-            color=color,
-            linewidth=2.2 if position == 0 else 1.4,
-            linestyle="-" if position == 0 else (0, (5, 2)),
-            label=f"{detector}: AUC {aucs[detector]:.3f}",
-            zorder=10 - position,
-        )
-        flagged = given >= thresholds[detector]
-        axes.plot(flagged[~labels].mean(), flagged[labels].mean(), "o", color=color, markersize=6, zorder=12)
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(-0.01, 1.02)
-    axes.set_aspect("equal")
-    legend = axes.legend(loc="lower right", frameon=False, fontsize=FONT_SIZE, labelcolor=COLORS["ink"])
-    legend.set_zorder(20)
-    named = ", ".join(f"{detector} {value:.3f}" for detector, value in aucs.items())
-    return to_svg(figure, name, f"ROC curves; AUC: {named}")
 
 
 def before_after(
@@ -154,7 +58,7 @@ def before_after(
     axes.set_xlim(-1, len(order))
     axes.set_ylim(*limits)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True))
-    _legend_above(axes)
+    legend_above(axes)
     return to_svg(
         figure,
         name,
@@ -201,7 +105,7 @@ def edits_by_layer(name: str, layers: Sequence[str], changes: FloatArray, poison
     axes.set_xticks(range(len(layers)), layers)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.5, len(layers) - 0.5)
-    _legend_above(axes)
+    legend_above(axes)
     return to_svg(figure, name, f"Relative change of each layer by repair: {', '.join(layers)}")
 
 
@@ -236,19 +140,6 @@ def channel_map(name: str, networks: Sequence[str], layers: Sequence[str], chang
     figure.supxlabel("output channel", fontsize=FONT_SIZE, color=COLORS["ink"])
     return to_svg(
         figure, name, f"Changes by channel of the {len(networks)} most edited networks; the largest is {largest:.2g}"
-    )
-
-
-def _legend_above(axes: Axes) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=3,
-        frameon=False,
-        fontsize=FONT_SIZE,
-        labelcolor=COLORS["ink"],
-        handlelength=1.2,
-        borderaxespad=0.2,
     )
 
 
