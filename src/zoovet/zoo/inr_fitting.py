@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoovet.networks import Networks, NetworkSpec, forward
+from zoovet.networks import Networks, NetworkSpec, forward_hidden
 from zoovet.zoo.native import NativeUnavailable, compile_siren_fitter
 from zoovet.zoo.samples import Floats
 
@@ -61,7 +61,7 @@ def siren_fitter(spec: NetworkSpec) -> SirenFitter:
 
 @dataclass(frozen=True)
 class TorchSirenFitter:
-    """Fitting through :func:`zoovet.networks.forward` and ``torch.optim``: any spec and device, no compiler.
+    """Fitting through :func:`zoovet.networks.forward_hidden` and ``torch.optim``: any spec and device, no compiler.
 
     Attributes:
         spec: The SIRENs it fits.
@@ -85,7 +85,7 @@ class TorchSirenFitter:
         for rate in rates:
             optimizer.param_groups[0]["lr"] = float(rate)
             optimizer.zero_grad()
-            errors = forward(networks, grid, chunk_size=len(places)) - wanted
+            errors = forward_hidden(networks, grid)[0] - wanted
             errors.square().mean(dim=(1, 2)).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         result: Floats = networks.detach().flat().cpu().numpy()
