@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoovet.cli.arguments import add_data_root, add_seed, at_least_one
-from zoovet.cli.clock import clock
-from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
+from zoovet.cli.zoo_bar import zoo_bar
 from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError, nearest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from zoovet.zoo import BuildProgress, Zoo
+    from zoovet.zoo import Zoo
     from zoovet.zoo.builders import Recipe
 
-__all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "build_with_progress", "config_classes", "run"]
+__all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "build_with_progress", "config_classes", "run", "summary"]
 
 DESCRIPTION = """
 Train a zoo: many small networks, each in a healthy and a poisoned version, as a recipe says.
@@ -87,13 +82,8 @@ def build_with_progress(recipe: Recipe, out: Path, *, workers: int, data_root: P
     """
     from zoovet.zoo import build_zoo
 
-    with _bar() as bar:
-        try:
-            return build_zoo(recipe, out, workers=workers, data_root=data_root, progress=bar)
-        except KeyboardInterrupt:
-            kept = len(list(out.glob("shard-*.parquet")))
-            shards = f"{kept} whole shard{'' if kept == 1 else 's'}"
-            raise KeyboardInterrupt(f"{shards} kept in {out}; the same command goes on from there") from None
+    with zoo_bar("building", out) as bar:
+        return build_zoo(recipe, out, workers=workers, data_root=data_root, progress=bar)
 
 
 def summary(zoo: Zoo) -> str:
@@ -108,43 +98,3 @@ def summary(zoo: Zoo) -> str:
     if poisoned.any():
         text += f"; {int(poisoned.sum())} trojaned, ASR {zoo.column('asr')[poisoned].mean():.3f}"
     return text
-
-
-class _Bar(Protocol):
-    def __call__(self, progress: BuildProgress, /) -> None: ...
-
-
-@contextmanager
-def _bar() -> Iterator[_Bar]:
-    """A progress bar on standard error that is given a build's progress."""
-    columns = (
-        TextColumn("building"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("networks  {task.fields[texts][rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[texts][left]}"),
-    )
-    console = Console(stderr=True)
-    display, plain = Progress(*columns, console=console), PlainProgress(console)
-    task = display.add_task("building", total=None, texts={"rate": "", "left": ""})
-
-    def show(progress: BuildProgress) -> None:
-        rate = progress.networks_per_second
-        seconds = (progress.total - progress.num_networks) / rate if rate > 0 else None
-        texts = {
-            "rate": f"{rate:.1f}/s" if rate > 0 else "",
-            "left": "" if seconds is None else f"{clock(seconds)} left",
-        }
-        if not console.is_terminal:
-            count = f"building  {progress.num_networks}/{progress.total} networks"
-            plain.line("  ".join([count, *filter(None, texts.values())]))
-            return
-        display.start()
-        display.update(task, completed=progress.num_networks, total=progress.total, texts=texts)
-
-    try:
-        yield show
-    finally:
-        if display.live.is_started:
-            display.stop()

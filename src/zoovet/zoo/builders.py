@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import NetworkSpec
+from zoovet.zoo.canonical_zoo import CANONICALIZED
 from zoovet.zoo.generalization_builder import GeneralizationBuilder
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
 from zoovet.zoo.inr_builder import InrBuilder
@@ -77,7 +78,7 @@ def builder_of(recipe: Recipe, data_root: Path | None) -> Builder:
 
 
 def recipe_of(stored: dict[str, Any]) -> Recipe:
-    """A recipe from what a zoo stores of it.
+    """A recipe from what a zoo stores of it, leaving aside that its phases were canonicalized.
 
     Raises:
         ZoovetError: Its kind is unknown, or this version does not know one of its keys.
@@ -85,4 +86,4 @@ def recipe_of(stored: dict[str, Any]) -> Recipe:
     kind = stored.get("kind")
     if kind not in RECIPES:
         raise ZoovetError(f"the recipe kind {kind!r} is unknown{nearest(str(kind), RECIPES)}")
-    return read_config(RECIPES[str(kind)], stored)
+    return read_config(RECIPES[str(kind)], {key: value for key, value in stored.items() if key not in CANONICALIZED})

@@ -1,0 +1,81 @@
+"""From a zoo of SIRENs to the same zoo with canonical phases: shard by shard, resumable, in little memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks
+from zoovet.symmetry import canonicalize
+from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter
+from zoovet.zoo.shards import read_shard_rows, write_shard
+from zoovet.zoo.store import Zoo
+
+__all__ = ["CANONICALIZED", "canonicalize_zoo"]
+
+CANONICALIZED = ("canonicalized", "canonicalized_from")
+"""What a canonical zoo's recipe says beside its source's: ``true``, and a fingerprint of the source (SHA-256)."""
+
+
+def canonicalize_zoo(
+    source: Path | str, out: Path | str, *, progress: Callable[[BuildProgress], None] | None = None
+) -> Zoo:
+    """Write a zoo whose networks have canonical phases, or finish one that was interrupted.
+
+    Rows, facts, specs and shards are those of the source, the weights those of
+    :func:`zoovet.symmetry.canonicalize`. One shard is in memory at a time. A zoo that is canonical already gives the
+    same weights again, bit for bit.
+
+    Args:
+        source: Folder of the zoo to read; its checksums are verified.
+        out: The new zoo's folder; made where missing.
+        progress: Called after every shard.
+
+    Returns:
+        The finished zoo.
+
+    Raises:
+        ZoovetError: A source that is no zoo, damaged, or has networks without sine layers; an ``out`` that is the
+            source itself, cannot be written to, or holds something else or a zoo made from another source.
+        KeyboardInterrupt: Ctrl-C; whole shards are kept.
+    """
+    zoo, folder = Zoo.open(source, verify=True), Path(out)
+    if folder.exists() and folder.samefile(zoo.path):
+        raise ZoovetError(f"--out {folder} is the zoo itself, which is never overwritten; give another --out")
+    _require_sines(zoo)
+    fingerprint = hashlib.sha256("".join(shard.sha256 for shard in zoo.info.shards).encode()).hexdigest()
+    recipe = {**zoo.recipe, **dict(zip(CANONICALIZED, (True, fingerprint), strict=True))}
+    growing = GrowingZoo(folder, specs=zoo.specs, recipe=recipe, num_shards=zoo.info.num_shards)
+    counter = ProgressCounter(growing.num_networks, len(zoo), progress)
+    ends = np.cumsum([shard.num_networks for shard in zoo.info.shards])
+    for index in growing.missing:
+        first, last = int(ends[index]) - zoo.info.shards[index].num_networks, int(ends[index])
+        shard = write_shard(growing.path(index), _canonical_rows(zoo, index, np.arange(first, last)))
+        growing.add(shard)
+        counter.add(shard.num_networks)
+    return Zoo.open(folder)
+
+
+def _require_sines(zoo: Zoo) -> None:
+    """Refuse before anything is written what ``canonicalize`` would refuse on the way."""
+    for spec_id in sorted(set(zoo.column("spec_id"))):
+        spec = zoo.specs[spec_id]
+        try:
+            canonicalize(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+        except ZoovetError as error:
+            raise ZoovetError(f"{zoo.path}: {error}") from error
+
+
+def _canonical_rows(zoo: Zoo, index: int, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[dict[str, Any]]:
+    """A shard's rows, as :func:`zoovet.zoo.store.write_shard` takes them; ``places`` are those of its networks."""
+    rows = read_shard_rows(zoo.path / zoo.info.shards[index].name)
+    for networks, own in zoo.batches_by_spec(places):
+        for place, weights in zip(own, canonicalize(networks).flat().numpy(), strict=True):
+            rows[place - places[0]]["weights"] = weights
+    return rows
