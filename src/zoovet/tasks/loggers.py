@@ -26,7 +26,7 @@ def require_logger(name: LoggerName) -> None:
     if name == "wandb" and find_spec("wandb") is None:
         raise ZoovetError(
             "the logger wandb needs the package wandb, which is not installed; install it with "
-            "`pip install 'zoovet[wandb]'`, or choose the logger tensorboard or none"
+            "`pip install 'zoovet[wandb]'` (in a checkout '.[wandb]'), or choose the logger tensorboard or none"
         )
 
 
