@@ -86,5 +86,5 @@ def test_data_root_that_is_a_file_is_an_error(remote: Path, tmp_path: Path) -> N
 
 def test_every_remote_file_has_a_sha256() -> None:
     hashes = [file.sha256 for files in downloads.REMOTE_FILES.values() for file in files]
-    assert len(set(hashes)) == len(hashes) == 9
+    assert len(set(hashes)) == len(hashes) == 11
     assert all(len(value) == 64 and set(value) <= set("0123456789abcdef") for value in hashes)

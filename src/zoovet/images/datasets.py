@@ -16,10 +16,11 @@ from zoovet.images.cifar import find_cifar10
 from zoovet.images.downloads import download
 from zoovet.images.idx import read_idx
 from zoovet.images.image_set import ImageSet
+from zoovet.images.svhn import find_svhn
 
 __all__ = ["DATASET_NAMES", "ImageSet", "Split", "default_data_root", "load_dataset"]
 
-DATASET_NAMES = ("digits", "mnist", "fashion-mnist", "cifar10")
+DATASET_NAMES = ("digits", "mnist", "fashion-mnist", "cifar10", "svhn")
 """Names that :func:`load_dataset` knows; each dataset has 10 classes."""
 
 Split = Literal["train", "test"]
@@ -34,8 +35,12 @@ _SUBFOLDERS = {
     "mnist": ("mnist", "MNIST/raw"),
     "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw"),
     "cifar10": ("cifar10",),
+    "svhn": ("svhn",),
 }
 """Folders of a data root to look into, before the root itself; the second ones are torchvision's."""
+
+_FINDERS = {"cifar10": find_cifar10, "svhn": find_svhn}
+"""What looks for a dataset whose files are not IDX files."""
 
 _IDX_PREFIX = {"train": "train", "test": "t10k"}
 _LABELS_OF = {
@@ -117,8 +122,8 @@ def _found_or_downloaded(name: str, split: Split, root: Path) -> ImagesAndLabels
 
 def _read_from(name: str, split: Split, folder: Path) -> ImagesAndLabels | None:
     """The split as found in this one folder, or None where it is not there."""
-    if name == "cifar10":
-        read_split = find_cifar10(folder, split)
+    if name in _FINDERS:
+        read_split = _FINDERS[name](folder, split)
         return None if read_split is None else read_split()
     images_path = _plain_or_packed(folder / f"{_IDX_PREFIX[split]}-images-idx3-ubyte")
     labels_path = _plain_or_packed(folder / f"{_IDX_PREFIX[split]}-labels-idx1-ubyte")

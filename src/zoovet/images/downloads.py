@@ -14,6 +14,7 @@ __all__ = ["REMOTE_FILES", "RemoteFile", "download"]
 _FASHION_MNIST = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _CIFAR = "https://www.cs.toronto.edu/~kriz/"
+_SVHN = "http://ufldl.stanford.edu/housenumbers/"
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,14 @@ REMOTE_FILES: dict[str, tuple[RemoteFile, ...]] = {
             _CIFAR, "cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
         ),
     ),
+    "svhn": (
+        RemoteFile(_SVHN, "train_32x32.mat", "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
+        RemoteFile(_SVHN, "test_32x32.mat", "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
+    ),
 }
-"""What is downloaded, by the name of the dataset. CIFAR-10 in its binary version, which holds no pickles."""
+"""What is downloaded, by the name of the dataset. CIFAR-10 in its binary version, which holds no pickles. SVHN's
+checksums are those that TensorFlow Datasets (``url_checksums/svhn_cropped.txt``) and torchvision's prototype datasets
+publish alike."""
 
 
 def download(name: str, folder: Path, searched: list[Path]) -> None:
