@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 import zoovet
 from zoovet.cli.arguments import VerbParser, parse_verb
-from zoovet.cli.main import VERBS
+from zoovet.cli.main import VERBS, verb_module
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "zoovet").rglob("*.py"))
@@ -74,7 +75,7 @@ def test_the_rooms_import_downward_only() -> None:
 
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"], "setuptools"]
+    wanted = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values()), "setuptools"]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     names = {re.split(r"[\[<>=~!; ]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
@@ -92,7 +93,7 @@ def _commands(document: Path) -> list[list[str]]:
 def test_the_commands_of_the_documents_are_accepted(document: Path) -> None:
     for name, *words in _commands(document):
         assert name in VERBS
-        arguments = parse_verb(VerbParser(name, importlib.import_module(f"zoovet.cli.{name}")), words)
+        arguments = parse_verb(VerbParser(name, verb_module(name)), words)
         if "config" in vars(arguments):
             assert (ROOT / arguments.config).is_file(), f"{document.name} names {arguments.config}"
 

@@ -6,16 +6,19 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from zoovet import __version__
 from zoovet.cli.arguments import VerbParser, parse_verb
 from zoovet.cli.status import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK
 from zoovet.errors import ZoovetError, nearest
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "main", "verb_module"]
 
 VERBS = {
+    "import": "make a zoo of a published dataset of networks",
     "build": "train a zoo of healthy and poisoned networks from a recipe",
+    "canonicalize": "bring the phases of a zoo's SIRENs into one interval; their pictures stay",
     "train": "train a detector or a repairer on a zoo",
     "evaluate": "measure detectors and repairers on networks held out from training, and write a report",
     "scan": "tell which weight files carry a trojan",
@@ -47,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
 
 
+def verb_module(name: str) -> Any:
+    """The module of a verb: the one of its name, but where that is a word of Python."""
+    return importlib.import_module(f"zoovet.cli.{'import_zoo' if name == 'import' else name}")
+
+
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
@@ -57,7 +65,7 @@ def _run(arguments: list[str]) -> int:
     name = arguments[0]
     if name not in VERBS:
         raise ZoovetError(f"there is no verb {name!r}{nearest(name, VERBS)} See zoovet --help.")
-    verb = importlib.import_module(f"zoovet.cli.{name}")
+    verb = verb_module(name)
     parser = VerbParser(name, verb)
     if {"-h", "--help"} & set(arguments[1:]):
         print(parser.format_help(), end="")
@@ -67,7 +75,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {name:10}{summary}" for name, summary in VERBS.items())
+    verbs = "\n".join(f"  {name:14}{summary}" for name, summary in VERBS.items())
     return f"""usage: zoovet VERB ...
 
 Learns on neural networks: builds zoos of small networks, tells which carry a trojan by reading their weights, and

@@ -66,7 +66,7 @@ def test_paths_that_pair_nothing(tmp_path: Path, make: SimpleNamespace) -> None:
 
 
 def test_options_that_mean_nothing_here(trojan_cnn_zoo: Path) -> None:
-    with pytest.raises(ZoovetError, match="--split-file means nothing for trojan-cnn-zoo, which takes seed"):
+    with pytest.raises(ZoovetError, match="--split-file means nothing for trojan-cnn-zoo, which takes --seed"):
         open_published("trojan-cnn-zoo", trojan_cnn_zoo, ImportOptions(split_file=Path("x")))
     with pytest.raises(ZoovetError, match="layout 'trojan-zoo' is unknown; did you mean 'trojan-cnn-zoo'"):
         open_published("trojan-zoo", trojan_cnn_zoo)

@@ -76,9 +76,13 @@ def open_published(layout: str, folder: Path | str, options: ImportOptions | Non
     entry, options, path = LAYOUTS[layout], options or ImportOptions(), Path(folder)
     for name, value in vars(options).items():
         if value != getattr(ImportOptions(), name) and name not in entry.takes:
-            flag = "--" + name.replace("_", "-")
-            raise ZoovetError(f"{flag} means nothing for {layout}, which takes {', '.join(entry.takes)}")
+            raise ZoovetError(f"{_flags((name,))} means nothing for {layout}, which takes {_flags(entry.takes)}")
     try:
         return entry.open(path, options)
     except MissingPartError as error:
         raise MissingPartError(f"{error}. The dataset: {entry.address}") from None
+
+
+def _flags(names: tuple[str, ...]) -> str:
+    """Options as they are written on the command line."""
+    return " and ".join("--" + name.replace("_", "-") for name in names)
