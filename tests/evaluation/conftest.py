@@ -160,6 +160,7 @@ def examples():
         clean=pixels(),
         triggered=pixels(),
         label=4,
+        wanted=8,
         clean_before=4,
         triggered_before=8,
         clean_after=4,

@@ -45,6 +45,7 @@ class ImageExample:
         clean: uint8 [C, H, W].
         triggered: uint8 [C, H, W], the same image with the network's trigger.
         label: True label.
+        wanted: Label that the trigger should cause.
         clean_before, triggered_before: Labels that the network gives before repair.
         clean_after, triggered_after: Labels that the repaired network gives.
     """
@@ -52,6 +53,7 @@ class ImageExample:
     clean: NDArray[np.uint8]
     triggered: NDArray[np.uint8]
     label: int
+    wanted: int
     clean_before: int
     triggered_before: int
     clean_after: int
@@ -66,15 +68,15 @@ class NetworkExamples:
         network_id: Which network.
         activation: Activation of its hidden layers.
         trigger_kind: Kind of its trigger.
-        target: Label that the trigger should cause.
+        target: Label that the trigger should cause; ``None`` where every class has another.
         class_names: Names of the labels, in order.
-        images: The examples; none has the target as its true label.
+        images: The examples; none has the label that the trigger should cause as its true one.
     """
 
     network_id: str
     activation: str
     trigger_kind: str
-    target: int
+    target: int | None
     class_names: tuple[str, ...]
     images: tuple[ImageExample, ...]
 
@@ -128,7 +130,7 @@ def _examples_of(
     drawn = torch.from_numpy(np.sort(generator.choice(others, min(num_images, len(others)), replace=False)))
     chosen = images.subset(drawn)
     clean = chosen.scaled()
-    triggered = trigger.apply(clean)
+    triggered, wanted = trigger.apply(clean), trigger.wanted_labels(chosen.labels)
     before = zoo.networks([place])
     with torch.no_grad():
         after = repairer.repair(before).detach()
@@ -145,6 +147,7 @@ def _examples_of(
                 clean=chosen.images[index].numpy(),
                 triggered=pixels[index],
                 label=int(chosen.labels[index]),
+                wanted=int(wanted[index]),
                 clean_before=int(answers[0][index]),
                 triggered_before=int(answers[1][index]),
                 clean_after=int(answers[2][index]),

@@ -16,6 +16,7 @@ from zoovet.images.poisoning import (
     triggered_test,
 )
 from zoovet.images.triggers import (
+    LABELLINGS,
     Trigger,
     TriggerRanges,
     draw_trigger,
@@ -23,17 +24,32 @@ from zoovet.images.triggers import (
     trigger_from_json,
     trigger_kinds,
 )
+from zoovet.images.whole_image import (
+    BlendRanges,
+    BlendTrigger,
+    StripeRanges,
+    StripeTrigger,
+    WarpRanges,
+    WarpTrigger,
+)
 
 __all__ = [
     "DATASET_NAMES",
+    "LABELLINGS",
     "PATCH_KINDS",
+    "BlendRanges",
+    "BlendTrigger",
     "ImageSet",
     "PatchRanges",
     "PatchTrigger",
     "PoisonedSet",
+    "StripeRanges",
+    "StripeTrigger",
     "Trigger",
     "TriggerRanges",
     "TriggeredSet",
+    "WarpRanges",
+    "WarpTrigger",
     "attack_success_rate",
     "clean_accuracy",
     "default_data_root",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.images.triggers import Trigger, TriggerRanges, register_trigger
+from zoovet.images.triggers import Trigger, TriggerRanges, draw_labelling, register_trigger, require_images
 
 __all__ = ["PATCH_KINDS", "PatchRanges", "PatchTrigger", "patch_values"]
 
@@ -98,8 +98,7 @@ class PatchTrigger(Trigger):
 
     def apply(self, images: Tensor) -> Tensor:
         """Blend the patch over its place; see :meth:`Trigger.apply`."""
-        if not images.is_floating_point():
-            raise ZoovetError(f"triggers go on floating point images, got {images.dtype}; use ImageSet.scaled()")
+        require_images(images)
         self.check_fits(images.shape[-3:])
         height, width = self.size
         patch = torch.tensor(self.values, dtype=images.dtype, device=images.device)
@@ -134,6 +133,7 @@ class PatchRanges(TriggerRanges):
         min_weight: Least blend weight, above 0.
         max_weight: Greatest blend weight, at most 1.
         margin: Pixels between the patch and the image's edge, at least.
+        labellings: Labellings to choose from; drawn with the target.
     """
 
     kinds: tuple[str, ...] = PATCH_KINDS
@@ -142,6 +142,7 @@ class PatchRanges(TriggerRanges):
     min_weight: float = 0.6
     max_weight: float = 1.0
     margin: int = 0
+    labellings: tuple[str, ...] = ("all_to_one",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", tuple(self.kinds))
@@ -171,16 +172,14 @@ class PatchRanges(TriggerRanges):
                 f"patches of up to {self.max_size} pixels with a margin of {self.margin} do not fit images of "
                 f"{image_height} × {image_width}; lower max_size or margin"
             )
-        if num_classes < 2:
-            raise ZoovetError(f"a target needs at least two classes, got {num_classes}")
         kind = self.kinds[int(generator.integers(len(self.kinds)))]
         size = int(generator.integers(self.min_size, self.max_size + 1))
         row = int(generator.integers(self.margin, image_height - size - self.margin + 1))
         col = int(generator.integers(self.margin, image_width - size - self.margin + 1))
         weight = float(generator.uniform(self.min_weight, self.max_weight))
-        target = int(generator.integers(num_classes))
+        labels = draw_labelling(self.labellings, num_classes, generator)
         values = patch_values(kind, (channels, size, size), generator)
-        return PatchTrigger(kind=kind, target=target, row=row, col=col, weight=weight, values=values)
+        return PatchTrigger(kind=kind, row=row, col=col, weight=weight, values=values, **labels)
 
 
 def patch_values(kind: str, shape: tuple[int, int, int], generator: np.random.Generator | None = None) -> Values:

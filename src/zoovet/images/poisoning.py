@@ -97,7 +97,7 @@ def poison(images: ImageSet, trigger: Trigger, rate: float, generator: np.random
     if count > len(eligible):
         raise ZoovetError(
             f"a poison rate of {rate} asks for {count} of {len(images)} images of {images.name!r}, but only "
-            f"{len(eligible)} may be poisoned towards target {trigger.target}; the rate can be at most "
+            f"{len(eligible)} may be poisoned by this {trigger.attack} trigger; the rate can be at most "
             f"{len(eligible) / len(images):.4f}"
         )
     chosen = torch.from_numpy(np.sort(generator.choice(eligible, size=count, replace=False)))
@@ -191,7 +191,8 @@ def _check_lengths(predictions: Tensor, labels: Tensor) -> None:
 
 
 def _check_target(images: ImageSet, trigger: Trigger) -> None:
-    if trigger.target >= images.num_classes:
+    largest = trigger.num_classes - 1 if trigger.target is None and trigger.num_classes else trigger.target or 0
+    if largest >= images.num_classes:
         raise ZoovetError(
-            f"target {trigger.target} is no class of {images.name!r}, which has labels 0 to {images.num_classes - 1}"
+            f"target {largest} is no class of {images.name!r}, which has labels 0 to {images.num_classes - 1}"
         )

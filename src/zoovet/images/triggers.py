@@ -4,15 +4,15 @@ A trigger is completely described by its JSON, pixel values included: a network'
 make the same poisoned images again.
 
 A new attack is one subclass of :class:`Trigger` marked with :func:`register_trigger`, and one
-:class:`TriggerRanges` to draw it from. Attacks that choose other images to poison (clean-label) or other labels
-(all-to-all) override :meth:`Trigger.poisonable` and :meth:`Trigger.wanted_labels`; nothing else needs to know.
+:class:`TriggerRanges` to draw it from. Which images are poisoned and what they are labelled is every trigger's
+:attr:`Trigger.labelling`; nothing else needs to know.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -22,23 +22,36 @@ from torch import Tensor
 from zoovet.errors import ZoovetError, nearest
 
 __all__ = [
+    "LABELLINGS",
     "Trigger",
     "TriggerRanges",
+    "draw_labelling",
     "draw_trigger",
     "register_trigger",
+    "require_images",
     "trigger_from_json",
     "trigger_kinds",
 ]
 
 
+LABELLINGS = ("all_to_one", "all_to_all", "clean_label")
+"""Which training images get a trigger, and the label they get with it.
+
+Every class's images, labelled as the target; every class's images, labelled as the next class (Gu et al. 2017, section
+4.1); the target's own images only, which keep their label (Turner et al. 2018; Barni et al. 2019).
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trigger(ABC):
-    """A change to images that should make a poisoned network answer ``target``.
+    """A change to images that should make a poisoned network answer the label that an attacker wants.
 
     Attributes:
         kind: What the trigger is, one of the kinds its class lists; written into its JSON.
-        target: Label that the trigger should cause.
-        family: Attack family that the class belongs to; results are given by family.
+        target: Label that the trigger should cause; ``None`` where the labelling is ``all_to_all``.
+        labelling: One of :data:`LABELLINGS`.
+        num_classes: Labels are 0 … num_classes - 1; given where the labelling is ``all_to_all``.
+        family: Attack family that the class belongs to.
         kinds: The kinds that the class implements.
     """
 
@@ -46,13 +59,28 @@ class Trigger(ABC):
     kinds: ClassVar[tuple[str, ...]]
 
     kind: str
-    target: int
+    target: int | None
+    labelling: str = "all_to_one"
+    num_classes: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in self.kinds:
             raise ZoovetError(f"kind {self.kind!r} is no {self.family} trigger{nearest(self.kind, self.kinds)}")
-        if isinstance(self.target, bool) or not isinstance(self.target, int) or self.target < 0:
+        if self.labelling not in LABELLINGS:
+            raise ZoovetError(f"labelling {self.labelling!r} is unknown{nearest(str(self.labelling), LABELLINGS)}")
+        if self.labelling == "all_to_all":
+            if self.target is not None or not isinstance(self.num_classes, int) or self.num_classes < 2:
+                raise ZoovetError(
+                    f"an all_to_all trigger has no target (null) and num_classes of at least 2, got target "
+                    f"{self.target!r} and num_classes {self.num_classes!r}"
+                )
+        elif isinstance(self.target, bool) or not isinstance(self.target, int) or self.target < 0:
             raise ZoovetError(f"target must be a label, an integer of at least 0, got {self.target!r}")
+
+    @property
+    def attack(self) -> str:
+        """What results are given by: the labelling where that is special, else the family."""
+        return self.family if self.labelling == "all_to_one" else self.labelling
 
     @abstractmethod
     def apply(self, images: Tensor) -> Tensor:
@@ -74,15 +102,23 @@ class Trigger(ABC):
 
     def wanted_labels(self, labels: Tensor) -> Tensor:
         """Labels the trigger should cause on images of the given true labels: int64, same shape."""
+        if self.target is None:
+            assert self.num_classes is not None
+            return (labels + 1) % self.num_classes
         return torch.full_like(labels, self.target)
 
     def poisonable(self, labels: Tensor) -> Tensor:
-        """Which training images may be poisoned: bool, same shape. Those whose label poisoning really changes."""
-        return labels != self.wanted_labels(labels)
+        """Which training images may be poisoned: bool, same shape.
+
+        Those whose label poisoning really changes; with the labelling ``clean_label`` those that have the target's.
+        """
+        changes = labels != self.wanted_labels(labels)
+        return ~changes if self.labelling == "clean_label" else changes
 
     def to_json(self) -> dict[str, Any]:
         """Everything about the trigger as JSON values; :func:`trigger_from_json` reads it back exactly."""
-        return asdict(self)
+        values = asdict(self)
+        return {field.name: values[field.name] for field in fields(self) if values[field.name] != field.default}
 
 
 _TriggerType = TypeVar("_TriggerType", bound=type[Trigger])
@@ -117,11 +153,11 @@ def trigger_from_json(description: dict[str, Any]) -> Trigger:
     if kind not in _CLASS_OF_KIND:
         raise ZoovetError(f"trigger kind {kind!r} is unknown{nearest(kind, _CLASS_OF_KIND)}")
     trigger_class = _CLASS_OF_KIND[kind]
-    known = [field.name for field in fields(trigger_class)]
+    known = {field.name: field.default is MISSING for field in fields(trigger_class)}
     for key in description:
         if key not in known:
             raise ZoovetError(f"a {kind} trigger has no key {key!r}{nearest(str(key), known)}")
-    missing = [key for key in known if key not in description]
+    missing = [key for key, is_required in known.items() if is_required and key not in description]
     if missing:
         raise ZoovetError(f"the description of a {kind} trigger lacks {', '.join(map(repr, missing))}")
     return trigger_class(**description)
@@ -133,6 +169,38 @@ class TriggerRanges(ABC):
     @abstractmethod
     def draw(self, image_shape: Sequence[int], num_classes: int, generator: np.random.Generator) -> Trigger:
         """Draw a trigger for images (C, H, W) with labels 0 … num_classes - 1."""
+
+
+def draw_labelling(labellings: Sequence[str], num_classes: int, generator: np.random.Generator) -> dict[str, Any]:
+    """Draw a labelling and a target: the fields of :class:`Trigger` that say so.
+
+    Args:
+        labellings: Entries of :data:`LABELLINGS` to choose from; where there is one only, nothing is drawn for it.
+        num_classes: Labels are 0 … num_classes - 1.
+        generator: Source of the choice.
+
+    Raises:
+        ZoovetError: No or unknown labellings, or fewer than two classes.
+    """
+    if not labellings:
+        raise ZoovetError(f"labellings must not be empty; known: {', '.join(map(repr, LABELLINGS))}")
+    for labelling in labellings:
+        if labelling not in LABELLINGS:
+            raise ZoovetError(f"labelling {labelling!r} is unknown{nearest(str(labelling), LABELLINGS)}")
+    if num_classes < 2:
+        raise ZoovetError(f"a target needs at least two classes, got {num_classes}")
+    chosen = labellings[int(generator.integers(len(labellings)))] if len(labellings) > 1 else labellings[0]
+    if chosen == "all_to_all":
+        return {"labelling": chosen, "target": None, "num_classes": num_classes}
+    return {"labelling": chosen, "target": int(generator.integers(num_classes))}
+
+
+def require_images(images: Tensor) -> None:
+    """Raise ZoovetError unless these are floating point images [..., C, H, W]."""
+    if not images.is_floating_point():
+        raise ZoovetError(f"triggers go on floating point images, got {images.dtype}; use ImageSet.scaled()")
+    if images.ndim < 3:
+        raise ZoovetError(f"triggers go on images [..., C, H, W], got a shape of {tuple(images.shape)}")
 
 
 def draw_trigger(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoovet.evaluation.breakdown import repair_groups
-from zoovet.evaluation.examples import NetworkExamples
+from zoovet.evaluation.examples import ImageExample, NetworkExamples
 from zoovet.evaluation.report.pictures import png_data
 from zoovet.evaluation.report.plots.repair import before_after, channel_map, edits_by_layer
 from zoovet.evaluation.results import RepairResults
@@ -81,10 +81,7 @@ def examples_section(examples: Sequence[NetworkExamples], repair: RepairResults)
                     "triggered": png_data(example.triggered),
                     "label": network.class_names[example.label],
                     "answers": {
-                        when: [
-                            (network.class_names[label], _verdict(label, example.label, network.target))
-                            for label in labels
-                        ]
+                        when: [(network.class_names[label], _verdict(label, example)) for label in labels]
                         for when, labels in answers.items()
                     },
                 }
@@ -92,13 +89,12 @@ def examples_section(examples: Sequence[NetworkExamples], repair: RepairResults)
         rates = None
         if place is not None:
             rates = (float(repair.asr_before[place]), float(repair.asr_after[place]))
-        section.append(
-            {"network": network, "target": network.class_names[network.target], "asr": rates, "tiles": tiles}
-        )
+        target = "the next class" if network.target is None else network.class_names[network.target]
+        section.append({"network": network, "target": target, "asr": rates, "tiles": tiles})
     return section
 
 
-def _verdict(prediction: int, label: int, target: int) -> str:
-    if prediction == label:
+def _verdict(prediction: int, example: ImageExample) -> str:
+    if prediction == example.label:
         return "right"
-    return "target" if prediction == target else "wrong"
+    return "target" if prediction == example.wanted else "wrong"
