@@ -86,7 +86,7 @@ class FlatMLP(nn.Module):
         if config.num_parameters is None:
             raise ZoovetError("an MLP on flat weights needs to know how many there are; set num_parameters")
         self.config = config
-        self.normalize = nn.BatchNorm1d(config.num_parameters, affine=False)
+        self.normalize = nn.BatchNorm1d(config.num_parameters, eps=1e-10, affine=False)
         layers: list[nn.Module] = []
         width = config.num_parameters
         for _ in range(config.num_layers):
