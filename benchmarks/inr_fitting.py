@@ -1,9 +1,11 @@
 """SIRENs per second of `zoovet build` against a plain PyTorch loop, in one run, and how good their pictures are.
 
 SIRENs 2-32-32-1 are fitted to Fashion-MNIST images (28 × 28) by 1,000 steps of Adam on all pixels. The plain loop is
-what one would write: one SIREN after the other, `torch.nn` and `torch.optim.Adam`, all cores. The build is the real
-one, through worker processes, with everything it does: drawing, measuring PSNR, writing. Its rate is over the time from
-the first finished SIRENs to the last, and, as a second figure, over all of the wall time, process starts included.
+what one would write: one SIREN after the other, `torch.nn` and `torch.optim.Adam`. It runs with all cores and, since
+threads that wait for each other suffer most where others use the machine, with one; the ratio is to the best of all
+its runs. The build is the real one, through worker processes, with everything it does: drawing, measuring PSNR,
+writing. Its rate is over the time from the first finished SIRENs to the last, and, as a second figure, over all of the
+wall time, process starts included; the median of the repeats counts.
 
     python benchmarks/inr_fitting.py [--workers 2] [--images 320] [--repeats 3]
 """
@@ -29,8 +31,9 @@ from zoovet.zoo.inr_pictures import OFFSET, coordinates
 RESULT = Path(__file__).parent / "results" / "inr_fitting.json"
 
 
-def plain_loop(targets: torch.Tensor, steps: int, learning_rate: float) -> tuple[float, float]:
-    """SIRENs per second and mean PSNR of fits to pictures [n, pixels, 1], one after the other, on all cores."""
+def plain_loop(targets: torch.Tensor, steps: int, learning_rate: float, threads: int) -> tuple[float, float]:
+    """SIRENs per second and mean PSNR of fits to pictures [n, pixels, 1], one after the other."""
+    torch.set_num_threads(threads)
     places, start, values = coordinates(28, 28), time.perf_counter(), []
     for target in targets:
         module = nn.Sequential(nn.Linear(2, 32), Sine(), nn.Linear(32, 32), Sine(), nn.Linear(32, 1))
@@ -46,7 +49,8 @@ def plain_loop(targets: torch.Tensor, steps: int, learning_rate: float) -> tuple
             loss.backward()
             optimizer.step()
             schedule.step()
-        values.append(-10 * float(torch.log10(nn.functional.mse_loss(module(places), target))))
+        with torch.no_grad():
+            values.append(-10 * float(torch.log10(nn.functional.mse_loss(module(places), target))))
     return len(targets) / (time.perf_counter() - start), statistics.mean(values)
 
 
@@ -69,26 +73,31 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     recipe = InrRecipe(num_images=arguments.images, images_per_shard=16, seed=1)
-    images = load_dataset("fashion-mnist", "train").images[:4]
+    images = load_dataset("fashion-mnist", "train").images[:2]
     targets = (images / 255 - OFFSET).flatten(2).transpose(1, 2).contiguous()
-    plain_loop(targets[:1], 20, recipe.learning_rate)
-    loops, builds = [], []
+    cores = len(os.sched_getaffinity(0))
+    loops: dict[int, list[tuple[float, float]]] = {1: [], cores: []}
+    builds = []
     for _ in range(arguments.repeats):
-        loops.append(plain_loop(targets, recipe.steps, recipe.learning_rate))
         builds.append(build(recipe, arguments.workers))
+        for threads, found in loops.items():
+            plain_loop(targets[:1], 20, recipe.learning_rate, threads)
+            found.append(plain_loop(targets, recipe.steps, recipe.learning_rate, threads))
     rates, walls, means, leasts = (list(column) for column in zip(*builds, strict=True))
-    loop_rate = statistics.median(rate for rate, _ in loops)
+    best = {threads: max(rate for rate, _ in found) for threads, found in loops.items()}
+    loop_rate = max(best.values())
     figures = {
         "workers": arguments.workers,
-        "plain_loop_threads": torch.get_num_threads(),
-        "plain_loop_sirens_per_second": round(loop_rate, 3),
+        "cores": cores,
+        "plain_loop_sirens_per_second_all_cores": round(best[cores], 3),
+        "plain_loop_sirens_per_second_one_thread": round(best[1], 3),
         "build_sirens_per_second": round(statistics.median(rates), 2),
         "build_sirens_per_second_with_start": round(statistics.median(walls), 2),
         "ratio": round(statistics.median(rates) / loop_rate, 1),
         "ratio_with_start": round(statistics.median(walls) / loop_rate, 1),
         "mean_psnr": round(means[0], 2),
         "least_psnr": round(min(leasts), 2),
-        "plain_loop_mean_psnr": round(statistics.mean(value for _, value in loops), 2),
+        "plain_loop_mean_psnr": round(statistics.mean(value for found in loops.values() for _, value in found), 2),
         "steps": recipe.steps,
         "num_images": arguments.images,
         "repeats": arguments.repeats,
