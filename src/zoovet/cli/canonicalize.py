@@ -27,7 +27,7 @@ Writes a zoo of the same rows and shards into --out, with "canonicalized": true 
 that is read stays as it is. Interrupted, even killed, it is finished by the same command. Training can do the same as
 it reads a zoo: zoovet train ... --data.canonicalize true.
 
-Time: tens of thousands of SIRENs a second; a bar says what is left.
+Time: thousands of SIRENs a second; a bar says what is left.
 """
 
 TAKES_OVERRIDES = False
