@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,6 +57,13 @@ def test_weak_trojans_are_left_out_and_their_siblings_stay(make_zoo: Callable[..
     assert len(train.trojaned_indices) == 6
     assert (train.sibling_of[train.healthy_indices] == -1).sum() == 6
     assert validation.num_left_out == 2
+
+
+def test_trojans_whose_asr_was_not_measured_count(zoo: Zoo) -> None:
+    unmeasured = replace(zoo, facts={**zoo.facts, "asr": np.full(len(zoo), np.nan)})
+    population = Population.of_zoo(unmeasured.split("train"), 0.9)
+    assert population.num_left_out == 0
+    assert population.trojaned.tolist() == zoo.split("train").column("poisoned").tolist()
 
 
 def test_only_training_and_validation_networks_are_read(zoo: Zoo) -> None:

@@ -41,9 +41,10 @@ class Population(NetworkPool):
         Args:
             zoo: The zoo, or one split of it.
             min_asr: ASR in [0, 1] from which a poisoned network counts as trojaned. Poisoned networks below it are
-                neither healthy nor trojaned and are left out; their healthy siblings stay.
+                neither healthy nor trojaned and are left out; their healthy siblings stay. Those whose ASR was
+                never measured, as in imported zoos, count.
         """
-        weak = zoo.column("poisoned") & ~(zoo.column("asr") >= min_asr)
+        weak = zoo.column("poisoned") & (zoo.column("asr") < min_asr)
         zoo, num_left_out = zoo.select(~weak), int(weak.sum())
         return cls(
             **cls.stored(zoo),

@@ -39,7 +39,7 @@ def test_copies_stay_with_their_image_and_out_of_validation_and_test(
     for copy, place in enumerate(places):
         expected = make.flat_state(make.siren_state(3, seed=copy))
         np.testing.assert_array_equal(zoo.weights().numpy()[place], expected)
-    assert (zoo.recipe["dataset"], zoo.recipe["grid"], zoo.recipe["channels"]) == ("cifar10", [32, 32], 3)
+    assert (zoo.recipe["dataset"], zoo.recipe["image_size"], zoo.recipe["channels"]) == ("cifar10", [32, 32], 3)
 
 
 @pytest.mark.parametrize(("copies", "num_networks"), [(0, 6), (1, 8), (12, 10)])

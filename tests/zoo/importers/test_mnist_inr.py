@@ -45,7 +45,7 @@ def test_rows_say_what_the_folders_say(mnist_inr: Path, tmp_path: Path) -> None:
         "validation": 3,
         "test": 6,
     }
-    assert (zoo.recipe["grid"], zoo.recipe["w0"], zoo.recipe["channels"]) == ([28, 28], 30.0, 1)
+    assert (zoo.recipe["image_size"], zoo.recipe["w0"], zoo.recipe["channels"]) == ([28, 28], 30.0, 1)
     assert zoo.recipe["image_splits"] == ["train", "test"]
 
 

@@ -78,7 +78,11 @@ def test_every_column_is_taken_over(small_cnn_zoo: Path, tmp_path: Path) -> None
     assert {name: row[name] for name in expected} == expected
     assert not row["poisoned"]
     assert zoo.recipe["kind"] == "imported"
-    assert (zoo.recipe["layout"], zoo.recipe["dataset"], zoo.recipe["grid"]) == ("small-cnn-zoo", "cifar10", [32, 32])
+    assert (zoo.recipe["layout"], zoo.recipe["dataset"], zoo.recipe["image_size"]) == (
+        "small-cnn-zoo",
+        "cifar10",
+        [32, 32],
+    )
     assert zoo.specs["relu"].input_shape == (1, 32, 32)
 
 

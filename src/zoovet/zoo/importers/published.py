@@ -71,7 +71,7 @@ def published_recipe(
         split: How the splits were made.
         more: What only some layouts have.
     """
-    fixed = {"kind": "imported", "layout": layout, "dataset": dataset, "grid": list(grid)}
+    fixed = {"kind": "imported", "layout": layout, "dataset": dataset, "image_size": list(grid)}
     return {**fixed, **more, "split": split, "source_sha256": source}
 
 
