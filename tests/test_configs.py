@@ -114,19 +114,27 @@ def test_a_configuration_trains_for_two_steps(name: str, zoos: dict[str, Path], 
     assert values["metanetwork"].get("width", 64) in {size for tensor in tensors for size in tensor.shape}
 
 
-def test_the_published_accuracy_predictors_are_all_here() -> None:
-    expected = {
-        f"generalization/{dataset}-{activation}-{direction}.yaml": (activation, direction)
+def test_the_released_experiments_are_all_here() -> None:
+    directions = ("forward", "bidirectional")
+    pictures = {
+        f"inr-classification/{dataset}-{direction}.yaml"
+        for dataset in ("mnist", "fmnist", "cifar10", "cifar10-aug")
+        for direction in directions
+    }
+    edits = {f"inr-editing/mnist-dilation-{direction}.yaml" for direction in directions}
+    accuracies = {
+        f"generalization/{dataset}-{activation}-{direction}.yaml"
         for dataset in ("cifar10", "svhn")
         for activation in ("relu", "tanh", "mixed")
-        for direction in ("forward", "bidirectional")
+        for direction in directions
     }
-    assert expected.keys() <= TRAININGS.keys()
-    for name, (activation, direction) in expected.items():
-        values = read_yaml(TRAININGS[name])
+    assert pictures | edits | accuracies | {"detection.yaml", "repair.yaml"} <= TRAININGS.keys()
+    for name in pictures | edits | accuracies:
+        assert read_yaml(TRAININGS[name])["metanetwork"]["direction"] in Path(name).stem
+    for name in accuracies:
+        values, activation = read_yaml(TRAININGS[name]), Path(name).stem.split("-")[1]
         activations = ["relu", "tanh"] if activation == "mixed" else [activation]
         assert values["data"] == {"activations": activations, "checkpoints": "last"}
-        assert values["metanetwork"]["direction"] == direction
         assert values["metanetwork"]["symmetry"] == {"relu": "scale", "tanh": "sign"}.get(activation, "mixed")
 
 
