@@ -219,3 +219,86 @@ def test_keys_are_listed_for_help_with_what_the_docstring_says() -> None:
     assert keys["sizes"].default == "[1, 2]"
     assert keys["note"].default == "null"
     assert "metanetwork" not in keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """One kind of model.
+
+    Attributes:
+        kind: Which.
+        width: Features of a node.
+        depth: Rounds.
+    """
+
+    kind: Literal["graph"] = "graph"
+    width: int = 4
+    depth: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat:
+    """Another kind of model."""
+
+    kind: Literal["flat"] = "flat"
+    width: int = 512
+    rate: float = 0.5
+    depth: str = "deep"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A configuration that takes either, and one that may be left out."""
+
+    model: Graph | Flat = field(default_factory=lambda: Graph(width=9))
+    second: Flat | Graph | None = None
+
+
+@pytest.mark.parametrize(
+    ("values", "overrides", "expected"),
+    [
+        ({}, [], Choice()),
+        ({"model": {"depth": 3}}, [], Choice(model=Graph(width=9, depth=3))),
+        ({"model": {"kind": "flat"}}, [], Choice(model=Flat())),
+        ({"model": {"kind": "flat", "width": 7}}, [], Choice(model=Flat(width=7))),
+        ({"model": {"kind": "graph"}}, [], Choice(model=Graph(width=9))),
+        ({"model": {"kind": "graph"}}, ["model.kind=flat", "model.rate=1"], Choice(model=Flat(rate=1.0))),
+        ({"second": {"width": 1}}, [], Choice(second=Flat(width=1))),
+        ({"second": {"kind": "graph"}}, [], Choice(second=Graph())),
+        ({"second": None}, [], Choice()),
+    ],
+)
+def test_kind_says_which_of_several_dataclasses_is_meant(
+    values: dict[str, object], overrides: list[str], expected: Choice
+) -> None:
+    config = read_config(Choice, values, overrides)
+    assert config == expected
+    assert read_config(Choice, config_to_dict(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "overrides", "message"),
+    [
+        ({"model": {"kind": "flt"}}, [], "here: 'model.kind' must be graph or flat, got 'flt' \\(text\\)$"),
+        ({"model": {"kind": ["flat"]}}, [], "here: 'model.kind' must be graph or flat, got \\['flat'\\] \\(a list\\)$"),
+        ({}, ["model.kind=none"], "^--model.kind: 'model.kind' must be graph or flat, got 'none'"),
+        ({"model": {"rate": 0.1}}, [], "here: the key 'model.rate' means nothing where kind is 'graph'$"),
+        ({"model": {"kind": "flat", "depth": 1}}, [], "here: 'model.depth' must be text, got 1"),
+        ({"model": {"widht": 1}}, [], "unknown key 'model.widht'; did you mean 'model.width'"),
+        ({"model": 3}, [], "here: 'model' must be a mapping \\(key: value\\), got 3"),
+    ],
+)
+def test_a_wrong_kind_and_a_key_of_another_kind_are_refused(
+    values: dict[str, object], overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        read_config(Choice, values, overrides, where="here")
+
+
+def test_keys_of_all_kinds_are_listed_once() -> None:
+    keys = {key.name: key for key in config_keys(Choice)}
+    assert keys["model.kind"].expected == "graph or flat"
+    assert keys["model.kind"].default == "graph"
+    assert (keys["model.width"].default, keys["model.width"].meaning) == ("9", "Features of a node.")
+    assert keys["model.depth"].expected == "an integer or text"
+    assert keys["model.rate"].default == "0.5"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoovet.metanets.config import ScaleGMNConfig
 from zoovet.metanets.flat_mlp import FlatMLP, FlatMLPConfig
 from zoovet.metanets.inversion import InversionConfig
+from zoovet.metanets.layer_units import LayerUnits
 from zoovet.metanets.scalegmn import ScaleGMN
 
-__all__ = ["FlatMLP", "FlatMLPConfig", "InversionConfig", "ScaleGMN", "ScaleGMNConfig"]
+__all__ = ["FlatMLP", "FlatMLPConfig", "InversionConfig", "LayerUnits", "ScaleGMN", "ScaleGMNConfig"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.checkpoints import load_checkpoint
-from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
+from zoovet.tasks.metanetworks import build_in_units, metanetwork_from_json
 from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
 
 __all__ = ["CLASSIFIER", "Classifier", "class_logits"]
@@ -56,11 +56,12 @@ class Classifier:
         """
         checkpoint = load_checkpoint(path, CLASSIFIER)
         config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
-        metanetwork = build_metanetwork(config, 0, CLASSIFIER)
+        specs = specs_of(checkpoint)
+        metanetwork = build_in_units(config, specs, checkpoint.description.get("layer_units", False), 0, CLASSIFIER)
         checkpoint.load_into(metanetwork)
         return cls(
             metanetwork.to(device),
-            specs_of(checkpoint),
+            specs,
             canonicalized=bool(checkpoint.get("canonicalized")),
             description=checkpoint.description,
         )

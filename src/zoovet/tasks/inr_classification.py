@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
-from zoovet.metanets import ScaleGMNConfig
+from zoovet.metanets import LayerUnits, ScaleGMNConfig
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.classifier import CLASSIFIER, Classifier, class_logits
 from zoovet.tasks.labelled import LabelledPopulation, load_labelled
-from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
+from zoovet.tasks.metanetworks import MetanetworkConfig, build_in_units, metanetwork_to_json
 from zoovet.tasks.picture_moves import PictureMoveConfig, move_pictures
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
 from zoovet.tasks.runs import open_run, zoo_facts
@@ -43,6 +43,8 @@ class ClassificationConfig:
         training: How it is trained.
         label_smoothing: Share of a label that is spread over all classes.
         augmentation: What is done to the networks it trains on.
+        layer_units: Whether the metanetwork reads each layer's weights and biases in units of their root mean square
+            over the training networks.
 
     Raises:
         ZoovetError: A value out of its range, or a metanetwork that gives less than two numbers a network.
@@ -52,6 +54,7 @@ class ClassificationConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     label_smoothing: float = 0.0
     augmentation: PictureMoveConfig = field(default_factory=PictureMoveConfig)
+    layer_units: bool = False
 
     def __post_init__(self) -> None:
         if self.metanetwork.output != "graph" or self.metanetwork.num_outputs < 2:
@@ -123,6 +126,7 @@ class ClassificationModule(TaskModule):
         """What :meth:`Classifier.load` needs, and the configuration."""
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
+            "layer_units": self._task.layer_units,
             "specs": [spec.to_json() for spec in self._train.specs],
             "config": config_to_dict(self._task),
         }
@@ -163,7 +167,10 @@ def train_classifier(
         train, validation = train.mapped(canonicalize), validation.mapped(canonicalize)
     run = open_run(out, CLASSIFIER, config, facts)
     if not run.finished:
-        metanetwork = build_metanetwork(config.metanetwork, config.training.seed, CLASSIFIER)
+        seed = config.training.seed
+        metanetwork = build_in_units(config.metanetwork, train.specs, config.layer_units, seed, CLASSIFIER)
+        if isinstance(metanetwork, LayerUnits):
+            metanetwork.measure(train.everything().networks)
         module = ClassificationModule(metanetwork, train, validation, config, canonicalized=canonicalized)
         run.train(module, device=device, progress=progress)
     return Classifier.load(run.folder, device=device)

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import ScaleGMNConfig
+from zoovet.metanets import LayerUnits, ScaleGMNConfig
 from zoovet.networks import Networks
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.edited_images import EditName, edited, load_originals, require_sources
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.inr_editor import INR_EDITOR, InrEditor
 from zoovet.tasks.labelled import LabelledPopulation
-from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
+from zoovet.tasks.metanetworks import MetanetworkConfig, build_in_units, metanetwork_to_json
 from zoovet.tasks.network_pool import Batch
 from zoovet.tasks.random_streams import IndexStream
 from zoovet.tasks.repairer import edited_networks
@@ -49,6 +49,8 @@ class EditingConfig:
         metanetwork: What changes the weights; output ``weights``. Its ``out_scale`` says how large first changes are.
         training: How it is trained.
         edit: What is done to pictures: ``dilation`` (a 3 × 3 square, once), ``contrast`` (CLAHE).
+        layer_units: Whether the metanetwork reads each layer's weights and biases in units of their root mean square
+            over the training networks.
 
     Raises:
         ZoovetError: A value out of its range, or a metanetwork of the wrong output.
@@ -57,6 +59,7 @@ class EditingConfig:
     metanetwork: MetanetworkConfig = field(default_factory=_editing)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     edit: EditName = "dilation"
+    layer_units: bool = False
 
     def __post_init__(self) -> None:
         if self.metanetwork.output != "weights":
@@ -147,6 +150,7 @@ class EditingModule(TaskModule):
         """What :meth:`InrEditor.load` needs, and the configuration."""
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
+            "layer_units": self._task.layer_units,
             "specs": [spec.to_json() for spec in self._train.specs],
             "config": config_to_dict(self._task),
         }
@@ -195,7 +199,11 @@ def train_inr_editor(
         targets = tuple(TargetImages.of(some.labels, images, config.edit) for some in (train, validation))
         if canonicalized:
             train, validation = train.mapped(canonicalize), validation.mapped(canonicalize)
-        editor = Editor(build_metanetwork(config.metanetwork, config.training.seed, INR_EDITOR))
+        seed = config.training.seed
+        metanetwork = build_in_units(config.metanetwork, train.specs, config.layer_units, seed, INR_EDITOR)
+        if isinstance(metanetwork, LayerUnits):
+            metanetwork.measure(train.everything().networks)
+        editor = Editor(metanetwork)
         module = EditingModule(editor, train, validation, (targets[0], targets[1]), config)
         run.train(module, device=device, progress=progress)
     return InrEditor.load(run.folder, device=device)

@@ -12,7 +12,7 @@ from zoovet.networks import Networks, NetworkSpec
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.editor import Editor
-from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
+from zoovet.tasks.metanetworks import build_in_units, metanetwork_from_json
 from zoovet.tasks.repairer import edited_networks
 from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
 
@@ -57,11 +57,12 @@ class InrEditor:
         """
         checkpoint = load_checkpoint(path, INR_EDITOR)
         config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
-        editor = Editor(build_metanetwork(config, 0, INR_EDITOR))
+        specs = specs_of(checkpoint)
+        editor = Editor(build_in_units(config, specs, checkpoint.description.get("layer_units", False), 0, INR_EDITOR))
         checkpoint.load_into(editor)
         return cls(
             editor.to(device),
-            specs_of(checkpoint),
+            specs,
             canonicalized=bool(checkpoint.get("canonicalized")),
             description=checkpoint.description,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,12 @@ from torch import nn
 from zoovet.config import config_to_dict, read_config
 from zoovet.errors import ZoovetError, nearest
 from zoovet.metanets.flat_mlp import FlatMLP, FlatMLPConfig
+from zoovet.metanets.layer_units import LayerUnits
 from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
+from zoovet.networks import NetworkSpec
 from zoovet.tasks.random_streams import seeded_generator
 
-__all__ = ["MetanetworkConfig", "build_metanetwork", "metanetwork_from_json", "metanetwork_to_json"]
+__all__ = ["MetanetworkConfig", "build_in_units", "build_metanetwork", "metanetwork_from_json", "metanetwork_to_json"]
 
 MetanetworkConfig = ScaleGMNConfig | FlatMLPConfig
 """Configuration of any metanetwork, told apart by ``kind``; a further one joins it and stands in the table below."""
@@ -28,6 +30,14 @@ _KINDS: dict[str, type[MetanetworkConfig]] = {
 def build_metanetwork(config: MetanetworkConfig, seed: int, purpose: str) -> nn.Module:
     """A metanetwork whose initial weights depend on the seed and on what it is for (any text), and on nothing else."""
     return _MODULES[type(config)](config, seeded_generator(seed, f"initial weights of the {purpose}"))
+
+
+def build_in_units(
+    config: MetanetworkConfig, specs: Sequence[NetworkSpec], layer_units: bool, seed: int, purpose: str
+) -> nn.Module:
+    """The same for networks of these specs, where that is wanted behind :class:`~zoovet.metanets.LayerUnits`."""
+    metanetwork = build_metanetwork(config, seed, purpose)
+    return LayerUnits(metanetwork, max(len(spec.layers) for spec in specs)) if layer_units else metanetwork
 
 
 def metanetwork_to_json(config: MetanetworkConfig) -> dict[str, Any]:
