@@ -44,6 +44,9 @@ class ScaleGMNConfig:
         readout: ``last_layer``: read the output nodes (bidirectional: the input nodes too); ``full_graph``: the sum
             over all hidden nodes as well; ``pooled_outputs``: the output nodes both in order and as a set. Only
             for ``output="graph"``.
+        standardize_readout: Standardize what the readout's last MLP reads over the networks of a batch (evaluation: by
+            running statistics). Networks that share their initialization differ by less than a thousandth there, and
+            cannot be told apart without it. Only for ``output="graph"``.
         symmetrize: Canonicalize signs by ρ(x) + ρ(−x) instead of |x|.
         mlp_on_io: Plain MLPs for messages to and updates of input and output nodes, instead of only as a factor.
         num_message_mlps: 2: one MLP for messages to input and output nodes together; 3: one for each.
@@ -79,6 +82,7 @@ class ScaleGMNConfig:
     mlp_dropout: float = 0.0
     skip_connections: bool = True
     readout: Literal["last_layer", "full_graph", "pooled_outputs"] = "full_graph"
+    standardize_readout: bool = False
     symmetrize: bool = True
     mlp_on_io: bool = True
     num_message_mlps: Literal[2, 3] = 3

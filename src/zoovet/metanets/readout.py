@@ -47,6 +47,26 @@ class SlotLinear(nn.Module):
         return F.linear(nodes.flatten(1), self.weight[:, : nodes.shape[1]].flatten(1), self.bias)
 
 
+class StandardizedFeatures(nn.BatchNorm1d):
+    """Features [B, k] standardized over the networks of a batch; by running statistics in evaluation.
+
+    What networks have in common is large in a readout's features, a sum over hundreds of nodes, and the LayerNorm of
+    the MLP that follows divides by it; here it is subtracted. A single network has no deviation: in training, too, a
+    batch of one goes by the running statistics, and leaves them as they are.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map [B, k] to [B, k]."""
+        if len(features) > 1:
+            return super().forward(features)
+        return F.batch_norm(features, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+
+
+def standardization(num_features: int, config: ScaleGMNConfig) -> nn.Module:
+    """What standardizes the features that a readout's last MLP reads, where that is configured."""
+    return StandardizedFeatures(num_features, eps=1e-8) if config.standardize_readout else nn.Identity()
+
+
 def of_role(x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket], role: str) -> list[Tensor]:
     """The nodes of one role of every bucket, each [B, n, d]."""
     by_group: Sums = split_nodes(x, nodes)
@@ -67,14 +87,15 @@ class LastLayerReadout(nn.Module):
         self.mlp = (
             MLP(2 * width, config.num_outputs, config) if is_bidirectional else MLPTail(config.num_outputs, config)
         )
+        self.standardize = standardization(2 * width if is_bidirectional else out_width, config)
 
     def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
         """Nodes [N, d] to [networks, num_outputs], bucket by bucket."""
         outputs = torch.cat([self.project_outputs(part) for part in of_role(x, nodes, buckets, "output")])
         if self.project_inputs is None:
-            return self.mlp.after_first(outputs)
+            return self.mlp.after_first(self.standardize(outputs))
         inputs = torch.cat([self.project_inputs(part) for part in of_role(x, nodes, buckets, "input")])
-        result: Tensor = self.mlp(torch.cat([outputs, inputs], dim=1))
+        result: Tensor = self.mlp(self.standardize(torch.cat([outputs, inputs], dim=1)))
         return result
 
 
@@ -93,7 +114,9 @@ class PooledOutputsReadout(nn.Module):
         self.project_inputs = (
             SlotLinear(config.max_inputs, width, width, bias=True) if config.is_bidirectional else None
         )
-        self.mlp = MLP((4 if config.is_bidirectional else 3) * width, config.num_outputs, config)
+        num_features = (4 if config.is_bidirectional else 3) * width
+        self.standardize = standardization(num_features, config)
+        self.mlp = MLP(num_features, config.num_outputs, config)
 
     def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
         """Nodes [N, d] to [networks, num_outputs], bucket by bucket."""
@@ -106,7 +129,7 @@ class PooledOutputsReadout(nn.Module):
         if self.project_inputs is not None:
             inputs = torch.cat([self.project_inputs(part) for part in of_role(x, nodes, buckets, "input")])
             features = torch.cat([features, inputs], dim=1)
-        result: Tensor = self.mlp(features)
+        result: Tensor = self.mlp(self.standardize(features))
         return result
 
 
@@ -122,6 +145,7 @@ class FullGraphReadout(nn.Module):
         self.from_hidden = Linear(width, config.mlp_width)
         self.from_inputs = SlotLinear(config.max_inputs, width, config.mlp_width, bias=False)
         self.from_outputs = SlotLinear(config.max_outputs, width, config.mlp_width, bias=False)
+        self.standardize = standardization(config.mlp_width, config)
         self.mlp = MLPTail(config.num_outputs, config)
 
     def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
@@ -144,7 +168,7 @@ class FullGraphReadout(nn.Module):
         before = self.from_hidden(torch.cat(totals))
         before = before + torch.cat([self.from_inputs(part) for part in of_role(x, nodes, buckets, "input")])
         before = before + torch.cat([self.from_outputs(part) for part in of_role(x, nodes, buckets, "output")])
-        return self.mlp.after_first(before)
+        return self.mlp.after_first(self.standardize(before))
 
 
 class DeepSetsReadout(nn.Module):
@@ -153,6 +177,7 @@ class DeepSetsReadout(nn.Module):
     def __init__(self, config: ScaleGMNConfig) -> None:
         super().__init__()
         self.of_node = MLP(config.width, config.width, config)
+        self.standardize = standardization(config.width, config)
         self.of_sum = MLP(config.width, config.num_outputs, config)
 
     def forward(self, x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
@@ -164,5 +189,5 @@ class DeepSetsReadout(nn.Module):
             sums = torch.stack([group.sum(1) for group in groups]).sum(0)
             counts = sums.new_full((bucket.size, 1), sum(group.shape[1] for group in groups))
             totals.append(self.of_node.finish(sums, counts))
-        result: Tensor = self.of_sum(torch.cat(totals))
+        result: Tensor = self.of_sum(self.standardize(torch.cat(totals)))
         return result
