@@ -71,7 +71,9 @@ def test_a_classifier_loads_exactly_and_predicts_in_order_whatever_the_pieces(zo
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(zoo: Zoo, training: Config, tmp_path: Path) -> None:
     for metanetwork in (TINY, FlatMLPConfig(width=8, num_layers=1, num_outputs=2, dropout=0.2)):
         augmentation = PictureMoveConfig(max_shift=0.1, mirror=True)
-        config = ClassificationConfig(metanetwork=metanetwork, training=training(), augmentation=augmentation)
+        config = ClassificationConfig(
+            metanetwork=metanetwork, training=training(), augmentation=augmentation, layer_units=True
+        )
 
         def interrupt(progress: TrainingProgress) -> None:
             if progress.step == 5:
@@ -83,6 +85,9 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(zoo: Zoo, train
         whole = train_classifier(config, zoo, tmp_path / f"whole-{metanetwork.kind}")
         assert same(train_classifier(config, zoo, cut), whole)
         assert whole.description["metanetwork"]["kind"] == metanetwork.kind
+        units = whole.metanetwork.units
+        weights = torch.cat([network.weights[1] for network in zoo.split("train").networks()])
+        torch.testing.assert_close(units[1, 0], weights.square().mean().sqrt())
 
 
 def test_the_checkpoint_never_depends_on_test_networks(

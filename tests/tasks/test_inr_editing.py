@@ -87,7 +87,7 @@ def test_an_editor_loads_exactly_and_keeps_order_and_precision(zoo: Zoo, trained
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     zoo: Zoo, shown: ImageSet, training: Config, tmp_path: Path
 ) -> None:
-    config = EditingConfig(metanetwork=TINY, training=training(), edit="contrast")
+    config = EditingConfig(metanetwork=TINY, training=training(), edit="contrast", layer_units=True)
 
     def interrupt(progress: TrainingProgress) -> None:
         if progress.step == 5:
