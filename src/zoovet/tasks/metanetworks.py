@@ -35,7 +35,16 @@ def build_metanetwork(config: MetanetworkConfig, seed: int, purpose: str) -> nn.
 def build_in_units(
     config: MetanetworkConfig, specs: Sequence[NetworkSpec], layer_units: bool, seed: int, purpose: str
 ) -> nn.Module:
-    """The same for networks of these specs, where that is wanted behind :class:`~zoovet.metanets.LayerUnits`."""
+    """The same for networks of these specs, where that is wanted behind :class:`~zoovet.metanets.LayerUnits`.
+
+    Raises:
+        ZoovetError: A metanetwork that runs the networks it reads: in other units they compute something else.
+    """
+    if layer_units and isinstance(config, ScaleGMNConfig) and (config.num_probes or config.inversion):
+        raise ZoovetError(
+            "layer_units changes the networks that a metanetwork reads, so that probes and inversion, which run them, "
+            "would see other networks; leave out layer_units, or num_probes and inversion"
+        )
     metanetwork = build_metanetwork(config, seed, purpose)
     return LayerUnits(metanetwork, max(len(spec.layers) for spec in specs)) if layer_units else metanetwork
 
