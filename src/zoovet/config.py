@@ -122,8 +122,8 @@ def _merged(lists: Sequence[list[ConfigKey]]) -> list[ConfigKey]:
     merged: dict[str, ConfigKey] = {}
     for key in itertools.chain.from_iterable(lists):
         known = merged.setdefault(key.name, key)
-        if key.expected not in known.expected.split(" or "):
-            merged[key.name] = dataclasses.replace(known, expected=f"{known.expected} or {key.expected}")
+        expected = dict.fromkeys([*known.expected.split(" or "), *key.expected.split(" or ")])
+        merged[key.name] = dataclasses.replace(known, expected=" or ".join(expected))
     return list(merged.values())
 
 
