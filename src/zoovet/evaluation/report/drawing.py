@@ -14,8 +14,9 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-__all__ = ["COLORS", "FONT_SIZE", "RIVAL_ROLES", "legend_above", "new_figure", "style_axes", "to_svg"]
+__all__ = ["COLORS", "FONT_SIZE", "RIVAL_ROLES", "legend_above", "logarithmic", "new_figure", "style_axes", "to_svg"]
 
 COLORS = {
     "ink": "#010203",
@@ -71,18 +72,27 @@ def style_axes(
         axes.grid(True, axis=grid, color=COLORS["grid"], linewidth=0.6)
 
 
-def legend_above(axes: Axes, *, num_columns: int = 3) -> None:
+def legend_above(axes: Axes) -> None:
     """A legend over the axes."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=num_columns,
+        ncols=3,
         frameon=False,
         fontsize=FONT_SIZE,
         labelcolor=COLORS["ink"],
         handlelength=1.2,
         borderaxespad=0.2,
     )
+
+
+def logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Logarithmic scale with few, plain numbers: 0.01, 0.02, 0.05."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def to_svg(figure: Figure, name: str, description: str) -> Markup:

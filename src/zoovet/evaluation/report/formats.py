@@ -14,7 +14,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def _error(value: float | None) -> str:
     """Three significant digits: ``0.0123``, and ``1.23e−6`` where that is shorter."""
-    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+    return "–" if value is None else f"{value:#.3g}".replace("-", "−")
 
 
 def _error_interval(bounds: Sequence[float] | None) -> str:

@@ -14,7 +14,6 @@ from zoovet.evaluation.report.drawing import (
     COLORS,
     FONT_SIZE,
     RIVAL_ROLES,
-    legend_above,
     new_figure,
     style_axes,
     to_svg,
@@ -26,6 +25,10 @@ _MOST_NUMBERS = 12
 """Classes up to which the cells of a confusion matrix have room for their numbers."""
 
 
+_LONGEST_UPRIGHT = 3
+"""Characters of a class name that have room under a column."""
+
+
 def confusion_matrix(name: str, counts: NDArray[np.int64], class_names: Sequence[str]) -> Markup:
     """Share of each class that is taken for each class: the fuller a cell, the larger the share of its row.
 
@@ -35,7 +38,7 @@ def confusion_matrix(name: str, counts: NDArray[np.int64], class_names: Sequence
         class_names: [C] names.
     """
     num_classes = len(class_names)
-    figure = new_figure(520, 460)
+    figure = new_figure(470, 425)
     axes = figure.add_subplot()
     style_axes(axes, x_label="predicted class", y_label="true class", grid=None)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -59,7 +62,9 @@ def confusion_matrix(name: str, counts: NDArray[np.int64], class_names: Sequence
             )
     axes.set_xlim(-0.5, num_classes - 0.5)
     axes.set_ylim(num_classes - 0.5, -0.5)
-    axes.set_xticks(range(num_classes), class_names, rotation=40, ha="right", parse_math=False)
+    axes.set_xticks(range(num_classes), class_names, parse_math=False)
+    if max(map(len, class_names)) > _LONGEST_UPRIGHT:
+        axes.set_xticks(range(num_classes), class_names, rotation=40, ha="right", parse_math=False)
     axes.set_yticks(range(num_classes), class_names, parse_math=False)
     axes.tick_params(length=0)
     right = int(np.trace(counts))
@@ -75,7 +80,7 @@ def class_accuracies(name: str, class_names: Sequence[str], accuracies: Mapping[
         accuracies: [C] shares of a class's networks told rightly, by the name of a model, the first one in front;
             ``None`` where the class has no networks.
     """
-    figure = new_figure(430, 90 + 28 * len(class_names))
+    figure = new_figure(640, 100 + 26 * len(class_names))
     axes = figure.add_subplot()
     style_axes(axes, x_label="accuracy on networks of the class", grid="x")
     for place, (model, values) in enumerate(accuracies.items()):
@@ -95,5 +100,12 @@ def class_accuracies(name: str, class_names: Sequence[str], accuracies: Mapping[
     axes.set_ylim(len(class_names) - 0.5, -0.5)
     axes.set_yticks(range(len(class_names)), class_names, parse_math=False)
     axes.tick_params(axis="y", length=0)
-    legend_above(axes, num_columns=2)
+    figure.legend(
+        loc="outside upper left",
+        ncols=2,
+        frameon=False,
+        fontsize=FONT_SIZE,
+        labelcolor=COLORS["ink"],
+        handlelength=1.2,
+    )
     return to_svg(figure, name, f"Accuracy by class of {', '.join(accuracies)}")

@@ -9,10 +9,18 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgba
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from zoovet.evaluation.report.drawing import COLORS, FONT_SIZE, legend_above, new_figure, style_axes, to_svg
+from zoovet.evaluation.report.drawing import (
+    COLORS,
+    FONT_SIZE,
+    legend_above,
+    logarithmic,
+    new_figure,
+    style_axes,
+    to_svg,
+)
 
 __all__ = ["before_after", "channel_map", "edits_by_layer"]
 
@@ -98,10 +106,7 @@ def edits_by_layer(name: str, layers: Sequence[str], changes: FloatArray, poison
             if len(values):
                 middle = float(np.median(values))
                 axes.plot([layer + shift - 0.16, layer + shift + 0.16], [middle] * 2, color=COLORS["ink"], linewidth=2)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(_plain_number))
-    axes.yaxis.set_minor_locator(NullLocator())
+    logarithmic(axes, "y")
     axes.set_xticks(range(len(layers)), layers)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.5, len(layers) - 0.5)
@@ -141,7 +146,3 @@ def channel_map(name: str, networks: Sequence[str], layers: Sequence[str], chang
     return to_svg(
         figure, name, f"Changes by channel of the {len(networks)} most edited networks; the largest is {largest:.2g}"
     )
-
-
-def _plain_number(value: float, _: object) -> str:
-    return f"{value:g}"

@@ -8,7 +8,15 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from zoovet.evaluation.report.drawing import COLORS, FONT_SIZE, legend_above, new_figure, style_axes, to_svg
+from zoovet.evaluation.report.drawing import (
+    COLORS,
+    FONT_SIZE,
+    legend_above,
+    logarithmic,
+    new_figure,
+    style_axes,
+    to_svg,
+)
 
 __all__ = ["MOST_DOTS", "against"]
 
@@ -26,7 +34,7 @@ def against(
     y_label: str,
     limits: tuple[float, float],
     title: str = "",
-    logarithmic: bool = False,
+    on_logarithms: bool = False,
 ) -> Markup:
     """Dots on square axes with a line where both numbers are the same.
 
@@ -37,7 +45,7 @@ def against(
         y_label: What lies along y.
         limits: Least and greatest number on both axes; dots beyond lie on the border.
         title: Over the axes, where there is one group.
-        logarithmic: Whether the axes are.
+        on_logarithms: Whether the axes are logarithmic.
     """
     figure = new_figure(420, 420)
     axes = figure.add_subplot()
@@ -57,9 +65,9 @@ def against(
             clip_on=False,
         )
     axes.plot(limits, limits, color=COLORS["muted"], linewidth=1, linestyle=(0, (4, 3)))
-    if logarithmic:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+    if on_logarithms:
+        logarithmic(axes, "x")
+        logarithmic(axes, "y")
     axes.set_xlim(*limits)
     axes.set_ylim(*limits)
     axes.set_aspect("equal")

@@ -40,7 +40,7 @@ def editing_section(
                 y_label="error after editing",
                 limits=limits,
                 title=model.name,
-                logarithmic=True,
+                on_logarithms=True,
             )
             for place, model in enumerate(results.models)
         ],

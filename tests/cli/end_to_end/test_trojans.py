@@ -1,0 +1,187 @@
+"""Every verb as a user calls it, one after another, on a zoo of healthy and trojaned digit networks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zoovet
+from zoovet.cli.main import main
+from zoovet.config import read_yaml
+
+
+def test_build_left_a_zoo(place: Path) -> None:
+    zoo = zoovet.Zoo.open(place / "zoo", verify=True)
+    assert len(zoo) == 24
+    assert zoo.recipe["seed"] == 1
+    assert sorted(path.name for path in (place / "zoo").glob("*")) == [
+        "shard-00000.parquet",
+        "shard-00001.parquet",
+        "zoo.json",
+    ]
+
+
+def test_train_left_runs_that_can_be_loaded(place: Path) -> None:
+    networks = zoovet.Zoo.open(place / "zoo").networks()
+    scores = zoovet.Detector.load(place / "detector").score(networks)
+    assert scores.shape == (24,)
+    assert bool(((scores > 0) & (scores < 1)).all())
+    repaired = zoovet.Repairer.load(place / "repairer").repair(networks)
+    assert repaired.spec == networks.spec
+    assert not torch.equal(repaired.flat(), networks.flat())
+    for run in ("detector", "repairer"):
+        assert {"config.yaml", "checkpoint.safetensors", "run.json"} <= {path.name for path in (place / run).iterdir()}
+
+
+def test_evaluate_left_a_report_and_its_figures(place: Path) -> None:
+    figures = json.loads((place / "report" / "figures.json").read_text(encoding="utf-8"))
+    assert {"auc", "accuracy", "tpr_at_1pct_fpr", "statnn_auc", "num_networks"} <= figures["detection"].keys()
+    pairs = ("clean_accuracy", "asr", "ra", "healthy_accuracy")
+    wanted = {f"{name}_{when}" for name in pairs for when in ("before", "after")}
+    assert wanted | {"num_networks"} <= figures["repair"].keys()
+    assert figures["seed"] == 3
+    assert figures["wall_time_seconds"] > 0
+    zoo = zoovet.Zoo.open(place / "zoo").split("test")
+    trojaned = zoo.select(zoo.column("poisoned"))
+    assert figures["detection"]["num_networks"] == figures["repair"]["num_networks"] == len(zoo) == 6
+    assert figures["repair"]["asr_before"] == pytest.approx(trojaned.column("asr").mean(), abs=1e-6)
+    page = (place / "report" / "report.html").read_text(encoding="utf-8")
+    assert "zoovet evaluate" in page
+    assert not re.search(r"(?:src|href)=\"https?://", page), "the page loads nothing"
+
+
+def test_scan_tells_by_its_exit_status(
+    place: Path, suspect: Path, capsys: pytest.CaptureFixture[str], run_zoovet: Callable[..., Any]
+) -> None:
+    flagged = run_zoovet("scan", suspect, "--detector", place / "detector", "--threshold", "0", "--json")
+    assert flagged.returncode == 1, flagged.stderr
+    (verdict,) = json.loads(flagged.stdout)["verdicts"]
+    score = float(zoovet.Detector.load(place / "detector").score(zoovet.load_networks(suspect)))
+    assert verdict == {
+        "file": str(suspect),
+        "network": 0,
+        "score": pytest.approx(score),
+        "threshold": 0.0,
+        "flagged": True,
+    }
+    capsys.readouterr()
+    assert main(["scan", str(suspect), "--detector", str(place / "detector"), "--threshold", "1"]) == 0
+    assert capsys.readouterr().out.split() == [
+        *("file", "score", "threshold", "verdict"),
+        *(str(suspect), f"{score:.4f}", "1.0000", "healthy"),
+    ]
+
+
+def test_repair_writes_edited_weights_and_leaves_its_input(
+    place: Path, suspect: Path, run_zoovet: Callable[..., Any]
+) -> None:
+    before, out = suspect.read_bytes(), place / "healed" / "network.safetensors"
+    done = run_zoovet("repair", suspect, "--repairer", place / "repairer", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{out}: 1 network repaired")
+    expected = zoovet.Repairer.load(place / "repairer").repair(zoovet.load_networks(suspect))
+    assert torch.equal(zoovet.load_networks(out).flat(), expected.flat())
+    assert suspect.read_bytes() == before
+
+
+def test_scan_reads_state_dicts_and_goes_on_after_a_bad_file(
+    place: Path, suspect: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    networks = zoovet.load_networks(suspect)
+    state = {f"{2 * index}.weight": weight[0] for index, weight in enumerate(networks.weights)}
+    state |= {f"{2 * index}.bias": bias[0] for index, bias in enumerate(networks.biases)}
+    torch.save(state, tmp_path / "state.pt")
+    words = ["scan", tmp_path / "none.pt", tmp_path / "state.pt", suspect, "--detector", place / "detector", "--json"]
+    assert main([str(word) for word in words]) == 2
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    first, second = found["verdicts"]
+    assert first["score"] == pytest.approx(second["score"], rel=1e-6)
+    assert found["errors"] == [{"file": str(tmp_path / "none.pt"), "error": f"{tmp_path / 'none.pt'} does not exist"}]
+    assert shown.err == f"error: {tmp_path / 'none.pt'} does not exist\n"
+
+
+def test_scan_names_the_networks_of_a_file_with_several(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    several = zoovet.Zoo.open(place / "zoo").networks([0, 1, 2])
+    zoovet.save_networks(several, tmp_path / "three.safetensors")
+    words = ["scan", tmp_path / "three.safetensors", "--detector", place / "detector", "--threshold", "1"]
+    assert main([str(word) for word in words]) == 0
+    shown = capsys.readouterr().out
+    assert [f"three.safetensors[{index}]" in shown for index in range(4)] == [True, True, True, False]
+
+
+def test_the_readmes_python_runs(place: Path, suspect: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"\n((?:    .*\n|\n)*    import zoovet\n(?:    .*\n|\n)*)", readme)
+    assert block is not None
+    code = "\n".join(line[4:] for line in block[1].splitlines())
+    monkeypatch.chdir(place)
+    for name, target in {"zoos/fmnist": "zoo", "runs/detector": "detector", "runs/repairer": "repairer"}.items():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).symlink_to(place / target)
+    names: dict[str, Any] = {"images": torch.zeros(5, 1, 8, 8)}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["logits"].shape == (1, 5, 10)
+
+
+def test_demo_does_all_of_it_and_goes_on_where_it_was(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, keys = tmp_path / "demo", ["--out", str(tmp_path / "demo"), "--workers", "1", "--seed", "1"]
+    for name, value in read_yaml(place / "recipe.yaml").items():
+        keys.append(f"--zoo.{name}={json.dumps(value)}".replace('"', ""))
+    for part in ("detection", "repair"):
+        keys += [
+            f"--{part}.metanetwork.width=8",
+            f"--{part}.metanetwork.num_layers=1",
+            f"--{part}.training.max_steps=2",
+        ]
+    assert main(["demo", *keys, "--repair.num_validation_images=50"]) == 0
+    shown = capsys.readouterr().out
+    figures = json.loads((out / "figures.json").read_text(encoding="utf-8"))
+    assert figures["detection"]["num_networks"] == figures["repair"]["num_networks"] == 6
+    assert f"AUC {figures['detection']['auc']:.3f}" in shown
+    assert (out / "report.html").is_file()
+    trained = (out / "detector" / "checkpoint.safetensors").stat().st_mtime_ns
+    (out / "figures.json").unlink()
+    assert main(["demo", *keys, "--repair.num_validation_images=50"]) == 0
+    assert json.loads((out / "figures.json").read_text(encoding="utf-8"))["detection"] == figures["detection"]
+    assert "an earlier demo in this folder was continued" in (out / "report.html").read_text(encoding="utf-8")
+    assert trained == (out / "detector" / "checkpoint.safetensors").stat().st_mtime_ns, "nothing was trained again"
+    assert main(["demo", *keys]) == 2
+    assert f"{out} holds a demo of another configuration" in capsys.readouterr().err
+
+
+def test_an_interrupted_build_ends_cleanly_and_is_finished_by_the_same_command(place: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "zoovet", "build", str(place / "recipe.yaml"), "--out", str(tmp_path / "zoo")]
+    command += ["--seed", "1", "--bases_per_shard", "1"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "zoo" / "shard-00000.parquet").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    kept = len(list((tmp_path / "zoo").glob("shard-*.parquet")))
+    assert 1 <= kept < 12
+    last = errors.splitlines()[-1]
+    assert last.startswith("interrupted: ")
+    assert f"kept in {tmp_path / 'zoo'}; the same command goes on from there" in last
+    assert main(command[3:]) == 0
+    there, here = (zoovet.Zoo.open(path, verify=True) for path in (place / "zoo", tmp_path / "zoo"))
+    assert torch.equal(there.weights(), here.weights())
