@@ -63,6 +63,6 @@ def _cost(model: ComparedModel) -> dict[str, Any]:
     seconds = model.training_seconds
     return {
         "num_parameters": model.num_parameters,
-        "training_seconds": None if seconds is None else round(seconds, 1),
+        "training_seconds": None if seconds is None else round(seconds, 3),
         "run": model.run,
     }
