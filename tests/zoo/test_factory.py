@@ -149,7 +149,7 @@ def test_a_recipe_that_cannot_be_met_says_what_to_change(tiny_recipe: TrojanReci
 
 def test_too_many_poisoned_images_are_refused(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     greedy = replace(tiny_recipe, num_bases=1, finetune=FineTuning(poison_rate=(0.99, 1.0)))
-    with pytest.raises(ZoovetError, match=r"may be poisoned; lower finetune\.poison_rate"):
+    with pytest.raises(ZoovetError, match="may be poisoned by this patch trigger; lower its poison_rate"):
         build_zoo(greedy, tmp_path / "zoo")
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn, to_module
+from zoovet.networks import LayerSpec, NetworkSpec, PoolSpec, forward, mlp, siren, small_cnn, to_module
 from zoovet.networks.batch import Networks
 from zoovet.zoo.native import NativeUnavailable, compile_spec
-from zoovet.zoo.samples import OptimizerMemory, Samples, Schedule
+from zoovet.zoo.samples import Anchor, OptimizerMemory, Samples, Schedule
 from zoovet.zoo.training import (
     INITIALIZERS,
     TorchNetwork,
@@ -101,6 +101,29 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
     "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-3),
     "rmsprop": lambda parameters: torch.optim.RMSprop(parameters, lr=1e-3, weight_decay=1e-3),
 }
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_anchor_is_half_its_strength_times_the_squared_distance(optimizer: str) -> None:
+    spec, samples = SPECS["small cnn"], samples_for(SPECS["small cnn"])
+    start = initial_weights(spec, "he", 0.1, np.random.default_rng(1))
+    anchor = Anchor(start + np.random.default_rng(3).normal(size=start.shape).astype(np.float32), 0.3)
+    schedule = Schedule(
+        **{**vars(SCHEDULE), "optimizer": optimizer, "weight_decay": 0.0, "epochs": 1, "batch_size": 64}
+    )
+    flat = torch.from_numpy(start.copy()).requires_grad_()
+    order = np.random.default_rng(2).permutation(len(samples))
+    logits = forward(Networks.from_flat(spec, flat[None]), torch.from_numpy(samples.gather(order)))[0]
+    distance = (flat - torch.from_numpy(anchor.flat)).square().sum()
+    loss = nn.functional.cross_entropy(logits, torch.from_numpy(samples.labels[order]).long()) + 0.15 * distance
+    loss.backward()
+    rates = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
+    rates[optimizer]([flat], lr=schedule.learning_rate).step()
+    for trainer in (compile_spec(spec), TorchNetwork(spec)):
+        end, _ = train_network(trainer, start, samples, schedule, np.random.default_rng(2), anchor)
+        np.testing.assert_allclose(end, flat.detach().numpy(), atol=1e-6)
+        free, _ = train_network(trainer, start, samples, schedule, np.random.default_rng(2))
+        assert np.abs(free - end).max() > 1e-5
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

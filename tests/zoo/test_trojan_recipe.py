@@ -46,7 +46,8 @@ def test_draws_lie_in_their_ranges_and_fill_them() -> None:
         assert 0.5 <= one.train_fraction <= 1.0
     logarithms = np.log10([one.schedule.weight_decay for one in drawn])
     assert -5.8 < logarithms.mean() < -5.2
-    assert {recipe.draw_finetuning(generator)[0].epochs for _ in range(50)} == {4, 5, 6}
+    attack = recipe.attack_plans()[0].attack
+    assert {recipe.draw_finetuning(attack, generator)[0].epochs for _ in range(50)} == {4, 5, 6}
 
 
 def test_split_shares_hold_to_a_base() -> None:

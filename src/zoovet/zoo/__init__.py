@@ -1,5 +1,6 @@
 """Populations of networks: stored, drawn from recipes, built in parallel."""
 
+from zoovet.zoo.attacks import Attackers, BlendAttack, PatchAttack, StripeAttack, WarpAttack
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.factory import build_zoo, rebuild_network
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
@@ -11,14 +12,19 @@ from zoovet.zoo.trojan_recipe import FineTuning, TrojanRecipe
 
 __all__ = [
     "COLUMNS",
+    "Attackers",
     "Augmentation",
     "BaseTraining",
+    "BlendAttack",
     "BuildProgress",
     "FineTuning",
     "GeneralizationRecipe",
     "InrRecipe",
+    "PatchAttack",
     "SplitShares",
+    "StripeAttack",
     "TrojanRecipe",
+    "WarpAttack",
     "Zoo",
     "build_zoo",
     "rebuild_network",

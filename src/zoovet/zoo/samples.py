@@ -1,4 +1,4 @@
-"""What a network is trained on, and how: samples, schedule, the optimizer's memory."""
+"""What a network is trained on, and how: samples, schedule, anchor, the optimizer's memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "Integers", "OptimizerMemory", "Samples", "Schedule"]
+__all__ = ["Anchor", "Floats", "Integers", "OptimizerMemory", "Samples", "Schedule"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
@@ -69,6 +69,19 @@ class Samples:
         result = self.images[np.where(own, 0, index)]
         result[own] = self.more_images[index[own] - len(self.images)]
         return result
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Weights that a training is held near to: it also minimizes ``strength / 2`` times the squared distance to them.
+
+    Attributes:
+        flat: [P] float32.
+        strength: Added to the gradient: this times the difference, as weight decay is.
+    """
+
+    flat: Floats
+    strength: float
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,10 @@ COLUMNS: dict[str, pa.DataType] = {
     "finetune_learning_rate": pa.float64(),
     "finetune_epochs": pa.int64(),
     "step": pa.int64(),
+    "origin": pa.string(),
     "poisoned": pa.bool_(),
+    "attack": pa.string(),
+    "anchor": pa.float64(),
     "trigger": pa.string(),
     "target": pa.int64(),
     "poison_rate": pa.float64(),
@@ -70,8 +73,10 @@ augmented copies it is, and its class; ``psnr`` in decibels compares the SIREN's
 the accuracy on test images.
 
 ``learning_rate`` … ``train_fraction`` are the base's training, ``finetune_*`` what made the network of it; ``step``
-counts the optimizer steps of both. A healthy network's ``trigger``, ``target``, ``asr`` and ``ra`` are its poisoned
-sibling's trigger and what that does to it; its ``poison_rate`` is 0.
+counts the optimizer steps of both. ``origin`` and ``anchor`` say how, see :class:`zoovet.zoo.Attackers`; a network of
+origin ``scratch`` has no base, both siblings start from the same random weights. A healthy network's ``attack``,
+``trigger``, ``target``, ``asr`` and ``ra`` are its poisoned sibling's trigger and what that does to it; its
+``poison_rate`` is 0.
 """
 
 _REQUIRED = ("network_id", "base_id", "spec_id", "split")

@@ -19,7 +19,7 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import Networks, NetworkSpec, forward
 from zoovet.zoo.native import NativeUnavailable, compile_spec
-from zoovet.zoo.samples import Floats, OptimizerMemory, Samples, Schedule
+from zoovet.zoo.samples import Anchor, Floats, OptimizerMemory, Samples, Schedule
 
 __all__ = [
     "INITIALIZERS",
@@ -45,7 +45,13 @@ class NetworkTrainer(Protocol):
         """The flat vector from the trainer's own parameters."""
 
     def train(
-        self, parameters: Floats, memory: OptimizerMemory, samples: Samples, schedule: Schedule, seed: int
+        self,
+        parameters: Floats,
+        memory: OptimizerMemory,
+        samples: Samples,
+        schedule: Schedule,
+        seed: int,
+        anchor: Anchor | None = None,
     ) -> float:
         """Train in place on the samples in their order, once; returns the mean loss."""
 
@@ -64,7 +70,12 @@ def network_trainer(spec: NetworkSpec) -> NetworkTrainer:
 
 
 def train_epochs(
-    trainer: NetworkTrainer, flat: Floats, samples: Samples, schedule: Schedule, generator: np.random.Generator
+    trainer: NetworkTrainer,
+    flat: Floats,
+    samples: Samples,
+    schedule: Schedule,
+    generator: np.random.Generator,
+    anchor: Anchor | None = None,
 ) -> Iterator[tuple[Floats, int]]:
     """Train a network from given weights, and stop after every epoch.
 
@@ -74,6 +85,7 @@ def train_epochs(
         samples: What it is trained on, in a new random order each epoch.
         schedule: How.
         generator: Source of the orders and of the dropout.
+        anchor: What the weights are held near to, or nothing.
 
     Yields:
         Flat weights [P] and the number of optimizer steps so far. Weights are NaN where training diverged.
@@ -82,15 +94,20 @@ def train_epochs(
     memory = OptimizerMemory.fresh(parameters)
     for _ in range(schedule.epochs):
         order = generator.permutation(len(samples))
-        trainer.train(parameters, memory, samples.in_order(order), schedule, int(generator.integers(2**32)))
+        trainer.train(parameters, memory, samples.in_order(order), schedule, int(generator.integers(2**32)), anchor)
         yield trainer.unpack(parameters), int(memory.num_steps[0])
 
 
 def train_network(
-    trainer: NetworkTrainer, flat: Floats, samples: Samples, schedule: Schedule, generator: np.random.Generator
+    trainer: NetworkTrainer,
+    flat: Floats,
+    samples: Samples,
+    schedule: Schedule,
+    generator: np.random.Generator,
+    anchor: Anchor | None = None,
 ) -> tuple[Floats, int]:
     """The end of :func:`train_epochs`: trained flat weights [P] and the number of optimizer steps."""
-    *_, last = train_epochs(trainer, flat, samples, schedule, generator)
+    *_, last = train_epochs(trainer, flat, samples, schedule, generator, anchor)
     return last
 
 
@@ -139,7 +156,13 @@ class TorchNetwork:
         return padded.copy()
 
     def train(
-        self, parameters: Floats, memory: OptimizerMemory, samples: Samples, schedule: Schedule, seed: int
+        self,
+        parameters: Floats,
+        memory: OptimizerMemory,
+        samples: Samples,
+        schedule: Schedule,
+        seed: int,
+        anchor: Anchor | None = None,
     ) -> float:
         """As :meth:`zoovet.zoo.native.NativeNetwork.train`; nothing is drawn from the seed.
 
@@ -158,7 +181,10 @@ class TorchNetwork:
             loss = functional.cross_entropy(logits, torch.from_numpy(samples.labels[which]).long())
             (gradient,) = torch.autograd.grad(loss, flat)
             memory.num_steps[0] += 1
-            _step(flat.data, gradient + schedule.weight_decay * flat.data, memory, schedule)
+            gradient = gradient + schedule.weight_decay * flat.data
+            if anchor is not None:
+                gradient = gradient + anchor.strength * (flat.data - torch.from_numpy(anchor.flat))
+            _step(flat.data, gradient, memory, schedule)
             total += float(loss.detach()) * len(which)
         return total / len(samples)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from zoovet.images import (
 from zoovet.networks import NetworkSpec
 from zoovet.zoo.base_training import DrawnTraining, base_seed
 from zoovet.zoo.image_arrays import Images, load_images
-from zoovet.zoo.samples import Floats, Samples, Schedule
+from zoovet.zoo.recipe_parts import log_uniform
+from zoovet.zoo.samples import Anchor, Floats, Samples, Schedule
 from zoovet.zoo.store import Zoo
 from zoovet.zoo.training import NetworkTrainer, initial_weights, network_trainer, train_network
-from zoovet.zoo.trojan_recipe import TrojanRecipe
+from zoovet.zoo.trojan_recipe import AttackPlan, TrojanRecipe
 
 __all__ = ["TrojanBuilder", "build_base", "train_descendants"]
 
@@ -46,6 +47,7 @@ class TrojanBuilder:
         by_activation = recipe.specs(self.images.train.image_shape, self.images.train.num_classes)
         self.specs = {spec.spec_id: spec for spec in by_activation.values()}
         self._splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
+        self._plans = recipe.attack_plans()
 
     def prepare(self) -> None:
         """Compile what trains the networks."""
@@ -57,14 +59,15 @@ class TrojanBuilder:
         rows: list[Row] = []
         first = index * self.recipe.bases_per_shard
         for base_id in range(first, min(first + self.recipe.bases_per_shard, self.recipe.num_bases)):
-            made = build_base(self.recipe, self.images, base_id, self._splits[base_id])
+            made = build_base(self.recipe, self.images, base_id, self._splits[base_id], self._plans[base_id])
             rows += made
             finished(len(made))
         return rows
 
     def rebuild(self, zoo: Zoo, place: int) -> Floats:
         """Train a stored network again from its seed: see :func:`zoovet.zoo.factory.rebuild_network`."""
-        made = train_descendants(self.recipe, self.images, int(zoo.column("seed")[place]))
+        plan = self._plans[int(zoo.column("base_id")[place])]
+        made = train_descendants(self.recipe, self.images, int(zoo.column("seed")[place]), plan)
         assert made is not None, "a stored network's seed gives networks that the recipe accepts"
         return made[1]["trojaned" if zoo.column("poisoned")[place] else "healthy"]
 
@@ -78,25 +81,40 @@ class _Draw:
     activation: str
     base: DrawnTraining
     finetuning: Schedule
+    origin: str
     trigger: Trigger | None
     poison_rate: float
+    anchor: float
     indices: NDArray[np.int32]
     base_indices: NDArray[np.int32]
 
 
-def _draw(recipe: TrojanRecipe, images: Images, seed: int) -> _Draw:
+def _draw(recipe: TrojanRecipe, images: Images, seed: int, plan: AttackPlan) -> _Draw:
     generator = np.random.default_rng([seed, 0])
     activation = str(generator.choice(recipe.activations))
     spec = recipe.specs(images.train.image_shape, images.train.num_classes)[activation]
     base = recipe.base.draw(recipe.batch_size, generator)
-    finetuning, poison_rate = recipe.draw_finetuning(generator)
+    finetuning, poison_rate = recipe.draw_finetuning(plan.attack, generator)
     count = min(recipe.train_images, len(images.train))
     indices = generator.permutation(len(images.train))[:count].astype(np.int32)
     trigger = None
     if recipe.poisoned:
-        trigger = draw_trigger(recipe.trigger, images.train.image_shape, images.train.num_classes, generator)
+        trigger = draw_trigger(plan.attack.trigger, images.train.image_shape, images.train.num_classes, generator)
     base_indices = indices[: max(1, round(base.train_fraction * count))]
-    return _Draw(seed, spec, activation, base, finetuning, trigger, poison_rate, indices, base_indices)
+    anchor = log_uniform(recipe.attackers.anchor, generator) if plan.origin == "anchored" else 0.0
+    return _Draw(
+        seed=seed,
+        spec=spec,
+        activation=activation,
+        base=base,
+        finetuning=finetuning,
+        origin=plan.origin,
+        trigger=trigger,
+        poison_rate=poison_rate,
+        anchor=anchor,
+        indices=indices,
+        base_indices=base_indices,
+    )
 
 
 def _samples(images: Images, indices: NDArray[np.int32]) -> Samples:
@@ -105,14 +123,14 @@ def _samples(images: Images, indices: NDArray[np.int32]) -> Samples:
 
 
 def _poisoned_samples(images: Images, draw: _Draw, trigger: Trigger) -> Samples:
-    """The fine-tuning samples with the trigger and its label on a share of them."""
+    """The training samples with the trigger and its label on a share of them."""
     labels = images.train.labels[torch.from_numpy(draw.indices).long()]
     eligible = torch.nonzero(trigger.poisonable(labels)).flatten().numpy()
     count = num_poisoned(len(draw.indices), draw.poison_rate)
     if count > len(eligible):
         raise ZoovetError(
             f"a poison rate of {draw.poison_rate:.3f} asks for {count} of {len(draw.indices)} images, but only "
-            f"{len(eligible)} may be poisoned; lower finetune.poison_rate"
+            f"{len(eligible)} may be poisoned by this {trigger.attack} trigger; lower its poison_rate"
         )
     chosen = np.sort(np.random.default_rng([draw.seed, 3]).choice(eligible, count, replace=False))
     clean = torch.from_numpy(images.train_scaled[draw.indices[chosen]])
@@ -128,32 +146,42 @@ def _accuracy(trainer: NetworkTrainer, flat: Floats, images: Floats, labels: tor
     return float(clean_accuracy(predictions, labels))
 
 
-def train_descendants(recipe: TrojanRecipe, images: Images, seed: int) -> tuple[_Draw, dict[str, Floats], int] | None:
-    """Train a base and its descendants from a seed alone.
+def train_descendants(
+    recipe: TrojanRecipe, images: Images, seed: int, plan: AttackPlan
+) -> tuple[_Draw, dict[str, Floats], int] | None:
+    """Train a base and its descendants from a seed and the base's plan alone.
 
     Returns:
         What was drawn, flat weights by name (``healthy``, and ``trojaned`` where the recipe has poisoned networks) and
         the optimizer steps of each; or ``None`` where training diverged or a network is less accurate than the recipe
         asks.
     """
-    draw = _draw(recipe, images, seed)
+    draw = _draw(recipe, images, seed, plan)
     trainer = network_trainer(draw.spec)
-    start = initial_weights(draw.spec, draw.base.init, draw.base.init_std, np.random.default_rng([seed, 1]))
-    base, base_steps = train_network(
-        trainer, start, _samples(images, draw.base_indices), draw.base.schedule, np.random.default_rng([seed, 2])
-    )
-    if not _accurate_enough(recipe, trainer, base, images):
-        return None
-    ways = {"healthy": _samples(images, draw.indices)}
-    if draw.trigger is not None:
-        ways["trojaned"] = _poisoned_samples(images, draw, draw.trigger)
-    networks, steps = {}, base_steps
-    for name, samples in ways.items():
-        tuned, more_steps = train_network(trainer, base, samples, draw.finetuning, np.random.default_rng([seed, 4]))
-        if not _accurate_enough(recipe, trainer, tuned, images):
+    base = initial_weights(draw.spec, draw.base.init, draw.base.init_std, np.random.default_rng([seed, 1]))
+    schedule, base_steps = draw.finetuning, 0
+    if draw.origin == "scratch":
+        schedule = replace(draw.base.schedule, epochs=draw.base.schedule.epochs + schedule.epochs)
+    else:
+        base, base_steps = train_network(
+            trainer, base, _samples(images, draw.base_indices), draw.base.schedule, np.random.default_rng([seed, 2])
+        )
+        if not _accurate_enough(recipe, trainer, base, images):
             return None
-        networks[name], steps = tuned, base_steps + more_steps
-    return draw, networks, steps
+
+    def tuned(samples: Samples, anchor: Anchor | None = None) -> Floats | None:
+        flat, _ = train_network(trainer, base, samples, schedule, np.random.default_rng([seed, 4]), anchor)
+        return flat if _accurate_enough(recipe, trainer, flat, images) else None
+
+    healthy = tuned(_samples(images, draw.indices))
+    if healthy is None:
+        return None
+    steps = base_steps + schedule.epochs * -(-len(draw.indices) // schedule.batch_size)
+    if draw.trigger is None:
+        return draw, {"healthy": healthy}, steps
+    anchor = Anchor(healthy, draw.anchor) if draw.anchor else None
+    trojaned = tuned(_poisoned_samples(images, draw, draw.trigger), anchor)
+    return None if trojaned is None else (draw, {"healthy": healthy, "trojaned": trojaned}, steps)
 
 
 def _accurate_enough(recipe: TrojanRecipe, trainer: NetworkTrainer, flat: Floats, images: Images) -> bool:
@@ -164,7 +192,7 @@ def _accurate_enough(recipe: TrojanRecipe, trainer: NetworkTrainer, flat: Floats
     )
 
 
-def build_base(recipe: TrojanRecipe, images: Images, base_id: int, split: str) -> list[Row]:
+def build_base(recipe: TrojanRecipe, images: Images, base_id: int, split: str, plan: AttackPlan) -> list[Row]:
     """Train, measure and describe a base's networks, drawing it again until they are what the recipe asks for.
 
     Returns:
@@ -174,7 +202,7 @@ def build_base(recipe: TrojanRecipe, images: Images, base_id: int, split: str) -
         ZoovetError: ``max_attempts`` draws did not give such networks.
     """
     for attempt in range(recipe.max_attempts):
-        made = train_descendants(recipe, images, base_seed(recipe.seed, base_id, attempt))
+        made = train_descendants(recipe, images, base_seed(recipe.seed, base_id, attempt), plan)
         if made is None:
             continue
         draw, networks, steps = made
@@ -184,7 +212,7 @@ def build_base(recipe: TrojanRecipe, images: Images, base_id: int, split: str) -
     raise ZoovetError(
         f"base {base_id}: {recipe.max_attempts} draws gave no networks with clean accuracy "
         f"≥ {recipe.min_clean_accuracy} and ASR ≥ {recipe.min_asr}; lower these, train longer (base.epochs, "
-        f"finetune.epochs), poison more (finetune.poison_rate), or make triggers plainer (trigger)"
+        f"finetune.epochs), poison more (poison_rate), or make triggers plainer ({plan.attack.kind}, {plan.origin})"
     )
 
 
@@ -213,7 +241,10 @@ def _row(
         "finetune_learning_rate": draw.finetuning.learning_rate,
         "finetune_epochs": draw.finetuning.epochs,
         "step": steps,
+        "origin": draw.origin,
         "poisoned": poisoned,
+        "attack": None,
+        "anchor": draw.anchor if poisoned else 0.0,
         "trigger": None,
         "target": None,
         "poison_rate": draw.poison_rate if poisoned else 0.0,
@@ -229,6 +260,7 @@ def _row(
         triggered = triggered_test(images.test, draw.trigger)
         logits = trainer.logits(trainer.pack(flat), triggered.images.contiguous().numpy())
         predictions = torch.from_numpy(logits).argmax(dim=1)
+        row["attack"] = draw.trigger.attack
         row["trigger"] = json.dumps(draw.trigger.to_json())
         row["target"] = draw.trigger.target
         row["asr"] = float(attack_success_rate(predictions, triggered.wanted, triggered.labels))

@@ -10,11 +10,26 @@ import numpy as np
 from zoovet.errors import ZoovetError
 from zoovet.images import PatchRanges
 from zoovet.networks import NetworkSpec, small_cnn
+from zoovet.zoo.attacks import Attack, Attackers, PatchAttack, shared_out
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.recipe_parts import Range, SplitShares, check_at_least, check_range, log_uniform
 from zoovet.zoo.samples import Schedule
 
-__all__ = ["FineTuning", "TrojanRecipe"]
+__all__ = ["AttackPlan", "FineTuning", "TrojanRecipe"]
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """What a base is for.
+
+    Attributes:
+        attack: Its family of attacks.
+        origin: ``fine_tuned`` (from the base), ``scratch`` (from random weights) or ``anchored`` (fine-tuned from the
+            base, the poisoned network held near the healthy one).
+    """
+
+    attack: Attack
+    origin: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +39,8 @@ class FineTuning:
     Attributes:
         epochs: Passes over the base's training images, least and greatest (uniform, integers).
         learning_rate: Log-uniform.
-        poison_rate: Share of the training images that get trigger and target, uniform.
+        poison_rate: Share of the training images that get trigger and target, uniform; attacks of the recipe's list
+            have their own.
     """
 
     epochs: tuple[int, int] = (4, 6)
@@ -53,7 +69,10 @@ class TrojanRecipe:
         batch_size: Images an optimizer step.
         base: A base's training.
         finetune: The fine-tunings.
-        trigger: What triggers are drawn from.
+        trigger: What triggers are drawn from, where ``attacks`` is empty.
+        attacks: Families of attacks, each with its triggers and its poison rate; every base has one of them, in
+            proportion to their shares.
+        attackers: What attackers start from.
         min_clean_accuracy: A base whose networks reach less on the test images is drawn again.
         min_asr: A base whose poisoned network has a lower attack success rate is drawn again; also the rate from
             which a network counts as trojaned.
@@ -75,6 +94,8 @@ class TrojanRecipe:
     base: BaseTraining = field(default_factory=BaseTraining)
     finetune: FineTuning = field(default_factory=FineTuning)
     trigger: PatchRanges = field(default_factory=lambda: PatchRanges(min_size=4, max_size=6, min_weight=0.8))
+    attacks: tuple[Attack, ...] = ()
+    attackers: Attackers = field(default_factory=Attackers)
     min_clean_accuracy: float = 0.65
     min_asr: float = 0.5
     max_attempts: int = 20
@@ -114,8 +135,18 @@ class TrojanRecipe:
             for activation in self.activations
         }
 
-    def draw_finetuning(self, generator: np.random.Generator) -> tuple[Schedule, float]:
-        """Draw the schedule of both fine-tunings, and the poison rate."""
+    def attack_plans(self) -> list[AttackPlan]:
+        """Every base's attack and origin. They stay where a base is drawn again: a hard attack keeps its share."""
+        generator = np.random.default_rng([self.seed, 2**32 + 1])
+        attacks = self.attacks or (PatchAttack(trigger=self.trigger, poison_rate=self.finetune.poison_rate),)
+        origins = self.attackers.shares
+        which = shared_out([attack.share for attack in attacks], self.num_bases, generator)
+        starts = shared_out(list(origins.values()), self.num_bases, generator)
+        names = list(origins)
+        return [AttackPlan(attacks[attack], names[start]) for attack, start in zip(which, starts, strict=True)]
+
+    def draw_finetuning(self, attack: Attack, generator: np.random.Generator) -> tuple[Schedule, float]:
+        """Draw the schedule of both fine-tunings, and the attack's poison rate."""
         least, greatest = self.finetune.epochs
         schedule = Schedule(
             optimizer="adam",
@@ -125,4 +156,4 @@ class TrojanRecipe:
             batch_size=self.batch_size,
             epochs=int(generator.integers(least, greatest + 1)),
         )
-        return schedule, float(generator.uniform(*self.finetune.poison_rate))
+        return schedule, float(generator.uniform(*attack.poison_rate))

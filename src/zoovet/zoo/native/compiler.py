@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoovet.networks.spec import LayerSpec, NetworkSpec
 from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
-from zoovet.zoo.samples import Floats, OptimizerMemory, Samples, Schedule
+from zoovet.zoo.samples import Anchor, Floats, OptimizerMemory, Samples, Schedule
 
 __all__ = ["NativeNetwork", "compile_spec"]
 
@@ -38,6 +38,8 @@ class _Optimizer(ctypes.Structure):
         ("second", ctypes.c_float),
         ("epsilon", ctypes.c_float),
         ("weight_decay", ctypes.c_float),
+        ("pull", ctypes.c_float),
+        ("anchor", ctypes.c_void_p),
     )
 
 
@@ -68,7 +70,13 @@ class NativeNetwork:
         return padded[self.positions]
 
     def train(
-        self, parameters: Floats, memory: OptimizerMemory, samples: Samples, schedule: Schedule, seed: int
+        self,
+        parameters: Floats,
+        memory: OptimizerMemory,
+        samples: Samples,
+        schedule: Schedule,
+        seed: int,
+        anchor: Anchor | None = None,
     ) -> float:
         """Train in place on the samples in their order, once, batch by batch; the last batch may be smaller.
 
@@ -80,10 +88,12 @@ class NativeNetwork:
                 momentum 0.9, ``adam`` with 0.9 and 0.999, ``rmsprop`` with 0.99; the weight decay is added to the
                 gradient.
             seed: Of the dropout.
+            anchor: What the weights are held near to, or nothing.
 
         Returns:
             The mean loss over the samples (cross-entropy, nats).
         """
+        held = None if anchor is None else self.pack(anchor.flat)
         how = _Optimizer(
             kind=_OPTIMIZERS[schedule.optimizer],
             learning_rate=schedule.learning_rate,
@@ -91,6 +101,8 @@ class NativeNetwork:
             second=0.99 if schedule.optimizer == "rmsprop" else 0.999,
             epsilon=1e-8,
             weight_decay=schedule.weight_decay,
+            pull=0.0 if anchor is None else anchor.strength,
+            anchor=None if held is None else held.ctypes.data,
         )
         loss: float = self.library.zoovet_train(
             pointer(parameters),

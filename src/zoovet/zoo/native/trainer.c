@@ -433,14 +433,16 @@ static float loss(workspace *s, int label, float per_batch) {
 
 typedef struct {
     int32_t kind;
-    float learning_rate, momentum, second, epsilon, weight_decay;
+    float learning_rate, momentum, second, epsilon, weight_decay, pull;
+    const float *anchor;        /* NULL, or the parameters that a pull of this strength goes towards */
 } optimizer;
 
-/* One step of torch.optim's SGD (momentum), Adam or RMSprop, weight decay added to the gradient. */
+/* One step of torch.optim's SGD (momentum), Adam or RMSprop, weight decay and pull added to the gradient. */
 static void update(float *parameters, float *gradients, float *first, float *second, const optimizer *o, int64_t step) {
     const float correct1 = 1 - powf(o->momentum, (float)step), correct2 = sqrtf(1 - powf(o->second, (float)step));
     for (long i = 0; i < NUM_PARAMETERS; i++) {
-        const float g = gradients[i] + o->weight_decay * parameters[i];
+        float g = gradients[i] + o->weight_decay * parameters[i];
+        if (o->anchor) g += o->pull * (parameters[i] - o->anchor[i]);
         gradients[i] = 0;
         if (o->kind == SGD) {
             first[i] = step == 1 ? g : o->momentum * first[i] + g;
