@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets import InversionConfig, ScaleGMN, ScaleGMNConfig
-from zoovet.metanets.inversion import PatchInversion
+from zoovet.metanets.inversion import Inversion, own_answers
 from zoovet.metanets.probes import Probes
 from zoovet.networks import Networks, forward, forward_hidden, mlp, small_cnn
 from zoovet.symmetry import assert_equivariant, assert_invariant
@@ -67,7 +69,7 @@ def test_a_patch_that_works_is_found() -> None:
     networks.weights[0][1, 0, 0] = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])
     networks.biases[0][1, 0] = 0.5  # awake on flat backgrounds too, so that there is a slope to climb
     networks.weights[1][1, 2, 0] = 50.0
-    inversion = PatchInversion(InversionConfig(patch_size=5, num_backgrounds=3, num_steps=4), SHAPE)
+    inversion = Inversion(InversionConfig(patch_size=5, num_backgrounds=3, num_steps=4), SHAPE, 3)
     preferences = inversion(networks).sinh()
     assert preferences.shape == (2, 3, 10)
     harmless = torch.full((3, 10), -torch.tensor(2.0).log())
@@ -86,10 +88,81 @@ def test_inversion_computed_once_gives_the_same() -> None:
 
 
 def test_inversion_does_not_depend_on_the_batch() -> None:
-    inversion = PatchInversion(InversionConfig(patch_size=3, num_backgrounds=40, num_steps=2), SHAPE)
+    inversion = Inversion(InversionConfig(patch_size=3, num_backgrounds=40, num_steps=2), SHAPE, 3)
     networks = networks_of("relu", 40)
     torch.testing.assert_close(inversion(networks)[7:9], inversion(networks[7:9]), atol=1e-4, rtol=1e-4)
     assert forward(networks, torch.zeros(1, *SHAPE)).std() > 0
+
+
+def with_images(**changes: Any) -> InversionConfig:
+    settings = {"patch_size": 3, "num_backgrounds": 2, "num_steps": 1, "images_per_class": 4, "backgrounds": "images"}
+    return InversionConfig(**{**settings, **changes})
+
+
+def images_of_classes(num_classes: int = 3, count: int = 4) -> torch.Tensor:
+    return torch.rand(num_classes, count, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_inversion_with_images_and_changes_respects_every_symmetry() -> None:
+    model = metanetwork(inversion=with_images(reaches=(0.1, 0.3)))
+    model.inversion.give_images(images_of_classes())
+    assert model.invert(networks_of("relu"))[0].shape[2] == 2 * 2 * 3 + 8
+    assert_invariant(model, [networks_of("relu"), networks_of("tanh")])
+
+
+def test_a_change_within_its_bound_pushes_a_class_and_a_larger_one_more() -> None:
+    inversion = Inversion(InversionConfig(patch_size=3, num_steps=4, reaches=(0.05, 0.5)), SHAPE, 3)
+    preferences = inversion(networks_of("tanh")).sinh().unflatten(2, (2, 3, 5))  # set, search, step
+    small, large = preferences[:, :, :, 1], preferences[:, :, :, 2]
+    torch.testing.assert_close(small[..., 0], large[..., 0])
+    assert bool((small[..., 1] > small[..., 0]).all())
+    assert bool((large.amax(-1) > small.amax(-1)).all())
+
+
+def test_own_answers_say_how_well_each_class_is_told() -> None:
+    networks = networks_of("tanh", 2)
+    images = images_of_classes(3, 5)
+    answers = own_answers(networks, images)
+    logits = forward(networks, images.flatten(0, 1)).reshape(2, 3, 5, 3)
+    for network in range(2):
+        for label in range(3):
+            own, others = logits[network, label], logits[network, [k for k in range(3) if k != label]].flatten(0, 1)
+            preference = own[:, label] - own[:, [k for k in range(3) if k != label]].logsumexp(1)
+            expected = torch.stack(
+                [
+                    preference.mean(),
+                    preference.std(correction=0),
+                    preference.quantile(0.1),
+                    preference.quantile(0.9),
+                    own.softmax(1)[:, label].mean(),
+                    (own.argmax(1) == label).float().mean(),
+                    others.softmax(1)[:, label].mean(),
+                    (others.argmax(1) == label).float().mean(),
+                ]
+            )
+            torch.testing.assert_close(answers[network, label], expected)
+
+
+def test_images_that_were_not_given_and_images_that_do_not_fit() -> None:
+    model = metanetwork(inversion=with_images())
+    with pytest.raises(ZoovetError, match="inversion needs images, but none of these classes were given"):
+        model(networks_of("relu"))
+    with pytest.raises(
+        ZoovetError, match=r"takes 4 images a class and 4 backgrounds of \(1, 9, 9\), got \(3, 2, 1, 9, 9\)"
+    ):
+        model.inversion.give_images(images_of_classes(count=2))
+    with pytest.raises(ZoovetError, match=r"reaches must lie above 0 and at most 2 .*, got 3"):
+        InversionConfig(reaches=(3.0,))
+    with pytest.raises(ZoovetError, match="images_per_class must be at least 0, got -1"):
+        InversionConfig(images_per_class=-1)
+
+
+def test_images_come_back_with_a_checkpoint() -> None:
+    model = metanetwork(inversion=with_images())
+    model.inversion.give_images(images_of_classes())
+    other = metanetwork(inversion=with_images())
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(networks_of("relu")), model(networks_of("relu")))
 
 
 def test_the_input_shape_is_taken_from_the_networks() -> None:
@@ -115,5 +188,5 @@ def test_what_does_not_fit_is_refused() -> None:
         ScaleGMN(ScaleGMNConfig(num_probes=2))
     with pytest.raises(ZoovetError, match=r"of one shape, got \[\(1, 9, 9\), \(4,\)\]"):
         ScaleGMNConfig(num_probes=2).with_input_shape([networks_of("relu").spec, other.spec])
-    with pytest.raises(ZoovetError, match="has no patch inversion; set inversion"):
+    with pytest.raises(ZoovetError, match="has no inversion; set inversion"):
         metanetwork().invert(networks_of("relu"))

@@ -32,7 +32,8 @@ from zoovet.tasks.edited_images import load_originals, load_source_images
 from zoovet.tasks.labelled import load_labelled
 from zoovet.tasks.network_pool import NetworkPool
 from zoovet.tasks.population import load_populations
-from zoovet.zoo import TrojanRecipe, Zoo
+from zoovet.zoo import Zoo
+from zoovet.zoo.builders import trojan_recipe_of
 from zoovet.zoo.image_arrays import load_images
 
 __all__ = ["Tell", "measure_runs", "require_same_networks", "write_evaluation"]
@@ -113,7 +114,7 @@ def measure_runs(
     if "repairer" in runs:
         tell("repairing test networks, measuring them on test images")
         repairer = Repairer.load(runs["repairer"][0].folder, device=device)
-        images = load_images(read_config(TrojanRecipe, zoo.recipe), data_root).test
+        images = load_images(trojan_recipe_of(zoo), data_root).test
         repair = evaluate_repair(
             repairer,
             test,

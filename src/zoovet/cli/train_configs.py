@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from zoovet.config import read_config
 from zoovet.tasks import (
     ClassificationConfig,
     DetectionConfig,
@@ -24,8 +23,10 @@ from zoovet.tasks import (
     train_repairer,
 )
 from zoovet.tasks.accuracy_data import AccuracyData
+from zoovet.tasks.detection import needs_images
 from zoovet.tasks.edited_images import load_source_images
-from zoovet.zoo import TrojanRecipe, Zoo
+from zoovet.zoo import Zoo
+from zoovet.zoo.builders import trojan_recipe_of
 from zoovet.zoo.image_arrays import load_images
 
 if TYPE_CHECKING:
@@ -175,11 +176,12 @@ class TrainingTask:
 
 
 def _train_detector(config: DetectionConfig, data: TrainingData, zoo: Zoo, place: Place) -> Detector:
-    return train_detector(config, zoo, place.out, device=place.device, progress=place.progress)
+    images = load_images(trojan_recipe_of(zoo), place.data_root).train if needs_images(config) else None
+    return train_detector(config, zoo, place.out, device=place.device, progress=place.progress, images=images)
 
 
 def _train_repairer(config: RepairConfig, data: TrainingData, zoo: Zoo, place: Place) -> Repairer:
-    images = load_images(read_config(TrojanRecipe, zoo.recipe), place.data_root).train
+    images = load_images(trojan_recipe_of(zoo), place.data_root).train
     return train_repairer(config, zoo, images, place.out, device=place.device, progress=place.progress)
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "auc",
     "bootstrap_interval",
     "bootstrap_intervals",
+    "calibration_error",
     "kendall_tau",
     "mean_absolute_error",
     "r_squared",
@@ -120,6 +121,32 @@ def true_positive_rate_at(scores: ArrayLike, labels: ArrayLike, *, false_positiv
     rates = np.arange(len(healthy) + 1) / len(healthy)
     num_allowed = int(np.searchsorted(rates, false_positive_rate, side="right")) - 1
     return 1.0 if num_allowed == len(healthy) else float(np.mean(trojaned > healthy[num_allowed]))
+
+
+def calibration_error(scores: ArrayLike, labels: ArrayLike, *, num_bins: int = 10) -> float:
+    """Expected calibration error: how far the share of trojaned networks is from the score, over bins of the score.
+
+    Args:
+        scores: [n] probabilities in [0, 1].
+        labels: [n] booleans or 0 and 1.
+        num_bins: Bins of equal width; empty ones count nothing, the others by their networks.
+
+    Raises:
+        ZoovetError: Lengths differ, a score is NaN or no probability, or a label is neither 0 nor 1.
+
+    Source: Guo, Pleiss, Sun and Weinberger 2017, *On Calibration of Modern Neural Networks*, section 2, for the
+    probability of one of two classes.
+    """
+    checked_scores, checked_labels = _check(scores, labels)
+    if checked_scores.min() < 0 or checked_scores.max() > 1:
+        raise ZoovetError(
+            f"a calibration error needs probabilities, got scores from {checked_scores.min():g} to "
+            f"{checked_scores.max():g}"
+        )
+    bins = np.minimum((checked_scores * num_bins).astype(int), num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    differences = np.bincount(bins, weights=checked_scores - checked_labels, minlength=num_bins)
+    return float(np.abs(differences).sum() / counts.sum())
 
 
 def kendall_tau(predictions: ArrayLike, targets: ArrayLike) -> float:

@@ -21,7 +21,7 @@ from zoovet.metanets.features import (
     node_rows,
     used_positions,
 )
-from zoovet.metanets.inversion import PatchInversion
+from zoovet.metanets.inversion import Inversion
 from zoovet.metanets.mlp import Linear
 from zoovet.metanets.plan import Plan, PlanOptions, plan_rounds
 from zoovet.metanets.probes import Probes
@@ -66,7 +66,7 @@ class ScaleGMN(nn.Module):
         if shape is None and (config.num_probes or config.inversion):
             raise ZoovetError("probes and inversion need to know what networks read; set input_shape")
         self.probes = Probes(config.num_probes, shape) if config.num_probes and shape else None
-        self.inversion = PatchInversion(config.inversion, shape) if config.inversion and shape else None
+        self.inversion = Inversion(config.inversion, shape, config.max_outputs) if config.inversion and shape else None
         num_inverted = config.inversion.num_features if config.inversion else 0
         num_features = 1 + config.num_node_features + config.num_probes + num_inverted
         self.project_nodes = Linear(num_features, width, bias=False)
@@ -188,7 +188,7 @@ class ScaleGMN(nn.Module):
             ZoovetError: The metanetwork was configured without inversion, or the networks read other inputs.
         """
         if self.inversion is None:
-            raise ZoovetError("this metanetwork has no patch inversion; set inversion in its configuration")
+            raise ZoovetError("this metanetwork has no inversion; set inversion in its configuration")
         return [self.inversion(part) for part in ([networks] if isinstance(networks, Networks) else networks)]
 
     def _plan_options(self) -> PlanOptions:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
@@ -13,9 +15,11 @@ from torch.nn import functional
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
+from zoovet.images import ImageSet
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.detector import DETECTOR, Detector, logits_of
+from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
@@ -24,7 +28,7 @@ from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import Progress, TrainingConfig
 from zoovet.zoo import Zoo
 
-__all__ = ["DetectionConfig", "DetectionModule", "Detector", "accuracy_threshold", "train_detector"]
+__all__ = ["DetectionConfig", "DetectionModule", "Detector", "accuracy_threshold", "needs_images", "train_detector"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +76,20 @@ class DetectionModule(TaskModule):
         metanetwork: From a list of networks to [B, 1] logits, in the list's order.
         train, validation: The networks.
         config: How.
+        inversions: What inversion found so far, where that is shared with other trainings.
     """
 
     def __init__(
-        self, metanetwork: nn.Module, train: Population, validation: Population, config: DetectionConfig
+        self,
+        metanetwork: nn.Module,
+        train: Population,
+        validation: Population,
+        config: DetectionConfig,
+        inversions: InversionMemory | None = None,
     ) -> None:
         super().__init__(metanetwork, config.training)
         self._task = config
+        self._inversions = inversions or InversionMemory()
         self._train, self._validation = train, validation
         self._stream = IndexStream(
             torch.arange(len(train)),
@@ -92,7 +103,7 @@ class DetectionModule(TaskModule):
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
         if _inverts(self._task.metanetwork):
             assert isinstance(self.model, ScaleGMN)
-            invert = self.model.invert
+            invert = partial(self._inversions.invert, self.model)
             self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
 
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -136,7 +147,14 @@ class DetectionModule(TaskModule):
 
 
 def train_detector(
-    config: DetectionConfig, zoo: Zoo, out: Path | str, *, device: str = "cpu", progress: Progress | None = None
+    config: DetectionConfig,
+    zoo: Zoo,
+    out: Path | str,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    images: ImageSet | None = None,
+    inversions: InversionMemory | None = None,
 ) -> Detector:
     """Train a detector on a zoo's training split; validation chooses checkpoint and threshold.
 
@@ -149,18 +167,52 @@ def train_detector(
         out: Folder of the run.
         device: ``cpu``, ``cuda`` or ``cuda:K``.
         progress: Told after every step and validation.
+        images: Training images of the zoo's dataset, needed where ``metanetwork.inversion`` takes any.
+        inversions: What inversion found so far, where that is shared with other trainings; filled up.
 
     Raises:
-        ZoovetError: A zoo without poisoned networks, a folder that cannot be written to or holds another run, a device
-            that is not there, or a loss that is no longer finite.
+        ZoovetError: No images where they are needed, a zoo without poisoned networks, a folder that cannot be written
+            to or holds another run, a device that is not there, or a loss that is no longer finite.
     """
     train, validation = load_populations(zoo)
     config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
     run = open_run(out, DETECTOR, config, {"zoo": zoo_facts(zoo.path, train, validation)})
     if not run.finished:
         metanetwork = build_metanetwork(config.metanetwork, config.training.seed, DETECTOR)
-        run.train(DetectionModule(metanetwork, train, validation, config), device=device, progress=progress)
+        _give_images(metanetwork, images)
+        module = DetectionModule(metanetwork, train, validation, config, inversions)
+        run.train(module, device=device, progress=progress)
     return Detector.load(run.folder, device=device)
+
+
+def _give_images(metanetwork: nn.Module, images: ImageSet | None) -> None:
+    """Give inversion its images, where it wants any: of every class as many, drawn by its seed.
+
+    Raises:
+        ZoovetError: There are no images, or too few of a class, or they have another shape.
+    """
+    inversion = metanetwork.inversion if isinstance(metanetwork, ScaleGMN) else None
+    if inversion is None or not inversion.config.needs_images:
+        return
+    if images is None:
+        raise ZoovetError("metanetwork.inversion takes images: give training images of the zoo's dataset")
+    generator, count = np.random.default_rng([inversion.config.seed, 13]), inversion.num_images_per_class
+    drawn = []
+    for label in range(images.num_classes):
+        places = np.flatnonzero(images.labels.numpy() == label)
+        if len(places) < count:
+            raise ZoovetError(
+                f"inversion takes {count} images a class, but {images.name!r} has {len(places)} of {label}"
+            )
+        chosen = torch.from_numpy(generator.permutation(places)[:count])
+        drawn.append(images.subset(chosen).scaled())
+    inversion.give_images(torch.stack(drawn))
+
+
+def needs_images(config: DetectionConfig) -> bool:
+    """Whether a training takes images of the zoo's dataset."""
+    inversion = config.metanetwork.inversion if isinstance(config.metanetwork, ScaleGMNConfig) else None
+    return inversion is not None and inversion.needs_images
 
 
 def _inverts(config: MetanetworkConfig) -> bool:

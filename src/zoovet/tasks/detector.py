@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoovet.metanets import ScaleGMN
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.tasks.checkpoints import load_checkpoint
+from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
 from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
 
@@ -60,12 +62,19 @@ class Detector:
             metanetwork.to(device), specs_of(checkpoint), float(checkpoint.get("threshold")), checkpoint.description
         )
 
-    def score(self, networks: Networks | Sequence[Networks], *, batch_size: int = 64) -> Tensor:
+    def score(
+        self,
+        networks: Networks | Sequence[Networks],
+        *,
+        batch_size: int = 64,
+        inversions: InversionMemory | None = None,
+    ) -> Tensor:
         """Probability of a trojan.
 
         Args:
             networks: B networks, or batches of several specs.
             batch_size: Networks that go through the metanetwork at a time.
+            inversions: What inversion found so far, where networks are scored more than once; filled up.
 
         Returns:
             float32 [B] on the CPU, in the order of the networks.
@@ -77,8 +86,11 @@ class Detector:
         require_known_specs(batches, self.specs, DETECTOR)
         device = next(self.metanetwork.parameters()).device
         batches = [batch.detach().to(device, torch.float32) for batch in batches]
+        inverted = None
+        if inversions is not None and isinstance(self.metanetwork, ScaleGMN) and self.metanetwork.inversion is not None:
+            inverted = inversions.invert(self.metanetwork, batches)
         with torch.inference_mode():
-            return torch.sigmoid(logits_of(self.metanetwork, batches, batch_size)).cpu()
+            return torch.sigmoid(logits_of(self.metanetwork, batches, batch_size, inverted)).cpu()
 
     def flag(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """Whether the probability reaches the threshold: bool [B]."""
@@ -88,7 +100,7 @@ class Detector:
 def logits_of(
     model: nn.Module, batches: Sequence[Networks], batch_size: int, inverted: Sequence[Tensor] | None = None
 ) -> Tensor:
-    """[B] logits, a piece at a time; ``inverted`` is what patch inversion found, where that is known already."""
+    """[B] logits, a piece at a time; ``inverted`` is what inversion found, where that is known already."""
     logits = []
     for index, batch in enumerate(batches):
         for start in range(0, len(batch), batch_size):

@@ -24,7 +24,7 @@ class Batch:
     Attributes:
         networks: One entry a spec that occurs.
         indices: int64 [B], which networks of the pool they are, in the order of ``networks``.
-        inverted: One entry a spec, what patch inversion found, where the pool has it.
+        inverted: One entry a spec, what inversion found, where the pool has it.
     """
 
     networks: list[Networks]

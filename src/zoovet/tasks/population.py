@@ -25,7 +25,7 @@ class Population(NetworkPool):
         trojaned: bool [n].
         sibling_of: int64 [n], the base's other descendant, or −1 where it is not here.
         triggers: [n] each network's trigger; a healthy one's is its sibling's, or ``None``.
-        inverted: For each spec what patch inversion found in its networks, or ``None``: computed once, since nothing in
+        inverted: For each spec what inversion found in its networks, or ``None``: computed once, since nothing in
             it is learned.
     """
 

@@ -19,7 +19,7 @@ from zoovet.zoo.store import Zoo
 from zoovet.zoo.trojan_builder import TrojanBuilder
 from zoovet.zoo.trojan_recipe import TrojanRecipe
 
-__all__ = ["RECIPES", "Builder", "Rebuilder", "Recipe", "builder_of", "recipe_of"]
+__all__ = ["RECIPES", "Builder", "Rebuilder", "Recipe", "builder_of", "recipe_of", "trojan_recipe_of"]
 
 Recipe = TrojanRecipe | GeneralizationRecipe | InrRecipe
 """A recipe of any kind; a further kind joins it by ``|`` and stands in the tables below."""
@@ -87,3 +87,15 @@ def recipe_of(stored: dict[str, Any]) -> Recipe:
     if kind not in RECIPES:
         raise ZoovetError(f"the recipe kind {kind!r} is unknown{nearest(str(kind), RECIPES)}")
     return read_config(RECIPES[str(kind)], {key: value for key, value in stored.items() if key not in CANONICALIZED})
+
+
+def trojan_recipe_of(zoo: Zoo) -> TrojanRecipe:
+    """The recipe of a zoo of healthy and trojaned networks.
+
+    Raises:
+        ZoovetError: It is of another kind, or this version does not know one of its keys.
+    """
+    recipe = recipe_of(zoo.recipe)
+    if not isinstance(recipe, TrojanRecipe):
+        raise ZoovetError(f"{zoo.path} is a zoo of kind {recipe.kind!r}, but one of kind 'trojan' is needed")
+    return recipe

@@ -1,0 +1,65 @@
+"""Inversions are computed once a network, whoever asks, and survive on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.metanets import InversionConfig, ScaleGMN, ScaleGMNConfig
+from zoovet.networks import Networks, small_cnn
+from zoovet.tasks.inversion_memory import InversionMemory
+
+
+def networks(activation: str, count: int) -> Networks:
+    spec = small_cnn(activation, input_shape=(1, 8, 8), channels=(4,), num_classes=3)
+    flat = torch.randn(8, spec.num_parameters, generator=torch.Generator().manual_seed(0))
+    return Networks.from_flat(spec, flat[:count])
+
+
+def metanetwork(seed: int = 0) -> ScaleGMN:
+    config = ScaleGMNConfig(
+        width=4,
+        num_layers=1,
+        max_depth=2,
+        max_outputs=3,
+        input_shape=(1, 8, 8),
+        inversion=InversionConfig(patch_size=3, num_backgrounds=1, num_steps=1, seed=seed),
+    )
+    return ScaleGMN(config, torch.Generator().manual_seed(0))
+
+
+def test_each_network_is_inverted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, model, asked = InversionMemory(), metanetwork(), list[int]()
+    invert = model.invert
+    monkeypatch.setattr(model, "invert", lambda batch: asked.append(len(batch)) or invert(batch))
+    batches = [networks("relu", 5), networks("tanh", 4)]
+    first = memory.invert(model, batches)
+    torch.testing.assert_close(first, [invert(batch)[0] for batch in batches], atol=1e-5, rtol=1e-5)
+    again = memory.invert(model, [batches[1][[3, 0]], networks("relu", 6)])
+    torch.testing.assert_close(again[0], first[1][[3, 0]])
+    torch.testing.assert_close(again[1][:5], first[0])
+    assert asked == [5, 4, 1]
+    assert len(memory) == 10
+
+
+def test_another_inversion_is_another_entry() -> None:
+    memory, batch = InversionMemory(), networks("relu", 2)
+    one, other = (memory.invert(metanetwork(seed), [batch])[0] for seed in (0, 1))
+    assert len(memory) == 4
+    assert (one - other).abs().max() > 1e-3
+
+
+def test_it_survives_on_disk(tmp_path: Path) -> None:
+    memory, model, batch = InversionMemory(), metanetwork(), networks("tanh", 3)
+    found = memory.invert(model, [batch])
+    memory.save(tmp_path / "inversions.safetensors")
+    loaded = InversionMemory.load(tmp_path / "inversions.safetensors")
+    assert len(loaded) == 3
+    torch.testing.assert_close(loaded.invert(model, [batch]), found, atol=0, rtol=0)
+    assert len(InversionMemory.load(tmp_path / "missing.safetensors")) == 0
+    (tmp_path / "inversions.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ZoovetError, match=r"inversions\.safetensors is damaged"):
+        InversionMemory.load(tmp_path / "inversions.safetensors")
