@@ -6,7 +6,13 @@ writing. Its rate counts the training images of the networks that are in the fin
 work, not yield) over the time from the first finished network to the last, and, as a second figure, over all of the
 wall time, process starts included.
 
+With a device, the networks of a build of its own are also trained side by side on it, by `zoovet build --device`: its
+rate counts in the same way, over the time from when its process has loaded the images to the last network. It is
+compared with both figures of processors, which then have as many threads as there are workers.
+
     python benchmarks/factory.py [--workers 2] [--bases 48] [--repeats 3]
+    python benchmarks/factory.py --device cuda [--device-bases 1500]
+    python benchmarks/factory.py --device cpu-side-by-side --device-bases 1 --bases 4 --repeats 1   # does it run?
 """
 
 from __future__ import annotations
@@ -25,11 +31,12 @@ from torch import nn
 from zoovet.images import load_dataset
 from zoovet.zoo import BuildProgress, TrojanRecipe, Zoo, build_zoo
 
-RESULT = Path(__file__).parent / "results" / "factory.json"
+RESULTS = Path(__file__).parent / "results"
+DEVICES = {"cuda": "cuda", "cpu-side-by-side": "cpu"}
 
 
 def plain_loop(images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Training images per second of one epoch, one network, all cores."""
+    """Training images per second of one epoch, one network, all of torch's threads."""
     module = nn.Sequential(
         nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(),
         nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
@@ -62,13 +69,41 @@ def build(recipe: TrojanRecipe, workers: int) -> tuple[float, float]:
     return trained.sum() * share / (reports[-1].seconds - first.seconds), trained.sum() / reports[-1].seconds
 
 
+def build_side_by_side(recipe: TrojanRecipe, device: str) -> tuple[float, float]:
+    """Training images per second of a build on a device: while it works, and with the start of its process."""
+    reports: list[BuildProgress] = []
+    with tempfile.TemporaryDirectory() as folder:
+        zoo = build_zoo(recipe, Path(folder) / "zoo", side_by_side=device, progress=reports.append)
+        trained = images_trained(zoo).sum()
+    _, ready, *_, last = reports
+    return trained / (last.seconds - ready.seconds), trained / last.seconds
+
+
+def measure_device(name: str, num_bases: int, figures: dict[str, float]) -> dict[str, float | str]:
+    """Figures of a build on a device, and their ratios to those of processors."""
+    recipe = TrojanRecipe(num_bases=num_bases, seed=1)
+    rate, wall = build_side_by_side(recipe, DEVICES[name])
+    return {
+        "device": torch.cuda.get_device_name() if name == "cuda" else name,
+        "device_num_bases": num_bases,
+        "device_images_per_second": round(rate),
+        "device_images_per_second_with_start": round(wall),
+        "device_over_plain_loop": round(rate / figures["plain_loop_images_per_second"], 2),
+        "device_over_build": round(rate / figures["build_images_per_second"], 2),
+    }
+
+
 def main() -> None:
-    """Measure, print, and write ``results/factory.json``."""
+    """Measure, print, and write ``results/factory.json``, or ``results/factory_DEVICE.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--bases", type=int, default=48)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", choices=tuple(DEVICES))
+    parser.add_argument("--device-bases", type=int, default=1500)
     arguments = parser.parse_args()
+    if arguments.device is not None:
+        torch.set_num_threads(arguments.workers)
     train = load_dataset("fashion-mnist", "train")
     images, labels = train.scaled()[:10_000], train.labels[:10_000]
     recipe = TrojanRecipe(num_bases=arguments.bases, bases_per_shard=4, seed=1)
@@ -89,8 +124,12 @@ def main() -> None:
         "repeats": arguments.repeats,
         "num_bases": arguments.bases,
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(figures, indent=2) + "\n")
+    name = "factory"
+    if arguments.device is not None:
+        name = f"factory_{arguments.device}"
+        figures |= measure_device(arguments.device, arguments.device_bases, figures)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
     for name, value in figures.items():
         print(f"{name:38} {value}")
 

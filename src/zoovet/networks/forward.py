@@ -16,14 +16,15 @@ __all__ = ["forward", "forward_hidden"]
 
 _TILE_BYTES = 2 * 2**20
 _TILE_IMAGES = 1024
+_CUDA_TILE_BYTES = 256 * 2**20
 
 
 def forward(networks: Networks, images: Tensor, *, chunk_size: int | None = None) -> Tensor:
     """Logits of B networks on N images.
 
     Differentiable to the weights and to the images. Some networks on some images are run at a time, so that the
-    maps between their layers stay in the cache: without gradients, memory does not grow with B and N but for the
-    logits.
+    maps between their layers stay in the cache, or on a GPU so many that they fill it: without gradients, memory does
+    not grow with B and N but for the logits.
 
     Args:
         networks: B networks of one spec, float32 or float64, on any device.
@@ -40,7 +41,7 @@ def forward(networks: Networks, images: Tensor, *, chunk_size: int | None = None
     """
     shared = _check_images(networks, images)
     axis = 0 if shared else 1
-    num_networks, num_images = _tile(networks.spec, images.shape[axis], images.element_size())
+    num_networks, num_images = _tile(networks.spec, images.shape[axis], images)
     if chunk_size is not None:
         if chunk_size < 1:
             raise ZoovetError(f"chunk_size must be at least 1, got {chunk_size}")
@@ -101,14 +102,18 @@ def _check_images(networks: Networks, images: Tensor) -> bool:
     return shared
 
 
-def _tile(spec: NetworkSpec, num_images: int, element_size: int) -> tuple[int, int]:
-    """How many networks and images to run at a time, so that the largest layer's output stays in the cache."""
+def _tile(spec: NetworkSpec, num_images: int, like: Tensor) -> tuple[int, int]:
+    """How many networks and images to run at a time, so that the largest layer's output stays in the cache.
+
+    A GPU is to be filled instead. ``like`` says which, by its dtype and device.
+    """
     numbers = max(
         layer.out_channels * math.prod(size or (1, 1))
         for layer, size in zip(spec.layers, spec.unpooled_sizes, strict=True)
     )
-    num_pairs = max(1, _TILE_BYTES // (numbers * element_size))
-    images = max(1, min(num_images, num_pairs, _TILE_IMAGES))
+    num_bytes, most_images = (_CUDA_TILE_BYTES, num_images) if like.is_cuda else (_TILE_BYTES, _TILE_IMAGES)
+    num_pairs = max(1, num_bytes // (numbers * like.element_size()))
+    images = max(1, min(num_images, num_pairs, most_images))
     return num_pairs // images, images
 
 

@@ -2,6 +2,7 @@
 
 Values have one of two layouts. *Maps* are [N, B · channels, height, width]: channel c of network b sits at
 b · channels + c, so that one convolution in B groups runs B networks and pooling needs no rearranging.
+On a GPU the same maps are views of [B · channels, N, height, width], which batched matrix products write and read.
 *Vectors* are [B, N, channels]. Before the first layer, values that all networks share have no B at all:
 [N, channels, height, width] or [N, channels].
 """
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from zoovet.networks.spec import LayerSpec, PoolSpec
 
-__all__ = ["apply_layer"]
+__all__ = ["apply_layer", "convolve_unfolded"]
 
 _VECTOR_WIDTH = 8
 
@@ -38,7 +39,10 @@ def apply_layer(layer: LayerSpec, weight: Tensor, bias: Tensor, values: Tensor, 
         weight, bias = layer.activation_parameter * weight, layer.activation_parameter * bias
     if layer.kind == "linear":
         return _linear(values, weight, bias, layer, shared)
-    maps = _activate(_convolve(values, weight, bias, layer, shared), layer)
+    if not shared and num_networks > 1 and _is_best_unfolded(values):
+        maps = convolve_unfolded(values, weight, bias, layer)
+    else:
+        maps = _activate(_convolve(values, weight, bias, layer, shared), layer)
     if layer.pool is None:
         return maps
     if layer.pool.kind == "global":
@@ -58,6 +62,38 @@ def _linear(values: Tensor, weight: Tensor, bias: Tensor, layer: LayerSpec, shar
     return _activate(torch.baddbmm(bias.unsqueeze(1), values, weight.flatten(2).transpose(1, 2)), layer)
 
 
+def _is_best_unfolded(values: Tensor) -> bool:
+    """Whether several networks' own maps are convolved as a matrix product where they are: on a GPU."""
+    return values.is_cuda
+
+
+def convolve_unfolded(values: Tensor, weight: Tensor, bias: Tensor, layer: LayerSpec) -> Tensor:
+    """Convolve each network's own maps and activate: one batched matrix product, what a GPU does with B networks.
+
+    Hundreds of groups in float32 are no case that its convolution kernels are made for. The pixels under the kernel
+    are laid out as [B, in · kernel, N · places], which takes memory for ``kernel size / stride²`` times the maps.
+
+    Args:
+        values: Maps [N, B · in, height, width] on any device.
+        weight: [B, out, in, \\*kernel].
+        bias: [B, out].
+        layer: What the layer is.
+
+    Returns:
+        Maps [N, B · out, height, width], not contiguous: a network's numbers lie together.
+    """
+    (top, left), (high, wide), (down, right) = layer.padding, layer.dilation, layer.stride
+    height, width = weight.shape[3:]
+    padded = functional.pad(values.transpose(0, 1), (left, left, top, top))
+    windows = padded.unfold(2, high * (height - 1) + 1, down).unfold(3, wide * (width - 1) + 1, right)
+    if layer.dilation != (1, 1):
+        windows = windows[..., ::high, ::wide]
+    num_images, *places = windows.shape[1:4]
+    columns = windows.permute(0, 4, 5, 1, 2, 3).reshape(len(weight), weight[0, 0].numel(), -1)
+    sums = torch.baddbmm(bias.unsqueeze(2), weight.flatten(2), columns)
+    return _activate(sums, layer).view(-1, num_images, *places).transpose(0, 1)
+
+
 def _convolve(values: Tensor, weight: Tensor, bias: Tensor, layer: LayerSpec, shared: bool) -> Tensor:
     """Convolve, by the fastest of three ways that the layer allows.
 
@@ -68,7 +104,7 @@ def _convolve(values: Tensor, weight: Tensor, bias: Tensor, layer: LayerSpec, sh
     num_networks = weight.shape[0]
     if shared or num_networks == 1:
         groups = 1
-    elif values.is_cuda or (layer.in_channels % _VECTOR_WIDTH == 0 and layer.out_channels % _VECTOR_WIDTH == 0):
+    elif layer.in_channels % _VECTOR_WIDTH == 0 and layer.out_channels % _VECTOR_WIDTH == 0:
         groups = num_networks
     else:
         parts = zip(values.chunk(num_networks, dim=1), weight, bias, strict=True)

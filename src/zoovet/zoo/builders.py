@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,11 +15,23 @@ from zoovet.zoo.generalization_recipe import GeneralizationRecipe
 from zoovet.zoo.inr_builder import InrBuilder
 from zoovet.zoo.inr_recipe import InrRecipe
 from zoovet.zoo.samples import Floats
+from zoovet.zoo.side_by_side_builder import SideBySideTrojanBuilder
 from zoovet.zoo.store import Zoo
 from zoovet.zoo.trojan_builder import TrojanBuilder
 from zoovet.zoo.trojan_recipe import TrojanRecipe
 
-__all__ = ["RECIPES", "Builder", "Rebuilder", "Recipe", "builder_of", "recipe_of", "trojan_recipe_of"]
+__all__ = [
+    "RECIPES",
+    "Builder",
+    "Rebuilder",
+    "Recipe",
+    "SideBySideBuilder",
+    "builder_of",
+    "recipe_of",
+    "require_device_choice",
+    "side_by_side_builder_of",
+    "trojan_recipe_of",
+]
 
 Recipe = TrojanRecipe | GeneralizationRecipe | InrRecipe
 """A recipe of any kind; a further kind joins it by ``|`` and stands in the tables below."""
@@ -32,6 +44,13 @@ _BUILDERS: dict[str, Callable[[Any, Path | None], Builder]] = {
     "generalization": GeneralizationBuilder,
     "inr": InrBuilder,
 }
+
+_DEVICES: dict[str, tuple[tuple[str, ...], str]] = {
+    "trojan": (("cpu", "cuda"), ""),
+    "generalization": (("cpu",), "networks of its kind are trained one after another, in compiled code; leave it out"),
+    "inr": ((), "SIRENs are fitted on a GPU where there is one, without being asked to; leave it out"),
+}
+"""Devices that ``--device`` may name for a kind of recipe, and why it may not name the others."""
 
 
 class Builder(Protocol):
@@ -60,6 +79,20 @@ class Builder(Protocol):
         """
 
 
+class SideBySideBuilder(Protocol):
+    """Builds a recipe's shards on a device, the networks of many shards at once. One process makes it."""
+
+    def build_shards(
+        self, indices: Iterable[int], finished: Callable[[int], None]
+    ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Shards with their rows, each as soon as it is whole.
+
+        Args:
+            indices: Which shards; taken from as there is room for more on the device.
+            finished: As in :meth:`Builder.build_shard`; also called with 0, at first and while nothing gets done.
+        """
+
+
 @runtime_checkable
 class Rebuilder(Protocol):
     """A builder whose networks are trained one by one, so that each follows from its row's seed alone."""
@@ -75,6 +108,24 @@ def builder_of(recipe: Recipe, data_root: Path | None) -> Builder:
         ZoovetError: The recipe's dataset is not there or does not fit.
     """
     return _BUILDERS[recipe.kind](recipe, data_root)
+
+
+def side_by_side_builder_of(recipe: Recipe, data_root: Path | None, device: str) -> SideBySideBuilder:
+    """What builds a recipe on a device, its networks side by side.
+
+    Raises:
+        ZoovetError: The recipe is of a kind that cannot be built so; its dataset is not there or does not fit.
+    """
+    require_device_choice(recipe, "cuda")
+    assert isinstance(recipe, TrojanRecipe), "only trojan zoos are trained side by side"
+    return SideBySideTrojanBuilder(recipe, data_root, device)
+
+
+def require_device_choice(recipe: Recipe, device: str) -> None:
+    """Raise a :class:`ZoovetError` where ``--device cpu`` or ``cuda`` is no choice for a recipe of this kind."""
+    devices, reason = _DEVICES[recipe.kind]
+    if device not in devices:
+        raise ZoovetError(f"--device {device} is no choice for a zoo of kind {recipe.kind!r}: {reason}")
 
 
 def recipe_of(stored: dict[str, Any]) -> Recipe:

@@ -1,7 +1,8 @@
-"""From a recipe to a zoo: shards built in parallel, by processes of one thread each, resumable.
+"""From a recipe to a zoo: shards built in parallel, by processes of one thread each, or on a device, resumable.
 
 Every network is made from the recipe and its base's number alone, so it does not matter which process builds which
-shard, or when: a build that was killed and started again ends with the same bytes as one that ran through.
+shard, or when: a build that was killed and started again ends with the same bytes as one that ran through. On a device
+the draws are the same, but the last bits of the weights depend on it and on what is trained side by side.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import queue
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ import numpy as np
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.zoo.builders import Rebuilder, Recipe, builder_of, recipe_of
+from zoovet.zoo.builders import (
+    Rebuilder,
+    Recipe,
+    builder_of,
+    recipe_of,
+    require_device_choice,
+    side_by_side_builder_of,
+)
 from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter
 from zoovet.zoo.shards import ShardInfo, shard_names, write_shard
 from zoovet.zoo.store import Zoo
@@ -36,6 +44,7 @@ def build_zoo(
     out: Path | str,
     *,
     workers: int = 1,
+    side_by_side: str | None = None,
     data_root: Path | None = None,
     progress: Callable[[BuildProgress], None] | None = None,
 ) -> Zoo:
@@ -45,6 +54,8 @@ def build_zoo(
         recipe: What it should hold.
         out: Its folder; made where missing. An unfinished zoo of the same recipe is continued, a finished one opened.
         workers: Processes, of one thread each.
+        side_by_side: The torch device on which one process trains hundreds of networks side by side (``cuda``; for
+            trials ``cpu``); without, networks are trained one after another on processors, in compiled code.
         data_root: Where image datasets lie.
         progress: Called as networks get done, in this process.
 
@@ -52,20 +63,29 @@ def build_zoo(
         The finished zoo.
 
     Raises:
-        ZoovetError: ``out`` cannot be written to, holds something else or a zoo of another recipe, or the recipe cannot
-            be met.
+        ZoovetError: ``out`` cannot be written to, holds something else or a zoo of another recipe, the recipe cannot
+            be met or is of a kind that cannot be built side by side, or several workers are to share a device.
         KeyboardInterrupt: Ctrl-C; whole shards are kept.
     """
     if workers < 1:
         raise ZoovetError(f"workers must be at least 1, got {workers}")
+    if side_by_side is not None:
+        require_device_choice(recipe, "cuda")
+        if workers > 1:
+            raise ZoovetError(
+                f"workers must be 1 where networks are trained side by side, by one process, got {workers}; leave "
+                f"--workers out"
+            )
     builder = builder_of(recipe, data_root)
     growing = GrowingZoo(Path(out), specs=builder.specs, recipe=_recipe_json(recipe), num_shards=builder.num_shards)
     missing = growing.missing
     if missing:
-        builder.prepare()
+        if side_by_side is None:
+            builder.prepare()
         counter = ProgressCounter(growing.num_networks, builder.num_networks, progress)
         try:
-            with _Crew(recipe, growing.folder, data_root, min(workers, len(missing)), missing) as crew:
+            work = _Work(recipe, growing.folder, data_root, side_by_side, builder.num_shards)
+            with _Crew(work, min(workers, len(missing)), missing) as crew:
                 for event in crew.events():
                     if isinstance(event, ShardInfo):
                         growing.add(event)
@@ -99,18 +119,42 @@ def _recipe_json(recipe: Recipe) -> dict[str, Any]:
     return result
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What the workers do: the arguments of :func:`build_zoo` that they need."""
+
+    recipe: Recipe
+    folder: Path
+    data_root: Path | None
+    side_by_side: str | None
+    num_shards: int
+
+    def shards(
+        self, indices: Iterator[int], finished: Callable[[int], None]
+    ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Make the shards of these numbers: number and rows of each, as they get done."""
+        if self.side_by_side is not None:
+            torch.backends.cudnn.allow_tf32 = False  # convolutions in float32, as on processors
+            builder = side_by_side_builder_of(self.recipe, self.data_root, self.side_by_side)
+            yield from builder.build_shards(indices, finished)
+        else:
+            one_by_one = builder_of(self.recipe, self.data_root)
+            for index in indices:
+                yield index, one_by_one.build_shard(index, finished)
+
+
 class _Crew:
     """The worker processes, and what they tell: finished networks, finished shards, errors."""
 
-    def __init__(self, recipe: Recipe, folder: Path, data_root: Path | None, workers: int, shards: list[int]) -> None:
+    def __init__(self, work: _Work, workers: int, shards: list[int]) -> None:
         context = multiprocessing.get_context("spawn")
         self._events: multiprocessing.Queue[Any] = context.Queue()
         self._num_shards = len(shards)
         self._tasks: multiprocessing.Queue[int | None] = context.Queue()
         for task in [*shards, *[None] * workers]:
             self._tasks.put(task)
-        arguments = (recipe, folder, data_root, self._tasks, self._events, os.getpid())
-        self._processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(workers)]
+        arguments = (work, self._tasks, self._events, os.getpid())
+        self._processes = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(workers)]
 
     def __enter__(self) -> _Crew:
         threads = os.environ.get("OMP_NUM_THREADS")
@@ -156,21 +200,20 @@ class _Crew:
                 )
 
 
-def _work(recipe: Recipe, folder: Path, data_root: Any, tasks: Any, events: Any, parent: int) -> None:
+def _worker(work: _Work, tasks: Any, events: Any, parent: int) -> None:
     """A worker: build shards until there are none left, or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+    def finished(count: int) -> None:
+        if os.getppid() != parent:
+            sys.exit()
+        events.put(count)
+
+    names = list(shard_names(work.num_shards))
     try:
-        builder = builder_of(recipe, data_root)
-        names = list(shard_names(builder.num_shards))
-
-        def finished(count: int) -> None:
-            if os.getppid() != parent:
-                sys.exit()
-            events.put(count)
-
-        while (index := tasks.get()) is not None:
-            events.put(write_shard(folder / names[index], builder.build_shard(index, finished)))
+        for index, rows in work.shards(iter(tasks.get, None), finished):
+            events.put(write_shard(work.folder / names[index], rows))
     except ZoovetError as error:
         events.put(error)
     except Exception:
