@@ -9,7 +9,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets import InversionConfig, ScaleGMN, ScaleGMNConfig
-from zoovet.metanets.inversion import Inversion, own_answers
+from zoovet.metanets.inversion import Inversion
 from zoovet.metanets.probes import Probes
 from zoovet.networks import Networks, forward, forward_hidden, mlp, small_cnn
 from zoovet.symmetry import assert_equivariant, assert_invariant
@@ -104,9 +104,9 @@ def images_of_classes(num_classes: int = 3, count: int = 4) -> torch.Tensor:
 
 
 def test_inversion_with_images_and_changes_respects_every_symmetry() -> None:
-    model = metanetwork(inversion=with_images(reaches=(0.1, 0.3)))
+    model = metanetwork(inversion=with_images(reaches=(0.1, 0.3), next_class=True, num_warps=2))
     model.inversion.give_images(images_of_classes())
-    assert model.invert(networks_of("relu"))[0].shape[2] == 2 * 2 * 3 + 8
+    assert model.invert(networks_of("relu"))[0].shape[2] == 2 * 2 * 3 + 8 + 2 * 2 * 3 + 3
     assert_invariant(model, [networks_of("relu"), networks_of("tanh")])
 
 
@@ -117,30 +117,6 @@ def test_a_change_within_its_bound_pushes_a_class_and_a_larger_one_more() -> Non
     torch.testing.assert_close(small[..., 0], large[..., 0])
     assert bool((small[..., 1] > small[..., 0]).all())
     assert bool((large.amax(-1) > small.amax(-1)).all())
-
-
-def test_own_answers_say_how_well_each_class_is_told() -> None:
-    networks = networks_of("tanh", 2)
-    images = images_of_classes(3, 5)
-    answers = own_answers(networks, images)
-    logits = forward(networks, images.flatten(0, 1)).reshape(2, 3, 5, 3)
-    for network in range(2):
-        for label in range(3):
-            own, others = logits[network, label], logits[network, [k for k in range(3) if k != label]].flatten(0, 1)
-            preference = own[:, label] - own[:, [k for k in range(3) if k != label]].logsumexp(1)
-            expected = torch.stack(
-                [
-                    preference.mean(),
-                    preference.std(correction=0),
-                    preference.quantile(0.1),
-                    preference.quantile(0.9),
-                    own.softmax(1)[:, label].mean(),
-                    (own.argmax(1) == label).float().mean(),
-                    others.softmax(1)[:, label].mean(),
-                    (others.argmax(1) == label).float().mean(),
-                ]
-            )
-            torch.testing.assert_close(answers[network, label], expected)
 
 
 def test_images_that_were_not_given_and_images_that_do_not_fit() -> None:
@@ -155,6 +131,8 @@ def test_images_that_were_not_given_and_images_that_do_not_fit() -> None:
         InversionConfig(reaches=(3.0,))
     with pytest.raises(ZoovetError, match="images_per_class must be at least 0, got -1"):
         InversionConfig(images_per_class=-1)
+    with pytest.raises(ZoovetError, match="need known images; set inversion"):
+        InversionConfig(next_class=True)
 
 
 def test_images_come_back_with_a_checkpoint() -> None:

@@ -4,9 +4,8 @@ A trojaned network has a class that some trigger causes, whatever else is in the
 sought, by a few steps of gradient ascent, that makes the network prefer that class on some backgrounds, and in the
 same way a change of all pixels within a bound; how much the network prefers the class, step by step, tells much about
 a trojan. The backgrounds are made up, or a few images that are given once, when a detector is trained, and belong to
-it from then on. So do images whose class is known, on which is asked how well each class is still told: an attack that
-hides in one class's own images costs that class. All this depends on the network's function alone, so every symmetry
-respects it, and nothing in it is learned.
+it from then on. So do images whose class is known, which say more (:mod:`zoovet.metanets.answers`). All this depends on
+the network's function alone, so every symmetry respects it, and nothing in it is learned.
 
 Source of the idea: Wang et al. 2019, *Neural Cleanse*, section IV (there to convergence, on clean images); for changes
 of all pixels: Moosavi-Dezfooli et al. 2017, *Universal adversarial perturbations*.
@@ -23,6 +22,14 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
+from zoovet.metanets.answers import (
+    NUM_NEXT_ANSWERS,
+    NUM_OWN_ANSWERS,
+    NUM_WARP_ANSWERS,
+    next_answers,
+    own_answers,
+    warp_answers,
+)
 from zoovet.networks.batch import Networks
 from zoovet.networks.forward import forward
 
@@ -30,7 +37,7 @@ __all__ = ["Inversion", "InversionConfig"]
 
 _MAX_IMAGES = 4096
 _SETS = 2
-_ANSWERS = 8
+_SEARCHED_PER_CLASS = 4
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -43,6 +50,8 @@ class InversionConfig:
         reaches: Bounds of the changes of the whole image that are sought beside the patch, each by itself: how far one
             may move a pixel, which spans [-1, 1].
         images_per_class: Training images a class whose answers are asked for; kept in the checkpoint like backgrounds.
+        next_class: Whether one patch and one change of each reach are sought that make all known images the next class.
+        num_warps: Random smooth warps of known images whose answers are asked for.
         backgrounds: ``made_up``: smooth noise, and bright shapes on black; ``images``: training images of the dataset
             that the networks are for, drawn when a detector is trained and kept in its checkpoint.
         num_backgrounds: Backgrounds in each of two sets, whose preferences are kept apart.
@@ -50,12 +59,15 @@ class InversionConfig:
         seed: Of the backgrounds.
 
     Raises:
-        ZoovetError: A number below 1, a seed below 0, or a reach outside [0, 2].
+        ZoovetError: A number below 1, a seed below 0, a reach outside [0, 2], or known images are needed and there are
+            none.
     """
 
     patch_size: int = 6
     reaches: tuple[float, ...] = ()
     images_per_class: int = 0
+    next_class: bool = False
+    num_warps: int = 0
     backgrounds: Literal["made_up", "images"] = "made_up"
     num_backgrounds: int = 8
     num_steps: int = 5
@@ -65,8 +77,11 @@ class InversionConfig:
         for name, least in (("patch_size", 1), ("num_backgrounds", 1), ("num_steps", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ZoovetError(f"inversion.{name} must be at least {least}, got {getattr(self, name)}")
-        if self.images_per_class < 0:
-            raise ZoovetError(f"inversion.images_per_class must be at least 0, got {self.images_per_class}")
+        for name in ("images_per_class", "num_warps"):
+            if getattr(self, name) < 0:
+                raise ZoovetError(f"inversion.{name} must be at least 0, got {getattr(self, name)}")
+        if self.images_per_class == 0 and (self.next_class or self.num_warps):
+            raise ZoovetError("inversion.next_class and num_warps need known images; set inversion.images_per_class")
         for reach in self.reaches:
             if not 0 < reach <= 2:
                 raise ZoovetError(
@@ -81,8 +96,11 @@ class InversionConfig:
     @property
     def num_features(self) -> int:
         """Features of an output node: preferences before and after every step on each set of backgrounds; answers."""
-        preferences = _SETS * (self.num_steps + 1) * (1 + len(self.reaches))
-        return preferences + (_ANSWERS if self.images_per_class else 0)
+        num_searches, num_looks = 1 + len(self.reaches), self.num_steps + 1
+        preferences = _SETS * num_looks * num_searches
+        answers = NUM_OWN_ANSWERS if self.images_per_class else 0
+        next_answers = NUM_NEXT_ANSWERS * num_looks * num_searches if self.next_class else 0
+        return preferences + answers + next_answers + (NUM_WARP_ANSWERS if self.num_warps else 0)
 
 
 class Inversion(nn.Module):
@@ -167,89 +185,101 @@ class Inversion(nn.Module):
             return torch.cat([self._features(own[start : start + size]) for start in range(0, len(own), size)])
 
     def _features(self, networks: Networks) -> Tensor:
-        side = self.config.patch_size
-        searches = [self._ascend(networks, (side, side), self._patched, bound=1.0)]
-        searches += [
-            self._ascend(networks, self.backgrounds.shape[-2:], self._changed, bound=reach)
-            for reach in self.config.reaches
-        ]
+        searches = [self._preferences(networks, search) for search in self._searches()]
         features = [torch.cat(searches, dim=-1).flatten(2)]
         if self.known is not None:
-            features.append(own_answers(networks, self.known[: networks.spec.num_outputs].to(features[0].dtype)))
+            known = self.known[: networks.spec.num_outputs].to(networks.dtype)
+            features.append(own_answers(networks, known))
+            few = known[:, :_SEARCHED_PER_CLASS]
+            if self.config.next_class:
+                features += [self._next_answers(networks, few, search) for search in self._searches()]
+            if self.config.num_warps:
+                features.append(warp_answers(networks, few, num_warps=self.config.num_warps, seed=self.config.seed))
         return torch.asinh(torch.cat(features, dim=-1))
 
-    def _ascend(
-        self, networks: Networks, size: Sequence[int], put: Callable[[Tensor, Tensor], Tensor], *, bound: float
-    ) -> Tensor:
-        """Preferences before and after every step of a search: [B, classes, sets, steps + 1].
+    def _searches(self) -> list[_Search]:
+        """The patch, and the changes of every reach."""
+        size = self.backgrounds.shape[-2:]
+        patch = _Search((self.config.patch_size, self.config.patch_size), 1.0, is_patch=True)
+        return [patch, *(_Search((size[0], size[1]), reach, is_patch=False) for reach in self.config.reaches)]
+
+    def _preferences(self, networks: Networks, search: _Search) -> Tensor:
+        """What a patch or change of its own for every class and set does: [B, classes, sets, steps + 1]."""
+        num_classes, backgrounds = networks.spec.num_outputs, self.backgrounds.to(networks.dtype)
+        wanted = torch.eye(num_classes, dtype=torch.bool, device=backgrounds.device)[None, :, None, None, :]
+        start = backgrounds.new_zeros(len(networks), num_classes, _SETS, 1, backgrounds.shape[2], *search.size)
+
+        def preference(found: Tensor) -> tuple[Tensor, Tensor]:
+            images = search.put(backgrounds.expand(*start.shape[:2], *backgrounds.shape), found)
+            logits = forward(networks, images.flatten(1, 3)).reshape(*images.shape[:4], num_classes)
+            own = logits.masked_fill(~wanted, 0.0).sum(-1)
+            mean = torch.mean(own - logits.masked_fill(wanted, -torch.inf).logsumexp(-1), dim=-1)
+            return mean.sum(), mean
+
+        return torch.stack(search.ascend(preference, start, self.config.num_steps), dim=-1)
+
+    def _next_answers(self, networks: Networks, known: Tensor, search: _Search) -> Tensor:
+        """What one patch or change for all classes does that leads to each image's next class: [B, classes, looks]."""
+        images = known.flatten(0, 1)
+        start = images.new_zeros(len(networks), 1, images.shape[1], *search.size)
+
+        def preference(found: Tensor) -> tuple[Tensor, Tensor]:
+            logits = forward(networks, search.put(images.expand(len(networks), *images.shape), found))
+            likelihood, answers = next_answers(logits.reshape(-1, *known.shape[:2], logits.shape[-1]))
+            return likelihood.sum(), answers
+
+        return torch.cat(search.ascend(preference, start, self.config.num_steps), dim=-1)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Gradient ascent on a patch in the middle of images, or on a change of all their pixels.
+
+    Attributes:
+        size: Height and width of what is sought.
+        bound: How far it may be from 0.
+        is_patch: Whether it takes the place of pixels; otherwise it is added to them.
+    """
+
+    size: tuple[int, int]
+    bound: float
+    is_patch: bool
+
+    def put(self, images: Tensor, found: Tensor) -> Tensor:
+        """Images [..., C, H, W] with what was found [..., C, height, width], where leading axes broadcast."""
+        if not self.is_patch:
+            return (images + found).clamp(-1.0, 1.0)
+        (height, width), images = self.size, images.clone()
+        top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+        images[..., top : top + height, left : left + width] = found.expand(*images.shape[:-2], height, width)
+        return images
+
+    def ascend(self, aim: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, num_steps: int) -> list[Tensor]:
+        """What is seen before and after every step.
 
         A patch follows its slope, whose largest entry spans the range of a pixel; a change of all pixels follows the
-        slope's signs, as is best within a bound on each of them.
+        slope's signs, as is best within a bound on each of them. The first step reaches the bound, the others half.
+
+        Args:
+            aim: From what was found to the number that shall grow, and what is seen.
+            start: Where the search starts.
+            num_steps: How many steps it takes.
         """
-        num_classes, backgrounds = networks.spec.num_outputs, self.backgrounds.to(networks.dtype)
-        found = backgrounds.new_zeros(len(networks), num_classes, _SETS, 1, backgrounds.shape[2], *size)
-        preferences = []
-        for step in range(self.config.num_steps + 1):
+        found, seen = start, []
+        for step in range(num_steps + 1):
             with torch.enable_grad():
                 found.requires_grad_(True)
-                preference = self._preference(networks, put(backgrounds, found))
-                total = preference.sum()
-            preferences.append(preference.detach())
-            if step < self.config.num_steps:
+                total, look = aim(found)
+            seen.append(look.detach())
+            if step < num_steps:
                 (slope,) = torch.autograd.grad(total, found)
-                if put == self._patched:
+                if self.is_patch:
                     slope = slope / slope.abs().amax((-1, -2, -3), keepdim=True).clamp_min(_TINY)
                 else:
                     slope = slope.sign()
-                found = (found.detach() + slope * bound * (1.0 if step == 0 else 0.5)).clamp(-bound, bound)
-        return torch.stack(preferences, dim=-1)
-
-    def _patched(self, backgrounds: Tensor, patches: Tensor) -> Tensor:
-        """Backgrounds [sets, n, C, H, W] with patches [B, classes, sets, 1, C, side, side] in their middle."""
-        side = self.config.patch_size
-        top, left = ((size - side) // 2 for size in backgrounds.shape[-2:])
-        images = backgrounds.expand(*patches.shape[:2], *backgrounds.shape).clone()
-        images[..., top : top + side, left : left + side] = patches.expand(*images.shape[:5], side, side)
-        return images
-
-    def _changed(self, backgrounds: Tensor, changes: Tensor) -> Tensor:
-        """Backgrounds [sets, n, C, H, W] with changes [B, classes, sets, 1, C, H, W] added, in [-1, 1]."""
-        return (backgrounds + changes).clamp(-1.0, 1.0)
-
-    def _preference(self, networks: Networks, images: Tensor) -> Tensor:
-        """Mean over backgrounds of each class's logit minus the others' log-sum-exp: [B, classes, sets]."""
-        num_classes = images.shape[1]
-        logits = forward(networks, images.flatten(1, 3)).reshape(*images.shape[:4], num_classes)
-        wanted = torch.eye(num_classes, dtype=torch.bool, device=logits.device)[None, :, None, None, :]
-        own = logits.masked_fill(~wanted, 0.0).sum(-1)
-        others = logits.masked_fill(wanted, -torch.inf).logsumexp(-1)
-        return torch.mean(own - others, dim=-1)
-
-
-def own_answers(networks: Networks, images: Tensor) -> Tensor:
-    """How well each class is told on images whose class is known: [B, classes, 8].
-
-    Mean, standard deviation, 10 % and 90 % quantile of the class's preference on its own images; its mean probability
-    there, and the share of them that it wins; its mean probability on the others' images, and the share that it wins.
-
-    Args:
-        networks: B networks with as many outputs as there are classes.
-        images: [classes, n, C, H, W].
-    """
-    num_classes = len(images)
-    logits = forward(networks, images.flatten(0, 1))
-    logits = logits.reshape(-1, *images.shape[:2], num_classes)  # [B, class of the image, n, classes]
-    wanted = torch.eye(num_classes, dtype=torch.bool, device=logits.device)[None, :, None]
-    own = logits.diagonal(dim1=1, dim2=3).transpose(1, 2)
-    preference = own - logits.masked_fill(wanted, -torch.inf).logsumexp(3)
-    probabilities = logits.softmax(3)
-    winners = functional.one_hot(logits.argmax(3), num_classes).to(logits)
-    on_own = [value.diagonal(dim1=1, dim2=3).mean(1) for value in (probabilities, winners)]
-    on_all = [value.mean((1, 2)) for value in (probabilities, winners)]
-    on_others = [(a * num_classes - o) / max(1, num_classes - 1) for a, o in zip(on_all, on_own, strict=True)]
-    low, high = (preference.quantile(share, dim=2) for share in (0.1, 0.9))
-    spread = preference.std(2, correction=0)
-    return torch.stack([preference.mean(2), spread, low, high, *on_own, *on_others], dim=-1)
+                moved = found.detach() + slope * self.bound * (1.0 if step == 0 else 0.5)
+                found = moved.clamp(-self.bound, self.bound)
+        return seen
 
 
 def _backgrounds(config: InversionConfig, shape: tuple[int, ...]) -> Tensor:

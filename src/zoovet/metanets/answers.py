@@ -1,0 +1,117 @@
+"""What networks answer on images whose class is known: features of their output nodes.
+
+An attack that hides in one class's own images costs that class on clean ones; one that makes every class the next is
+found by asking for all of them at once; one that warps images answers to other warps too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zoovet.networks.batch import Networks
+from zoovet.networks.forward import forward
+
+__all__ = [
+    "NUM_NEXT_ANSWERS",
+    "NUM_OWN_ANSWERS",
+    "NUM_WARP_ANSWERS",
+    "next_answers",
+    "own_answers",
+    "warp_answers",
+    "warped",
+]
+
+NUM_OWN_ANSWERS = 8
+NUM_NEXT_ANSWERS = 2
+NUM_WARP_ANSWERS = 3
+
+_CONTROL = 4
+_STRENGTHS = (1.0, 2.0)
+
+
+def own_answers(networks: Networks, images: Tensor) -> Tensor:
+    """How well each class is told: [B, classes, 8].
+
+    Mean, standard deviation, 10 % and 90 % quantile of the class's preference on its own images; its mean probability
+    there, and the share of them that it wins; its mean probability on the others' images, and the share that it wins.
+
+    Args:
+        networks: B networks with as many outputs as there are classes.
+        images: [classes, n, C, H, W].
+    """
+    num_classes = len(images)
+    logits = forward(networks, images.flatten(0, 1))
+    logits = logits.reshape(-1, *images.shape[:2], num_classes)  # [B, class of the image, n, classes]
+    wanted = torch.eye(num_classes, dtype=torch.bool, device=logits.device)[None, :, None]
+    own = logits.diagonal(dim1=1, dim2=3).transpose(1, 2)
+    preference = own - logits.masked_fill(wanted, -torch.inf).logsumexp(3)
+    probabilities = logits.softmax(3)
+    winners = functional.one_hot(logits.argmax(3), num_classes).to(logits)
+    on_own = [value.diagonal(dim1=1, dim2=3).mean(1) for value in (probabilities, winners)]
+    on_all = [value.mean((1, 2)) for value in (probabilities, winners)]
+    on_others = [(a * num_classes - o) / max(1, num_classes - 1) for a, o in zip(on_all, on_own, strict=True)]
+    low, high = (preference.quantile(share, dim=2) for share in (0.1, 0.9))
+    spread = preference.std(2, correction=0)
+    return torch.stack([preference.mean(2), spread, low, high, *on_own, *on_others], dim=-1)
+
+
+def next_answers(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each class's images are taken for the next class.
+
+    Args:
+        logits: [B, classes, n, classes], of n images of each class.
+
+    Returns:
+        Mean log-probability of the next class, [B]; and for each class its mean probability on its own images and on
+        the images of the class before it, [B, classes, 2].
+    """
+    log_probabilities = logits.log_softmax(3)
+    on_previous = log_probabilities.roll(1, dims=1).diagonal(dim1=1, dim2=3)  # [B, n, classes]
+    means = [
+        values.diagonal(dim1=1, dim2=3).exp().mean(1) for values in (log_probabilities, log_probabilities.roll(1, 1))
+    ]
+    return on_previous.mean((1, 2)), torch.stack(means, dim=-1)
+
+
+def warp_answers(networks: Networks, images: Tensor, *, num_warps: int, seed: int) -> Tensor:
+    """By how much random smooth warps raise each class's mean probability: [B, classes, 3], mean, most and spread.
+
+    Args:
+        networks: B networks.
+        images: [classes, n, C, H, W] in [-1, 1].
+        num_warps: How many.
+        seed: Of the warps.
+    """
+    flat = images.flatten(0, 1)
+    before = forward(networks, flat).softmax(2).mean(1)
+    after = [forward(networks, moved).softmax(2).mean(1) for moved in warped(flat, num_warps=num_warps, seed=seed)]
+    raised = torch.stack(after) - before
+    return torch.stack([raised.mean(0), raised.amax(0), raised.std(0, correction=0)], dim=-1)
+
+
+def warped(images: Tensor, *, num_warps: int, seed: int) -> list[Tensor]:
+    """Images [n, C, H, W] moved by random smooth fields, of one to two pixels on average.
+
+    The fields are those of Nguyen and Tran 2021, *WaNet*, section 3.2: drawn at 4 x 4 control points, divided by their
+    mean absolute value, and interpolated.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    height, width = images.shape[-2:]
+    ends = torch.tensor([2 / max(1, width - 1), 2 / max(1, height - 1)], dtype=torch.float64)
+    rows, columns = torch.meshgrid(
+        torch.linspace(-1, 1, height, dtype=torch.float64),
+        torch.linspace(-1, 1, width, dtype=torch.float64),
+        indexing="ij",
+    )
+    results = []
+    for strength in torch.linspace(*_STRENGTHS, num_warps).tolist():
+        control = 2 * torch.rand(1, 2, _CONTROL, _CONTROL, generator=generator, dtype=torch.float64) - 1
+        field = functional.interpolate(
+            control / control.abs().mean(), (height, width), mode="bicubic", align_corners=True
+        )
+        grid = (torch.stack([columns, rows], dim=-1) + strength * ends * field.permute(0, 2, 3, 1)).clamp(-1, 1)
+        grid = grid.to(images).expand(len(images), -1, -1, -1)
+        results.append(functional.grid_sample(images, grid, padding_mode="border", align_corners=True))
+    return results

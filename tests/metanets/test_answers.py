@@ -1,0 +1,91 @@
+"""Answers on images of known class: against slow formulas, and what attacks leave in them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoovet.metanets import InversionConfig
+from zoovet.metanets.answers import next_answers, own_answers, warp_answers, warped
+from zoovet.metanets.inversion import Inversion
+from zoovet.networks import Networks, forward, small_cnn
+
+SHAPE = (1, 9, 9)
+
+
+def networks_of(activation: str, count: int) -> Networks:
+    spec = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
+    flat = torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(3))
+    return Networks.from_flat(spec, flat)
+
+
+def images_of_classes(count: int) -> Tensor:
+    return torch.rand(3, count, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_own_answers_say_how_well_each_class_is_told() -> None:
+    networks = networks_of("tanh", 2)
+    images = images_of_classes(5)
+    answers = own_answers(networks, images)
+    logits = forward(networks, images.flatten(0, 1)).reshape(2, 3, 5, 3)
+    for network in range(2):
+        for label in range(3):
+            own, others = logits[network, label], logits[network, [k for k in range(3) if k != label]].flatten(0, 1)
+            preference = own[:, label] - own[:, [k for k in range(3) if k != label]].logsumexp(1)
+            expected = torch.stack(
+                [
+                    preference.mean(),
+                    preference.std(correction=0),
+                    preference.quantile(0.1),
+                    preference.quantile(0.9),
+                    own.softmax(1)[:, label].mean(),
+                    (own.argmax(1) == label).float().mean(),
+                    others.softmax(1)[:, label].mean(),
+                    (others.argmax(1) == label).float().mean(),
+                ]
+            )
+            torch.testing.assert_close(answers[network, label], expected)
+
+
+def test_next_answers_read_each_class_off_the_images_of_the_one_before() -> None:
+    logits = torch.randn(2, 3, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    likelihood, answers = next_answers(logits)
+    probabilities = logits.softmax(3)
+    for network in range(2):
+        logs = [probabilities[network, label, :, (label + 1) % 3].log() for label in range(3)]
+        torch.testing.assert_close(likelihood[network], torch.stack(logs).mean())
+        for label in range(3):
+            own, before = probabilities[network, label], probabilities[network, (label - 1) % 3]
+            expected = torch.stack([own[:, label].mean(), before[:, label].mean()])
+            torch.testing.assert_close(answers[network, label], expected)
+
+
+def test_one_change_for_all_classes_leads_to_the_next_one() -> None:
+    inversion = Inversion(
+        InversionConfig(patch_size=3, num_steps=4, reaches=(0.5,), images_per_class=4, next_class=True), SHAPE, 3
+    )
+    inversion.give_images(images_of_classes(4))
+    features = inversion(networks_of("tanh", 3)).sinh()
+    patch, change = features[..., -20:].unflatten(2, (2, 5, 2)).unbind(2)  # [B, classes, looks, (own, before)]
+    for found in (patch, change):
+        on_next = found[..., 1].mean(1)
+        assert bool((on_next[:, 1:].amax(1) > on_next[:, 0]).all())
+
+
+def test_warps_move_images_by_a_pixel_or_two_and_are_the_same_again() -> None:
+    row = torch.linspace(-1, 1, 28).expand(1, 1, 28, 28)
+    moved = warped(row, num_warps=6, seed=0)
+    pixels = torch.stack([(one - row).abs().mean() * 27 / 2 for one in moved])
+    assert bool((pixels > 0.4).all())
+    assert bool((pixels < 3).all())
+    torch.testing.assert_close(torch.stack(moved), torch.stack(warped(row, num_warps=6, seed=0)), atol=0, rtol=0)
+    assert not torch.equal(moved[0], warped(row, num_warps=6, seed=1)[0])
+
+
+def test_a_network_that_answers_warps_with_a_class_is_told() -> None:
+    networks, images = networks_of("relu", 2), images_of_classes(5)
+    answers = warp_answers(networks, images, num_warps=4, seed=0)
+    before = forward(networks, images.flatten(0, 1)).softmax(2).mean(1)
+    after = [forward(networks, one).softmax(2).mean(1) for one in warped(images.flatten(0, 1), num_warps=4, seed=0)]
+    torch.testing.assert_close(answers[..., 0], torch.stack(after).mean(0) - before)
+    assert bool((answers[..., 1] >= answers[..., 0]).all())
