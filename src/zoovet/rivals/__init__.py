@@ -1,4 +1,4 @@
-"""Detectors, repairers and predictors that are not metanetworks: what a metanetwork is compared with."""
+"""Detectors, repairers and predictors that ScaleGMN is compared with, other metanetworks among them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from zoovet.rivals.clean_images import CleanImages
 from zoovet.rivals.fine_pruning import FinePruningRepairer
 from zoovet.rivals.fine_tuning import FineTuningRepairer
 from zoovet.rivals.fitting import RivalDetector
+from zoovet.rivals.flat_mlp_detector import FlatMLPDetector, FlatMLPDetectorConfig
 from zoovet.rivals.neural_cleanse import NeuralCleanseConfig, NeuralCleanseDetector
+from zoovet.rivals.nfn_detector import NFNConfig, NFNDetector
+from zoovet.rivals.permutation_detector import PermutationConfig, PermutationDetector
 from zoovet.rivals.query_detector import QueryConfig, QueryDetector
 from zoovet.rivals.sorted_weights_detector import SortedWeightsDetector
 from zoovet.rivals.statnn_detector import StatNNDetector
@@ -20,8 +23,14 @@ __all__ = [
     "CleanImages",
     "FinePruningRepairer",
     "FineTuningRepairer",
+    "FlatMLPDetector",
+    "FlatMLPDetectorConfig",
+    "NFNConfig",
+    "NFNDetector",
     "NeuralCleanseConfig",
     "NeuralCleanseDetector",
+    "PermutationConfig",
+    "PermutationDetector",
     "QueryConfig",
     "QueryDetector",
     "RivalDetector",

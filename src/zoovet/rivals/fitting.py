@@ -1,20 +1,41 @@
-"""What rival detectors have in common: the networks they are fitted on, and how their threshold is chosen."""
+"""What rival detectors have in common: networks to fit on, the training of a model, and the choice of a threshold."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import torch
-from torch import Tensor
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
 
+from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
+from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.detection import accuracy_threshold
+from zoovet.tasks.detector import logits_of
 from zoovet.tasks.population import Population, load_populations
+from zoovet.tasks.random_streams import IndexStream, seeded_generator
+from zoovet.tasks.training import learning_rate_factor
 from zoovet.zoo import Zoo
 
-__all__ = ["LabelledNetworks", "RivalDetector", "chosen_threshold", "training_and_validation"]
+__all__ = [
+    "LabelledNetworks",
+    "RivalDetector",
+    "TrainedRivalConfig",
+    "chosen_threshold",
+    "probabilities",
+    "train_model",
+    "training_and_validation",
+]
+
+PIECE = 128
+"""Networks that a model reads at a time when it is not trained."""
 
 
 class RivalDetector(Protocol):
@@ -68,3 +89,99 @@ def training_and_validation(zoo: Zoo) -> tuple[LabelledNetworks, LabelledNetwork
 def chosen_threshold(scores: Tensor, validation: LabelledNetworks) -> float:
     """The threshold of the highest accuracy on the validation networks, given their scores."""
     return accuracy_threshold(scores, validation.trojaned)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRivalConfig:
+    """How a rival's model is trained by gradients; each rival's own configuration adds what the model is.
+
+    Attributes:
+        max_steps: Optimizer steps.
+        batch_size: Networks a step; siblings come in one batch.
+        learning_rate: Highest of AdamW's, which rises over the first twentieth of the steps and falls as a cosine.
+        validation_interval: Steps between validations, of which the best one is kept.
+        augmentation: What is done to training networks each time they are drawn.
+
+    Raises:
+        ZoovetError: A value out of its range.
+    """
+
+    max_steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    validation_interval: int = 50
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_steps", 1), ("batch_size", 2), ("validation_interval", 1)):
+            if getattr(self, name) < least:
+                raise ZoovetError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ZoovetError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
+
+
+def train_model(
+    model: nn.Module,
+    config: TrainedRivalConfig,
+    train: Population,
+    validation: LabelledNetworks,
+    *,
+    seed: int,
+    weight_decay: float = 0.01,
+) -> float:
+    """Train a model in place by cross-entropy; it ends as it was at the best validation, and in evaluation mode.
+
+    Args:
+        model: From a list of networks to logits [B, 1], in the order of the list.
+        config: How.
+        train: Networks to train on.
+        validation: Networks that choose the step: by AUC, among equal ones by cross-entropy.
+        seed: Of batches and augmentation, at least 0.
+        weight_decay: AdamW's.
+
+    Returns:
+        AUC on the validation networks.
+
+    Raises:
+        ZoovetError: The model's logits are no longer finite.
+    """
+    stream = IndexStream(torch.arange(len(train)), groups=train.base_of, seed=seed, purpose="batches")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=weight_decay)
+    steps = config.max_steps
+    schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, step / steps, steps // 20))
+    best, best_score = copy.deepcopy(model.state_dict()), (-1.0, -math.inf)
+    for step in range(steps):
+        model.train()
+        generator = seeded_generator(seed, "augmentation", step)
+        indices = stream.take(step * config.batch_size, config.batch_size)
+        batch, views = draw_augmented(train, indices, config.augmentation, generator)
+        logits = model([view.apply(own) for view, own in zip(views, batch.networks, strict=True)]).squeeze(1)
+        loss = functional.binary_cross_entropy_with_logits(logits, train.trojaned[batch.indices].to(logits))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % config.validation_interval == 0 or step + 1 == steps:
+            score = _validation_score(model.eval(), validation)
+            if score > best_score:
+                best, best_score = copy.deepcopy(model.state_dict()), score
+    model.load_state_dict(best)
+    model.requires_grad_(False)
+    return best_score[0]
+
+
+def _validation_score(model: nn.Module, validation: LabelledNetworks) -> tuple[float, float]:
+    """AUC, and minus the cross-entropy, of a model in evaluation mode."""
+    with torch.no_grad():
+        logits = logits_of(model, validation.networks, PIECE)
+    if not bool(torch.isfinite(logits).all()):
+        raise ZoovetError("the detector's scores are no longer finite; lower learning_rate")
+    loss = functional.binary_cross_entropy_with_logits(logits, validation.trojaned.to(logits))
+    return float(roc_auc_score(validation.trojaned.numpy(), logits.numpy())), -float(loss)
+
+
+def probabilities(model: nn.Module, networks: Sequence[Networks]) -> Tensor:
+    """Probabilities of a trojan, float32 [B], by a model that gives logits [B, 1], in the order of the batches."""
+    with torch.no_grad():
+        return torch.sigmoid(logits_of(model, networks, PIECE))

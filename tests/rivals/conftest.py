@@ -1,0 +1,53 @@
+"""A small made-up zoo that rival detectors are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from zoovet.networks import small_cnn
+from zoovet.zoo import Zoo
+from zoovet.zoo.store import ZooInfo, write_shard
+
+SPECS = tuple(small_cnn(activation, input_shape=(1, 8, 8), channels=(3, 3)) for activation in ("relu", "tanh"))
+
+
+@pytest.fixture(scope="session")
+def make_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]:
+    """40 bases of two specs of one shape; trojaned descendants have output biases that are higher by 20.
+
+    ``other_test`` leaves that out in the test split; ``other_tanh`` gives the tanh networks another shape.
+    """
+
+    def make(*, other_test: bool = False, other_tanh: bool = False) -> Zoo:
+        folder = tmp_path_factory.mktemp("zoo")
+        generator = np.random.default_rng(0)
+        relu, tanh = SPECS
+        if other_tanh:
+            tanh = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 3))
+        rows = []
+        for base in range(40):
+            split = ("train", "train", "validation", "test")[base % 4]
+            spec = relu if base % 8 < 4 else tanh
+            for trojaned in (False, True):
+                flat = generator.standard_normal(spec.num_parameters)
+                flat[-spec.num_outputs :] += 20.0 * trojaned * (not (other_test and split == "test"))
+                rows.append(
+                    {
+                        "network_id": f"{base:05d}-{trojaned}",
+                        "base_id": base,
+                        "spec_id": spec.spec_id,
+                        "split": split,
+                        "poisoned": trojaned,
+                        "asr": float(trojaned),
+                        "weights": flat.astype(np.float32),
+                    }
+                )
+        shard = write_shard(folder / "shard-00000.parquet", rows)
+        specs = {spec.spec_id: spec for spec in (relu, tanh)}
+        ZooInfo(specs=specs, recipe={"min_asr": 0.5}, versions={}, num_shards=1, shards=(shard,)).write(folder)
+        return Zoo.open(folder)
+
+    return make
