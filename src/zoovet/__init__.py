@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoovet.errors import ZoovetError
 
 if TYPE_CHECKING:
-    from zoovet import symmetry
+    from zoovet import shipped, symmetry
     from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
     from zoovet.networks.batch import Networks
     from zoovet.networks.files import load_networks, save_networks
@@ -42,6 +42,7 @@ __all__ = [
     "forward",
     "load_networks",
     "save_networks",
+    "shipped",
     "symmetry",
 ]
 
@@ -63,8 +64,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name's home when the name is first used (PEP 562)."""
-    if name == "symmetry":
-        return importlib.import_module("zoovet.symmetry")
+    if name in ("shipped", "symmetry"):
+        return importlib.import_module(f"zoovet.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

@@ -9,6 +9,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets import InversionConfig, ScaleGMN, ScaleGMNConfig
+from zoovet.metanets.answers import mean_activations
 from zoovet.metanets.inversion import Inversion
 from zoovet.metanets.probes import Probes
 from zoovet.networks import Networks, forward, forward_hidden, mlp, small_cnn
@@ -108,6 +109,30 @@ def test_inversion_with_images_and_changes_respects_every_symmetry() -> None:
     model.inversion.give_images(images_of_classes())
     assert model.invert(networks_of("relu"))[0].shape[2] == 2 * 2 * 3 + 8 + 2 * 2 * 3 + 3
     assert_invariant(model, [networks_of("relu"), networks_of("tanh")])
+
+
+@pytest.mark.parametrize("symmetrize", [True, False])
+def test_edits_that_see_what_was_found_in_every_neuron_respect_every_symmetry(symmetrize: bool) -> None:
+    options = {"output": "weights", "readout": "last_layer", "out_scale": 1.0, "symmetrize": symmetrize}
+    model = metanetwork(inversion=with_images(reaches=(0.3,), next_class=True, activations=True), **options)
+    model.inversion.give_images(images_of_classes())
+    for activation in ("relu", "tanh"):
+        (found,) = model.invert(networks_of(activation))
+        hidden = found.shape[1] - 3
+        assert hidden == sum(group.size for group in networks_of(activation).spec.groups[1:-1])
+        assert found[:, :hidden, :7].abs().amax((0, 1)).min() > 0
+        assert found[:, :hidden, 7:].abs().max() == 0
+        assert_equivariant(model, networks_of(activation))
+
+
+def test_activations_are_those_of_the_network_on_what_was_found() -> None:
+    networks = networks_of("relu")
+    images = torch.rand(2, 3, *SHAPE, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    means = mean_activations(networks, images)
+    logits, hidden = forward_hidden(networks, images.flatten(0, 1))
+    expected = torch.cat([*(one.flatten(3).mean(3) if one.ndim > 3 else one for one in hidden), logits], dim=2)
+    for index in range(2):
+        torch.testing.assert_close(means[..., index], expected[:, 3 * index : 3 * index + 3].mean(1))
 
 
 def test_a_change_within_its_bound_pushes_a_class_and_a_larger_one_more() -> None:

@@ -55,11 +55,11 @@ def test_another_inversion_is_another_entry() -> None:
 def test_it_survives_on_disk(tmp_path: Path) -> None:
     memory, model, batch = InversionMemory(), metanetwork(), networks("tanh", 3)
     found = memory.invert(model, [batch])
-    memory.save(tmp_path / "inversions.safetensors")
-    loaded = InversionMemory.load(tmp_path / "inversions.safetensors")
+    memory.save(tmp_path / "found" / "inversions.safetensors")
+    loaded = InversionMemory.load(tmp_path / "found")
     assert len(loaded) == 3
     torch.testing.assert_close(loaded.invert(model, [batch]), found, atol=0, rtol=0)
-    assert len(InversionMemory.load(tmp_path / "missing.safetensors")) == 0
-    (tmp_path / "inversions.safetensors").write_bytes(b"no tensors")
+    assert len(InversionMemory.load(tmp_path / "missing")) == 0
+    (tmp_path / "found" / "inversions.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ZoovetError, match=r"inversions\.safetensors is damaged"):
-        InversionMemory.load(tmp_path / "inversions.safetensors")
+        InversionMemory.load(tmp_path / "found")

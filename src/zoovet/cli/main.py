@@ -21,6 +21,7 @@ VERBS = {
     "canonicalize": "bring the phases of a zoo's SIRENs into one interval; their pictures stay",
     "train": "train a detector or a repairer on a zoo",
     "evaluate": "measure detectors and repairers on networks held out from training, and write a report",
+    "bench": "compare detectors and repairers, ours and rivals', with several seeds",
     "scan": "tell which weight files carry a trojan",
     "repair": "edit a network's weights so that its trojan stops working",
     "demo": "all of it in a few minutes: build, train, evaluate, report",
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default ``sys.argv[1:]``.
 
     Returns:
-        The exit status: 0, 1 where ``scan`` flagged a network, 2 after bad input, 130 after Ctrl-C.
+        The exit status: 0, 1 where ``scan`` found a trojaned or unknown network, 2 after bad input, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -62,6 +63,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"zoovet {__version__}")
         return EXIT_OK
+    if arguments[0] == "--models":
+        return _print_models()
     name = arguments[0]
     if name not in VERBS:
         raise ZoovetError(f"there is no verb {name!r}{nearest(name, VERBS)} See zoovet --help.")
@@ -85,14 +88,23 @@ verbs:
 {verbs}
 
   zoovet VERB --help   what it does, an example, what it writes, how long it takes
+  zoovet --models        the detectors and repairers that come with zoovet, what they know, where their cards are
   zoovet --version
 
-Exit status: 0 done (scan: all healthy), 1 scan flagged something, 2 bad input (a message says what), 130 Ctrl-C.
+Exit status: 0 done (scan: all healthy), 1 scan found a trojaned or unknown network, 2 bad input (a message says what),
+130 Ctrl-C.
 
 example:
-  zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --workers 2
+  zoovet build configs/zoo/fashion-mnist-patches.yaml --out zoos/fmnist --workers 2
   zoovet train configs/detection.yaml --data.zoo zoos/fmnist --out runs/detector
   zoovet train configs/repair.yaml --data.zoo zoos/fmnist --out runs/repairer
   zoovet evaluate runs/detector runs/repairer --out runs/report
-  zoovet scan suspect.safetensors --detector runs/detector
-  zoovet repair suspect.safetensors --repairer runs/repairer --out healed.safetensors"""
+  zoovet scan suspect.safetensors
+  zoovet repair suspect.safetensors --out healed.safetensors"""
+
+
+def _print_models() -> int:
+    from zoovet.cli.models import print_models
+
+    print_models()
+    return EXIT_OK

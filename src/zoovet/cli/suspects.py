@@ -1,4 +1,4 @@
-"""Weight files from elsewhere: reading them for a detector or a repairer that knows certain specs."""
+"""Weight files from elsewhere: reading them for the detector or repairer that knows their spec."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoovet.cli.candidates import Candidate, describe_shipped
 from zoovet.errors import ZoovetError
 
 if TYPE_CHECKING:
@@ -24,40 +25,92 @@ def add_activation(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_suspects(path: Path, specs: Sequence[NetworkSpec], activation: str | None) -> Networks:
-    """The networks in a file, of the spec that it names, or else of the one among ``specs`` that its weights fit.
+def load_suspects(
+    path: Path, candidates: Sequence[Candidate], activation: str | None, kind: str
+) -> tuple[Networks, Candidate]:
+    """The networks in a file, and who knows them.
+
+    They are of the spec that the file names, or else of the one among the candidates' that its weights fit.
 
     Args:
         path: safetensors, or a state dict by ``torch.save``.
-        specs: What the reader was trained on.
+        candidates: Detectors or repairers; one at least.
         activation: Hidden activation of a file without a spec; ``None`` where the weights settle it.
+        kind: What the candidates are, for messages: ``detector`` or ``repairer``.
 
     Raises:
-        ZoovetError: The file cannot be read or is damaged, fits no spec (the message says both), or fits several that
-            differ in their activation.
+        ZoovetError: The file cannot be read or is damaged, fits no spec, or fits several, or several models that know
+            one spec; the message says which and what settles it.
     """
     from zoovet.networks.files import load_networks
 
     try:
-        return load_networks(path)
+        networks = load_networks(path)
     except ZoovetError as error:
         first = error  # no spec inside, or something that is wrong whatever the spec and will be so again below
-    candidates = [spec for spec in specs if activation in (None, spec.activation)]
-    if not candidates:
-        known = " or ".join(sorted({spec.activation for spec in specs}))
+    else:
+        return networks, _who_knows(networks.spec, path, candidates, kind)
+    specs = [spec for spec in _distinct_specs(candidates) if activation in (None, spec.activation)]
+    if not specs:
+        known = " or ".join(sorted({spec.activation for spec in _distinct_specs(candidates)}))
         raise ZoovetError(f"--activation {activation}: trained on networks with {known} only")
     fitting: list[Networks] = []
     refusals: list[ZoovetError] = []
-    for spec in candidates:
+    for spec in specs:
         try:
             fitting.append(load_networks(path, spec))
         except ZoovetError as error:
             refusals.append(error)
     if not fitting:
-        raise first if str(first) in map(str, refusals) else refusals[0]
+        if str(first) in map(str, refusals):
+            raise first
+        raise refusals[0] if _is_given(candidates) else ZoovetError(f"{refusals[0]}. {_shipped(candidates, kind)}")
     if len(fitting) > 1:
-        names = " or ".join(sorted({networks.spec.activation for networks in fitting}))
-        raise ZoovetError(
-            f"{path} says nothing of its activation, and its weights fit several: give --activation {names}"
-        )
-    return fitting[0]
+        raise _ambiguous(path, [networks.spec for networks in fitting], candidates)
+    return fitting[0], _who_knows(fitting[0].spec, path, candidates, kind)
+
+
+def _who_knows(spec: NetworkSpec, path: Path, candidates: Sequence[Candidate], kind: str) -> Candidate:
+    """The one candidate with a spec; the one that was given even without it, since it says itself what it knows."""
+    knowing = [candidate for candidate in candidates if spec in candidate.specs]
+    if len(knowing) == 1:
+        return knowing[0]
+    if not knowing and _is_given(candidates):
+        return candidates[0]
+    if knowing:
+        names = " or ".join(str(candidate.model) for candidate in knowing)
+        raise ZoovetError(f"{path}: several models know such networks, {spec.describe()}: give --model {names}")
+    from zoovet.tasks.vetting import spec_in_words
+
+    raise ZoovetError(
+        f"{path}: no shipped {kind} was trained on such networks. Given: {spec_in_words(spec)}. "
+        f"{_shipped(candidates, kind)}"
+    )
+
+
+def _ambiguous(path: Path, specs: Sequence[NetworkSpec], candidates: Sequence[Candidate]) -> ZoovetError:
+    """What to say of a file that fits several specs."""
+    activations = sorted({spec.activation for spec in specs})
+    models = sorted({str(one.model) for one in candidates if set(one.specs) & set(specs)})
+    ways = []
+    if len(activations) > 1:
+        ways.append(f"--activation {' or '.join(activations)}")
+    if len(models) > 1:
+        ways.append(f"--model {' or '.join(models)}")
+    if len(models) == 1 and len({spec.activation for spec in specs}) < len(specs):
+        ways.append("a file with its spec inside (zoovet.save_networks)")
+    unsaid = "its activation" if len(models) == 1 else "what its networks are, as the shape of their images"
+    return ZoovetError(f"{path} says nothing of {unsaid}, and its weights fit several: give {' and '.join(ways)}")
+
+
+def _distinct_specs(candidates: Sequence[Candidate]) -> list[NetworkSpec]:
+    return list(dict.fromkeys(spec for candidate in candidates for spec in candidate.specs))
+
+
+def _is_given(candidates: Sequence[Candidate]) -> bool:
+    """Whether the command line names a run; else the candidates are shipped models."""
+    return candidates[0].model is None
+
+
+def _shipped(candidates: Sequence[Candidate], kind: str) -> str:
+    return f"Shipped are {describe_shipped(candidates)}. Give a {kind} of your own, --{kind} RUN"

@@ -23,8 +23,8 @@ from zoovet.tasks import (
     train_repairer,
 )
 from zoovet.tasks.accuracy_data import AccuracyData
-from zoovet.tasks.detection import needs_images
 from zoovet.tasks.edited_images import load_source_images
+from zoovet.tasks.inversion_images import needs_images
 from zoovet.zoo import Zoo
 from zoovet.zoo.builders import trojan_recipe_of
 from zoovet.zoo.image_arrays import load_images
@@ -176,7 +176,7 @@ class TrainingTask:
 
 
 def _train_detector(config: DetectionConfig, data: TrainingData, zoo: Zoo, place: Place) -> Detector:
-    images = load_images(trojan_recipe_of(zoo), place.data_root).train if needs_images(config) else None
+    images = load_images(trojan_recipe_of(zoo), place.data_root).train if needs_images(config.metanetwork) else None
     return train_detector(config, zoo, place.out, device=place.device, progress=place.progress, images=images)
 
 

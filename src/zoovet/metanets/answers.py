@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward
+from zoovet.networks.forward import forward, forward_hidden
 
 __all__ = [
     "NUM_NEXT_ANSWERS",
     "NUM_OWN_ANSWERS",
     "NUM_WARP_ANSWERS",
+    "mean_activations",
     "next_answers",
     "own_answers",
     "warp_answers",
@@ -73,6 +74,20 @@ def next_answers(logits: Tensor) -> tuple[Tensor, Tensor]:
         values.diagonal(dim1=1, dim2=3).exp().mean(1) for values in (log_probabilities, log_probabilities.roll(1, 1))
     ]
     return on_previous.mean((1, 2)), torch.stack(means, dim=-1)
+
+
+def mean_activations(networks: Networks, images: Tensor) -> Tensor:
+    """Each neuron's mean over maps and images, logits for output nodes: [B, hidden and output nodes, sets].
+
+    Args:
+        networks: B networks.
+        images: [sets, n, C, H, W] for all networks, or [B, sets, n, C, H, W].
+    """
+    num_sets, num_images = images.shape[-5:-3]
+    logits, hidden = forward_hidden(networks, images.flatten(-5, -4))
+    means = [values.flatten(3).mean(3) if values.ndim > 3 else values for values in (*hidden, logits)]  # [B, images, n]
+    by_set = [own.reshape(len(own), num_sets, num_images, -1).mean(2) for own in means]
+    return torch.cat(by_set, dim=2).transpose(1, 2)
 
 
 def warp_answers(networks: Networks, images: Tensor, *, num_warps: int, seed: int) -> Tensor:

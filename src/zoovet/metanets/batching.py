@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
@@ -55,13 +56,17 @@ class Batch:
             contents.append(replace(content, node_features=tuple(more)))
         return replace(self, contents=tuple(contents))
 
-    def with_output_features(self, features: Sequence[Tensor]) -> Batch:
-        """The same with further features of the output nodes, per ``Networks`` that were given [B, num_outputs, k]."""
+    def with_last_features(self, features: Sequence[Tensor]) -> Batch:
+        """The same with further features of the last nodes, per ``Networks`` that were given [B, nodes, k].
+
+        These are the output nodes, or all hidden and output nodes, group by group; the others get zeros.
+        """
         padded = []
         for bucket, (which, index) in zip(self.buckets, self.given, strict=True):
             own = features[which] if index is None else features[which][index]
-            *others, _ = bucket.spec.groups
-            padded.append([*(own.new_zeros(len(own), group.size, own.shape[2]) for group in others), own])
+            sizes = [group.size for group in bucket.spec.groups]
+            missing = sum(sizes) - own.shape[1]
+            padded.append(torch.split(functional.pad(own, (0, 0, missing, 0)), sizes, dim=1))
         return self.with_node_features(padded)
 
     def in_order(self, rows: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from zoovet.metanets.answers import (
     NUM_NEXT_ANSWERS,
     NUM_OWN_ANSWERS,
     NUM_WARP_ANSWERS,
+    mean_activations,
     next_answers,
     own_answers,
     warp_answers,
@@ -52,6 +53,8 @@ class InversionConfig:
         images_per_class: Training images a class whose answers are asked for; kept in the checkpoint like backgrounds.
         next_class: Whether one patch and one change of each reach are sought that make all known images the next class.
         num_warps: Random smooth warps of known images whose answers are asked for.
+        activations: Whether networks are shown what was found; by how much that changes each neuron's mean activation
+            is a feature of its node.
         backgrounds: ``made_up``: smooth noise, and bright shapes on black; ``images``: training images of the dataset
             that the networks are for, drawn when a detector is trained and kept in its checkpoint.
         num_backgrounds: Backgrounds in each of two sets, whose preferences are kept apart.
@@ -68,6 +71,7 @@ class InversionConfig:
     images_per_class: int = 0
     next_class: bool = False
     num_warps: int = 0
+    activations: bool = False
     backgrounds: Literal["made_up", "images"] = "made_up"
     num_backgrounds: int = 8
     num_steps: int = 5
@@ -94,13 +98,26 @@ class InversionConfig:
         return self.backgrounds == "images" or self.images_per_class > 0
 
     @property
+    def num_searches(self) -> int:
+        """Searches for each class: the patch, and a change of every reach."""
+        return 1 + len(self.reaches)
+
+    @property
+    def num_activations(self) -> int:
+        """Features of every neuron: its mean activation on backgrounds, and the change of it by all that was found."""
+        if not self.activations:
+            return 0
+        return 1 + self.num_searches * (_SETS + self.next_class)
+
+    @property
     def num_features(self) -> int:
-        """Features of an output node: preferences before and after every step on each set of backgrounds; answers."""
-        num_searches, num_looks = 1 + len(self.reaches), self.num_steps + 1
-        preferences = _SETS * num_looks * num_searches
+        """Features of a node: activations; of output nodes also preferences on each set of backgrounds, and answers."""
+        num_looks = self.num_steps + 1
+        preferences = _SETS * num_looks * self.num_searches
         answers = NUM_OWN_ANSWERS if self.images_per_class else 0
-        next_answers = NUM_NEXT_ANSWERS * num_looks * num_searches if self.next_class else 0
-        return preferences + answers + next_answers + (NUM_WARP_ANSWERS if self.num_warps else 0)
+        next_answers = NUM_NEXT_ANSWERS * num_looks * self.num_searches if self.next_class else 0
+        warp_answers = NUM_WARP_ANSWERS if self.num_warps else 0
+        return self.num_activations + preferences + answers + next_answers + warp_answers
 
 
 class Inversion(nn.Module):
@@ -161,10 +178,14 @@ class Inversion(nn.Module):
             self.known[: len(images)] = images[:, : self.config.images_per_class]
 
     def forward(self, networks: Networks) -> Tensor:
-        """Features of the output nodes: [B, num_outputs, num_features], without gradients.
+        """Features of nodes, without gradients.
 
         Args:
             networks: B classifiers that read images of the shape.
+
+        Returns:
+            [B, nodes, num_features]: the output nodes, or with ``activations`` the hidden nodes group by group before
+            them; what hidden nodes lack is 0.
 
         Raises:
             ZoovetError: They read other inputs.
@@ -185,17 +206,43 @@ class Inversion(nn.Module):
             return torch.cat([self._features(own[start : start + size]) for start in range(0, len(own), size)])
 
     def _features(self, networks: Networks) -> Tensor:
-        searches = [self._preferences(networks, search) for search in self._searches()]
-        features = [torch.cat(searches, dim=-1).flatten(2)]
+        found = [self._preferences(networks, search) for search in self._searches()]
+        answers = [torch.cat([preferences for preferences, _ in found], dim=-1).flatten(2)]
+        shown = [images for _, images in found]
         if self.known is not None:
             known = self.known[: networks.spec.num_outputs].to(networks.dtype)
-            features.append(own_answers(networks, known))
             few = known[:, :_SEARCHED_PER_CLASS]
+            answers.append(own_answers(networks, known))
             if self.config.next_class:
-                features += [self._next_answers(networks, few, search) for search in self._searches()]
+                pairs = [self._next_answers(networks, few, search) for search in self._searches()]
+                answers += [seen for seen, _ in pairs]
+                shown += [images for _, images in pairs]
             if self.config.num_warps:
-                features.append(warp_answers(networks, few, num_warps=self.config.num_warps, seed=self.config.seed))
-        return torch.asinh(torch.cat(features, dim=-1))
+                answers.append(warp_answers(networks, few, num_warps=self.config.num_warps, seed=self.config.seed))
+        features = torch.asinh(torch.cat(answers, dim=-1))
+        if not self.config.activations:
+            return features
+        activations = self._activations(networks, shown)
+        hidden = activations.shape[1] - features.shape[1]
+        return torch.cat([activations, functional.pad(features, (0, 0, hidden, 0))], dim=-1)
+
+    def _activations(self, networks: Networks, shown: Sequence[Tensor]) -> Tensor:
+        """Mean activations on backgrounds, and their changes by what was found: [B, nodes, num_activations].
+
+        Args:
+            networks: B networks.
+            shown: Images [B, sets, n, C, H, W]; those of the second half of the searches, on known images, have one set
+                and are compared with the known images.
+        """
+        backgrounds = self.backgrounds.to(networks.dtype)
+        clean = mean_activations(networks, backgrounds)
+        columns = [clean.mean(-1, keepdim=True)]
+        columns += [mean_activations(networks, images) - clean for images in shown[: self.config.num_searches]]
+        if self.config.next_class and self.known is not None:
+            few = self.known[: networks.spec.num_outputs, :_SEARCHED_PER_CLASS].to(networks.dtype)
+            known = mean_activations(networks, few.flatten(0, 1).unsqueeze(0))
+            columns += [mean_activations(networks, images) - known for images in shown[self.config.num_searches :]]
+        return torch.cat(columns, dim=-1)
 
     def _searches(self) -> list[_Search]:
         """The patch, and the changes of every reach."""
@@ -203,8 +250,13 @@ class Inversion(nn.Module):
         patch = _Search((self.config.patch_size, self.config.patch_size), 1.0, is_patch=True)
         return [patch, *(_Search((size[0], size[1]), reach, is_patch=False) for reach in self.config.reaches)]
 
-    def _preferences(self, networks: Networks, search: _Search) -> Tensor:
-        """What a patch or change of its own for every class and set does: [B, classes, sets, steps + 1]."""
+    def _preferences(self, networks: Networks, search: _Search) -> tuple[Tensor, Tensor]:
+        """What a patch or change of its own for every class and set does, and the one that does most.
+
+        Returns:
+            [B, classes, sets, steps + 1], and backgrounds with what was found for the class that gained most in the
+            end: [B, sets, n, C, H, W].
+        """
         num_classes, backgrounds = networks.spec.num_outputs, self.backgrounds.to(networks.dtype)
         wanted = torch.eye(num_classes, dtype=torch.bool, device=backgrounds.device)[None, :, None, None, :]
         start = backgrounds.new_zeros(len(networks), num_classes, _SETS, 1, backgrounds.shape[2], *search.size)
@@ -216,10 +268,18 @@ class Inversion(nn.Module):
             mean = torch.mean(own - logits.masked_fill(wanted, -torch.inf).logsumexp(-1), dim=-1)
             return mean.sum(), mean
 
-        return torch.stack(search.ascend(preference, start, self.config.num_steps), dim=-1)
+        seen, found = search.ascend(preference, start, self.config.num_steps)
+        best = (seen[-1] - seen[0]).mean(2).argmax(1)
+        chosen = found[torch.arange(len(networks), device=best.device), best]
+        images = search.put(backgrounds.expand(len(networks), *backgrounds.shape), chosen)
+        return torch.stack(seen, dim=-1), images
 
-    def _next_answers(self, networks: Networks, known: Tensor, search: _Search) -> Tensor:
-        """What one patch or change for all classes does that leads to each image's next class: [B, classes, looks]."""
+    def _next_answers(self, networks: Networks, known: Tensor, search: _Search) -> tuple[Tensor, Tensor]:
+        """What one patch or change for all classes does that leads to each image's next class.
+
+        Returns:
+            [B, classes, 2 · (steps + 1)], and the known images with it, [B, 1, n, C, H, W].
+        """
         images = known.flatten(0, 1)
         start = images.new_zeros(len(networks), 1, images.shape[1], *search.size)
 
@@ -228,7 +288,9 @@ class Inversion(nn.Module):
             likelihood, answers = next_answers(logits.reshape(-1, *known.shape[:2], logits.shape[-1]))
             return likelihood.sum(), answers
 
-        return torch.cat(search.ascend(preference, start, self.config.num_steps), dim=-1)
+        seen, found = search.ascend(preference, start, self.config.num_steps)
+        changed = search.put(images.expand(len(networks), *images.shape), found)
+        return torch.cat(seen, dim=-1), changed.unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -254,8 +316,10 @@ class _Search:
         images[..., top : top + height, left : left + width] = found.expand(*images.shape[:-2], height, width)
         return images
 
-    def ascend(self, aim: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, num_steps: int) -> list[Tensor]:
-        """What is seen before and after every step.
+    def ascend(
+        self, aim: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, num_steps: int
+    ) -> tuple[list[Tensor], Tensor]:
+        """What is seen before and after every step, and what was found in the end.
 
         A patch follows its slope, whose largest entry spans the range of a pixel; a change of all pixels follows the
         slope's signs, as is best within a bound on each of them. The first step reaches the bound, the others half.
@@ -279,7 +343,7 @@ class _Search:
                     slope = slope.sign()
                 moved = found.detach() + slope * self.bound * (1.0 if step == 0 else 0.5)
                 found = moved.clamp(-self.bound, self.bound)
-        return seen
+        return seen, found.detach()
 
 
 def _backgrounds(config: InversionConfig, shape: tuple[int, ...]) -> Tensor:

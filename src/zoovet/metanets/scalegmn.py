@@ -178,11 +178,11 @@ class ScaleGMN(nn.Module):
         if self.probes is not None:
             batch = batch.with_node_features(self.probes(batch.networks()))
         if self.inversion is not None:
-            batch = batch.with_output_features(self.invert(networks) if inverted is None else inverted)
+            batch = batch.with_last_features(self.invert(networks) if inverted is None else inverted)
         return batch
 
     def invert(self, networks: Networks | Sequence[Networks]) -> list[Tensor]:
-        """Patch inversion, of which nothing is learned: for each of the ``Networks`` [B, num_outputs, features].
+        """Inversion, of which nothing is learned: for each of the ``Networks`` [B, nodes, features].
 
         Raises:
             ZoovetError: The metanetwork was configured without inversion, or the networks read other inputs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,8 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "zoovet"
+_EXTRA = "extra:"
+"""Before the names of tensors that are no part of the metanetwork."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +36,13 @@ class Checkpoint:
         path: The file it came from.
         tensors: Parameters and buffers by name, on the CPU.
         description: What was saved with them.
+        extra: Further tensors by name, on the CPU; none in what earlier versions wrote.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     description: dict[str, Any]
+    extra: dict[str, Tensor]
 
     def get(self, key: str) -> Any:
         """An entry of the description.
@@ -68,7 +73,9 @@ class Checkpoint:
         module.load_state_dict(self.tensors)
 
 
-def save_checkpoint(path: Path, kind: str, module: nn.Module, description: dict[str, Any]) -> None:
+def save_checkpoint(
+    path: Path, kind: str, module: nn.Module, description: dict[str, Any], extra: Mapping[str, Tensor] | None = None
+) -> None:
     """Write a module's tensors and a description as one file, atomically.
 
     Args:
@@ -76,8 +83,10 @@ def save_checkpoint(path: Path, kind: str, module: nn.Module, description: dict[
         kind: What it is for: ``detector``, ``repairer``.
         module: Its parameters and buffers are written.
         description: JSON values.
+        extra: Further tensors, by name.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    named = module.state_dict() | {f"{_EXTRA}{name}": tensor for name, tensor in (extra or {}).items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     text = json.dumps({"format_version": FORMAT_VERSION, "kind": kind, **description})
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={_METADATA_KEY: text})
@@ -117,7 +126,8 @@ def load_checkpoint(path: str | Path, kind: str) -> Checkpoint:
     if description.get("kind") != kind:
         found = _with_article(str(description.get("kind")))
         raise ZoovetError(f"{file} holds {found}, but {_with_article(kind)} is needed")
-    return Checkpoint(file, tensors, description)
+    extra = {name.removeprefix(_EXTRA): tensors.pop(name) for name in list(tensors) if name.startswith(_EXTRA)}
+    return Checkpoint(file, tensors, description, extra)
 
 
 def _with_article(kind: str) -> str:

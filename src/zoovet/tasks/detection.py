@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
@@ -17,8 +17,11 @@ from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
+from zoovet.networks import NetworkSpec
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.detector import DETECTOR, Detector, logits_of
+from zoovet.tasks.distribution_fitting import fit_training_distribution
+from zoovet.tasks.inversion_images import give_images, inverts
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
 from zoovet.tasks.population import Population, load_populations
@@ -26,9 +29,17 @@ from zoovet.tasks.random_streams import IndexStream, seeded_generator
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.tasks.training_distribution import TrainingDistribution
 from zoovet.zoo import Zoo
 
-__all__ = ["DetectionConfig", "DetectionModule", "Detector", "accuracy_threshold", "needs_images", "train_detector"]
+__all__ = [
+    "DetectionConfig",
+    "DetectionModule",
+    "Detector",
+    "accuracy_threshold",
+    "new_metanetwork",
+    "train_detector",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +70,7 @@ class DetectionConfig:
                 f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
             )
         only_noise = AugmentationConfig(weight_noise=self.augmentation.weight_noise)
-        if _inverts(self.metanetwork) and self.augmentation != only_noise:
+        if inverts(self.metanetwork) and self.augmentation != only_noise:
             raise ZoovetError(
                 "metanetwork.inversion is computed once for every network, so that training networks can only be "
                 "augmented by weight_noise (small enough to change nothing of it); leave the rest of augmentation out, "
@@ -77,6 +88,7 @@ class DetectionModule(TaskModule):
         train, validation: The networks.
         config: How.
         inversions: What inversion found so far, where that is shared with other trainings.
+        with_distribution: Whether the checkpoint says what the training networks look like.
     """
 
     def __init__(
@@ -86,9 +98,12 @@ class DetectionModule(TaskModule):
         validation: Population,
         config: DetectionConfig,
         inversions: InversionMemory | None = None,
+        *,
+        with_distribution: bool = True,
     ) -> None:
         super().__init__(metanetwork, config.training)
         self._task = config
+        self._with_distribution = with_distribution
         self._inversions = inversions or InversionMemory()
         self._train, self._validation = train, validation
         self._stream = IndexStream(
@@ -101,7 +116,7 @@ class DetectionModule(TaskModule):
     def on_fit_start(self) -> None:
         """Put the networks beside the metanetwork."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
-        if _inverts(self._task.metanetwork):
+        if inverts(self._task.metanetwork):
             assert isinstance(self.model, ScaleGMN)
             invert = partial(self._inversions.invert, self.model)
             self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
@@ -136,6 +151,14 @@ class DetectionModule(TaskModule):
         }
         return Validation(figures, score=(figures["auc"], -figures["loss"]))
 
+    def extra_tensors(self) -> dict[str, Tensor]:
+        """What the training networks look like, where that is wanted."""
+        return self._distribution.to_tensors() if self._with_distribution else {}
+
+    @cached_property
+    def _distribution(self) -> TrainingDistribution:
+        return fit_training_distribution(self._train, self._validation)
+
     def describe(self, validation: Validation) -> dict[str, Any]:
         """What :meth:`Detector.load` needs, and the configuration."""
         return {
@@ -155,6 +178,7 @@ def train_detector(
     progress: Progress | None = None,
     images: ImageSet | None = None,
     inversions: InversionMemory | None = None,
+    with_distribution: bool = True,
 ) -> Detector:
     """Train a detector on a zoo's training split; validation chooses checkpoint and threshold.
 
@@ -169,6 +193,7 @@ def train_detector(
         progress: Told after every step and validation.
         images: Training images of the zoo's dataset, needed where ``metanetwork.inversion`` takes any.
         inversions: What inversion found so far, where that is shared with other trainings; filled up.
+        with_distribution: Whether the detector can tell networks that are unlike the training networks; takes seconds.
 
     Raises:
         ZoovetError: No images where they are needed, a zoo without poisoned networks, a folder that cannot be written
@@ -178,45 +203,28 @@ def train_detector(
     config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
     run = open_run(out, DETECTOR, config, {"zoo": zoo_facts(zoo.path, train, validation)})
     if not run.finished:
-        metanetwork = build_metanetwork(config.metanetwork, config.training.seed, DETECTOR)
-        _give_images(metanetwork, images)
-        module = DetectionModule(metanetwork, train, validation, config, inversions)
+        metanetwork = new_metanetwork(config, train.specs, images)
+        module = DetectionModule(
+            metanetwork, train, validation, config, inversions, with_distribution=with_distribution
+        )
         run.train(module, device=device, progress=progress)
     return Detector.load(run.folder, device=device)
 
 
-def _give_images(metanetwork: nn.Module, images: ImageSet | None) -> None:
-    """Give inversion its images, where it wants any: of every class as many, drawn by its seed.
+def new_metanetwork(config: DetectionConfig, specs: Iterable[NetworkSpec], images: ImageSet | None) -> nn.Module:
+    """A detector's metanetwork before training.
+
+    Args:
+        config: How the detector is trained.
+        specs: What the networks will be.
+        images: Training images of their dataset, needed where ``metanetwork.inversion`` takes any.
 
     Raises:
-        ZoovetError: There are no images, or too few of a class, or they have another shape.
+        ZoovetError: No images where they are needed, or networks that read several shapes where one is needed.
     """
-    inversion = metanetwork.inversion if isinstance(metanetwork, ScaleGMN) else None
-    if inversion is None or not inversion.config.needs_images:
-        return
-    if images is None:
-        raise ZoovetError("metanetwork.inversion takes images: give training images of the zoo's dataset")
-    generator, count = np.random.default_rng([inversion.config.seed, 13]), inversion.num_images_per_class
-    drawn = []
-    for label in range(images.num_classes):
-        places = np.flatnonzero(images.labels.numpy() == label)
-        if len(places) < count:
-            raise ZoovetError(
-                f"inversion takes {count} images a class, but {images.name!r} has {len(places)} of {label}"
-            )
-        chosen = torch.from_numpy(generator.permutation(places)[:count])
-        drawn.append(images.subset(chosen).scaled())
-    inversion.give_images(torch.stack(drawn))
-
-
-def needs_images(config: DetectionConfig) -> bool:
-    """Whether a training takes images of the zoo's dataset."""
-    inversion = config.metanetwork.inversion if isinstance(config.metanetwork, ScaleGMNConfig) else None
-    return inversion is not None and inversion.needs_images
-
-
-def _inverts(config: MetanetworkConfig) -> bool:
-    return isinstance(config, ScaleGMNConfig) and config.inversion is not None
+    metanetwork = build_metanetwork(config.metanetwork.with_input_shape(specs), config.training.seed, DETECTOR)
+    give_images(metanetwork, images)
+    return metanetwork
 
 
 def accuracy_threshold(scores: Tensor, labels: Tensor) -> tuple[float, float]:

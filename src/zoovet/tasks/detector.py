@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from zoovet.metanets import ScaleGMN
 from zoovet.networks import Networks, NetworkSpec
+from zoovet.shipped import file_of
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
-from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
+from zoovet.tasks.training_distribution import TrainingDistribution
+from zoovet.tasks.vetting import as_batches, distribution_of, require_distribution, require_known_specs, specs_of
 
 __all__ = ["DETECTOR", "Detector", "logits_of"]
 
@@ -30,9 +32,10 @@ class Detector:
         specs: What it was trained on.
         threshold: Probability from which a network is flagged; chosen on validation networks.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
+        distribution: What the networks that it was trained on look like, where that is known.
 
     Attributes:
-        metanetwork, specs, threshold, description: As given; the metanetwork in evaluation mode.
+        metanetwork, specs, threshold, description, distribution: As given; the metanetwork in evaluation mode.
     """
 
     def __init__(
@@ -41,11 +44,13 @@ class Detector:
         specs: Sequence[NetworkSpec],
         threshold: float,
         description: dict[str, Any] | None = None,
+        distribution: TrainingDistribution | None = None,
     ) -> None:
         self.metanetwork = metanetwork.eval().requires_grad_(False)
         self.specs = tuple(specs)
         self.threshold = threshold
         self.description = description or {}
+        self.distribution = distribution
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Detector:
@@ -59,8 +64,26 @@ class Detector:
         metanetwork = build_metanetwork(config, 0, DETECTOR)
         checkpoint.load_into(metanetwork)
         return cls(
-            metanetwork.to(device), specs_of(checkpoint), float(checkpoint.get("threshold")), checkpoint.description
+            metanetwork.to(device),
+            specs_of(checkpoint),
+            float(checkpoint.get("threshold")),
+            checkpoint.description,
+            distribution_of(checkpoint),
         )
+
+    @classmethod
+    def shipped(cls, name: str, *, models: Path | None = None, device: str = "cpu") -> Detector:
+        """Read the detector of a model that comes with the package (:mod:`zoovet.shipped`).
+
+        Args:
+            name: One of ``zoovet.shipped.names()``.
+            models: Another folder of models than the package's own.
+            device: Where to compute.
+
+        Raises:
+            ZoovetError: There is no such model, or it has no detector.
+        """
+        return cls.load(file_of(name, DETECTOR, models), device=device)
 
     def score(
         self,
@@ -95,6 +118,35 @@ class Detector:
     def flag(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """Whether the probability reaches the threshold: bool [B]."""
         return self.score(networks) >= self.threshold
+
+    def in_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
+        """How like the networks that it was trained on: a conformal p-value, whatever the weights' order or scale.
+
+        Networks drawn as those were have a score of at most s with a probability of about s; that of a network unlike
+        all of them is the smallest there is, 1 / (1 + validation networks of its spec).
+
+        Args:
+            networks: B networks, or batches of several specs.
+
+        Returns:
+            float32 [B] in (0, 1] on the CPU, in the order of the networks.
+
+        Raises:
+            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an earlier
+                version trained it, which did not keep what is needed.
+        """
+        batches = as_batches(networks)
+        require_known_specs(batches, self.specs, DETECTOR)
+        return require_distribution(self.distribution, DETECTOR).score(batches)
+
+    def out_of_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
+        """Whether a network is so unlike the training networks that the detector's answer is worth nothing: bool [B].
+
+        See :meth:`~zoovet.tasks.training_distribution.TrainingDistribution.is_out`.
+        """
+        batches = as_batches(networks)
+        require_known_specs(batches, self.specs, DETECTOR)
+        return require_distribution(self.distribution, DETECTOR).is_out(batches)
 
 
 def logits_of(

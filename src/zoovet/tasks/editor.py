@@ -43,10 +43,11 @@ class Editor(nn.Module):
         self.changes = changes
         self.gate = gate
 
-    def forward(self, networks: Sequence[Networks]) -> Edit:
-        """Edit batches of networks, each of one spec."""
+    def forward(self, networks: Sequence[Networks], inverted: Sequence[Tensor] | None = None) -> Edit:
+        """Edit batches of networks, each of one spec; ``inverted``: what inversion found, where that is known."""
         batches = list(networks)
-        changes: list[Networks] = self.changes(batches)
+        options = {} if inverted is None else {"inverted": inverted}
+        changes: list[Networks] = self.changes(batches, **options)
         if self.gate is None:
             return Edit([own + change for own, change in zip(batches, changes, strict=True)], None)
         logits: Tensor = self.gate(batches).squeeze(1)

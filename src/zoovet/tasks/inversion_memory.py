@@ -50,21 +50,22 @@ class InversionMemory:
         return results
 
     def save(self, path: Path) -> None:
-        """Write everything into one safetensors file, atomically."""
+        """Write everything into one safetensors file, atomically; its folder is made where missing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             save_file(self._found, temporary)
 
     @classmethod
-    def load(cls, path: Path) -> InversionMemory:
-        """Read what :meth:`save` wrote; an empty memory where there is no such file.
+    def load(cls, folder: Path) -> InversionMemory:
+        """Read what :meth:`save` wrote into files of a folder; an empty memory where there is no such folder.
 
         Raises:
-            ZoovetError: The file is damaged.
+            ZoovetError: A file is damaged.
         """
         memory = cls()
-        if path.exists():
+        for path in sorted(folder.glob("*.safetensors")):
             try:
-                memory._found = load_file(path)
+                memory._found |= load_file(path)
             except (SafetensorError, OSError) as error:
                 raise ZoovetError(f"{path} is damaged ({error}); remove it, it is computed again") from error
         return memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +16,14 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets.scalegmn import ScaleGMNConfig
+from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.networks import Networks
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
+from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.image_pool import ImagePool
+from zoovet.tasks.inversion_images import give_images, inverts
+from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.measurement import Measurement, measure
 from zoovet.tasks.metanetworks import MetanetworkConfig, metanetwork_to_json
 from zoovet.tasks.network_pool import Batch
@@ -30,6 +34,7 @@ from zoovet.tasks.repairer import REPAIRER, Repairer, build_editor, edited_netwo
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.tasks.training_distribution import TrainingDistribution
 from zoovet.zoo import Zoo
 
 __all__ = ["RepairConfig", "RepairModule", "Repairer", "train_repairer"]
@@ -83,6 +88,12 @@ class RepairConfig:
     def __post_init__(self) -> None:
         if self.metanetwork.output != "weights":
             raise ZoovetError(f"repair needs a metanetwork with output 'weights', got {self.metanetwork.output!r}")
+        turned_at_most = replace(AugmentationConfig(), kernel_symmetries=self.augmentation.kernel_symmetries)
+        if inverts(self.metanetwork) and self.augmentation != turned_at_most:
+            raise ZoovetError(
+                "metanetwork.inversion is computed once for every network, so that training networks can only be "
+                "augmented by kernel_symmetries; leave the rest of augmentation out, or set inversion to null"
+            )
         if self.gate is not None and (self.gate.output != "graph" or self.gate.num_outputs != 1):
             raise ZoovetError(
                 f"the gate needs output 'graph' and num_outputs 1, got {self.gate.output!r} and {self.gate.num_outputs}"
@@ -107,6 +118,8 @@ class RepairModule(TaskModule):
         train, validation: The networks.
         pools: Training images, and those held out to validate on.
         config: How.
+        inversions: What inversion found so far, where that is shared with other trainings.
+        with_distribution: Whether the checkpoint says what the training networks look like.
     """
 
     def __init__(
@@ -116,9 +129,14 @@ class RepairModule(TaskModule):
         validation: Population,
         pools: tuple[ImagePool, ImagePool],
         config: RepairConfig,
+        inversions: InversionMemory | None = None,
+        *,
+        with_distribution: bool = True,
     ) -> None:
         super().__init__(editor, config.training)
         self._task = config
+        self._with_distribution = with_distribution
+        self._inversions = inversions or InversionMemory()
         self._train, self._validation = train, validation
         self._pool, self._held_out = pools
         self._before: Measurement | None = None
@@ -132,6 +150,11 @@ class RepairModule(TaskModule):
     def on_fit_start(self) -> None:
         """Put networks and images beside the editor."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
+        if inverts(self._task.metanetwork):
+            assert isinstance(self.model, Editor)
+            assert isinstance(self.model.changes, ScaleGMN)
+            invert = partial(self._inversions.invert, self.model.changes)
+            self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
         self._pool, self._held_out = self._pool.to(self.device), self._held_out.to(self.device)
 
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -141,7 +164,8 @@ class RepairModule(TaskModule):
         generator = seeded_generator(self.config.seed, "augmentation", step)
         batch, views = draw_augmented(self._train, torch.cat(drawn), self._task.augmentation, generator)
         trojaned = self._train.trojaned[batch.indices].to(self.device)
-        seen: Edit = self.model([view.apply(own) for view, own in zip(views, batch.networks, strict=True)])
+        viewed = [view.apply(own) for view, own in zip(views, batch.networks, strict=True)]
+        seen: Edit = self.model(viewed, batch.inverted)
         edit = Edit([view.undo(own) for view, own in zip(views, seen.edited, strict=True)], seen.gate_logits)
         if self._task.loss == "function":
             loss, figures = self._function_loss(batch, edit, trojaned, step)
@@ -185,7 +209,8 @@ class RepairModule(TaskModule):
         batch = self._validation.batch(torch.arange(len(self._validation)))
         if self._before is None:
             self._before = self._measured(batch.networks, batch)
-        after = self._measured(edited_networks(model, batch.networks, 2 * self.config.batch_size), batch)
+        edited = edited_networks(model, batch.networks, 2 * self.config.batch_size, batch.inverted)
+        after = self._measured(edited, batch)
         figures = _repair_figures(self._before, after, self._validation.trojaned[batch.indices])
         lost = max(0.0, figures["clean_accuracy_lost"]) + max(0.0, figures["healthy_accuracy_lost"])
         figures["score"] = figures["asr_after"] + self._task.accuracy_weight * lost
@@ -202,6 +227,14 @@ class RepairModule(TaskModule):
                 for some, indices in pieces
             ]
         )
+
+    def extra_tensors(self) -> dict[str, Tensor]:
+        """What the training networks look like, where that is wanted."""
+        return self._distribution.to_tensors() if self._with_distribution else {}
+
+    @cached_property
+    def _distribution(self) -> TrainingDistribution:
+        return fit_training_distribution(self._train, self._validation)
 
     def describe(self, validation: Validation) -> dict[str, Any]:
         """What :meth:`Repairer.load` needs, and the configuration."""
@@ -222,6 +255,8 @@ def train_repairer(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
+    inversions: InversionMemory | None = None,
+    with_distribution: bool = True,
 ) -> Repairer:
     """Train a repairer on a zoo's training split; validation chooses the checkpoint.
 
@@ -235,6 +270,8 @@ def train_repairer(
         out: Folder of the run.
         device: ``cpu``, ``cuda`` or ``cuda:K``.
         progress: Told after every step and validation.
+        inversions: What inversion found so far, where that is shared with other trainings; filled up.
+        with_distribution: Whether the repairer can tell networks that are unlike the training networks; takes seconds.
 
     Raises:
         ZoovetError: A zoo without poisoned networks, images that do not fit its networks, a folder that cannot be
@@ -252,7 +289,9 @@ def train_repairer(
     run = open_run(out, REPAIRER, config, facts)
     if not run.finished:
         editor = build_editor(config.metanetwork, config.gate, config.training.seed)
-        run.train(RepairModule(editor, train, validation, pools, config), device=device, progress=progress)
+        give_images(editor.changes, images)
+        module = RepairModule(editor, train, validation, pools, config, inversions, with_distribution=with_distribution)
+        run.train(module, device=device, progress=progress)
     return Repairer.load(run.folder, device=device)
 
 

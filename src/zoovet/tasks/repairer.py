@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any, overload
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoovet.networks import Networks, NetworkSpec
+from zoovet.shipped import file_of
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_from_json
-from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
+from zoovet.tasks.training_distribution import TrainingDistribution
+from zoovet.tasks.vetting import as_batches, distribution_of, require_distribution, require_known_specs, specs_of
 
 __all__ = ["REPAIRER", "Repairer", "build_editor", "edited_networks"]
 
@@ -28,15 +30,23 @@ class Repairer:
         editor: What edits.
         specs: What it was trained on.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
+        distribution: What the networks that it was trained on look like, where that is known.
 
     Attributes:
-        editor, specs, description: As given; the editor in evaluation mode.
+        editor, specs, description, distribution: As given; the editor in evaluation mode.
     """
 
-    def __init__(self, editor: Editor, specs: Sequence[NetworkSpec], description: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        editor: Editor,
+        specs: Sequence[NetworkSpec],
+        description: dict[str, Any] | None = None,
+        distribution: TrainingDistribution | None = None,
+    ) -> None:
         self.editor = editor.eval().requires_grad_(False)
         self.specs = tuple(specs)
         self.description = description or {}
+        self.distribution = distribution
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Repairer:
@@ -53,7 +63,21 @@ class Repairer:
             seed=0,
         )
         checkpoint.load_into(editor)
-        return cls(editor.to(device), specs_of(checkpoint), checkpoint.description)
+        return cls(editor.to(device), specs_of(checkpoint), checkpoint.description, distribution_of(checkpoint))
+
+    @classmethod
+    def shipped(cls, name: str, *, models: Path | None = None, device: str = "cpu") -> Repairer:
+        """Read the repairer of a model that comes with the package (:mod:`zoovet.shipped`).
+
+        Args:
+            name: One of ``zoovet.shipped.names()``.
+            models: Another folder of models than the package's own.
+            device: Where to compute.
+
+        Raises:
+            ZoovetError: There is no such model, or it has no repairer.
+        """
+        return cls.load(file_of(name, REPAIRER, models), device=device)
 
     @overload
     def repair(self, networks: Networks, *, batch_size: int = 64) -> Networks: ...
@@ -82,6 +106,35 @@ class Repairer:
         repaired = [some.to(own.device, own.dtype) for some, own in zip(edited, batches, strict=True)]
         return repaired[0] if isinstance(networks, Networks) else repaired
 
+    def in_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
+        """How like the networks that it was trained on: a conformal p-value, whatever the weights' order or scale.
+
+        Networks drawn as those were have a score of at most s with a probability of about s; that of a network unlike
+        all of them is the smallest there is, 1 / (1 + validation networks of its spec).
+
+        Args:
+            networks: B networks, or batches of several specs.
+
+        Returns:
+            float32 [B] in (0, 1] on the CPU, in the order of the networks.
+
+        Raises:
+            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an earlier
+                version trained it, which did not keep what is needed.
+        """
+        batches = as_batches(networks)
+        require_known_specs(batches, self.specs, REPAIRER)
+        return require_distribution(self.distribution, REPAIRER).score(batches)
+
+    def out_of_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
+        """Whether a network is so unlike the training networks that the repairer's answer is worth nothing: bool [B].
+
+        See :meth:`~zoovet.tasks.training_distribution.TrainingDistribution.is_out`.
+        """
+        batches = as_batches(networks)
+        require_known_specs(batches, self.specs, REPAIRER)
+        return require_distribution(self.distribution, REPAIRER).is_out(batches)
+
 
 def build_editor(metanetwork: MetanetworkConfig, gate: MetanetworkConfig | None, seed: int) -> Editor:
     """An editor whose initial weights depend on the seed alone."""
@@ -89,10 +142,16 @@ def build_editor(metanetwork: MetanetworkConfig, gate: MetanetworkConfig | None,
     return Editor(changes, None if gate is None else build_metanetwork(gate, seed, "gate"))
 
 
-def edited_networks(model: nn.Module, batches: Sequence[Networks], batch_size: int) -> list[Networks]:
-    """Every batch edited, a piece at a time."""
+def edited_networks(
+    model: nn.Module, batches: Sequence[Networks], batch_size: int, inverted: Sequence[Tensor] | None = None
+) -> list[Networks]:
+    """Every batch edited, a piece at a time; ``inverted`` is what inversion found, where that is known already."""
     edited = []
-    for batch in batches:
-        pieces = [batch[start : start + batch_size] for start in range(0, len(batch), batch_size)]
-        edited.append(Networks.concatenate([model([piece]).edited[0] for piece in pieces]) if pieces else batch)
+    for index, batch in enumerate(batches):
+        pieces = []
+        for start in range(0, len(batch), batch_size):
+            part = slice(start, start + batch_size)
+            known = {} if inverted is None else {"inverted": [inverted[index][part]]}
+            pieces += model([batch[part]], **known).edited
+        edited.append(Networks.concatenate(pieces) if pieces else batch)
     return edited

@@ -233,7 +233,8 @@ class _Keeper(Callback):
             "versions": library_versions(),
             **self._run.facts,
         }
-        save_checkpoint(self._run.folder / CHECKPOINT_NAME, self._run.kind, module.best_guess, description)
+        path, kind = self._run.folder / CHECKPOINT_NAME, self._run.kind
+        save_checkpoint(path, kind, module.best_guess, description, module.extra_tensors())
 
     @property
     def seconds(self) -> float:

@@ -71,6 +71,10 @@ class TaskModule(LightningModule):
     def describe(self, validation: Validation) -> dict[str, Any]:
         """JSON values that a checkpoint needs beside the weights, given the validation that it was chosen by."""
 
+    def extra_tensors(self) -> dict[str, Tensor]:
+        """Tensors that a checkpoint needs beside the weights; none unless a task says so."""
+        return {}
+
     @property
     def best_guess(self) -> nn.Module:
         """What is validated and saved: the average of the weights, where there is one."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.tasks.checkpoints import Checkpoint
+from zoovet.tasks.training_distribution import TrainingDistribution
 
-__all__ = ["as_batches", "require_known_specs", "specs_of"]
+__all__ = ["as_batches", "distribution_of", "require_distribution", "require_known_specs", "spec_in_words", "specs_of"]
 
 
 def as_batches(networks: Networks | Sequence[Networks]) -> list[Networks]:
@@ -36,9 +37,9 @@ def require_known_specs(batches: Sequence[Networks], specs: Sequence[NetworkSpec
     """
     for batch in batches:
         if batch.spec not in specs:
-            known = "; or ".join(map(_in_words, specs))
+            known = "; or ".join(map(spec_in_words, specs))
             raise ZoovetError(
-                f"this {reader} was not trained on such networks. Given: {_in_words(batch.spec)}. It reads: {known}"
+                f"this {reader} was not trained on such networks. Given: {spec_in_words(batch.spec)}. It reads: {known}"
             )
         batch.require_finite("the networks given")
 
@@ -52,6 +53,36 @@ def specs_of(checkpoint: Checkpoint) -> tuple[NetworkSpec, ...]:
     return tuple(NetworkSpec.from_json(spec) for spec in checkpoint.get("specs"))
 
 
-def _in_words(spec: NetworkSpec) -> str:
+def distribution_of(checkpoint: Checkpoint) -> TrainingDistribution | None:
+    """What a checkpoint's training networks look like; ``None`` for one of an earlier version, which does not say.
+
+    Raises:
+        ZoovetError: It is damaged.
+    """
+    if not checkpoint.extra:
+        return None
+    return TrainingDistribution.from_tensors(checkpoint.extra, specs_of(checkpoint), str(checkpoint.path))
+
+
+def require_distribution(distribution: TrainingDistribution | None, reader: str) -> TrainingDistribution:
+    """The distribution itself.
+
+    Args:
+        distribution: What the checkpoint says.
+        reader: What it is called in errors: ``detector``, ``repairer``.
+
+    Raises:
+        ZoovetError: There is none.
+    """
+    if distribution is None:
+        raise ZoovetError(
+            f"this {reader} does not know what its training networks look like, since an earlier zoovet trained it: "
+            f"train it again to have in-distribution scores"
+        )
+    return distribution
+
+
+def spec_in_words(spec: NetworkSpec) -> str:
+    """One line for people, with the shapes of the weights."""
     shapes = ", ".join("×".join(map(str, shape)) for shape in spec.weight_shapes)
     return f"{spec.describe()} (weights {shapes})"

@@ -67,19 +67,23 @@ def test_scan_tells_by_its_exit_status(
     flagged = run_zoovet("scan", suspect, "--detector", place / "detector", "--threshold", "0", "--json")
     assert flagged.returncode == 1, flagged.stderr
     (verdict,) = json.loads(flagged.stdout)["verdicts"]
-    score = float(zoovet.Detector.load(place / "detector").score(zoovet.load_networks(suspect)))
+    detector, network = zoovet.Detector.load(place / "detector"), zoovet.load_networks(suspect)
+    score, likeness = float(detector.score(network)), float(detector.in_distribution(network))
     assert verdict == {
         "file": str(suspect),
         "network": 0,
         "score": pytest.approx(score),
         "threshold": 0.0,
         "flagged": True,
+        "in_distribution": pytest.approx(likeness),
+        "verdict": "trojaned",
+        "model": None,
     }
     capsys.readouterr()
     assert main(["scan", str(suspect), "--detector", str(place / "detector"), "--threshold", "1"]) == 0
     assert capsys.readouterr().out.split() == [
-        *("file", "score", "threshold", "verdict"),
-        *(str(suspect), f"{score:.4f}", "1.0000", "healthy"),
+        *("file", "in-distribution", "score", "threshold", "verdict"),
+        *(str(suspect), f"{likeness:.4f}", f"{score:.4f}", "1.0000", "healthy"),
     ]
 
 

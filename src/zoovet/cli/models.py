@@ -1,0 +1,32 @@
+"""``zoovet --models``: the detectors and repairers that come with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoovet import shipped
+from zoovet.cli.candidates import shipped_candidates
+
+__all__ = ["print_models"]
+
+
+def print_models(models: Path | None = None) -> None:
+    """Print every model's name, what it has, the specs it knows, and where its card is.
+
+    Args:
+        models: Folder of models; the package's own where left out.
+
+    Raises:
+        ZoovetError: The folder does not exist, or a file is damaged.
+    """
+    names = shipped.names(models)
+    if not names:
+        print(f"no models in {models or shipped.folder()}")
+    for name in names:
+        print(name)
+        for kind in shipped.kinds_of(name, models):
+            (candidate,) = shipped_candidates(kind, models, name)
+            print(f"  {kind:8} {candidate.path.stat().st_size / 1e6:.1f} MB")
+            for spec in candidate.specs:
+                print(f"           {spec.describe()}")
+        print(f"  card     {shipped.card(name, models)}")

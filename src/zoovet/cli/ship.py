@@ -1,0 +1,109 @@
+"""``python -m zoovet.cli.ship DETECTOR REPAIRER --name NAME``: make finished runs a model that comes with the package.
+
+Copies both checkpoints into ``zoovet/shipped/NAME`` and writes the model's card from what they and their zoo say, and
+from the ``figures.json`` of their evaluation. All models together stay within 10 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zoovet import shipped
+from zoovet.cli.model_card import model_card
+from zoovet.errors import ZoovetError
+from zoovet.files import atomic_path, require_writable_folder, write_text
+from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint
+from zoovet.tasks.vetting import distribution_of, specs_of
+
+__all__ = ["main", "ship"]
+
+
+def ship(runs: dict[str, Path], name: str, *, models: Path, figures: dict[str, Any] | None = None) -> Path:
+    """Make a model of finished runs; one that is there under the name is replaced.
+
+    Args:
+        runs: Folders by what they hold: ``detector``, ``repairer``.
+        name: The model's: lower-case words and hyphens.
+        models: Folder of models.
+        figures: What ``zoovet evaluate`` measured of both, for the card.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        ZoovetError: A run is not finished, knows no in-distribution score, or was trained on other specs than the other
+            one; the name is malformed; or the models would be larger than 10 MB together.
+    """
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ZoovetError(f"a model's name is lower-case words and hyphens, such as 'cifar10-small-cnn'; got {name!r}")
+    checkpoints = {kind: _finished(run, kind) for kind, run in runs.items()}
+    _require_same_specs(checkpoints)
+    contents = {f"{kind}.safetensors": checkpoint.path.read_bytes() for kind, checkpoint in checkpoints.items()}
+    card = model_card(name, checkpoints, figures)
+    others = sum(path.stat().st_size for path in models.glob("*/*") if path.is_file() and path.parent.name != name)
+    size = others + sum(map(len, contents.values())) + len(card.encode())
+    if size > shipped.MAX_BYTES:
+        raise ZoovetError(
+            f"with {name!r} the models in {models} would take {size / 1e6:.1f} MB, and at most "
+            f"{shipped.MAX_BYTES / 1e6:.0f} MB may be; train narrower metanetworks, or remove another model"
+        )
+    folder = require_writable_folder(models / name)
+    for kind in shipped.KINDS:
+        (folder / f"{kind}.safetensors").unlink(missing_ok=True)
+    for file, content in contents.items():
+        with atomic_path(folder / file) as temporary:
+            temporary.write_bytes(content)
+    write_text(folder / shipped.CARD_NAME, card)
+    return folder
+
+
+def _finished(run: Path, kind: str) -> Checkpoint:
+    checkpoint = load_checkpoint(run, kind)
+    try:
+        finished = json.loads((run / "run.json").read_text(encoding="utf-8"))["finished"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ZoovetError(f"{run} is no run of `zoovet train`: its run.json cannot be read ({error!r})") from error
+    if finished is not True:
+        raise ZoovetError(f"the run {run} is not finished; the command that began it goes on")
+    if distribution_of(checkpoint) is None:
+        raise ZoovetError(f"{run} knows no in-distribution score, since an earlier zoovet trained it; train it again")
+    return checkpoint
+
+
+def _require_same_specs(checkpoints: dict[str, Checkpoint]) -> None:
+    first, *others = checkpoints.values()
+    for other in others:
+        if set(specs_of(first)) != set(specs_of(other)):
+            raise ZoovetError(f"{first.path} and {other.path} were trained on networks of different specs")
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m zoovet.cli.ship", description=__doc__)
+    parser.add_argument("detector", type=Path, metavar="DETECTOR", help="run of a detector")
+    parser.add_argument(
+        "repairer", type=Path, metavar="REPAIRER", help="run of a repairer, on networks of the same specs"
+    )
+    parser.add_argument("--name", required=True, help="the model's, such as fashion-mnist-small-cnn")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="figures.json of `zoovet evaluate` on both runs")
+    parser.add_argument("--models", type=Path, default=shipped.folder(), help="folder of models; the package's own")
+    arguments = parser.parse_args(words)
+    try:
+        figures = None if arguments.figures is None else json.loads(arguments.figures.read_text(encoding="utf-8"))
+        runs = {"detector": arguments.detector, "repairer": arguments.repairer}
+        folder = ship(runs, arguments.name, models=arguments.models, figures=figures)
+    except (ZoovetError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,48 @@
+"""Which metanetworks run an inversion, and the training images that it keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from zoovet.errors import ZoovetError
+from zoovet.images import ImageSet
+from zoovet.metanets import ScaleGMN, ScaleGMNConfig
+from zoovet.tasks.metanetworks import MetanetworkConfig
+
+__all__ = ["give_images", "inverts", "needs_images"]
+
+
+def inverts(config: MetanetworkConfig) -> bool:
+    """Whether a metanetwork seeks patches or changes in the networks that it reads."""
+    return isinstance(config, ScaleGMNConfig) and config.inversion is not None
+
+
+def needs_images(config: MetanetworkConfig) -> bool:
+    """Whether its inversion takes training images of the networks' dataset."""
+    return isinstance(config, ScaleGMNConfig) and config.inversion is not None and config.inversion.needs_images
+
+
+def give_images(metanetwork: nn.Module, images: ImageSet | None) -> None:
+    """Give inversion its images, where it wants any: of every class as many, drawn by its seed.
+
+    Raises:
+        ZoovetError: There are no images, or too few of a class, or they have another shape.
+    """
+    inversion = metanetwork.inversion if isinstance(metanetwork, ScaleGMN) else None
+    if inversion is None or not inversion.config.needs_images:
+        return
+    if images is None:
+        raise ZoovetError("metanetwork.inversion takes images: give training images of the zoo's dataset")
+    generator, count = np.random.default_rng([inversion.config.seed, 13]), inversion.num_images_per_class
+    drawn = []
+    for label in range(images.num_classes):
+        places = np.flatnonzero(images.labels.numpy() == label)
+        if len(places) < count:
+            raise ZoovetError(
+                f"inversion takes {count} images a class, but {images.name!r} has {len(places)} of {label}"
+            )
+        chosen = torch.from_numpy(generator.permutation(places)[:count])
+        drawn.append(images.subset(chosen).scaled())
+    inversion.give_images(torch.stack(drawn))

@@ -1,0 +1,57 @@
+"""zoovet bench as a user calls it: in several processes, again where it is done, and on bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RunZoovet = Callable[..., subprocess.CompletedProcess[str]]
+
+BENCHMARK = """
+zoos: [{zoo}]
+parts: [seen, repair]
+seeds: [0]
+detectors: [statnn, sorted_weights]
+repairers: [none, clp]
+min_asr: 0.3
+num_images: 50
+"""
+
+
+@pytest.fixture(scope="module")
+def config(place: Path) -> Path:
+    path = place / "bench.yaml"
+    path.write_text(BENCHMARK.format(zoo=place / "zoo"), encoding="utf-8")
+    return path
+
+
+def test_a_benchmark_in_two_processes_and_again(place: Path, config: Path, run_zoovet: RunZoovet) -> None:
+    out = place / "bench"
+    done = run_zoovet("bench", config, "--out", out, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(" of 4: ") == 4
+    assert "| StatNN |" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(out / "benchmark.html")
+    assert "data:image/png" in (out / "benchmark.html").read_text(encoding="utf-8")
+    block = json.loads((out / "results.json").read_text(encoding="utf-8"))["trojan"]["zoo"]
+    assert block["detection_seen"].keys() == {"statnn", "sorted_weights", "num_test", "command"}
+    assert block["repair"]["none"]["asr"] >= block["repair"]["clp"]["asr"] - 1
+    again = run_zoovet("bench", config, "--out", out, "--tables-only")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == ""
+    assert again.stdout.partition("## ")[2] == done.stdout.partition("## ")[2]
+
+
+def test_bad_input(config: Path, tmp_path: Path, place: Path, refused: Callable[..., str]) -> None:
+    bench = ["bench", config, "--out", tmp_path / "out"]
+    assert "detectors has the unknown entry 'statn'; did you mean 'statnn'" in refused(*bench, "--detectors", "[statn]")
+    assert "has attacks of 1 family; leaving one out needs two" in refused(*bench, "--parts", "[unseen]")
+    sizes = refused(*bench, "--parts", "[sizes]", "--sizes", "[400]")
+    assert "training bases, but sizes asks for 400" in sizes
+    assert "no zoo" in refused(*bench, "--zoos", f"[{tmp_path / 'nowhere'}]")
+    other = refused("bench", config, "--out", place / "bench", "--num_images", "20")
+    assert "holds a benchmark with another num_images: 50 there, 20 now" in other

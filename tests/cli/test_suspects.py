@@ -1,0 +1,149 @@
+"""Which detector or repairer a file's networks go to, and what is said where that stays open."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoovet.cli.candidates import Candidate, add_candidates, candidates_of
+from zoovet.cli.models import print_models
+from zoovet.cli.suspects import load_suspects
+from zoovet.errors import ZoovetError
+from zoovet.metanets.scalegmn import ScaleGMNConfig
+from zoovet.networks import Networks, NetworkSpec, save_networks, small_cnn
+from zoovet.tasks.checkpoints import save_checkpoint
+from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
+
+SMALL, LARGE = (
+    {name: small_cnn(name, input_shape=(1, side, side), channels=(4, 4)) for name in ("relu", "tanh")}
+    for side in (28, 32)
+)
+OTHER = small_cnn("relu", input_shape=(1, 28, 28), channels=(5, 5))
+
+
+def write_detector(path: Path, specs: Sequence[NetworkSpec]) -> None:
+    """A detector that nobody trained."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = ScaleGMNConfig(width=2, num_layers=1)
+    description = {
+        "metanetwork": metanetwork_to_json(config),
+        "specs": [spec.to_json() for spec in specs],
+        "threshold": 0.5,
+    }
+    save_checkpoint(path, "detector", build_metanetwork(config, 0, "detector"), description)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Two models whose networks have weights of the same shapes, and read images of different ones."""
+    write_detector(tmp_path / "models" / "small" / "detector.safetensors", list(SMALL.values()))
+    write_detector(tmp_path / "models" / "large" / "detector.safetensors", list(LARGE.values()))
+    return tmp_path / "models"
+
+
+def candidates(*words: str | Path) -> list[Candidate]:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_candidates(parser, "detector")
+    return candidates_of(parser.parse_args([str(word) for word in words]), "detector")
+
+
+def network(spec: NetworkSpec) -> Networks:
+    return Networks.from_flat(spec, torch.randn(1, spec.num_parameters, generator=torch.Generator().manual_seed(0)))
+
+
+def with_spec(spec: NetworkSpec, folder: Path) -> Path:
+    save_networks(network(spec), folder / "network.safetensors")
+    return folder / "network.safetensors"
+
+
+def state_dict(spec: NetworkSpec, folder: Path) -> Path:
+    networks, state = network(spec), {}
+    for index, (weight, bias) in enumerate(zip(networks.weights, networks.biases, strict=True)):
+        state |= {f"{index}.weight": weight[0], f"{index}.bias": bias[0]}
+    torch.save(state, folder / "network.pt")
+    return folder / "network.pt"
+
+
+def test_the_spec_in_a_file_says_which_model_knows_it(models: Path, tmp_path: Path) -> None:
+    found = candidates("--models-from", models)
+    assert [candidate.model for candidate in found] == ["large", "small"]
+    for name, specs in (("small", SMALL), ("large", LARGE)):
+        for spec in specs.values():
+            networks, candidate = load_suspects(with_spec(spec, tmp_path), found, None, "detector")
+            assert networks.spec == spec
+            assert candidate.model == name
+            assert candidate.path == models / name / "detector.safetensors"
+
+
+def test_a_state_dict_that_fits_several_is_settled_by_options(models: Path, tmp_path: Path) -> None:
+    path = state_dict(LARGE["tanh"], tmp_path)
+    both = candidates("--models-from", models)
+    how = "give --activation relu or tanh and --model large or small"
+    with pytest.raises(ZoovetError, match=f"says nothing of what its networks are, .* fit several: {how}"):
+        load_suspects(path, both, None, "detector")
+    with pytest.raises(ZoovetError, match=r"fit several: give --model large or small$"):
+        load_suspects(path, both, "tanh", "detector")
+    large = candidates("--models-from", models, "--model", "large")
+    with pytest.raises(
+        ZoovetError, match=r"says nothing of its activation, .* fit several: give --activation relu or tanh$"
+    ):
+        load_suspects(path, large, None, "detector")
+    networks, candidate = load_suspects(path, large, "tanh", "detector")
+    assert networks.spec == LARGE["tanh"]
+    assert candidate.model == "large"
+    with pytest.raises(ZoovetError, match=r"--activation sine: trained on networks with relu or tanh only"):
+        load_suspects(path, large, "sine", "detector")
+
+
+def test_two_models_of_one_spec_are_told_apart_by_name(models: Path, tmp_path: Path) -> None:
+    write_detector(models / "twin" / "detector.safetensors", [SMALL["relu"]])
+    with pytest.raises(
+        ZoovetError, match=r"several models know such networks, 1×28×28 → .*: give --model small or twin"
+    ):
+        load_suspects(with_spec(SMALL["relu"], tmp_path), candidates("--models-from", models), None, "detector")
+
+
+def test_networks_that_no_model_knows_are_described_with_those_that_are_known(models: Path, tmp_path: Path) -> None:
+    shipped = r"Shipped are large: 1×32×32 → .*; small: 1×28×28 → .*\. Give a detector of your own, --detector RUN"
+    found = candidates("--models-from", models)
+    with pytest.raises(
+        ZoovetError, match=rf"no shipped detector was trained on .* Given: 1×28×28 → conv 5 .*{shipped}"
+    ):
+        load_suspects(with_spec(OTHER, tmp_path), found, None, "detector")
+    with pytest.raises(ZoovetError, match=rf"does not fit the spec: .*the file has 0\.weight 5×1×3×3.*{shipped}"):
+        load_suspects(state_dict(OTHER, tmp_path), found, None, "detector")
+
+
+def test_a_detector_that_was_given_is_the_only_candidate(models: Path, tmp_path: Path) -> None:
+    write_detector(tmp_path / "own.safetensors", [SMALL["relu"]])
+    (own,) = candidates("--detector", tmp_path / "own.safetensors")
+    assert (own.model, own.specs) == (None, (SMALL["relu"],))
+    networks, candidate = load_suspects(with_spec(OTHER, tmp_path), [own], None, "detector")
+    assert (networks.spec, candidate) == (OTHER, own)  # it says itself what it does not know
+    assert load_suspects(state_dict(SMALL["tanh"], tmp_path), [own], None, "detector")[0].spec == SMALL["relu"]
+    with pytest.raises(argparse.ArgumentError, match=r"not allowed with argument"):
+        candidates("--detector", tmp_path / "own.safetensors", "--model", "small")
+
+
+def test_what_is_not_there_is_said(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(ZoovetError, match=r"there is no model 'smal' in .*; did you mean 'small'"):
+        candidates("--models-from", models, "--model", "smal")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ZoovetError, match=r"no detector comes with this zoovet .*give one of your own, --detector RUN"):
+        candidates("--models-from", tmp_path / "empty")
+    with pytest.raises(ZoovetError, match=r"there is no folder of models"):
+        candidates("--models-from", tmp_path / "nowhere")
+
+
+def test_the_models_are_listed(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_models(models)
+    shown = capsys.readouterr().out
+    assert f"small\n  detector 0.0 MB\n           {SMALL['relu'].describe()}\n" in shown
+    assert f"  card     {models / 'small' / 'card.md'}\n" in shown
+    (models.parent / "empty").mkdir()
+    print_models(models.parent / "empty")
+    assert "no models in " in capsys.readouterr().out
