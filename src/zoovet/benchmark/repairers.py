@@ -1,0 +1,118 @@
+"""The repairers that the benchmark knows: a name, and how each is made. An own one is a line in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zoovet.evaluation import NetworkRepairer
+from zoovet.images import ImageSet
+from zoovet.networks import Networks
+from zoovet.rivals import (
+    AdversarialPruningRepairer,
+    ChannelLipschitznessRepairer,
+    CleanImages,
+    FinePruningRepairer,
+    FineTuningRepairer,
+)
+from zoovet.tasks import RepairConfig, train_repairer
+from zoovet.tasks.inversion_memory import InversionMemory
+from zoovet.zoo import Zoo
+
+__all__ = ["REPAIRERS", "RepairFitting", "RepairerEntry"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairFitting:
+    """What a repairer is made with.
+
+    Attributes:
+        zoo: The whole zoo; trainings read its training and validation splits.
+        images: Training images of its dataset.
+        seed: Of everything drawn.
+        folder: Where a training may leave its run, so that it can be resumed.
+        config: How ScaleGMN is trained.
+        inversions: What inversion found so far.
+        clean: Images without a trigger.
+    """
+
+    zoo: Zoo
+    images: ImageSet
+    seed: int
+    folder: Path
+    config: RepairConfig
+    inversions: InversionMemory
+    clean: CleanImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairerEntry:
+    """A repairer of the benchmark.
+
+    Attributes:
+        title: For people.
+        make: Makes it.
+        seeded: Whether another seed gives another repairer.
+        uses_images: Whether it is given the clean images.
+    """
+
+    title: str
+    make: Callable[[RepairFitting], NetworkRepairer]
+    seeded: bool = True
+    uses_images: bool = False
+
+
+class _Nothing:
+    """Leaves networks as they are."""
+
+    def repair(self, networks: Networks) -> Networks:
+        return networks
+
+
+class _HealthySibling:
+    """Gives the healthy sibling instead of each network: what perfect repair would give. Looks its networks up."""
+
+    def __init__(self, zoo: Zoo) -> None:
+        self._sibling: dict[bytes, Networks] = {}
+        siblings = zoo.sibling_places()
+        for networks, places in zoo.batches_by_spec():
+            healthy = zoo.networks([p if not zoo.column("poisoned")[p] else siblings[p] for p in places.tolist()])
+            keys = [row.numpy().tobytes() for row in networks.flat()]
+            self._sibling |= {key: healthy[place : place + 1] for place, key in enumerate(keys)}
+
+    def repair(self, networks: Networks) -> Networks:
+        return Networks.concatenate([self._sibling[row.numpy().tobytes()] for row in networks.flat()])
+
+
+def _scalegmn(given: RepairFitting) -> NetworkRepairer:
+    config = replace(given.config, training=replace(given.config.training, seed=given.seed))
+    return train_repairer(
+        config, given.zoo, given.images, given.folder, inversions=given.inversions, with_distribution=False
+    )
+
+
+REPAIRERS: dict[str, RepairerEntry] = {
+    "none": RepairerEntry(title="none", make=lambda given: _Nothing(), seeded=False),
+    "scalegmn": RepairerEntry(title="ScaleGMN", make=_scalegmn),
+    "clp": RepairerEntry(
+        title="channel Lipschitzness (CLP)", make=lambda given: ChannelLipschitznessRepairer(), seeded=False
+    ),
+    "fine_tuning": RepairerEntry(
+        title="fine-tuning", make=lambda given: FineTuningRepairer(clean=given.clean, seed=given.seed), uses_images=True
+    ),
+    "fine_pruning": RepairerEntry(
+        title="fine-pruning",
+        make=lambda given: FinePruningRepairer(clean=given.clean, seed=given.seed),
+        uses_images=True,
+    ),
+    "anp": RepairerEntry(
+        title="adversarial neuron pruning (ANP)",
+        make=lambda given: AdversarialPruningRepairer(clean=given.clean, seed=given.seed),
+        uses_images=True,
+    ),
+    "healthy_sibling": RepairerEntry(
+        title="healthy sibling (the bound)", make=lambda given: _HealthySibling(given.zoo.split("test")), seeded=False
+    ),
+}
+"""Repairers by the name that a configuration gives."""

@@ -1,0 +1,219 @@
+"""Running a benchmark: job by job, each whole on disk or not there, so that an interrupted one goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from zoovet.benchmark.config import BenchmarkConfig
+from zoovet.benchmark.detectors import require_extras
+from zoovet.benchmark.trials import Trial, detection_trials, families_of, repair_trials
+from zoovet.benchmark.worker import (
+    DetectionJob,
+    InversionJob,
+    Job,
+    RepairJob,
+    Worker,
+    counted_networks,
+    results_path,
+)
+from zoovet.config import config_to_dict, read_yaml, write_config
+from zoovet.errors import ZoovetError, nearest
+from zoovet.files import require_writable_folder
+from zoovet.tasks.inversion_images import inverts
+from zoovet.zoo import Zoo
+
+__all__ = ["run_benchmark"]
+
+Tell = Callable[[str], None]
+
+_INVERTED_AT_ONCE = 150
+
+_PARTS_ONLY = ("parts", "detectors", "repairers", "unseen_detectors", "families", "sizes", "sized_detectors", "seeds")
+"""Settings that say which trials there are, not what one of them is: they may change from run to run."""
+
+
+def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None, tell: Tell, workers: int = 1) -> None:
+    """Do everything of a benchmark that is not on disk yet.
+
+    Results lie below ``out``: ``detection/ZOO/DETECTOR/TRIAL/on-ZOO.parquet`` and
+    ``repair/ZOO/REPAIRER/TRIAL/results.parquet``, one row a test network; trainings leave their runs beside them, and
+    ``inversions/ZOO/`` has what inversion found in each network, for all trainings.
+
+    Args:
+        config: What.
+        out: Its folder; made where missing. Trials that are there already are kept.
+        data_root: Where image datasets lie.
+        tell: Told of every job that is done, and how long the rest may take.
+        workers: Processes, of one thread each; 1 works in this process.
+
+    Raises:
+        ZoovetError: A zoo is missing or too small, a package is not installed, ``workers`` is below 1, or ``out`` holds
+            a benchmark of other settings.
+        KeyboardInterrupt: Ctrl-C; what is done is kept.
+    """
+    if workers < 1:
+        raise ZoovetError(f"workers must be at least 1, got {workers}")
+    require_extras(config.detectors)
+    zoos = {path.name: Zoo.open(path) for path in config.zoos}
+    _require_known_families(config, zoos)
+    inversions, trials = _plan(config, out, zoos)
+    _require_same_settings(config, out)
+    if trials:
+        progress = _Progress(len(inversions) + len(trials), tell)
+        with _crew(config, out, data_root, workers) as do:
+            for stage in (inversions, trials):
+                for job in do(stage):
+                    progress.done(job)
+
+
+class _Progress:
+    """Counts jobs, and says how long the rest may take at the rate so far."""
+
+    def __init__(self, total: int, tell: Tell) -> None:
+        self._total, self._tell = total, tell
+        self._num_done, self._started = 0, time.monotonic()
+
+    def done(self, job: Job) -> None:
+        """Tell of one more."""
+        self._num_done += 1
+        left = (time.monotonic() - self._started) / self._num_done * (self._total - self._num_done)
+        rest = f" ({left / 60:.0f} minutes left at this rate)" if left >= 60 else ""
+        self._tell(f"{self._num_done} of {self._total}: {job}{rest}")
+
+
+@contextmanager
+def _crew(
+    config: BenchmarkConfig, out: Path, data_root: Path | None, workers: int
+) -> Iterator[Callable[[Sequence[Job]], Iterator[Job]]]:
+    """A function that does jobs and yields each when it is done, in this process or in several of one thread each."""
+    if workers == 1:
+        own = Worker(config, out, data_root)
+
+        def in_turn(jobs: Sequence[Job]) -> Iterator[Job]:
+            for job in jobs:
+                own.do(job)
+                yield job
+
+        yield in_turn
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (config, out, data_root))
+
+    def side_by_side(jobs: Sequence[Job]) -> Iterator[Job]:
+        waiting = {pool.submit(_do, job): job for job in jobs}
+        for future in as_completed(waiting):
+            future.result()
+            yield waiting[future]
+
+    try:
+        with _one_thread_each():
+            yield side_by_side
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that start here run on one thread."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+_worker: list[Worker] = []
+"""The worker of a process of the crew; empty in the process that leads it."""
+
+
+def _start(config: BenchmarkConfig, out: Path, data_root: Path | None) -> None:
+    torch.set_num_threads(1)
+    _worker.append(Worker(config, out, data_root))
+
+
+def _do(job: Job) -> None:
+    _worker[0].do(job)
+
+
+def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[list[Job], list[Job]]:
+    """What is not on disk yet: inversions, which go first, and trials.
+
+    Raises:
+        ZoovetError: A zoo is too small for a trial.
+    """
+    detection, repair = list[Job](), list[Job]()
+    inversions = list[InversionJob]()
+    for name, zoo in zoos.items():
+        for trial in detection_trials(config, name, zoo):
+            if missing := [on for on in _scored(config, trial) if not results_path(out, trial, on).exists()]:
+                detection.append(DetectionJob(trial, tuple(missing)))
+                if trial.model == "scalegmn" and inverts(config.detection.metanetwork):
+                    for on in (name, *missing):
+                        inversions += _inversions(config, "detection", name, on, zoos[on])
+        for trial in repair_trials(config, name):
+            if not results_path(out, trial).exists():
+                repair.append(RepairJob(trial))
+                if trial.model == "scalegmn" and inverts(config.repair.metanetwork):
+                    inversions += _inversions(config, "repair", name, name, zoo)
+    return [job for job in dict.fromkeys(inversions) if not job.path(out).exists()], detection + repair
+
+
+def _scored(config: BenchmarkConfig, trial: Trial) -> tuple[str, ...]:
+    """The zoos whose test networks a detector scores."""
+    if "transfer" in config.parts and trial.left_out is None and trial.num_bases is None:
+        return (trial.zoo, *(path.name for path in config.zoos if path.name != trial.zoo))
+    return (trial.zoo,)
+
+
+def _inversions(
+    config: BenchmarkConfig, purpose: Literal["detection", "repair"], name: str, on: str, source: Zoo
+) -> list[InversionJob]:
+    """All networks of the detector's own zoo; of another one those that are scored."""
+    count = len(source if on == name else counted_networks(source, config.min_asr))
+    return [
+        InversionJob(purpose, name, on, start, min(count, start + _INVERTED_AT_ONCE))
+        for start in range(0, count, _INVERTED_AT_ONCE)
+    ]
+
+
+def _require_known_families(config: BenchmarkConfig, zoos: Mapping[str, Zoo]) -> None:
+    """Check that every family that is left out occurs in one of the zoos at least.
+
+    Raises:
+        ZoovetError: One does not.
+    """
+    known = sorted({family for zoo in zoos.values() for family in families_of(zoo)})
+    for family in config.families:
+        if family not in known:
+            raise ZoovetError(f"families has the unknown entry {family!r}{nearest(family, known)}")
+
+
+def _require_same_settings(config: BenchmarkConfig, out: Path) -> None:
+    """Results of one folder come from one setting; which trials there are may change.
+
+    Raises:
+        ZoovetError: They differ; the message names the first setting that does.
+    """
+    path = require_writable_folder(out) / "benchmark.yaml"
+    now = config_to_dict(config)
+    if path.exists():
+        before = read_yaml(path)
+        for key in sorted((now.keys() | before.keys()) - set(_PARTS_ONLY) - {"zoos"}):
+            if before.get(key) != now.get(key):
+                raise ZoovetError(
+                    f"{out} holds a benchmark with another {key}: {before.get(key)!r} there, {now.get(key)!r} now; "
+                    f"give another --out"
+                )
+    write_config(config, path)

@@ -1,0 +1,270 @@
+"""What a benchmark's processes do: fit and measure one trial, or invert some networks, and leave the result on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from zoovet.benchmark.config import BenchmarkConfig
+from zoovet.benchmark.detectors import DETECTORS, Fitting
+from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
+from zoovet.benchmark.trials import Trial, trained_on
+from zoovet.errors import ZoovetError
+from zoovet.evaluation import NetworkScorer, evaluate_detection, evaluate_repair
+from zoovet.metanets import ScaleGMN
+from zoovet.networks import Networks
+from zoovet.rivals import CleanImages
+from zoovet.tasks.inversion_images import give_images
+from zoovet.tasks.inversion_memory import InversionMemory
+from zoovet.tasks.metanetworks import build_metanetwork
+from zoovet.zoo import Zoo
+from zoovet.zoo.builders import trojan_recipe_of
+from zoovet.zoo.image_arrays import Images, load_images
+
+__all__ = [
+    "DetectionJob",
+    "InversionJob",
+    "Job",
+    "RepairJob",
+    "Worker",
+    "counted_networks",
+    "repaired_networks",
+    "results_path",
+    "scored_networks",
+]
+
+
+@dataclass(frozen=True)
+class InversionJob:
+    """Some networks' inversions, computed once for all trainings.
+
+    Attributes:
+        purpose: ``detection`` or ``repair``, which may invert in different ways.
+        zoo: Name of the zoo whose images they are inverted on.
+        on: Name of the zoo that the networks come from: all of it, or its test networks where it is another one.
+        start, stop: Which of them.
+    """
+
+    purpose: Literal["detection", "repair"]
+    zoo: str
+    on: str
+    start: int
+    stop: int
+
+    def path(self, out: Path) -> Path:
+        """Where they lie."""
+        return out / "inversions" / self.purpose / self.zoo / f"{self.on}-{self.start:06d}.safetensors"
+
+    def __str__(self) -> str:
+        return f"inversion of networks {self.start} to {self.stop - 1} of {self.on}, for {self.purpose} on {self.zoo}"
+
+
+@dataclass(frozen=True)
+class DetectionJob:
+    """A detector's training, and its scores on the test networks of some zoos.
+
+    Attributes:
+        trial: What is fitted.
+        on: Names of the zoos.
+    """
+
+    trial: Trial
+    on: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return str(self.trial)
+
+
+@dataclass(frozen=True)
+class RepairJob:
+    """A repairer's training, and what it does to the test networks.
+
+    Attributes:
+        trial: What is fitted.
+    """
+
+    trial: Trial
+
+    def __str__(self) -> str:
+        return f"repair by {self.trial}"
+
+
+Job = InversionJob | DetectionJob | RepairJob
+"""What a process takes at a time."""
+
+
+def results_path(out: Path, trial: Trial, on: str | None = None) -> Path:
+    """Where a trial's results lie: those of a detector on a zoo's test networks, or (``on`` left out) of a repairer."""
+    if on is None:
+        return trial.folder(out / "repair") / "results.parquet"
+    return trial.folder(out / "detection") / f"on-{on}.parquet"
+
+
+def counted_networks(zoo: Zoo, min_asr: float) -> Zoo:
+    """The test networks that count: healthy ones, and trojaned ones of at least that ASR.
+
+    Raises:
+        ZoovetError: There are no healthy or no trojaned ones.
+    """
+    test = zoo.split("test")
+    counted = test.select(~(test.column("poisoned") & (test.column("asr") < min_asr)))
+    num_trojaned = int(counted.column("poisoned").sum())
+    if num_trojaned in (0, len(counted)):
+        raise ZoovetError(
+            f"the test split of the zoo {zoo.path} has {len(counted) - num_trojaned} healthy networks and "
+            f"{num_trojaned} trojaned ones with an ASR of at least {min_asr}; both are needed"
+        )
+    return counted
+
+
+def scored_networks(zoo: Zoo, config: BenchmarkConfig, detector: str) -> Zoo:
+    """The test networks that a detector scores: all that count, or those of evenly spaced bases where it is slow."""
+    counted = counted_networks(zoo, config.min_asr)
+    return _spaced(counted, config.num_slow_bases) if DETECTORS[detector].is_slow else counted
+
+
+def repaired_networks(zoo: Zoo, config: BenchmarkConfig) -> Zoo:
+    """The test networks that are repaired: both of every base whose trojaned one counts, or of evenly spaced ones."""
+    return _spaced(counted_networks(zoo, config.min_asr), config.num_repaired_bases)
+
+
+def _spaced(counted: Zoo, num_bases: int | None) -> Zoo:
+    """Both networks of every base whose trojaned one is there, or of so many of these bases."""
+    bases = np.unique(counted.column("base_id")[counted.column("poisoned")])
+    if num_bases is not None and num_bases < len(bases):
+        bases = bases[np.linspace(0, len(bases) - 1, num_bases).astype(int)]
+    return counted.select(np.isin(counted.column("base_id"), bases))
+
+
+class Worker:
+    """One process of a benchmark.
+
+    Args:
+        config: What is compared.
+        out: The benchmark's folder.
+        data_root: Where image datasets lie.
+    """
+
+    def __init__(self, config: BenchmarkConfig, out: Path, data_root: Path | None) -> None:
+        self.config, self.out = config, out
+        self._data_root = data_root
+        self._memories: dict[tuple[str, str], InversionMemory] = {}
+
+    @cached_property
+    def zoos(self) -> Mapping[str, Zoo]:
+        """The zoos by name."""
+        return {path.name: Zoo.open(path) for path in self.config.zoos}
+
+    @cached_property
+    def images(self) -> Mapping[str, Images]:
+        """Each zoo's image dataset."""
+        return {name: load_images(trojan_recipe_of(zoo), self._data_root) for name, zoo in self.zoos.items()}
+
+    def do(self, job: Job) -> None:
+        """Do it, and leave the result on disk, whole.
+
+        Raises:
+            ZoovetError: The zoo does not give what the job needs.
+        """
+        match job:
+            case InversionJob():
+                self._invert(job)
+            case DetectionJob():
+                self._detect(job)
+            case RepairJob():
+                self._repair(job)
+
+    def _invert(self, job: InversionJob) -> None:
+        zoo = self.zoos[job.zoo]
+        config = getattr(self.config, job.purpose).metanetwork.with_input_shape(zoo.specs.values())
+        metanetwork = build_metanetwork(config, 0, "inversion")
+        give_images(metanetwork, self.images[job.zoo].train)
+        assert isinstance(metanetwork, ScaleGMN)
+        source = self.zoos[job.on] if job.on == job.zoo else counted_networks(self.zoos[job.on], self.config.min_asr)
+        memory = InversionMemory()
+        for networks, _ in source.select(np.arange(job.start, job.stop)).batches_by_spec():
+            memory.invert(metanetwork, [_carried_over(networks, zoo)])
+        memory.save(job.path(self.out))
+
+    def _memory(self, purpose: str, zoo: str) -> InversionMemory:
+        if (purpose, zoo) not in self._memories:
+            self._memories[purpose, zoo] = InversionMemory.load(self.out / "inversions" / purpose / zoo)
+        return self._memories[purpose, zoo]
+
+    def _detect(self, job: DetectionJob) -> None:
+        trial, zoo = job.trial, self.zoos[job.trial.zoo]
+        entry, folder = DETECTORS[trial.model], trial.folder(self.out / "detection")
+        detector = entry.fit(
+            Fitting(
+                zoo=trained_on(trial, zoo),
+                seed=trial.seed,
+                folder=folder / "run",
+                config=self.config.detection,
+                inversions=self._memory("detection", trial.zoo),
+                images=self.images[trial.zoo].train,
+                clean=self._clean_images(trial),
+            )
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in job.on:
+            test = scored_networks(self.zoos[name], self.config, trial.model)
+            results = evaluate_detection(_AsIfFrom(detector, zoo), test, rivals={}, name=entry.title)
+            results.save(results_path(self.out, trial, name))
+
+    def _repair(self, job: RepairJob) -> None:
+        trial, zoo, images = job.trial, self.zoos[job.trial.zoo], self.images[job.trial.zoo]
+        entry, path = REPAIRERS[trial.model], results_path(self.out, trial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        given = RepairFitting(
+            zoo=zoo,
+            images=images.train,
+            seed=trial.seed,
+            folder=path.parent / "run",
+            config=self.config.repair,
+            inversions=self._memory("repair", trial.zoo),
+            clean=self._clean_images(trial),
+        )
+        test = repaired_networks(zoo, self.config)
+        num_images = self.config.num_images
+        evaluate_repair(entry.make(given), test, images.test, num_images=num_images, name=entry.title).save(path)
+
+    def _clean_images(self, trial: Trial) -> CleanImages:
+        """The rivals' images: drawn from the training images by the trial's seed."""
+        train = self.images[trial.zoo].train
+        return CleanImages.draw(train, self.config.num_clean_images, np.random.default_rng([trial.seed, 12]))
+
+
+@dataclass(frozen=True)
+class _AsIfFrom:
+    """Scores networks of any zoo as if they read images of the size that the detector's zoo has."""
+
+    detector: NetworkScorer
+    zoo: Zoo
+
+    @property
+    def threshold(self) -> float:
+        return self.detector.threshold
+
+    def score(self, networks: Networks) -> Tensor:
+        return self.detector.score(_carried_over(networks, self.zoo))
+
+
+def _carried_over(networks: Networks, zoo: Zoo) -> Networks:
+    """Networks as if they read images of a zoo's size: convolutions and global pooling take any.
+
+    Raises:
+        ZoovetError: They differ from the zoo's in more than that.
+    """
+    for spec in zoo.specs.values():
+        if replace(networks.spec, input_shape=spec.input_shape) == spec:
+            return Networks(spec, networks.weights, networks.biases)
+    raise ZoovetError(
+        f"the zoos differ in more than the size of their images, so detectors of {zoo.path} cannot be carried over "
+        f"to the spec {networks.spec.spec_id}; leave 'transfer' out of parts"
+    )

@@ -1,0 +1,271 @@
+"""A benchmark runs every trial once, goes on after an interruption, and never trains on test bases."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoovet.benchmark import BenchmarkConfig, benchmark_tables, run_benchmark
+from zoovet.benchmark import detectors as detector_table
+from zoovet.benchmark.figures import Scores, auc_difference, detection_figures, repair_figures
+from zoovet.benchmark.page import write_benchmark
+from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
+from zoovet.benchmark.tables import Bench, Table
+from zoovet.benchmark.trials import Trial, attacks_of, families_of, trained_on
+from zoovet.benchmark.worker import InversionJob, counted_networks, repaired_networks, results_path
+from zoovet.config import read_config
+from zoovet.errors import ZoovetError
+from zoovet.evaluation import DetectionResults, RepairResults
+from zoovet.images import PatchRanges, StripeRanges
+from zoovet.metanets import InversionConfig, ScaleGMNConfig
+from zoovet.tasks import DetectionConfig, RepairConfig
+from zoovet.tasks.training_config import TrainingConfig
+from zoovet.zoo import (
+    BaseTraining,
+    BlendAttack,
+    FineTuning,
+    PatchAttack,
+    SplitShares,
+    StripeAttack,
+    TrojanRecipe,
+    Zoo,
+    build_zoo,
+)
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    recipe = TrojanRecipe(
+        dataset="digits",
+        num_bases=18,
+        activations=("tanh",),
+        channels=(8, 8),
+        train_images=400,
+        test_images=100,
+        base=BaseTraining(epochs=3),
+        finetune=FineTuning(epochs=(1, 2), learning_rate=(3e-3, 1e-2)),
+        attacks=(
+            PatchAttack(trigger=PatchRanges(min_size=2, max_size=3, min_weight=0.8)),
+            BlendAttack(),
+            StripeAttack(trigger=StripeRanges(min_amplitude=0.5, max_amplitude=0.9)),
+        ),
+        min_clean_accuracy=0.2,
+        min_asr=0.1,
+        split=SplitShares(train=0.4, validation=0.3, test=0.3),
+        seed=5,
+    )
+    return build_zoo(recipe, tmp_path_factory.mktemp("zoos") / "digits-trojan", workers=1)
+
+
+def small_scalegmn(**changes: Any) -> ScaleGMNConfig:
+    return ScaleGMNConfig(width=8, num_layers=1, max_depth=2, max_outputs=10, **changes)
+
+
+@pytest.fixture(scope="module")
+def config(zoo: Zoo) -> BenchmarkConfig:
+    training = TrainingConfig(max_steps=2, batch_size=4, validation_interval=1, warmup_steps=1)
+    return BenchmarkConfig(
+        zoos=(zoo.path,),
+        seeds=(0, 1),
+        detectors=("scalegmn", "statnn"),
+        repairers=("none", "scalegmn", "clp", "healthy_sibling"),
+        sizes=(4,),
+        min_asr=0.1,
+        num_clean_images=20,
+        num_images=50,
+        detection=DetectionConfig(
+            metanetwork=small_scalegmn(inversion=InversionConfig(patch_size=2, num_backgrounds=1, num_steps=1)),
+            training=training,
+        ),
+        repair=RepairConfig(metanetwork=small_scalegmn(output="weights"), training=training, num_validation_images=20),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(config: BenchmarkConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    out, told = tmp_path_factory.mktemp("bench") / "out", list[str]()
+    run_benchmark(config, out, data_root=None, tell=told.append)
+    return out, told
+
+
+def test_every_trial_runs_once_and_a_finished_benchmark_runs_nothing(
+    config: BenchmarkConfig, finished: tuple[Path, list[str]]
+) -> None:
+    out, told = finished
+    detection = (2 + 1) * (1 + 3 + 1)  # two seeds of ScaleGMN and StatNN; all, three families left out, one size
+    repair = 1 + 2 + 1 + 1
+    assert len(told) == 1 + detection + repair
+    assert (
+        told[0] == f"1 of {len(told)}: inversion of networks 0 to 35 of digits-trojan, for detection on digits-trojan"
+    )
+    assert told[1] == f"2 of {len(told)}: scalegmn on digits-trojan, seed 0"
+    assert InversionJob("detection", "digits-trojan", "digits-trojan", 0, 36).path(out).exists()
+    again: list[str] = []
+    run_benchmark(config, out, data_root=None, tell=again.append)
+    assert again == []
+
+
+def test_an_interrupted_benchmark_runs_what_is_missing(
+    config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]]
+) -> None:
+    out, _ = finished
+    path = results_path(out, Trial(zoo=zoo.path.name, model="statnn", seed=0, left_out="blend"), zoo.path.name)
+    before = path.read_bytes()
+    path.unlink()
+    told: list[str] = []
+    run_benchmark(config, out, data_root=None, tell=told.append)
+    assert [line.partition(": ")[2] for line in told] == ["statnn on digits-trojan, seed 0, without blend"]
+    assert path.read_bytes() == before
+
+
+def test_no_trial_sees_test_bases_or_the_family_that_is_left_out(zoo: Zoo) -> None:
+    test_bases = set(zoo.split("test").column("base_id"))
+    name = zoo.path.name
+    for trial in (
+        Trial(zoo=name, model="statnn", seed=0),
+        Trial(zoo=name, model="statnn", seed=0, left_out="blend"),
+        Trial(zoo=name, model="statnn", seed=1, num_bases=4),
+    ):
+        seen = trained_on(trial, zoo)
+        assert not test_bases & set(seen.column("base_id"))
+        assert trial.left_out not in attacks_of(seen)
+        assert set(seen.column("split")) == {"train", "validation"}
+    assert len(set(seen.split("train").column("base_id"))) == 4
+    assert len(seen.split("validation")) == len(zoo.split("validation"))
+    smaller = trained_on(Trial(zoo=name, model="statnn", seed=1, num_bases=2), zoo).split("train")
+    assert set(smaller.column("base_id")) < set(seen.split("train").column("base_id"))
+
+
+def test_families_are_told_of_zoos_without_the_column_too(zoo: Zoo) -> None:
+    assert families_of(zoo) == ("blend", "patch", "stripes")
+    without = replace(zoo, facts={**zoo.facts, "attack": np.full(len(zoo), None)})
+    np.testing.assert_array_equal(attacks_of(without), zoo.column("attack").astype(str))
+
+
+def test_networks_whose_attack_failed_do_not_count(zoo: Zoo) -> None:
+    strict = counted_networks(zoo, 0.5)
+    asr, poisoned = strict.column("asr"), strict.column("poisoned")
+    assert (asr[poisoned] >= 0.5).all()
+    assert (~poisoned).sum() == (~zoo.split("test").column("poisoned")).sum()
+    with pytest.raises(ZoovetError, match="0 trojaned ones with an ASR of at least 1"):
+        counted_networks(zoo.select(zoo.column("asr") < 1), 1.0)
+
+
+def test_the_bounds_of_repair(config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]]) -> None:
+    out, _ = finished
+    bench = Bench(config, out, {zoo.path.name: zoo})
+    (nothing,) = bench.repairs(zoo.path.name, "none")
+    (sibling,) = bench.repairs(zoo.path.name, "healthy_sibling")
+    np.testing.assert_array_equal(nothing.asr_after, nothing.asr_before)
+    test = repaired_networks(zoo, config)
+    place = {network: index for index, network in enumerate(test.column("network_id"))}
+    siblings = test.sibling_places()
+    for index in np.flatnonzero(sibling.poisoned):
+        own = place[sibling.network_ids[index]]
+        assert sibling.clean_accuracy_after[index] == sibling.clean_accuracy_before[siblings[own]]
+    assert repair_figures([sibling])["asr"].mean < repair_figures([nothing])["asr"].mean
+
+
+def test_figures_are_means_over_seeds(config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]]) -> None:
+    scores = Bench(config, finished[0], {zoo.path.name: zoo}).scores(zoo.path.name, "scalegmn")
+    assert scores is not None
+    perfect = replace_scores(scores, lambda results: results.poisoned.astype(float))
+    wrong = replace_scores(scores, lambda results: 1.0 - results.poisoned)
+    figures = detection_figures(perfect, probability=True)
+    assert (figures["auc"].mean, figures["auc"].std, figures["auc"].low) == (1.0, 0.0, 1.0)
+    assert (figures["tpr"].mean, figures["ece"].mean) == (1.0, 0.0)
+    assert detection_figures(wrong, probability=True)["ece"].mean == 1.0
+    mixed = Scores([perfect.results[0], wrong.results[1]], scores.attacks, scores.origins)
+    assert detection_figures(mixed, probability=False)["auc"].mean == 0.5
+    assert detection_figures(mixed, probability=False)["auc"].std == pytest.approx(np.sqrt(0.5))
+    assert auc_difference(perfect, wrong).mean == 1.0
+
+
+def replace_scores(scores: Scores, new: Any) -> Scores:
+    results = [
+        DetectionResults(**{**{name: getattr(one, name) for name in one.__dataclass_fields__}, "scores": new(one)})
+        for one in scores.results
+    ]
+    return Scores(results, scores.attacks, scores.origins)
+
+
+def test_page_tables_and_block(config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]]) -> None:
+    out, _ = finished
+    bench = Bench(config, out, {zoo.path.name: zoo})
+    titles = [table.title for table in benchmark_tables(bench)]
+    for what in ("families seen", "family of attacks", "left out", "number of training bases", "repair"):
+        assert any(what in title for title in titles), what
+    text = write_benchmark(bench, "zoovet bench x --out y")
+    assert "| ScaleGMN |" in text
+    page = (out / "benchmark.html").read_text()
+    assert page.count("<svg") == 4
+    assert page.count("data:image/png") >= 3 * 2
+    block = json.loads((out / "results.json").read_text())["trojan"][zoo.path.name]
+    assert set(block["detection_seen"]) == {"scalegmn", "statnn", "num_test", "command"}
+    assert set(block["detection_unseen"]) == {"scalegmn", "statnn", "num_test", "command"}
+    assert set(block["repair"]["clp"]) == {"asr", "clean_accuracy", "ra", "seconds_per_network", "images"}
+    assert block["repair"]["none"]["images"] == 0
+
+
+def test_tables_as_markdown() -> None:
+    table = Table("A", ("detector", "AUC"), (("ours", "1.0"),), "A note.")
+    assert table.markdown() == "## A\n\n| detector | AUC |\n|---|---|\n| ours | 1.0 |\n\nA note.\n"
+
+
+def test_repairers_with_images_are_given_them(zoo: Zoo) -> None:
+    assert {name for name, entry in REPAIRERS.items() if entry.uses_images} == {"fine_tuning", "fine_pruning", "anp"}
+    assert "clean" in RepairFitting.__dataclass_fields__
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"detectors": ["scalegm"]}, "detectors has the unknown entry 'scalegm'; did you mean 'scalegmn'"),
+        ({"repairers": ["clip"]}, "repairers has the unknown entry 'clip'; did you mean 'clp'"),
+        ({"parts": ["seeen"]}, "parts has the unknown entry 'seeen'; did you mean 'seen'"),
+        ({"seeds": []}, "seeds must be different numbers"),
+        ({"zoos": ["a/zoo", "b/zoo"]}, "zoos must be one or several folders of different names"),
+        ({"num_images": 0}, "num_images must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        read_config(BenchmarkConfig, {"zoos": ["zoo"], **settings})
+
+
+def test_what_a_zoo_cannot_give(config: BenchmarkConfig, zoo: Zoo, tmp_path: Path) -> None:
+    def run(**changes: Any) -> None:
+        run_benchmark(replace(config, **changes), tmp_path / "out", data_root=None, tell=lambda text: None)
+
+    with pytest.raises(ZoovetError, match="families has the unknown entry 'blende'; did you mean 'blend'"):
+        run(families=("blende",))
+    with pytest.raises(ZoovetError, match=r"has 7 training bases, but sizes asks for 400"):
+        run(sizes=(400,))
+
+
+def test_a_missing_extra_is_said_at_the_start(
+    config: BenchmarkConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector_table, "find_spec", lambda name: None)
+    with pytest.raises(ZoovetError, match=r"pip install 'zoovet\[nfn\]'"):
+        run_benchmark(replace(config, detectors=("nfn",)), tmp_path / "out", data_root=None, tell=lambda text: None)
+
+
+def test_a_folder_keeps_its_settings(config: BenchmarkConfig, finished: tuple[Path, list[str]]) -> None:
+    out, _ = finished
+    with pytest.raises(ZoovetError, match="holds a benchmark with another num_images: 50 there, 20 now"):
+        run_benchmark(replace(config, num_images=20), out, data_root=None, tell=lambda text: None)
+
+
+def test_results_are_written_network_by_network(zoo: Zoo, finished: tuple[Path, list[str]]) -> None:
+    out, _ = finished
+    name = zoo.path.name
+    detection = DetectionResults.load(results_path(out, Trial(zoo=name, model="scalegmn", seed=1), name))
+    assert detection.network_ids == tuple(counted_networks(zoo, 0.1).column("network_id"))
+    repair = RepairResults.load(results_path(out, Trial(zoo=name, model="clp", seed=0)))
+    assert repair.num_images == 50
