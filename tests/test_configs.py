@@ -128,7 +128,8 @@ def test_the_released_experiments_are_all_here() -> None:
         for activation in ("relu", "tanh", "mixed")
         for direction in directions
     }
-    assert pictures | edits | accuracies | {"detection.yaml", "repair.yaml"} <= TRAININGS.keys()
+    trojans = {f"{folder}{task}.yaml" for folder in ("", "patches/") for task in ("detection", "repair")}
+    assert pictures | edits | accuracies | trojans <= TRAININGS.keys()
     for name in pictures | edits | accuracies:
         assert read_yaml(TRAININGS[name])["metanetwork"]["direction"] in Path(name).stem
     for name in accuracies:
@@ -136,6 +137,12 @@ def test_the_released_experiments_are_all_here() -> None:
         activations = ["relu", "tanh"] if activation == "mixed" else [activation]
         assert values["data"] == {"activations": activations, "checkpoints": "last"}
         assert values["metanetwork"]["symmetry"] == {"relu": "scale", "tanh": "sign"}.get(activation, "mixed")
+
+
+def test_the_benchmark_trains_what_the_configurations_train() -> None:
+    benchmark = read_yaml(CONFIGS["bench/trojan.yaml"])
+    for task, name in (("detection", "detection.yaml"), ("repair", "repair.yaml")):
+        assert {"task": task, **benchmark[task]} == read_yaml(CONFIGS[name])
 
 
 @pytest.mark.parametrize("name", CONFIGS)

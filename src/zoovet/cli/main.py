@@ -95,7 +95,7 @@ Exit status: 0 done (scan: all healthy), 1 scan found a trojaned or unknown netw
 130 Ctrl-C.
 
 example:
-  zoovet build configs/zoo/fashion-mnist-patches.yaml --out zoos/fmnist --workers 2
+  zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --workers 2
   zoovet train configs/detection.yaml --data.zoo zoos/fmnist --out runs/detector
   zoovet train configs/repair.yaml --data.zoo zoos/fmnist --out runs/repairer
   zoovet evaluate runs/detector runs/repairer --out runs/report
