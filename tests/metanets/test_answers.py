@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zoovet.metanets import InversionConfig
-from zoovet.metanets.answers import next_answers, own_answers, warp_answers, warped
+from zoovet.metanets.answers import loss_gradients, next_answers, own_answers, warp_answers, warped
 from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks, forward, small_cnn
 
@@ -65,7 +65,8 @@ def test_one_change_for_all_classes_leads_to_the_next_one() -> None:
         InversionConfig(patch_size=3, num_steps=4, reaches=(0.5,), images_per_class=4, next_class=True), SHAPE, 3
     )
     inversion.give_images(images_of_classes(4))
-    features = inversion(networks_of("tanh", 3)).sinh()
+    networks = networks_of("tanh", 3)
+    features = inversion.unpack(inversion(networks), networks.spec)[0].sinh()
     patch, change = features[..., -20:].unflatten(2, (2, 5, 2)).unbind(2)  # [B, classes, looks, (own, before)]
     for found in (patch, change):
         on_next = found[..., 1].mean(1)
@@ -89,3 +90,30 @@ def test_a_network_that_answers_warps_with_a_class_is_told() -> None:
     after = [forward(networks, one).softmax(2).mean(1) for one in warped(images.flatten(0, 1), num_warps=4, seed=0)]
     torch.testing.assert_close(answers[..., 0], torch.stack(after).mean(0) - before)
     assert bool((answers[..., 1] >= answers[..., 0]).all())
+
+
+def mirrored(networks: Networks) -> Networks:
+    weights = tuple(weight.flip(-1) if weight.ndim == 5 else weight for weight in networks.weights)
+    return Networks(networks.spec, weights, networks.biases)
+
+
+def test_gradients_turn_with_the_kernels() -> None:
+    networks, images = networks_of("tanh", 2), images_of_classes(4).flatten(0, 1)
+    labels = torch.arange(3).repeat_interleave(4)
+    own = Networks.from_flat(networks.spec, loss_gradients(networks, images, labels))
+    turned = loss_gradients(mirrored(networks), images.flip(-1), labels)
+    torch.testing.assert_close(turned, mirrored(own).flat())
+    assert (turned - own.flat()).abs().max() > 0.01
+
+
+def test_only_gradients_change_with_the_networks() -> None:
+    inversion = Inversion(InversionConfig(patch_size=3, images_per_class=4, gradients=True), SHAPE, 3)
+    inversion.give_images(images_of_classes(4))
+    networks = networks_of("relu", 2)
+    rows = inversion(networks)
+    (features, gradients), (same, changed) = (
+        inversion.unpack(some, networks.spec) for some in (rows, inversion.changed(rows, networks.spec, mirrored))
+    )
+    torch.testing.assert_close(same, features, atol=0, rtol=0)
+    for before, after in zip(gradients, changed, strict=True):
+        torch.testing.assert_close(after.flat(), mirrored(before).flat(), atol=0, rtol=0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets import InversionConfig, ScaleGMN, ScaleGMNConfig
@@ -30,6 +31,11 @@ def config(**options: object) -> ScaleGMNConfig:
 
 def metanetwork(**options: object) -> ScaleGMN:
     return ScaleGMN(config(**options), torch.Generator().manual_seed(0))
+
+
+def features_of(inversion: Inversion, networks: Networks) -> Tensor:
+    features, _ = inversion.unpack(inversion(networks), networks.spec)
+    return features
 
 
 @pytest.mark.parametrize("readout", ["last_layer", "full_graph", "pooled_outputs"])
@@ -71,7 +77,7 @@ def test_a_patch_that_works_is_found() -> None:
     networks.biases[0][1, 0] = 0.5  # awake on flat backgrounds too, so that there is a slope to climb
     networks.weights[1][1, 2, 0] = 50.0
     inversion = Inversion(InversionConfig(patch_size=5, num_backgrounds=3, num_steps=4), SHAPE, 3)
-    preferences = inversion(networks).sinh()
+    preferences = features_of(inversion, networks).sinh()
     assert preferences.shape == (2, 3, 10)
     harmless = torch.full((3, 10), -torch.tensor(2.0).log())
     torch.testing.assert_close(preferences[0], harmless, atol=1e-5, rtol=0)
@@ -107,7 +113,7 @@ def images_of_classes(num_classes: int = 3, count: int = 4) -> torch.Tensor:
 def test_inversion_with_images_and_changes_respects_every_symmetry() -> None:
     model = metanetwork(inversion=with_images(reaches=(0.1, 0.3), next_class=True, num_warps=2))
     model.inversion.give_images(images_of_classes())
-    assert model.invert(networks_of("relu"))[0].shape[2] == 2 * 2 * 3 + 8 + 2 * 2 * 3 + 3
+    assert features_of(model.inversion, networks_of("relu")).shape[2] == 2 * 2 * 3 + 8 + 2 * 2 * 3 + 3
     assert_invariant(model, [networks_of("relu"), networks_of("tanh")])
 
 
@@ -117,12 +123,44 @@ def test_edits_that_see_what_was_found_in_every_neuron_respect_every_symmetry(sy
     model = metanetwork(inversion=with_images(reaches=(0.3,), next_class=True, activations=True), **options)
     model.inversion.give_images(images_of_classes())
     for activation in ("relu", "tanh"):
-        (found,) = model.invert(networks_of(activation))
+        found = features_of(model.inversion, networks_of(activation))
         hidden = found.shape[1] - 3
         assert hidden == sum(group.size for group in networks_of(activation).spec.groups[1:-1])
         assert found[:, :hidden, :7].abs().amax((0, 1)).min() > 0
         assert found[:, :hidden, 7:].abs().max() == 0
         assert_equivariant(model, networks_of(activation))
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_gradients_as_features_of_edges_respect_every_symmetry(direction: str, activation: str) -> None:
+    options = {"output": "weights", "direction": direction, "out_scale": 1.0}
+    model = metanetwork(inversion=with_images(reaches=(0.3,), next_class=True, gradients=True), **options)
+    model.inversion.give_images(images_of_classes())
+    assert_equivariant(model, networks_of(activation))
+    without = metanetwork(inversion=with_images(reaches=(0.3,), next_class=True), **options)
+    without.inversion.give_images(images_of_classes())
+    assert model.project_edges.weight.shape[1] == without.project_edges.weight.shape[1] * 6
+    assert model.project_nodes.weight.shape[1] == without.project_nodes.weight.shape[1] + 5
+
+
+def test_gradients_are_those_of_the_cross_entropy_and_in_their_places() -> None:
+    inversion = Inversion(with_images(gradients=True), SHAPE, 3)
+    inversion.give_images(images_of_classes())
+    networks, labels = networks_of("tanh"), torch.arange(3).repeat_interleave(4)
+    _, (clean, patched) = inversion.unpack(inversion(networks), networks.spec)
+    own = networks.map(lambda tensor: tensor.clone().requires_grad_())
+    logits = forward(own, images_of_classes().flatten(0, 1))
+    losses = [torch.nn.functional.cross_entropy(one, labels) for one in logits]
+    sum(losses).backward()
+    for index in range(3):
+        size = (
+            sum((t.grad[index] * t[index]).square().sum() for t in (*own.weights, *own.biases))
+            / own.spec.num_parameters
+        )
+        expected = own.weights[1].grad[index] / (size.sqrt() + 1e-2)
+        torch.testing.assert_close(clean.weights[1][index], expected.detach())
+    assert (patched.biases[0] - clean.biases[0]).abs().max() > 0
 
 
 def test_activations_are_those_of_the_network_on_what_was_found() -> None:
@@ -137,7 +175,7 @@ def test_activations_are_those_of_the_network_on_what_was_found() -> None:
 
 def test_a_change_within_its_bound_pushes_a_class_and_a_larger_one_more() -> None:
     inversion = Inversion(InversionConfig(patch_size=3, num_steps=4, reaches=(0.05, 0.5)), SHAPE, 3)
-    preferences = inversion(networks_of("tanh")).sinh().unflatten(2, (2, 3, 5))  # set, search, step
+    preferences = features_of(inversion, networks_of("tanh")).sinh().unflatten(2, (2, 3, 5))  # set, search, step
     small, large = preferences[:, :, :, 1], preferences[:, :, :, 2]
     torch.testing.assert_close(small[..., 0], large[..., 0])
     assert bool((small[..., 1] > small[..., 0]).all())

@@ -17,6 +17,7 @@ __all__ = [
     "NUM_NEXT_ANSWERS",
     "NUM_OWN_ANSWERS",
     "NUM_WARP_ANSWERS",
+    "loss_gradients",
     "mean_activations",
     "next_answers",
     "own_answers",
@@ -30,6 +31,7 @@ NUM_WARP_ANSWERS = 3
 
 _CONTROL = 4
 _STRENGTHS = (1.0, 2.0)
+_SMALL_SIZE = 1e-2
 
 
 def own_answers(networks: Networks, images: Tensor) -> Tensor:
@@ -88,6 +90,29 @@ def mean_activations(networks: Networks, images: Tensor) -> Tensor:
     means = [values.flatten(3).mean(3) if values.ndim > 3 else values for values in (*hidden, logits)]  # [B, images, n]
     by_set = [own.reshape(len(own), num_sets, num_images, -1).mean(2) for own in means]
     return torch.cat(by_set, dim=2).transpose(1, 2)
+
+
+def loss_gradients(networks: Networks, images: Tensor, labels: Tensor) -> Tensor:
+    """Gradients of each network's mean cross-entropy, made of a bounded size: [B, parameters].
+
+    A gradient G of weights W is divided by r + 0.01, where r is the root mean square of G · W over all parameters. No
+    permutation, rescaling or change of signs of hidden channels changes that, so that what is left scales as G does.
+
+    Args:
+        networks: B networks.
+        images: [n, C, H, W] for all networks, or [B, n, C, H, W].
+        labels: int64 [n], of the images.
+    """
+    with torch.enable_grad():
+        own = networks.map(lambda tensor: tensor.detach().requires_grad_())
+        logits = forward(own, images)
+        wanted = labels.expand(logits.shape[:2]).flatten()
+        total = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="sum") / len(labels)
+    gradients = torch.autograd.grad(total, (*own.weights, *own.biases))
+    num_layers = len(own.weights)
+    flat = Networks(own.spec, gradients[:num_layers], gradients[num_layers:]).flat()
+    size = (flat * networks.flat()).square().mean(dim=1, keepdim=True).sqrt()
+    return flat / (size + _SMALL_SIZE)
 
 
 def warp_answers(networks: Networks, images: Tensor, *, num_warps: int, seed: int) -> Tensor:

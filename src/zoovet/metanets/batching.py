@@ -69,6 +69,14 @@ class Batch:
             padded.append(torch.split(functional.pad(own, (0, 0, missing, 0)), sizes, dim=1))
         return self.with_node_features(padded)
 
+    def with_gradients(self, gradients: Sequence[Sequence[Networks]]) -> Batch:
+        """The same with gradients of the weights and biases, per ``Networks`` that were given some like them."""
+        contents = []
+        for content, (which, index) in zip(self.contents, self.given, strict=True):
+            own = [one if index is None else one[index] for one in gradients[which]]
+            contents.append(replace(content, gradients=tuple((one.weights, one.biases) for one in own)))
+        return replace(self, contents=tuple(contents))
+
     def in_order(self, rows: Tensor) -> Tensor:
         """Rows [networks, k], bucket by bucket, in the order in which the networks were given."""
         if all(index is None for _, index in self.given):

@@ -11,6 +11,7 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
 from zoovet.metanets.layout import Bucket, Chunk, EdgeLayout, EdgeSegment, NodeLayout
@@ -29,13 +30,21 @@ __all__ = [
 ]
 
 
+_GRADIENT_UNIT = 0.2
+"""Gradients, whose size is about 1, times this are about as large as weights."""
+
+
 @dataclass(frozen=True)
 class Weights:
-    """One bucket's tensors: per layer [B, out, in, \\*kernel] and [B, out], per group [B, n, features] or ``None``."""
+    """One bucket's tensors: per layer [B, out, in, \\*kernel] and [B, out], per group [B, n, features] or ``None``.
+
+    Gradients are like weights and biases, but scale as their reciprocals.
+    """
 
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     node_features: tuple[Tensor, ...] | None
+    gradients: tuple[tuple[tuple[Tensor, ...], tuple[Tensor, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,15 +101,28 @@ def used_positions(buckets: Sequence[Bucket], max_kernel: tuple[int, int]) -> li
     return sorted({position for kernel in kernels for position in kernel_positions(kernel, max_kernel)})
 
 
-def node_rows(layout: NodeLayout, contents: Sequence[Weights], input_feature: float) -> Tensor:
-    """Biases, 1 column, and what the caller added: [N, 1 + num_node_features]. Input nodes have ``input_feature``."""
+def node_rows(
+    layout: NodeLayout, buckets: Sequence[Bucket], contents: Sequence[Weights], input_feature: float
+) -> Tensor:
+    """Biases, their gradients, and what the caller added: [N, 1 + num_gradients + num_node_features].
+
+    Input nodes have ``input_feature`` and no gradients. A gradient is multiplied with the square of its channel's size,
+    so that it scales as the bias does.
+    """
+    pairs = zip(buckets, contents, strict=True)
+    sizes = [channel_sizes(bucket, content, mean=True) if content.gradients else [] for bucket, content in pairs]
     parts = []
     for segment in layout.segments:
         content = contents[segment.key[0]]
         if segment.role == "input":
             column = content.biases[0].new_full((segment.num_rows, 1), input_feature)
+            column = functional.pad(column, (0, len(content.gradients)))
         else:
             column = content.biases[segment.key[1] - 1].reshape(-1, 1)
+            for _, biases in content.gradients:
+                size, gradient = sizes[segment.key[0]][segment.key[1]], biases[segment.key[1] - 1]
+                scaled = gradient if size is None or segment.role == "output" else gradient * size.square()
+                column = torch.cat([column, _GRADIENT_UNIT * scaled.reshape(-1, 1)], dim=1)
         if content.node_features is not None:
             column = torch.cat([column, content.node_features[segment.key[1]].flatten(0, 1)], dim=1)
         parts.append(column)
@@ -112,12 +134,13 @@ def flat_kernels(weight: Tensor) -> Tensor:
     return weight.flatten(3) if weight.ndim > 3 else weight.unsqueeze(3)
 
 
-def channel_sizes(bucket: Bucket, content: Weights) -> list[Tensor | None]:
+def channel_sizes(bucket: Bucket, content: Weights, *, mean: bool = False) -> list[Tensor | None]:
     """A size for every channel that scales with it: √(bias² + Σ over its sources of ‖kernel‖² · size²).
 
     Args:
         bucket: What the networks are.
         content: Their weights.
+        mean: Take the mean over its sources instead, so that sizes do not grow from layer to layer.
 
     Returns:
         Per group [B, n], or ``None`` for 1: the input, hidden groups that no positive number scales, and an output
@@ -137,7 +160,8 @@ def channel_sizes(bucket: Bucket, content: Weights) -> list[Tensor | None]:
             kernels = flat_kernels(content.weights[block.layer]).square().sum(3)
             source = sizes[block.source]
             from_sources = kernels if source is None else kernels * source.square()[:, None, :]
-            squares.append(content.biases[block.layer].square() + from_sources.sum(2))
+            from_all = from_sources.mean(2) if mean else from_sources.sum(2)
+            squares.append(content.biases[block.layer].square() + from_all)
         total = torch.stack(squares).sum(0)
         is_zero = total < smallest_square(total.dtype)
         sizes[position] = torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, total).sqrt())
@@ -164,28 +188,44 @@ def edge_rows(
             size of i: finite everywhere, 0 for a zero kernel, and small where the weight is.
 
     Returns:
-        The rows, for all positions that any kernel uses.
+        The rows, for all positions that any kernel uses; then in the same way each gradient, which scales as q_j / q_i,
+        and so is multiplied with (size_i / size_j)² where ``inverse`` is not asked for.
     """
     used = used_positions(buckets, max_kernel)
+    needs_sizes = inverse or any(content.gradients for content in contents)
     pairs = zip(buckets, contents, strict=True)
-    sizes = [channel_sizes(bucket, content) for bucket, content in pairs] if inverse else []
+    sizes = [channel_sizes(bucket, content, mean=not inverse) for bucket, content in pairs] if needs_sizes else []
     parts = []
     for segment in layout.segments:
         bucket, content = buckets[segment.key[0]], contents[segment.key[0]]
         block = bucket.spec.blocks[segment.key[1]]
-        kernels = flat_kernels(content.weights[block.layer])
+        ends = [sizes[segment.key[0]][end] for end in (block.source, block.target)] if needs_sizes else [None, None]
+        kernels = [flat_kernels(content.weights[block.layer])]
         if inverse:
-            ratio = _size_ratio(*(sizes[segment.key[0]][end] for end in (block.source, block.target)))
-            kernels = (kernels * ratio) * ratio
-        if layout.is_reversed:
-            kernels = kernels.transpose(1, 2)
-        rows = kernels.reshape(segment.num_rows, -1)
+            kernels = [_twice(kernels[0], _size_ratio(*ends))]
+        for weights, _ in content.gradients:
+            gradient = flat_kernels(weights[block.layer])
+            if not inverse:
+                gradient = _twice(gradient.transpose(1, 2), _size_ratio(*reversed(ends))).transpose(1, 2)
+            kernels.append(_GRADIENT_UNIT * gradient)
         positions = kernel_positions(bucket.spec.layers[block.layer].kernel, max_kernel)
-        if positions != used:
-            columns = torch.tensor([used.index(position) for position in positions], device=rows.device)
-            rows = rows.new_zeros(rows.shape[0], len(used)).index_copy(1, columns, rows)
-        parts.append(rows)
+        columns = [_rows(one, segment.num_rows, positions, used, is_reversed=layout.is_reversed) for one in kernels]
+        parts.append(torch.cat(columns, dim=1))
     return torch.cat(parts)
+
+
+def _twice(kernels: Tensor, ratio: Tensor | float) -> Tensor:
+    """Kernels times the ratio's square, which alone might be too large or too small for its precision."""
+    return (kernels * ratio) * ratio
+
+
+def _rows(kernels: Tensor, num_rows: int, positions: list[int], used: list[int], *, is_reversed: bool) -> Tensor:
+    """Kernels [B, out, in, k] in rows [E, K], padded to all positions that are used."""
+    rows = (kernels.transpose(1, 2) if is_reversed else kernels).reshape(num_rows, -1)
+    if positions == used:
+        return rows
+    columns = torch.tensor([used.index(position) for position in positions], device=rows.device)
+    return rows.new_zeros(rows.shape[0], len(used)).index_copy(1, columns, rows)
 
 
 def _size_ratio(source: Tensor | None, target: Tensor | None) -> Tensor | float:

@@ -26,20 +26,22 @@ from zoovet.metanets.answers import (
     NUM_NEXT_ANSWERS,
     NUM_OWN_ANSWERS,
     NUM_WARP_ANSWERS,
+    loss_gradients,
     mean_activations,
     next_answers,
     own_answers,
     warp_answers,
 )
+from zoovet.metanets.ascent import Search
 from zoovet.networks.batch import Networks
 from zoovet.networks.forward import forward
+from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["Inversion", "InversionConfig"]
 
 _MAX_IMAGES = 4096
 _SETS = 2
 _SEARCHED_PER_CLASS = 4
-_TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ class InversionConfig:
         num_warps: Random smooth warps of known images whose answers are asked for.
         activations: Whether networks are shown what was found; by how much that changes each neuron's mean activation
             is a feature of its node.
+        gradients: Whether the gradients of each weight and bias are features of its edge and node: those of the
+            cross-entropy on known images, as they are and with each thing that was found.
         backgrounds: ``made_up``: smooth noise, and bright shapes on black; ``images``: training images of the dataset
             that the networks are for, drawn when a detector is trained and kept in its checkpoint.
         num_backgrounds: Backgrounds in each of two sets, whose preferences are kept apart.
@@ -72,6 +76,7 @@ class InversionConfig:
     next_class: bool = False
     num_warps: int = 0
     activations: bool = False
+    gradients: bool = False
     backgrounds: Literal["made_up", "images"] = "made_up"
     num_backgrounds: int = 8
     num_steps: int = 5
@@ -84,8 +89,10 @@ class InversionConfig:
         for name in ("images_per_class", "num_warps"):
             if getattr(self, name) < 0:
                 raise ZoovetError(f"inversion.{name} must be at least 0, got {getattr(self, name)}")
-        if self.images_per_class == 0 and (self.next_class or self.num_warps):
-            raise ZoovetError("inversion.next_class and num_warps need known images; set inversion.images_per_class")
+        if self.images_per_class == 0 and (self.next_class or self.num_warps or self.gradients):
+            raise ZoovetError(
+                "inversion.next_class, num_warps and gradients need known images; set inversion.images_per_class"
+            )
         for reach in self.reaches:
             if not 0 < reach <= 2:
                 raise ZoovetError(
@@ -108,6 +115,11 @@ class InversionConfig:
         if not self.activations:
             return 0
         return 1 + self.num_searches * (_SETS + self.next_class)
+
+    @property
+    def num_gradients(self) -> int:
+        """Gradients of every weight and bias."""
+        return 1 + self.num_searches * (1 + self.next_class) if self.gradients else 0
 
     @property
     def num_features(self) -> int:
@@ -178,14 +190,13 @@ class Inversion(nn.Module):
             self.known[: len(images)] = images[:, : self.config.images_per_class]
 
     def forward(self, networks: Networks) -> Tensor:
-        """Features of nodes, without gradients.
+        """What is found in networks, a row each.
 
         Args:
             networks: B classifiers that read images of the shape.
 
         Returns:
-            [B, nodes, num_features]: the output nodes, or with ``activations`` the hidden nodes group by group before
-            them; what hidden nodes lack is 0.
+            [B, numbers], without gradients, for :meth:`unpack`.
 
         Raises:
             ZoovetError: They read other inputs.
@@ -203,59 +214,95 @@ class Inversion(nn.Module):
         size = max(1, _MAX_IMAGES // images_each)
         with torch.inference_mode(False), torch.no_grad():  # the ascent needs gradients, whatever the caller does
             own = networks.map(lambda tensor: tensor.detach().clone())
-            return torch.cat([self._features(own[start : start + size]) for start in range(0, len(own), size)])
+            return torch.cat([self._rows(own[start : start + size]) for start in range(0, len(own), size)])
 
-    def _features(self, networks: Networks) -> Tensor:
-        found = [self._preferences(networks, search) for search in self._searches()]
-        answers = [torch.cat([preferences for preferences, _ in found], dim=-1).flatten(2)]
-        shown = [images for _, images in found]
-        if self.known is not None:
-            known = self.known[: networks.spec.num_outputs].to(networks.dtype)
+    def unpack(self, rows: Tensor, spec: NetworkSpec) -> tuple[Tensor, list[Networks]]:
+        """What :meth:`forward` gave for networks of a spec, as features of the graph.
+
+        Returns:
+            Features of nodes, [B, nodes, num_features]: of output nodes, or with ``activations`` of the hidden nodes,
+            group by group, before them, with 0 for what hidden nodes lack. And ``num_gradients`` gradients, each like
+            B networks, which scale as the reciprocals of weights and biases.
+        """
+        num_gradient_numbers = self.config.num_gradients * spec.num_parameters
+        nodes, gradients = rows.tensor_split((rows.shape[1] - num_gradient_numbers,), dim=1)
+        features = nodes.reshape(len(rows), -1, self.config.num_features)
+        each = torch.split(gradients, spec.num_parameters, dim=1) if num_gradient_numbers else ()
+        return features, [Networks.from_flat(spec, flat) for flat in each]
+
+    def changed(self, rows: Tensor, spec: NetworkSpec, change: Callable[[Networks], Networks]) -> Tensor:
+        """The same rows, the gradients in them changed as the networks are: by turned kernels, for example."""
+        num_gradient_numbers = self.config.num_gradients * spec.num_parameters
+        _, gradients = self.unpack(rows, spec)
+        nodes = rows[:, : rows.shape[1] - num_gradient_numbers]
+        return torch.cat([nodes, *(change(gradient).flat() for gradient in gradients)], dim=1)
+
+    def _rows(self, networks: Networks) -> Tensor:
+        pairs = [self._preferences(networks, search) for search in self._searches()]
+        found = [(search, trigger) for search, (_, trigger) in zip(self._searches(), pairs, strict=True)]
+        answers = [torch.cat([preferences for preferences, _ in pairs], dim=-1).flatten(2)]
+        known = None if self.known is None else self.known[: networks.spec.num_outputs].to(networks.dtype)
+        found_for_all = []
+        if known is not None:
             few = known[:, :_SEARCHED_PER_CLASS]
             answers.append(own_answers(networks, known))
-            if self.config.next_class:
-                pairs = [self._next_answers(networks, few, search) for search in self._searches()]
-                answers += [seen for seen, _ in pairs]
-                shown += [images for _, images in pairs]
+            for search in self._searches() if self.config.next_class else ():
+                seen, trigger = self._next_answers(networks, few, search)
+                answers.append(seen)
+                found_for_all.append((search, trigger))
             if self.config.num_warps:
                 answers.append(warp_answers(networks, few, num_warps=self.config.num_warps, seed=self.config.seed))
         features = torch.asinh(torch.cat(answers, dim=-1))
-        if not self.config.activations:
-            return features
-        activations = self._activations(networks, shown)
-        hidden = activations.shape[1] - features.shape[1]
-        return torch.cat([activations, functional.pad(features, (0, 0, hidden, 0))], dim=-1)
+        if self.config.activations:
+            shown = self._activations(networks, found, found_for_all, known)
+            hidden = shown.shape[1] - features.shape[1]
+            features = torch.cat([shown, functional.pad(features, (0, 0, hidden, 0))], dim=-1)
+        rows = [features.flatten(1)]
+        if self.config.gradients and known is not None:
+            rows += self._gradients(networks, known, [*found, *found_for_all])
+        return torch.cat(rows, dim=1)
 
-    def _activations(self, networks: Networks, shown: Sequence[Tensor]) -> Tensor:
+    def _activations(self, networks: Networks, found: _Found, found_for_all: _Found, known: Tensor | None) -> Tensor:
         """Mean activations on backgrounds, and their changes by what was found: [B, nodes, num_activations].
 
-        Args:
-            networks: B networks.
-            shown: Images [B, sets, n, C, H, W]; those of the second half of the searches, on known images, have one set
-                and are compared with the known images.
+        What was found for one class is put on the backgrounds it was found on, what was found for all of them on the
+        known images.
         """
         backgrounds = self.backgrounds.to(networks.dtype)
-        clean = mean_activations(networks, backgrounds)
+        clean, each = mean_activations(networks, backgrounds), (len(networks), *backgrounds.shape)
         columns = [clean.mean(-1, keepdim=True)]
-        columns += [mean_activations(networks, images) - clean for images in shown[: self.config.num_searches]]
-        if self.config.next_class and self.known is not None:
-            few = self.known[: networks.spec.num_outputs, :_SEARCHED_PER_CLASS].to(networks.dtype)
-            known = mean_activations(networks, few.flatten(0, 1).unsqueeze(0))
-            columns += [mean_activations(networks, images) - known for images in shown[self.config.num_searches :]]
+        columns += [
+            mean_activations(networks, search.put(backgrounds.expand(each), trigger)) - clean
+            for search, trigger in found
+        ]
+        if known is not None and found_for_all:
+            few = known[:, :_SEARCHED_PER_CLASS].flatten(0, 1).unsqueeze(0)
+            without, each = mean_activations(networks, few), (len(networks), *few.shape)
+            columns += [
+                mean_activations(networks, search.put(few.expand(each), trigger)) - without
+                for search, trigger in found_for_all
+            ]
         return torch.cat(columns, dim=-1)
 
-    def _searches(self) -> list[_Search]:
+    def _gradients(self, networks: Networks, known: Tensor, found: _Found) -> list[Tensor]:
+        """Gradients on known images, without and with each thing that was found, each [B, parameters]."""
+        images, labels = known.flatten(0, 1), torch.arange(len(known), device=known.device)
+        each, labels = (len(networks), *images.shape), labels.repeat_interleave(known.shape[1])
+        changed = [images, *(search.put(images.expand(each), trigger[:, 0]) for search, trigger in found)]
+        return [loss_gradients(networks, some, labels) for some in changed]
+
+    def _searches(self) -> list[Search]:
         """The patch, and the changes of every reach."""
         size = self.backgrounds.shape[-2:]
-        patch = _Search((self.config.patch_size, self.config.patch_size), 1.0, is_patch=True)
-        return [patch, *(_Search((size[0], size[1]), reach, is_patch=False) for reach in self.config.reaches)]
+        patch = Search((self.config.patch_size, self.config.patch_size), 1.0, is_patch=True)
+        return [patch, *(Search((size[0], size[1]), reach, is_patch=False) for reach in self.config.reaches)]
 
-    def _preferences(self, networks: Networks, search: _Search) -> tuple[Tensor, Tensor]:
+    def _preferences(self, networks: Networks, search: Search) -> tuple[Tensor, Tensor]:
         """What a patch or change of its own for every class and set does, and the one that does most.
 
         Returns:
-            [B, classes, sets, steps + 1], and backgrounds with what was found for the class that gained most in the
-            end: [B, sets, n, C, H, W].
+            [B, classes, sets, steps + 1], and what was found for the class that gained most in the end, for each set:
+            [B, sets, 1, C, height, width].
         """
         num_classes, backgrounds = networks.spec.num_outputs, self.backgrounds.to(networks.dtype)
         wanted = torch.eye(num_classes, dtype=torch.bool, device=backgrounds.device)[None, :, None, None, :]
@@ -270,15 +317,13 @@ class Inversion(nn.Module):
 
         seen, found = search.ascend(preference, start, self.config.num_steps)
         best = (seen[-1] - seen[0]).mean(2).argmax(1)
-        chosen = found[torch.arange(len(networks), device=best.device), best]
-        images = search.put(backgrounds.expand(len(networks), *backgrounds.shape), chosen)
-        return torch.stack(seen, dim=-1), images
+        return torch.stack(seen, dim=-1), found[torch.arange(len(networks), device=best.device), best]
 
-    def _next_answers(self, networks: Networks, known: Tensor, search: _Search) -> tuple[Tensor, Tensor]:
+    def _next_answers(self, networks: Networks, known: Tensor, search: Search) -> tuple[Tensor, Tensor]:
         """What one patch or change for all classes does that leads to each image's next class.
 
         Returns:
-            [B, classes, 2 · (steps + 1)], and the known images with it, [B, 1, n, C, H, W].
+            [B, classes, 2 · (steps + 1)], and the patch or change, [B, 1, 1, C, height, width].
         """
         images = known.flatten(0, 1)
         start = images.new_zeros(len(networks), 1, images.shape[1], *search.size)
@@ -289,61 +334,11 @@ class Inversion(nn.Module):
             return likelihood.sum(), answers
 
         seen, found = search.ascend(preference, start, self.config.num_steps)
-        changed = search.put(images.expand(len(networks), *images.shape), found)
-        return torch.cat(seen, dim=-1), changed.unsqueeze(1)
+        return torch.cat(seen, dim=-1), found.unsqueeze(1)
 
 
-@dataclass(frozen=True)
-class _Search:
-    """Gradient ascent on a patch in the middle of images, or on a change of all their pixels.
-
-    Attributes:
-        size: Height and width of what is sought.
-        bound: How far it may be from 0.
-        is_patch: Whether it takes the place of pixels; otherwise it is added to them.
-    """
-
-    size: tuple[int, int]
-    bound: float
-    is_patch: bool
-
-    def put(self, images: Tensor, found: Tensor) -> Tensor:
-        """Images [..., C, H, W] with what was found [..., C, height, width], where leading axes broadcast."""
-        if not self.is_patch:
-            return (images + found).clamp(-1.0, 1.0)
-        (height, width), images = self.size, images.clone()
-        top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
-        images[..., top : top + height, left : left + width] = found.expand(*images.shape[:-2], height, width)
-        return images
-
-    def ascend(
-        self, aim: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, num_steps: int
-    ) -> tuple[list[Tensor], Tensor]:
-        """What is seen before and after every step, and what was found in the end.
-
-        A patch follows its slope, whose largest entry spans the range of a pixel; a change of all pixels follows the
-        slope's signs, as is best within a bound on each of them. The first step reaches the bound, the others half.
-
-        Args:
-            aim: From what was found to the number that shall grow, and what is seen.
-            start: Where the search starts.
-            num_steps: How many steps it takes.
-        """
-        found, seen = start, []
-        for step in range(num_steps + 1):
-            with torch.enable_grad():
-                found.requires_grad_(True)
-                total, look = aim(found)
-            seen.append(look.detach())
-            if step < num_steps:
-                (slope,) = torch.autograd.grad(total, found)
-                if self.is_patch:
-                    slope = slope / slope.abs().amax((-1, -2, -3), keepdim=True).clamp_min(_TINY)
-                else:
-                    slope = slope.sign()
-                moved = found.detach() + slope * self.bound * (1.0 if step == 0 else 0.5)
-                found = moved.clamp(-self.bound, self.bound)
-        return seen, found.detach()
+_Found = Sequence[tuple[Search, Tensor]]
+"""Searches, and what each found: [B, sets, 1, C, height, width]."""
 
 
 def _backgrounds(config: InversionConfig, shape: tuple[int, ...]) -> Tensor:

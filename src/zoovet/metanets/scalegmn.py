@@ -67,12 +67,16 @@ class ScaleGMN(nn.Module):
             raise ZoovetError("probes and inversion need to know what networks read; set input_shape")
         self.probes = Probes(config.num_probes, shape) if config.num_probes and shape else None
         self.inversion = Inversion(config.inversion, shape, config.max_outputs) if config.inversion and shape else None
-        num_inverted = config.inversion.num_features if config.inversion else 0
-        num_features = 1 + config.num_node_features + config.num_probes + num_inverted
+        num_inverted, num_gradients = 0, 0
+        if config.inversion:
+            num_inverted, num_gradients = config.inversion.num_features, config.inversion.num_gradients
+        num_features = 1 + num_gradients + config.num_node_features + config.num_probes + num_inverted
         self.project_nodes = Linear(num_features, width, bias=False)
-        self.project_edges = Linear(kernel_numbers, width, bias=False)
+        self.project_edges = Linear(kernel_numbers * (1 + num_gradients), width, bias=False)
         has_own_backward = config.is_bidirectional and not self.behaviour.forward_edges_backward
-        self.project_backward_edges = Linear(kernel_numbers, width, bias=False) if has_own_backward else None
+        self.project_backward_edges = (
+            Linear(kernel_numbers * (1 + num_gradients), width, bias=False) if has_own_backward else None
+        )
         self.node_embedding = NodeEmbedding(config)
         self.edge_embedding = EdgeEmbedding(config, self.behaviour) if config.edge_embedding else None
         self.rounds = nn.ModuleList(Round(config, self.behaviour, index) for index in range(config.num_layers))
@@ -178,11 +182,14 @@ class ScaleGMN(nn.Module):
         if self.probes is not None:
             batch = batch.with_node_features(self.probes(batch.networks()))
         if self.inversion is not None:
-            batch = batch.with_last_features(self.invert(networks) if inverted is None else inverted)
+            rows = self.invert(networks) if inverted is None else inverted
+            found = [self.inversion.unpack(own, spec) for own, spec in zip(rows, batch.specs, strict=True)]
+            batch = batch.with_last_features([features for features, _ in found])
+            batch = batch.with_gradients([gradients for _, gradients in found])
         return batch
 
     def invert(self, networks: Networks | Sequence[Networks]) -> list[Tensor]:
-        """Inversion, of which nothing is learned: for each of the ``Networks`` [B, nodes, features].
+        """Inversion, of which nothing is learned: for each of the ``Networks`` [B, numbers].
 
         Raises:
             ZoovetError: The metanetwork was configured without inversion, or the networks read other inputs.
@@ -204,7 +211,7 @@ class ScaleGMN(nn.Module):
     def _run(self, batch: Batch, plan: Plan) -> tuple[Tensor, list[EdgeFeatures]]:
         """All rounds: the nodes [N, d] and the edges of each direction as they are in the end."""
         first = plan.rounds[0]
-        nodes = node_rows(first.nodes, batch.contents, self.behaviour.input_feature)
+        nodes = node_rows(first.nodes, batch.buckets, batch.contents, self.behaviour.input_feature)
         embedding = self.node_embedding.rows(first.nodes)
         x = self.node_embedding(self.project_nodes(nodes), embedding, first.nodes)
         edges = self._first_edges(batch, plan)
@@ -233,7 +240,9 @@ class ScaleGMN(nn.Module):
         edges = []
         for is_backward, direction in enumerate(plan.rounds[0].directions):
             own_backward = self.project_backward_edges if is_backward else None
-            projection = (own_backward or self.project_edges).weight[:, used]
+            weight = (own_backward or self.project_edges).weight
+            num_positions = self.config.max_kernel[0] * self.config.max_kernel[1]
+            projection = weight.reshape(len(weight), -1, num_positions)[..., used].flatten(1)
             rows = edge_rows(
                 direction.edges,
                 batch.buckets,

@@ -18,7 +18,7 @@ from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.networks import Networks
-from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
+from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.image_pool import ImagePool
@@ -151,9 +151,7 @@ class RepairModule(TaskModule):
         """Put networks and images beside the editor."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
         if inverts(self._task.metanetwork):
-            assert isinstance(self.model, Editor)
-            assert isinstance(self.model.changes, ScaleGMN)
-            invert = partial(self._inversions.invert, self.model.changes)
+            invert = partial(self._inversions.invert, self._changes)
             self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
         self._pool, self._held_out = self._pool.to(self.device), self._held_out.to(self.device)
 
@@ -165,7 +163,7 @@ class RepairModule(TaskModule):
         batch, views = draw_augmented(self._train, torch.cat(drawn), self._task.augmentation, generator)
         trojaned = self._train.trojaned[batch.indices].to(self.device)
         viewed = [view.apply(own) for view, own in zip(views, batch.networks, strict=True)]
-        seen: Edit = self.model(viewed, batch.inverted)
+        seen: Edit = self.model(viewed, self._inverted(batch, views))
         edit = Edit([view.undo(own) for view, own in zip(views, seen.edited, strict=True)], seen.gate_logits)
         if self._task.loss == "function":
             loss, figures = self._function_loss(batch, edit, trojaned, step)
@@ -175,6 +173,23 @@ class RepairModule(TaskModule):
             gate = functional.binary_cross_entropy_with_logits(edit.gate_logits, trojaned.float())
             loss, figures = loss + self._task.gate_weight * gate, {**figures, "gate_loss": float(gate.detach())}
         return loss, figures
+
+    def _inverted(self, batch: Batch, views: Sequence[View]) -> list[Tensor] | None:
+        """What inversion found in the batch's networks, as it is for them in these views."""
+        inversion = self._changes.inversion if batch.inverted is not None else None
+        if inversion is None or batch.inverted is None:
+            return None
+        return [
+            inversion.changed(rows, own.spec, view.apply)
+            for rows, own, view in zip(batch.inverted, batch.networks, views, strict=True)
+        ]
+
+    @property
+    def _changes(self) -> ScaleGMN:
+        """What says how to change weights, where that runs an inversion."""
+        assert isinstance(self.model, Editor)
+        assert isinstance(self.model.changes, ScaleGMN)
+        return self.model.changes
 
     def _function_loss(self, batch: Batch, edit: Edit, trojaned: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         generator = seeded_generator(self.config.seed, "images", step)
