@@ -89,6 +89,13 @@ def zoos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
+def holds(written: Any, given: Any) -> bool:
+    """Whether everything that was given was written, groups in part."""
+    if isinstance(given, dict):
+        return all(key in written and holds(written[key], value) for key, value in given.items())
+    return bool(written == given)
+
+
 def zoo_for(name: str, task: str) -> str:
     if not task.startswith("inr_"):
         return "generalization" if task == "generalization" else "trojan"
@@ -107,8 +114,7 @@ def test_a_configuration_trains_for_two_steps(name: str, zoos: dict[str, Path], 
     assert trained.description["step"] == 2
     assert all(np.isfinite(figure) for figure in trained.description["validation"].values())
     written = read_yaml(tmp_path / "config.yaml")
-    for key, value in values["metanetwork"].items():
-        assert written["metanetwork"][key] == (value if value != {} else written["metanetwork"][key]), key
+    assert holds(written["metanetwork"], values["metanetwork"])
     kind = json.loads((tmp_path / "run.json").read_text())["kind"]
     tensors = load_checkpoint(tmp_path, kind).tensors.values()
     assert values["metanetwork"].get("width", 64) in {size for tensor in tensors for size in tensor.shape}

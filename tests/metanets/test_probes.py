@@ -126,8 +126,9 @@ def test_edits_that_see_what_was_found_in_every_neuron_respect_every_symmetry(sy
         found = features_of(model.inversion, networks_of(activation))
         hidden = found.shape[1] - 3
         assert hidden == sum(group.size for group in networks_of(activation).spec.groups[1:-1])
-        assert found[:, :hidden, :7].abs().amax((0, 1)).min() > 0
-        assert found[:, :hidden, 7:].abs().max() == 0
+        activations = 1 + 2 * 3 + 3
+        assert found[:, :hidden, : activations - 1].abs().amax((0, 1)).min() > 0
+        assert found[:, :hidden, activations:].abs().max() == 0
         assert_equivariant(model, networks_of(activation))
 
 

@@ -44,6 +44,7 @@ class Fitting:
         config: How ScaleGMN is trained.
         inversions: What inversion found so far.
         images: Training images of the zoo's dataset.
+        is_whole: Whether the zoo has all training networks, so that the detector might be used.
         clean: Some of them, which rivals are given that need clean images.
     """
 
@@ -53,6 +54,7 @@ class Fitting:
     config: DetectionConfig
     inversions: InversionMemory
     images: ImageSet
+    is_whole: bool
     clean: CleanImages
 
 
@@ -105,7 +107,7 @@ def _scalegmn(fitting: Fitting) -> NetworkScorer:
         fitting.folder,
         images=images,
         inversions=fitting.inversions,
-        with_distribution=False,
+        with_distribution=fitting.is_whole,
     )
     return _Remembering(detector, fitting.inversions)
 

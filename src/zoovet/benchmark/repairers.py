@@ -87,9 +87,7 @@ class _HealthySibling:
 
 def _scalegmn(given: RepairFitting) -> NetworkRepairer:
     config = replace(given.config, training=replace(given.config.training, seed=given.seed))
-    return train_repairer(
-        config, given.zoo, given.images, given.folder, inversions=given.inversions, with_distribution=False
-    )
+    return train_repairer(config, given.zoo, given.images, given.folder, inversions=given.inversions)
 
 
 REPAIRERS: dict[str, RepairerEntry] = {

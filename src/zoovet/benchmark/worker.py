@@ -208,6 +208,7 @@ class Worker:
                 config=self.config.detection,
                 inversions=self._memory("detection", trial.zoo),
                 images=self.images[trial.zoo].train,
+                is_whole=trial.left_out is None and trial.num_bases is None,
                 clean=self._clean_images(trial),
             )
         )

@@ -55,8 +55,8 @@ class InversionConfig:
         images_per_class: Training images a class whose answers are asked for; kept in the checkpoint like backgrounds.
         next_class: Whether one patch and one change of each reach are sought that make all known images the next class.
         num_warps: Random smooth warps of known images whose answers are asked for.
-        activations: Whether networks are shown what was found; by how much that changes each neuron's mean activation
-            is a feature of its node.
+        activations: Whether mean activations of each neuron are features of its node: on backgrounds, by how much what
+            was found changes them, and on each class's known images.
         gradients: Whether the gradients of each weight and bias are features of its edge and node: those of the
             cross-entropy on known images, as they are and with each thing that was found.
         backgrounds: ``made_up``: smooth noise, and bright shapes on black; ``images``: training images of the dataset
@@ -110,26 +110,9 @@ class InversionConfig:
         return 1 + len(self.reaches)
 
     @property
-    def num_activations(self) -> int:
-        """Features of every neuron: its mean activation on backgrounds, and the change of it by all that was found."""
-        if not self.activations:
-            return 0
-        return 1 + self.num_searches * (_SETS + self.next_class)
-
-    @property
     def num_gradients(self) -> int:
         """Gradients of every weight and bias."""
         return 1 + self.num_searches * (1 + self.next_class) if self.gradients else 0
-
-    @property
-    def num_features(self) -> int:
-        """Features of a node: activations; of output nodes also preferences on each set of backgrounds, and answers."""
-        num_looks = self.num_steps + 1
-        preferences = _SETS * num_looks * self.num_searches
-        answers = NUM_OWN_ANSWERS if self.images_per_class else 0
-        next_answers = NUM_NEXT_ANSWERS * num_looks * self.num_searches if self.next_class else 0
-        warp_answers = NUM_WARP_ANSWERS if self.num_warps else 0
-        return self.num_activations + preferences + answers + next_answers + warp_answers
 
 
 class Inversion(nn.Module):
@@ -160,6 +143,23 @@ class Inversion(nn.Module):
 
         known = made_up.new_full((num_classes, config.images_per_class, *shape), torch.nan)
         self.register_buffer("known", known if config.images_per_class else None)
+
+    @property
+    def num_features(self) -> int:
+        """Features of a node: activations; of output nodes also preferences on each set of backgrounds, and answers."""
+        config, num_looks = self.config, self.config.num_steps + 1
+        preferences = _SETS * num_looks * config.num_searches
+        answers = NUM_OWN_ANSWERS if config.images_per_class else 0
+        next_answers = NUM_NEXT_ANSWERS * num_looks * config.num_searches if config.next_class else 0
+        warp_answers = NUM_WARP_ANSWERS if config.num_warps else 0
+        return self._num_activations + preferences + answers + next_answers + warp_answers
+
+    @property
+    def _num_activations(self) -> int:
+        if not self.config.activations:
+            return 0
+        num_classes = 0 if self.known is None else len(self.known)
+        return 1 + self.config.num_searches * (_SETS + self.config.next_class) + num_classes
 
     @property
     def num_images_per_class(self) -> int:
@@ -226,7 +226,7 @@ class Inversion(nn.Module):
         """
         num_gradient_numbers = self.config.num_gradients * spec.num_parameters
         nodes, gradients = rows.tensor_split((rows.shape[1] - num_gradient_numbers,), dim=1)
-        features = nodes.reshape(len(rows), -1, self.config.num_features)
+        features = nodes.reshape(len(rows), -1, self.num_features)
         each = torch.split(gradients, spec.num_parameters, dim=1) if num_gradient_numbers else ()
         return features, [Networks.from_flat(spec, flat) for flat in each]
 
@@ -263,7 +263,9 @@ class Inversion(nn.Module):
         return torch.cat(rows, dim=1)
 
     def _activations(self, networks: Networks, found: _Found, found_for_all: _Found, known: Tensor | None) -> Tensor:
-        """Mean activations on backgrounds, and their changes by what was found: [B, nodes, num_activations].
+        """Mean activations on backgrounds, their changes by what was found, and on each class's known images.
+
+        Returns [B, nodes, features].
 
         What was found for one class is put on the backgrounds it was found on, what was found for all of them on the
         known images.
@@ -282,6 +284,9 @@ class Inversion(nn.Module):
                 mean_activations(networks, search.put(few.expand(each), trigger)) - without
                 for search, trigger in found_for_all
             ]
+        if self.known is not None and known is not None:
+            by_class = mean_activations(networks, known) - columns[0]
+            columns.append(functional.pad(by_class, (0, len(self.known) - len(known))))
         return torch.cat(columns, dim=-1)
 
     def _gradients(self, networks: Networks, known: Tensor, found: _Found) -> list[Tensor]:

@@ -68,8 +68,8 @@ class ScaleGMN(nn.Module):
         self.probes = Probes(config.num_probes, shape) if config.num_probes and shape else None
         self.inversion = Inversion(config.inversion, shape, config.max_outputs) if config.inversion and shape else None
         num_inverted, num_gradients = 0, 0
-        if config.inversion:
-            num_inverted, num_gradients = config.inversion.num_features, config.inversion.num_gradients
+        if config.inversion and self.inversion is not None:
+            num_inverted, num_gradients = self.inversion.num_features, config.inversion.num_gradients
         num_features = 1 + num_gradients + config.num_node_features + config.num_probes + num_inverted
         self.project_nodes = Linear(num_features, width, bias=False)
         self.project_edges = Linear(kernel_numbers * (1 + num_gradients), width, bias=False)
