@@ -93,6 +93,7 @@ def test_neural_cleanse_finds_the_class_that_a_patch_reaches_easily() -> None:
     norms = mask_norms(both, clean, config)
     assert norms.shape == (2, 10)
     assert int(norms[1].argmin()) == 7
-    scores = NeuralCleanseDetector(clean=clean, config=config).score(both)
+    with torch.inference_mode():  # as evaluation calls it
+        scores = NeuralCleanseDetector(clean=clean, config=config).score(both)
     torch.testing.assert_close(scores, anomaly_indices(norms))
     assert scores[1] > 2.0 > scores[0]

@@ -164,9 +164,9 @@ def _measure_part(repairer: NetworkRepairer, networks: Networks, places: NDArray
 
 
 def _repair(repairer: NetworkRepairer, networks: Networks) -> Networks:
-    with torch.no_grad():
-        parts = [repairer.repair(networks[start : start + _CHUNK]) for start in range(0, len(networks), _CHUNK)]
-    return Networks.concatenate(parts).detach().to(device=networks.device).require_finite("the repaired networks")
+    chunks = [networks[start : start + _CHUNK] for start in range(0, len(networks), _CHUNK)]
+    parts = [repairer.repair(chunk).detach() for chunk in chunks]  # with gradients at hand: some repair by training
+    return Networks.concatenate(parts).to(device=networks.device).require_finite("the repaired networks")
 
 
 def _stored(zoo: Zoo, places: NDArray[np.int64]) -> Measurement:

@@ -49,8 +49,7 @@ def by_place(zoo: Zoo, measure: Callable[[Networks, NDArray[np.int64]], Tensor])
         order.append(places)
         for start in range(0, len(networks), _CHUNK):
             chosen = slice(start, start + _CHUNK)
-            with torch.no_grad():
-                parts.append(measure(networks[chosen], places[chosen]).detach().cpu())
+            parts.append(measure(networks[chosen], places[chosen]).detach().cpu())
     gathered = torch.cat(parts)
     result = torch.empty_like(gathered)
     result[torch.from_numpy(np.concatenate(order))] = gathered

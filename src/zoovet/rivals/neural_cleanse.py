@@ -82,11 +82,12 @@ class NeuralCleanseDetector:
             ZoovetError: Networks of fewer than three classes, among which no outlier can be told.
         """
         size = self.config.networks_at_once
-        norms = [
-            mask_norms(batch[start : start + size], self.clean, self.config)
-            for batch in ([networks] if isinstance(networks, Networks) else networks)
-            for start in range(0, len(batch), size)
-        ]
+        with torch.inference_mode(False), torch.enable_grad():  # the search needs gradients, whatever the caller does
+            norms = [
+                mask_norms(batch[start : start + size].map(torch.clone), self.clean, self.config)
+                for batch in ([networks] if isinstance(networks, Networks) else networks)
+                for start in range(0, len(batch), size)
+            ]
         return torch.cat([anomaly_indices(some) for some in norms]).float().cpu()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
@@ -53,6 +53,11 @@ class Checkpoint:
         if key not in self.description:
             raise ZoovetError(f"{self.path} is not as zoovet writes it: its description lacks {key!r}")
         return self.description[key]
+
+    def to_bytes(self) -> bytes:
+        """A file that :func:`load_checkpoint` reads back as this."""
+        tensors = self.tensors | {f"{_EXTRA}{name}": tensor for name, tensor in self.extra.items()}
+        return save(tensors, metadata={_METADATA_KEY: json.dumps(self.description)})
 
     def load_into(self, module: nn.Module) -> None:
         """Put the tensors into a module.

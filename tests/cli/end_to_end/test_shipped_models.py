@@ -16,6 +16,7 @@ import zoovet
 from zoovet import shipped
 from zoovet.cli import ship
 from zoovet.cli.main import main
+from zoovet.tasks.checkpoints import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,10 @@ def test_a_shipped_model_is_the_runs_and_a_card(place: Path, models: Path) -> No
     assert shipped.names(models) == ("digits-small-cnn",)
     for kind in shipped.KINDS:
         own = shipped.file_of("digits-small-cnn", kind, models)
-        assert own.read_bytes() == (place / kind / "checkpoint.safetensors").read_bytes()
+        packed, trained = load_checkpoint(own, kind), load_checkpoint(place / kind, kind)
+        assert packed.tensors.keys() == trained.tensors.keys()
+        assert all(torch.equal(packed.tensors[name], tensor) for name, tensor in trained.tensors.items())
+        assert packed.get("zoo") == {**trained.get("zoo"), "path": "zoo"}
     card = shipped.card("digits-small-cnn", models).read_text(encoding="utf-8")
     auc = json.loads((place / "report" / "figures.json").read_text(encoding="utf-8"))["detection"]["auc"]
     assert f"| auc | {auc:.3f} |" in card
