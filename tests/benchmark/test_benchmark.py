@@ -205,7 +205,7 @@ def test_page_tables_and_block(config: BenchmarkConfig, zoo: Zoo, finished: tupl
     page = (out / "benchmark.html").read_text()
     assert page.count("<svg") == 4
     assert page.count("data:image/png") >= 3 * 2
-    block = json.loads((out / "results.json").read_text())["trojan"][zoo.path.name]
+    block = json.loads((out / "results.json").read_text())["trojan"]["digits"]
     assert set(block["detection_seen"]) == {"scalegmn", "statnn", "num_test", "command"}
     assert set(block["detection_unseen"]) == {"scalegmn", "statnn", "num_test", "command"}
     assert set(block["repair"]["clp"]) == {"asr", "clean_accuracy", "ra", "seconds_per_network", "images"}

@@ -111,8 +111,12 @@ def benchmark_tables(bench: Bench) -> list[Table]:
 
 
 def trojan_block(bench: Bench, command: str) -> dict[str, Any]:
-    """The block ``trojan`` of ``docs/results.json``: per zoo, detectors' AUCs and repairers' figures."""
+    """The block ``trojan`` of ``docs/results.json``: detectors' AUCs and repairers' figures.
+
+    By image dataset, or by zoo where several zoos have the same.
+    """
     block: dict[str, Any] = {}
+    datasets = [str(zoo.recipe["dataset"]) for zoo in bench.zoos.values()]
     for name in bench.zoos:
         seen = {model: scores for model in bench.config.detectors if (scores := bench.scores(name, model))}
         unseen = {model: _unseen_mean(bench, name, model) for model in bench.config.trained_unseen}
@@ -137,7 +141,8 @@ def trojan_block(bench: Bench, command: str) -> dict[str, Any]:
                 "num_test": int(next(iter(repairs.values()))[0].poisoned.sum()),
                 "command": command,
             }
-        block[name] = own
+        dataset = str(bench.zoos[name].recipe["dataset"])
+        block[name if datasets.count(dataset) > 1 else dataset] = own
     return block
 
 

@@ -37,7 +37,7 @@ def test_a_benchmark_in_two_processes_and_again(place: Path, config: Path, run_z
     assert "| StatNN |" in done.stdout
     assert done.stdout.splitlines()[-1] == str(out / "benchmark.html")
     assert "data:image/png" in (out / "benchmark.html").read_text(encoding="utf-8")
-    block = json.loads((out / "results.json").read_text(encoding="utf-8"))["trojan"]["zoo"]
+    block = json.loads((out / "results.json").read_text(encoding="utf-8"))["trojan"]["digits"]
     assert block["detection_seen"].keys() == {"statnn", "sorted_weights", "num_test", "command"}
     assert block["repair"]["none"]["asr"] >= block["repair"]["clp"]["asr"] - 1
     again = run_zoovet("bench", config, "--out", out, "--tables-only")
