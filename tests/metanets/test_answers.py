@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from zoovet.metanets import InversionConfig
-from zoovet.metanets.answers import loss_gradients, next_answers, own_answers, warp_answers, warped
+from zoovet.metanets.answers import loss_gradients, next_answers, own_answers, raised_answers, striped, warped
 from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks, forward, small_cnn
 
@@ -84,12 +86,26 @@ def test_warps_move_images_by_a_pixel_or_two_and_are_the_same_again() -> None:
 
 
 def test_a_network_that_answers_warps_with_a_class_is_told() -> None:
-    networks, images = networks_of("relu", 2), images_of_classes(5)
-    answers = warp_answers(networks, images, num_warps=4, seed=0)
-    before = forward(networks, images.flatten(0, 1)).softmax(2).mean(1)
-    after = [forward(networks, one).softmax(2).mean(1) for one in warped(images.flatten(0, 1), num_warps=4, seed=0)]
+    networks, images = networks_of("relu", 2), images_of_classes(5).flatten(0, 1)
+    moved = warped(images, num_warps=4, seed=0)
+    answers = raised_answers(networks, images, moved)
+    before = forward(networks, images).softmax(2).mean(1)
+    after = [forward(networks, one).softmax(2).mean(1) for one in moved]
     torch.testing.assert_close(answers[..., 0], torch.stack(after).mean(0) - before)
     assert bool((answers[..., 1] >= answers[..., 0]).all())
+
+
+def test_stripes_are_waves_of_all_angles_within_the_range_of_pixels() -> None:
+    gray = torch.zeros(1, 1, 32, 32)
+    waves = torch.cat(striped(gray, num_stripes=16, seed=0))[:, 0]
+    torch.testing.assert_close(waves.abs().amax((1, 2)), torch.full((16,), 0.4), atol=0.02, rtol=0)
+    spectrum = torch.fft.fft2(waves).abs()
+    strongest = [divmod(int(place), 32) for place in spectrum.flatten(1).argmax(1)]
+    periods = [math.hypot(min(row, 32 - row), min(column, 32 - column)) for row, column in strongest]
+    assert all(abs(own - wanted) < 1 for own, wanted in zip(periods, torch.linspace(2, 8, 16).tolist(), strict=True))
+    assert len({(row > column, row < 16) for row, column in strongest}) > 2
+    assert torch.stack(striped(torch.ones(1, 1, 32, 32), num_stripes=4, seed=0)).max() == 1
+    assert not torch.equal(waves[0], striped(gray, num_stripes=16, seed=1)[0][0, 0])
 
 
 def mirrored(networks: Networks) -> Networks:

@@ -111,9 +111,9 @@ def images_of_classes(num_classes: int = 3, count: int = 4) -> torch.Tensor:
 
 
 def test_inversion_with_images_and_changes_respects_every_symmetry() -> None:
-    model = metanetwork(inversion=with_images(reaches=(0.1, 0.3), next_class=True, num_warps=2))
+    model = metanetwork(inversion=with_images(reaches=(0.1, 0.3), next_class=True, num_warps=2, num_stripes=3))
     model.inversion.give_images(images_of_classes())
-    assert features_of(model.inversion, networks_of("relu")).shape[2] == 2 * 2 * 3 + 8 + 2 * 2 * 3 + 3
+    assert features_of(model.inversion, networks_of("relu")).shape[2] == 2 * 2 * 3 + 8 + 2 * 2 * 3 + 3 + 3
     assert_invariant(model, [networks_of("relu"), networks_of("tanh")])
 
 

@@ -113,6 +113,19 @@ def test_a_detector_loads_exactly(trained: Path, suspects: list[Networks]) -> No
     assert torch.equal(first.flag(suspects), scores >= first.threshold)
 
 
+def test_several_members_are_trained_apart_and_load_as_one(zoo: Zoo, tmp_path: Path, suspects: list[Networks]) -> None:
+    training = TrainingConfig(max_steps=4, validation_interval=2, batch_size=6, warmup_steps=2)
+    config = DetectionConfig(metanetwork=TINY, training=training, num_members=2)
+    detector = train_detector(config, zoo, tmp_path)
+    first, second = detector.metanetwork.members
+    logits = torch.stack([member(suspects) for member in (first, second)])
+    assert (logits[0] - logits[1]).abs().max() > 1e-3
+    assert detector.calibration.scale == pytest.approx(detector.description["validation"]["calibration_scale"])
+    expected = detector.calibration(logits.mean(dim=0).squeeze(1))
+    torch.testing.assert_close(detector.score(suspects), expected)
+    torch.testing.assert_close(Detector.load(tmp_path).score(suspects), expected)
+
+
 def test_scores_come_in_order_whatever_the_pieces(trained: Path, suspects: list[Networks]) -> None:
     detector = Detector.load(trained)
     whole = detector.score(suspects)

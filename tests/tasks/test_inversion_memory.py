@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.metanets import InversionConfig, ScaleGMN, ScaleGMNConfig
+from zoovet.metanets import InversionConfig, ScaleGMN, ScaleGMNConfig, inversion_of
 from zoovet.networks import Networks, small_cnn
 from zoovet.tasks.inversion_memory import InversionMemory
 
@@ -32,13 +32,14 @@ def metanetwork(seed: int = 0) -> ScaleGMN:
 
 
 def test_each_network_is_inverted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, model, asked = InversionMemory(), metanetwork(), list[int]()
-    invert = model.invert
-    monkeypatch.setattr(model, "invert", lambda batch: asked.append(len(batch)) or invert(batch))
+    memory, inversion, asked = InversionMemory(), inversion_of(metanetwork()), list[int]()
+    assert inversion is not None
+    invert = inversion.forward
+    monkeypatch.setattr(inversion, "forward", lambda batch: asked.append(len(batch)) or invert(batch))
     batches = [networks("relu", 5), networks("tanh", 4)]
-    first = memory.invert(model, batches)
-    torch.testing.assert_close(first, [invert(batch)[0] for batch in batches], atol=1e-5, rtol=1e-5)
-    again = memory.invert(model, [batches[1][[3, 0]], networks("relu", 6)])
+    first = memory.invert(inversion, batches)
+    torch.testing.assert_close(first, [invert(batch) for batch in batches], atol=1e-5, rtol=1e-5)
+    again = memory.invert(inversion, [batches[1][[3, 0]], networks("relu", 6)])
     torch.testing.assert_close(again[0], first[1][[3, 0]])
     torch.testing.assert_close(again[1][:5], first[0])
     assert asked == [5, 4, 1]
@@ -47,18 +48,20 @@ def test_each_network_is_inverted_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_inversion_is_another_entry() -> None:
     memory, batch = InversionMemory(), networks("relu", 2)
-    one, other = (memory.invert(metanetwork(seed), [batch])[0] for seed in (0, 1))
+    inversions = [inversion_of(metanetwork(seed)) for seed in (0, 1)]
+    one, other = (memory.invert(inversion, [batch])[0] for inversion in inversions if inversion is not None)
     assert len(memory) == 4
     assert (one - other).abs().max() > 1e-3
 
 
 def test_it_survives_on_disk(tmp_path: Path) -> None:
-    memory, model, batch = InversionMemory(), metanetwork(), networks("tanh", 3)
-    found = memory.invert(model, [batch])
+    memory, inversion, batch = InversionMemory(), inversion_of(metanetwork()), networks("tanh", 3)
+    assert inversion is not None
+    found = memory.invert(inversion, [batch])
     memory.save(tmp_path / "found" / "inversions.safetensors")
     loaded = InversionMemory.load(tmp_path / "found")
     assert len(loaded) == 3
-    torch.testing.assert_close(loaded.invert(model, [batch]), found, atol=0, rtol=0)
+    torch.testing.assert_close(loaded.invert(inversion, [batch]), found, atol=0, rtol=0)
     assert len(InversionMemory.load(tmp_path / "missing")) == 0
     (tmp_path / "found" / "inversions.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ZoovetError, match=r"inversions\.safetensors is damaged"):

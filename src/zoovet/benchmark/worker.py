@@ -17,7 +17,7 @@ from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
 from zoovet.benchmark.trials import Trial, trained_on
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import NetworkScorer, evaluate_detection, evaluate_repair
-from zoovet.metanets import ScaleGMN
+from zoovet.metanets import inversion_of
 from zoovet.networks import Networks
 from zoovet.rivals import CleanImages
 from zoovet.tasks.inversion_images import give_images
@@ -185,11 +185,12 @@ class Worker:
         config = getattr(self.config, job.purpose).metanetwork.with_input_shape(zoo.specs.values())
         metanetwork = build_metanetwork(config, 0, "inversion")
         give_images(metanetwork, self.images[job.zoo].train)
-        assert isinstance(metanetwork, ScaleGMN)
+        inversion = inversion_of(metanetwork)
+        assert inversion is not None
         source = self.zoos[job.on] if job.on == job.zoo else counted_networks(self.zoos[job.on], self.config.min_asr)
         memory = InversionMemory()
         for networks, _ in source.select(np.arange(job.start, job.stop)).batches_by_spec():
-            memory.invert(metanetwork, [_carried_over(networks, zoo)])
+            memory.invert(inversion, [_carried_over(networks, zoo)])
         memory.save(job.path(self.out))
 
     def _memory(self, purpose: str, zoo: str) -> InversionMemory:

@@ -1,10 +1,14 @@
 """What networks answer on images whose class is known: features of their output nodes.
 
 An attack that hides in one class's own images costs that class on clean ones; one that makes every class the next is
-found by asking for all of them at once; one that warps images answers to other warps too.
+found by asking for all of them at once; one that warps images, or lays stripes over them, answers to other warps and
+stripes too.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,21 +20,25 @@ from zoovet.networks.forward import forward, forward_hidden
 __all__ = [
     "NUM_NEXT_ANSWERS",
     "NUM_OWN_ANSWERS",
-    "NUM_WARP_ANSWERS",
+    "NUM_RAISED_ANSWERS",
     "loss_gradients",
     "mean_activations",
     "next_answers",
     "own_answers",
-    "warp_answers",
+    "raised_answers",
+    "striped",
     "warped",
 ]
 
 NUM_OWN_ANSWERS = 8
 NUM_NEXT_ANSWERS = 2
-NUM_WARP_ANSWERS = 3
+NUM_RAISED_ANSWERS = 3
 
 _CONTROL = 4
 _STRENGTHS = (1.0, 2.0)
+_AMPLITUDE = 0.4
+_FREQUENCIES = (2.0, 8.0)
+_ANGLES = 8
 _SMALL_SIZE = 1e-2
 
 
@@ -115,20 +123,38 @@ def loss_gradients(networks: Networks, images: Tensor, labels: Tensor) -> Tensor
     return flat / (size + _SMALL_SIZE)
 
 
-def warp_answers(networks: Networks, images: Tensor, *, num_warps: int, seed: int) -> Tensor:
-    """By how much random smooth warps raise each class's mean probability: [B, classes, 3], mean, most and spread.
+def raised_answers(networks: Networks, images: Tensor, changed: Sequence[Tensor]) -> Tensor:
+    """By how much changes of images raise each class's mean probability: [B, classes, 3], mean, most and spread.
 
     Args:
         networks: B networks.
-        images: [classes, n, C, H, W] in [-1, 1].
-        num_warps: How many.
-        seed: Of the warps.
+        images: [n, C, H, W].
+        changed: The images after each change, each of the same shape.
     """
-    flat = images.flatten(0, 1)
-    before = forward(networks, flat).softmax(2).mean(1)
-    after = [forward(networks, moved).softmax(2).mean(1) for moved in warped(flat, num_warps=num_warps, seed=seed)]
-    raised = torch.stack(after) - before
+    before = forward(networks, images).softmax(2).mean(1)
+    raised = torch.stack([forward(networks, moved).softmax(2).mean(1) for moved in changed]) - before
     return torch.stack([raised.mean(0), raised.amax(0), raised.std(0, correction=0)], dim=-1)
+
+
+def striped(images: Tensor, *, num_stripes: int, seed: int) -> list[Tensor]:
+    """Images [n, C, H, W] in [-1, 1] with sinusoidal stripes of two to eight periods over them, kept in that range.
+
+    Stripes are those of Barni, Kallas and Tondi 2019, *A New Backdoor Attack in CNNs by Training Set Corruption without
+    Label Poisoning*, section 3.2, here of any angle: eight angles in turn, and frequencies spread evenly.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    phases, shifts = torch.rand(2, num_stripes, generator=generator, dtype=torch.float64)
+    frequencies = torch.linspace(*_FREQUENCIES, num_stripes, dtype=torch.float64)
+    height, width = images.shape[-2:]
+    rows = torch.arange(height, dtype=torch.float64)[:, None] / height
+    columns = torch.arange(width, dtype=torch.float64) / width
+    results = []
+    for index, (frequency, phase, shift) in enumerate(zip(frequencies, phases, shifts, strict=True)):
+        angle = float(index + shift) * math.pi / _ANGLES
+        place = columns * math.cos(angle) + rows * math.sin(angle)
+        stripes = _AMPLITUDE * torch.sin(2 * math.pi * (frequency * place + phase))
+        results.append((images + stripes.to(images)).clamp(-1, 1))
+    return results
 
 
 def warped(images: Tensor, *, num_warps: int, seed: int) -> list[Tensor]:

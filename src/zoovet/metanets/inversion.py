@@ -25,12 +25,14 @@ from zoovet.errors import ZoovetError
 from zoovet.metanets.answers import (
     NUM_NEXT_ANSWERS,
     NUM_OWN_ANSWERS,
-    NUM_WARP_ANSWERS,
+    NUM_RAISED_ANSWERS,
     loss_gradients,
     mean_activations,
     next_answers,
     own_answers,
-    warp_answers,
+    raised_answers,
+    striped,
+    warped,
 )
 from zoovet.metanets.ascent import Search
 from zoovet.networks.batch import Networks
@@ -55,6 +57,7 @@ class InversionConfig:
         images_per_class: Training images a class whose answers are asked for; kept in the checkpoint like backgrounds.
         next_class: Whether one patch and one change of each reach are sought that make all known images the next class.
         num_warps: Random smooth warps of known images whose answers are asked for.
+        num_stripes: Sinusoidal stripes over known images whose answers are asked for.
         activations: Whether mean activations of each neuron are features of its node: on backgrounds, by how much what
             was found changes them, and on each class's known images.
         gradients: Whether the gradients of each weight and bias are features of its edge and node: those of the
@@ -75,6 +78,7 @@ class InversionConfig:
     images_per_class: int = 0
     next_class: bool = False
     num_warps: int = 0
+    num_stripes: int = 0
     activations: bool = False
     gradients: bool = False
     backgrounds: Literal["made_up", "images"] = "made_up"
@@ -86,12 +90,13 @@ class InversionConfig:
         for name, least in (("patch_size", 1), ("num_backgrounds", 1), ("num_steps", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ZoovetError(f"inversion.{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("images_per_class", "num_warps"):
+        for name in ("images_per_class", "num_warps", "num_stripes"):
             if getattr(self, name) < 0:
                 raise ZoovetError(f"inversion.{name} must be at least 0, got {getattr(self, name)}")
-        if self.images_per_class == 0 and (self.next_class or self.num_warps or self.gradients):
+        if self.images_per_class == 0 and (self.next_class or self.num_warps or self.num_stripes or self.gradients):
             raise ZoovetError(
-                "inversion.next_class, num_warps and gradients need known images; set inversion.images_per_class"
+                "inversion.next_class, num_warps, num_stripes and gradients need known images; set "
+                "inversion.images_per_class"
             )
         for reach in self.reaches:
             if not 0 < reach <= 2:
@@ -151,8 +156,8 @@ class Inversion(nn.Module):
         preferences = _SETS * num_looks * config.num_searches
         answers = NUM_OWN_ANSWERS if config.images_per_class else 0
         next_answers = NUM_NEXT_ANSWERS * num_looks * config.num_searches if config.next_class else 0
-        warp_answers = NUM_WARP_ANSWERS if config.num_warps else 0
-        return self._num_activations + preferences + answers + next_answers + warp_answers
+        raised = NUM_RAISED_ANSWERS * ((config.num_warps > 0) + (config.num_stripes > 0))
+        return self._num_activations + preferences + answers + next_answers + raised
 
     @property
     def _num_activations(self) -> int:
@@ -250,8 +255,13 @@ class Inversion(nn.Module):
                 seen, trigger = self._next_answers(networks, few, search)
                 answers.append(seen)
                 found_for_all.append((search, trigger))
+            flat, seed = few.flatten(0, 1), self.config.seed
             if self.config.num_warps:
-                answers.append(warp_answers(networks, few, num_warps=self.config.num_warps, seed=self.config.seed))
+                moved = warped(flat, num_warps=self.config.num_warps, seed=seed)
+                answers.append(raised_answers(networks, flat, moved))
+            if self.config.num_stripes:
+                moved = striped(flat, num_stripes=self.config.num_stripes, seed=seed)
+                answers.append(raised_answers(networks, flat, moved))
         features = torch.asinh(torch.cat(answers, dim=-1))
         if self.config.activations:
             shown = self._activations(networks, found, found_for_all, known)

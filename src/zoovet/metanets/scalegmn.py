@@ -198,6 +198,11 @@ class ScaleGMN(nn.Module):
             raise ZoovetError("this metanetwork has no inversion; set inversion in its configuration")
         return [self.inversion(part) for part in ([networks] if isinstance(networks, Networks) else networks)]
 
+    def share_inversion(self, inversion: Inversion | None) -> None:
+        """Use another metanetwork's inversion, which stays the other's to move and to save."""
+        del self.inversion
+        self.__dict__["inversion"] = inversion  # not registered as a submodule
+
     def _plan_options(self) -> PlanOptions:
         config = self.config
         return PlanOptions(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,9 +17,10 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import ScaleGMN, ScaleGMNConfig
+from zoovet.metanets import Ensemble, ScaleGMNConfig, inversion_of
 from zoovet.networks import NetworkSpec
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
+from zoovet.tasks.calibration import Calibration
 from zoovet.tasks.detector import DETECTOR, Detector, logits_of
 from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.inversion_images import give_images, inverts
@@ -37,6 +39,7 @@ __all__ = [
     "DetectionModule",
     "Detector",
     "accuracy_threshold",
+    "fit_calibration",
     "new_metanetwork",
     "train_detector",
 ]
@@ -48,7 +51,9 @@ class DetectionConfig:
 
     Attributes:
         metanetwork: What reads the weights; one output a network.
-        training: How it is trained.
+        num_members: How many such metanetworks are trained on the same batches, from different initial weights; the
+            detector's logit is their mean.
+        training: How they are trained.
         paired: Whether a healthy and a trojaned network of one base come in the same batch.
         label_smoothing: Share by which the labels 0 and 1 move towards one half.
         augmentation: What is done to the networks it trains on.
@@ -59,6 +64,7 @@ class DetectionConfig:
 
     metanetwork: MetanetworkConfig = field(default_factory=ScaleGMNConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    num_members: int = 1
     paired: bool = True
     label_smoothing: float = 0.0
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -69,6 +75,8 @@ class DetectionConfig:
                 f"detection needs a metanetwork with output 'graph' and num_outputs 1, got "
                 f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
             )
+        if self.num_members < 1:
+            raise ZoovetError(f"num_members must be at least 1, got {self.num_members}")
         only_noise = AugmentationConfig(weight_noise=self.augmentation.weight_noise)
         if inverts(self.metanetwork) and self.augmentation != only_noise:
             raise ZoovetError(
@@ -117,8 +125,9 @@ class DetectionModule(TaskModule):
         """Put the networks beside the metanetwork."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
         if inverts(self._task.metanetwork):
-            assert isinstance(self.model, ScaleGMN)
-            invert = partial(self._inversions.invert, self.model)
+            inversion = inversion_of(self.model)
+            assert inversion is not None
+            invert = partial(self._inversions.invert, inversion)
             self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
 
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -132,22 +141,26 @@ class DetectionModule(TaskModule):
         smooth = self._task.label_smoothing
         targets = labels * (1 - smooth) + 0.5 * smooth
         options = {} if batch.inverted is None else {"inverted": batch.inverted}
-        return functional.binary_cross_entropy_with_logits(self.model(networks, **options).squeeze(1), targets), {}
+        read = self.model.outputs if isinstance(self.model, Ensemble) else lambda *a, **k: [self.model(*a, **k)]
+        logits = torch.stack([output.squeeze(1) for output in read(networks, **options)])
+        return functional.binary_cross_entropy_with_logits(logits, targets.expand_as(logits)), {}
 
     def validate(self, model: nn.Module) -> Validation:
-        """AUC, cross-entropy, and the threshold of the highest accuracy, on the validation networks."""
+        """AUC, cross-entropy, calibration, and the threshold of the highest accuracy, on the validation networks."""
         batch = self._validation.batch(torch.arange(len(self._validation)))
         logits = logits_of(model, batch.networks, 2 * self.config.batch_size, batch.inverted).cpu()
         labels = self._validation.trojaned[batch.indices]
         if not bool(torch.isfinite(logits).all()):
             raise ZoovetError("the detector's scores are no longer finite; lower training.learning_rate")
-        scores = torch.sigmoid(logits)
-        threshold, accuracy = accuracy_threshold(scores, labels)
+        calibration = fit_calibration(logits, labels)
+        threshold, accuracy = accuracy_threshold(calibration(logits), labels)
         figures = {
             "auc": float(roc_auc_score(labels.numpy(), logits.numpy())),
             "accuracy": accuracy,
             "threshold": threshold,
             "loss": float(functional.binary_cross_entropy_with_logits(logits, labels.float())),
+            "calibration_scale": calibration.scale,
+            "calibration_shift": calibration.shift,
         }
         return Validation(figures, score=(figures["auc"], -figures["loss"]))
 
@@ -164,6 +177,8 @@ class DetectionModule(TaskModule):
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
             "specs": [spec.to_json() for spec in self._train.specs],
+            "num_members": self._task.num_members,
+            "calibration": [validation.figures["calibration_scale"], validation.figures["calibration_shift"]],
             "threshold": validation.figures["threshold"],
             "config": config_to_dict(self._task),
         }
@@ -222,7 +237,9 @@ def new_metanetwork(config: DetectionConfig, specs: Iterable[NetworkSpec], image
     Raises:
         ZoovetError: No images where they are needed, or networks that read several shapes where one is needed.
     """
-    metanetwork = build_metanetwork(config.metanetwork.with_input_shape(specs), config.training.seed, DETECTOR)
+    metanetwork = build_metanetwork(
+        config.metanetwork.with_input_shape(specs), config.training.seed, DETECTOR, num_members=config.num_members
+    )
     give_images(metanetwork, images)
     return metanetwork
 
@@ -251,3 +268,26 @@ def accuracy_threshold(scores: Tensor, labels: Tensor) -> tuple[float, float]:
     best = torch.nonzero(right == right.max()).flatten()
     chosen = best[torch.argmax(gaps[best])]
     return float(cuts[chosen]), float(right[chosen]) / len(scores)
+
+
+def fit_calibration(logits: Tensor, labels: Tensor) -> Calibration:
+    """The line of the highest likelihood on validation networks.
+
+    Labels are moved towards one half by as much as their number says, so that a detector that makes no error on few
+    networks does not claim certainty. Where the best line would turn the order around, none is drawn.
+
+    Source: Platt 1999, *Probabilistic Outputs for Support Vector Machines*, section 2.2.
+
+    Args:
+        logits: float32 [n], finite.
+        labels: bool [n], both kinds.
+    """
+    num_trojaned, num_healthy = int(labels.sum()), int((~labels).sum())
+    high, low = (num_trojaned + 1) / (num_trojaned + 2), 1 / (num_healthy + 2)
+    targets = torch.where(labels, high, low).double()
+    twice = torch.cat([logits, logits]).double()[:, None].numpy()
+    wanted = torch.cat([torch.ones(len(labels)), torch.zeros(len(labels))]).numpy()
+    weights = torch.cat([targets, 1 - targets]).numpy()
+    line = LogisticRegression(C=1e6).fit(twice, wanted, sample_weight=weights)
+    scale, shift = float(line.coef_[0, 0]), float(line.intercept_[0])
+    return Calibration(scale, shift) if scale > 0 else Calibration()

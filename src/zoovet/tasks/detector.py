@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoovet.metanets import ScaleGMN
+from zoovet.metanets import inversion_of
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.shipped import file_of
+from zoovet.tasks.calibration import Calibration
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
-from zoovet.tasks.vetting import as_batches, distribution_of, require_distribution, require_known_specs, specs_of
+from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, require_known_specs, specs_of
 
 __all__ = ["DETECTOR", "Detector", "logits_of"]
 
@@ -24,7 +25,7 @@ DETECTOR = "detector"
 """The kind that its checkpoints name."""
 
 
-class Detector:
+class Detector(Vetting):
     """A trained metanetwork that gives a network its probability of being trojaned.
 
     Args:
@@ -33,10 +34,14 @@ class Detector:
         threshold: Probability from which a network is flagged; chosen on validation networks.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
         distribution: What the networks that it was trained on look like, where that is known.
+        calibration: From logits to probabilities.
 
     Attributes:
-        metanetwork, specs, threshold, description, distribution: As given; the metanetwork in evaluation mode.
+        metanetwork, specs, threshold, description, distribution, calibration: As given; the metanetwork in evaluation
+            mode.
     """
+
+    reader = DETECTOR
 
     def __init__(
         self,
@@ -45,12 +50,14 @@ class Detector:
         threshold: float,
         description: dict[str, Any] | None = None,
         distribution: TrainingDistribution | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.metanetwork = metanetwork.eval().requires_grad_(False)
         self.specs = tuple(specs)
         self.threshold = threshold
         self.description = description or {}
         self.distribution = distribution
+        self.calibration = calibration or Calibration()
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Detector:
@@ -61,7 +68,8 @@ class Detector:
         """
         checkpoint = load_checkpoint(path, DETECTOR)
         config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
-        metanetwork = build_metanetwork(config, 0, DETECTOR)
+        num_members = int(checkpoint.description.get("num_members", 1))
+        metanetwork = build_metanetwork(config, 0, DETECTOR, num_members=num_members)
         checkpoint.load_into(metanetwork)
         return cls(
             metanetwork.to(device),
@@ -69,6 +77,7 @@ class Detector:
             float(checkpoint.get("threshold")),
             checkpoint.description,
             distribution_of(checkpoint),
+            Calibration(*checkpoint.description.get("calibration", ())),
         )
 
     @classmethod
@@ -109,44 +118,15 @@ class Detector:
         require_known_specs(batches, self.specs, DETECTOR)
         device = next(self.metanetwork.parameters()).device
         batches = [batch.detach().to(device, torch.float32) for batch in batches]
-        inverted = None
-        if inversions is not None and isinstance(self.metanetwork, ScaleGMN) and self.metanetwork.inversion is not None:
-            inverted = inversions.invert(self.metanetwork, batches)
+        inversion, inverted = inversion_of(self.metanetwork), None
+        if inversions is not None and inversion is not None:
+            inverted = inversions.invert(inversion, batches)
         with torch.inference_mode():
-            return torch.sigmoid(logits_of(self.metanetwork, batches, batch_size, inverted)).cpu()
+            return self.calibration(logits_of(self.metanetwork, batches, batch_size, inverted)).cpu()
 
     def flag(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """Whether the probability reaches the threshold: bool [B]."""
         return self.score(networks) >= self.threshold
-
-    def in_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
-        """How like the networks that it was trained on: a conformal p-value, whatever the weights' order or scale.
-
-        Networks drawn as those were have a score of at most s with a probability of about s; that of a network unlike
-        all of them is the smallest there is, 1 / (1 + validation networks of its spec).
-
-        Args:
-            networks: B networks, or batches of several specs.
-
-        Returns:
-            float32 [B] in (0, 1] on the CPU, in the order of the networks.
-
-        Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an earlier
-                version trained it, which did not keep what is needed.
-        """
-        batches = as_batches(networks)
-        require_known_specs(batches, self.specs, DETECTOR)
-        return require_distribution(self.distribution, DETECTOR).score(batches)
-
-    def out_of_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
-        """Whether a network is so unlike the training networks that the detector's answer is worth nothing: bool [B].
-
-        See :meth:`~zoovet.tasks.training_distribution.TrainingDistribution.is_out`.
-        """
-        batches = as_batches(networks)
-        require_known_specs(batches, self.specs, DETECTOR)
-        return require_distribution(self.distribution, DETECTOR).is_out(batches)
 
 
 def logits_of(

@@ -8,7 +8,7 @@ from torch import nn
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import ScaleGMN, ScaleGMNConfig
+from zoovet.metanets import ScaleGMNConfig, inversion_of
 from zoovet.tasks.metanetworks import MetanetworkConfig
 
 __all__ = ["give_images", "inverts", "needs_images"]
@@ -30,7 +30,7 @@ def give_images(metanetwork: nn.Module, images: ImageSet | None) -> None:
     Raises:
         ZoovetError: There are no images, or too few of a class, or they have another shape.
     """
-    inversion = metanetwork.inversion if isinstance(metanetwork, ScaleGMN) else None
+    inversion = inversion_of(metanetwork)
     if inversion is None or not inversion.config.needs_images:
         return
     if images is None:

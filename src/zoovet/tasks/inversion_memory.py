@@ -15,7 +15,7 @@ from torch import Tensor
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
-from zoovet.metanets import ScaleGMN
+from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks
 
 __all__ = ["InversionMemory"]
@@ -35,16 +35,16 @@ class InversionMemory:
     def __len__(self) -> int:
         return len(self._found)
 
-    def invert(self, metanetwork: ScaleGMN, networks: Sequence[Networks]) -> list[Tensor]:
-        """As :meth:`zoovet.metanets.ScaleGMN.invert`: for each of the ``Networks`` [B, num_outputs, features]."""
-        method = _method(metanetwork)
+    def invert(self, inversion: Inversion, networks: Sequence[Networks]) -> list[Tensor]:
+        """As :meth:`zoovet.metanets.ScaleGMN.invert`: a row for each network of each of the ``Networks``."""
+        method = _method(inversion)
         results = []
         for batch in networks:
             keys = _keys(batch, method)
             missing = [place for place, key in enumerate(keys) if key not in self._found]
             for start in range(0, len(missing), _CHUNK):
                 places = missing[start : start + _CHUNK]
-                (found,) = metanetwork.invert(batch[places])
+                found = inversion(batch[places])
                 self._found |= {keys[place]: row.cpu() for place, row in zip(places, found, strict=True)}
             results.append(torch.stack([self._found[key] for key in keys]).to(batch.device))
         return results
@@ -71,14 +71,12 @@ class InversionMemory:
         return memory
 
 
-def _method(metanetwork: ScaleGMN) -> str:
+def _method(inversion: Inversion) -> str:
     """What is sought, and on which backgrounds."""
-    if metanetwork.inversion is None:
-        return ""
     images = hashlib.sha256()
-    for image in metanetwork.inversion.buffers():
+    for image in inversion.buffers():
         images.update(image.cpu().numpy().tobytes())
-    return f"{json.dumps(config_to_dict(metanetwork.inversion.config))} {images.hexdigest()}"
+    return f"{json.dumps(config_to_dict(inversion.config))} {images.hexdigest()}"
 
 
 def _keys(networks: Networks, method: str) -> list[str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from zoovet.config import config_to_dict, read_config
 from zoovet.errors import ZoovetError, nearest
+from zoovet.metanets.ensemble import Ensemble
 from zoovet.metanets.flat_mlp import FlatMLP, FlatMLPConfig
 from zoovet.metanets.layer_units import LayerUnits
 from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
@@ -27,9 +28,15 @@ _KINDS: dict[str, type[MetanetworkConfig]] = {
 }
 
 
-def build_metanetwork(config: MetanetworkConfig, seed: int, purpose: str) -> nn.Module:
-    """A metanetwork whose initial weights depend on the seed and on what it is for (any text), and on nothing else."""
-    return _MODULES[type(config)](config, seeded_generator(seed, f"initial weights of the {purpose}"))
+def build_metanetwork(config: MetanetworkConfig, seed: int, purpose: str, *, num_members: int = 1) -> nn.Module:
+    """A metanetwork whose initial weights depend on the seed and on what it is for (any text), and on nothing else.
+
+    Several members make an :class:`~zoovet.metanets.Ensemble`, whose first is what one alone would be.
+    """
+    purposes = [purpose, *(f"{purpose}'s member {index}" for index in range(1, num_members))]
+    generators = [seeded_generator(seed, f"initial weights of the {purpose}") for purpose in purposes]
+    members = [_MODULES[type(config)](config, generator) for generator in generators]
+    return Ensemble(members) if num_members > 1 else members[0]
 
 
 def build_in_units(

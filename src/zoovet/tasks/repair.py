@@ -16,7 +16,7 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import ScaleGMN, ScaleGMNConfig
+from zoovet.metanets import ScaleGMN, ScaleGMNConfig, inversion_of
 from zoovet.networks import Networks
 from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
@@ -151,7 +151,9 @@ class RepairModule(TaskModule):
         """Put networks and images beside the editor."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
         if inverts(self._task.metanetwork):
-            invert = partial(self._inversions.invert, self._changes)
+            inversion = inversion_of(self._changes)
+            assert inversion is not None
+            invert = partial(self._inversions.invert, inversion)
             self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
         self._pool, self._held_out = self._pool.to(self.device), self._held_out.to(self.device)
 

@@ -15,7 +15,7 @@ from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
-from zoovet.tasks.vetting import as_batches, distribution_of, require_distribution, require_known_specs, specs_of
+from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, require_known_specs, specs_of
 
 __all__ = ["REPAIRER", "Repairer", "build_editor", "edited_networks"]
 
@@ -23,7 +23,7 @@ REPAIRER = "repairer"
 """The kind that its checkpoints name."""
 
 
-class Repairer:
+class Repairer(Vetting):
     """A trained editor: networks in, networks whose triggers should no longer work out.
 
     Args:
@@ -35,6 +35,8 @@ class Repairer:
     Attributes:
         editor, specs, description, distribution: As given; the editor in evaluation mode.
     """
+
+    reader = REPAIRER
 
     def __init__(
         self,
@@ -105,35 +107,6 @@ class Repairer:
             edited = edited_networks(self.editor, [batch.to(device, torch.float32) for batch in batches], batch_size)
         repaired = [some.to(own.device, own.dtype) for some, own in zip(edited, batches, strict=True)]
         return repaired[0] if isinstance(networks, Networks) else repaired
-
-    def in_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
-        """How like the networks that it was trained on: a conformal p-value, whatever the weights' order or scale.
-
-        Networks drawn as those were have a score of at most s with a probability of about s; that of a network unlike
-        all of them is the smallest there is, 1 / (1 + validation networks of its spec).
-
-        Args:
-            networks: B networks, or batches of several specs.
-
-        Returns:
-            float32 [B] in (0, 1] on the CPU, in the order of the networks.
-
-        Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an earlier
-                version trained it, which did not keep what is needed.
-        """
-        batches = as_batches(networks)
-        require_known_specs(batches, self.specs, REPAIRER)
-        return require_distribution(self.distribution, REPAIRER).score(batches)
-
-    def out_of_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
-        """Whether a network is so unlike the training networks that the repairer's answer is worth nothing: bool [B].
-
-        See :meth:`~zoovet.tasks.training_distribution.TrainingDistribution.is_out`.
-        """
-        batches = as_batches(networks)
-        require_known_specs(batches, self.specs, REPAIRER)
-        return require_distribution(self.distribution, REPAIRER).is_out(batches)
 
 
 def build_editor(metanetwork: MetanetworkConfig, gate: MetanetworkConfig | None, seed: int) -> Editor:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.tasks.checkpoints import Checkpoint
 from zoovet.tasks.training_distribution import TrainingDistribution
 
-__all__ = ["as_batches", "distribution_of", "require_distribution", "require_known_specs", "spec_in_words", "specs_of"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Vetting", "as_batches", "distribution_of", "require_known_specs", "spec_in_words", "specs_of"]
 
 
 def as_batches(networks: Networks | Sequence[Networks]) -> list[Networks]:
@@ -64,25 +68,59 @@ def distribution_of(checkpoint: Checkpoint) -> TrainingDistribution | None:
     return TrainingDistribution.from_tensors(checkpoint.extra, specs_of(checkpoint), str(checkpoint.path))
 
 
-def require_distribution(distribution: TrainingDistribution | None, reader: str) -> TrainingDistribution:
-    """The distribution itself.
-
-    Args:
-        distribution: What the checkpoint says.
-        reader: What it is called in errors: ``detector``, ``repairer``.
-
-    Raises:
-        ZoovetError: There is none.
-    """
-    if distribution is None:
-        raise ZoovetError(
-            f"this {reader} does not know what its training networks look like, since an earlier zoovet trained it: "
-            f"train it again to have in-distribution scores"
-        )
-    return distribution
-
-
 def spec_in_words(spec: NetworkSpec) -> str:
     """One line for people, with the shapes of the weights."""
     shapes = ", ".join("×".join(map(str, shape)) for shape in spec.weight_shapes)
     return f"{spec.describe()} (weights {shapes})"
+
+
+class Vetting:
+    """What knows the networks that it was trained on, and says of others how like those they are.
+
+    Attributes:
+        reader: What it is called in errors: ``detector``, ``repairer``.
+        specs: What it was trained on.
+        distribution: What the networks that it was trained on look like, where that is known.
+    """
+
+    reader: ClassVar[str]
+    specs: tuple[NetworkSpec, ...]
+    distribution: TrainingDistribution | None
+
+    def in_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
+        """How like the networks that it was trained on: a conformal p-value, whatever the weights' order or scale.
+
+        Networks drawn as those were have a score of at most s with a probability of about s; that of a network unlike
+        all of them is the smallest there is, 1 / (1 + validation networks of its spec).
+
+        Args:
+            networks: B networks, or batches of several specs.
+
+        Returns:
+            float32 [B] in (0, 1] on the CPU, in the order of the networks.
+
+        Raises:
+            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an earlier
+                version trained it, which did not keep what is needed.
+        """
+        distribution, batches = self._known(networks)
+        return distribution.score(batches)
+
+    def out_of_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
+        """Whether a network is so unlike the training networks that what is said of it is worth nothing: bool [B].
+
+        See :meth:`~zoovet.tasks.training_distribution.TrainingDistribution.is_out`.
+        """
+        distribution, batches = self._known(networks)
+        return distribution.is_out(batches)
+
+    def _known(self, networks: Networks | Sequence[Networks]) -> tuple[TrainingDistribution, list[Networks]]:
+        """What it was trained on, and networks of the specs that it reads."""
+        batches = as_batches(networks)
+        require_known_specs(batches, self.specs, self.reader)
+        if self.distribution is None:
+            raise ZoovetError(
+                f"this {self.reader} does not know what its training networks look like, since an earlier zoovet "
+                f"trained it: train it again to have in-distribution scores"
+            )
+        return self.distribution, batches

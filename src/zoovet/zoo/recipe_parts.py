@@ -8,10 +8,13 @@ import numpy as np
 
 from zoovet.errors import ZoovetError, nearest
 
-__all__ = ["Range", "SplitShares", "check_at_least", "check_choices", "check_range", "log_uniform"]
+__all__ = ["Range", "SplitShares", "check_at_least", "check_choices", "check_range", "log_uniform", "rounds"]
 
 Range = tuple[float, float]
 """Least and greatest value, both included."""
+
+BASES_PER_ROUND = 1500
+"""Bases that are dealt their splits and attacks together: see :func:`rounds`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +31,24 @@ class SplitShares:
             raise ZoovetError(f"split shares must be at least 0 and sum to 1, got {shares}")
 
     def of_bases(self, num_bases: int, generator: np.random.Generator) -> list[str]:
-        """The split of every base, drawn so that the shares hold to a base."""
-        first, second = round(num_bases * self.train), round(num_bases * (self.train + self.validation))
-        names = ["train"] * first + ["validation"] * (second - first) + ["test"] * (num_bases - second)
-        return [names[place] for place in generator.permutation(num_bases)]
+        """The split of every base, drawn so that the shares hold to a base in every one of the :func:`rounds`."""
+        dealt = []
+        for count in rounds(num_bases):
+            first, second = round(count * self.train), round(count * (self.train + self.validation))
+            names = ["train"] * first + ["validation"] * (second - first) + ["test"] * (count - second)
+            dealt += [names[place] for place in generator.permutation(count)]
+        return dealt
+
+
+def rounds(num_bases: int) -> list[int]:
+    """Numbers of bases that are dealt their splits and attacks at a time.
+
+    A zoo of more bases begins with the rounds of a smaller one, so no base changes its split as a zoo grows by whole
+    rounds: what was chosen by looking at the smaller zoo's training and validation bases stays fair on the larger's
+    test bases.
+    """
+    whole, rest = divmod(num_bases, BASES_PER_ROUND)
+    return [BASES_PER_ROUND] * whole + [rest] * (rest > 0)
 
 
 def log_uniform(bounds: Range, generator: np.random.Generator) -> float:

@@ -12,7 +12,7 @@ from zoovet.images import PatchRanges
 from zoovet.networks import NetworkSpec, small_cnn
 from zoovet.zoo.attacks import Attack, Attackers, PatchAttack, shared_out
 from zoovet.zoo.base_training import BaseTraining
-from zoovet.zoo.recipe_parts import Range, SplitShares, check_at_least, check_range, log_uniform
+from zoovet.zoo.recipe_parts import Range, SplitShares, check_at_least, check_range, log_uniform, rounds
 from zoovet.zoo.samples import Schedule
 
 __all__ = ["AttackPlan", "FineTuning", "TrojanRecipe"]
@@ -140,10 +140,12 @@ class TrojanRecipe:
         generator = np.random.default_rng([self.seed, 2**32 + 1])
         attacks = self.attacks or (PatchAttack(trigger=self.trigger, poison_rate=self.finetune.poison_rate),)
         origins = self.attackers.shares
-        which = shared_out([attack.share for attack in attacks], self.num_bases, generator)
-        starts = shared_out(list(origins.values()), self.num_bases, generator)
-        names = list(origins)
-        return [AttackPlan(attacks[attack], names[start]) for attack, start in zip(which, starts, strict=True)]
+        names, plans = list(origins), []
+        for count in rounds(self.num_bases):
+            which = shared_out([attack.share for attack in attacks], count, generator)
+            starts = shared_out(list(origins.values()), count, generator)
+            plans += [AttackPlan(attacks[attack], names[start]) for attack, start in zip(which, starts, strict=True)]
+        return plans
 
     def draw_finetuning(self, attack: Attack, generator: np.random.Generator) -> tuple[Schedule, float]:
         """Draw the schedule of both fine-tunings, and the attack's poison rate."""
