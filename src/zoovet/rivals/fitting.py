@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
@@ -15,18 +15,21 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks
+from zoovet.metanets.layer_units import LayerUnits
+from zoovet.networks import Networks, NetworkSpec
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.detection import accuracy_threshold
 from zoovet.tasks.detector import logits_of
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
 from zoovet.tasks.training import learning_rate_factor
+from zoovet.tasks.vetting import as_batches, require_known_specs
 from zoovet.zoo import Zoo
 
 __all__ = [
     "LabelledNetworks",
     "RivalDetector",
+    "TrainedRival",
     "TrainedRivalConfig",
     "chosen_threshold",
     "probabilities",
@@ -185,3 +188,47 @@ def probabilities(model: nn.Module, networks: Sequence[Networks]) -> Tensor:
     """Probabilities of a trojan, float32 [B], by a model that gives logits [B, 1], in the order of the batches."""
     with torch.no_grad():
         return torch.sigmoid(logits_of(model, networks, PIECE))
+
+
+@dataclass(frozen=True)
+class TrainedRival:
+    """A rival detector that is a model trained by :func:`train_model`. Each rival says what its model is.
+
+    Attributes:
+        model: Trained.
+        specs: What it was trained on.
+        threshold: Probability from which a network is flagged.
+    """
+
+    model: nn.Module
+    specs: tuple[NetworkSpec, ...]
+    threshold: float
+
+    @classmethod
+    def _trained(
+        cls, zoo: Zoo, config: TrainedRivalConfig, seed: int, build: Callable[[Sequence[NetworkSpec]], nn.Module]
+    ) -> Self:
+        """Build a model for the specs of a zoo's training networks, train it, and choose its threshold.
+
+        Raises:
+            ZoovetError: The zoo has no poisoned networks, a split lacks healthy or trojaned ones, or validation
+                networks are of a spec that no training network has.
+        """
+        train, held_out = load_populations(zoo)
+        validation = LabelledNetworks.of(held_out)
+        require_known_specs(validation.networks, train.specs, "detector")
+        model = build(train.specs)
+        if isinstance(model, LayerUnits):
+            model.measure(train.everything().networks)
+        train_model(model, config, train, validation, seed=seed)
+        return cls(model, train.specs, chosen_threshold(probabilities(model, validation.networks), validation))
+
+    def score(self, networks: Networks | Sequence[Networks]) -> Tensor:
+        """Probability of a trojan: float32 [B], in the order of the networks.
+
+        Raises:
+            ZoovetError: Networks of a spec that it was not trained on, or with NaN or infinite weights.
+        """
+        batches = as_batches(networks)
+        require_known_specs(batches, self.specs, "detector")
+        return probabilities(self.model, batches)

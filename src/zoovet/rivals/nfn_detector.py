@@ -13,17 +13,10 @@ from zoovet.errors import ZoovetError
 from zoovet.metanets.layer_units import LayerUnits
 from zoovet.metanets.readout import StandardizedFeatures
 from zoovet.networks import Networks, NetworkSpec
-from zoovet.rivals.fitting import (
-    LabelledNetworks,
-    TrainedRivalConfig,
-    chosen_threshold,
-    probabilities,
-    train_model,
-)
+from zoovet.rivals.fitting import TrainedRival, TrainedRivalConfig
 from zoovet.tasks.augmentation import AugmentationConfig
-from zoovet.tasks.population import load_populations
 from zoovet.tasks.random_streams import seeded_modules
-from zoovet.tasks.vetting import as_batches, require_known_specs
+from zoovet.tasks.vetting import as_batches
 from zoovet.zoo import Zoo
 
 __all__ = ["NFNConfig", "NFNDetector", "NFNModel"]
@@ -104,21 +97,12 @@ class NFNModel(nn.Module):
 
 
 @dataclass(frozen=True)
-class NFNDetector:
+class NFNDetector(TrainedRival):
     """One functional on networks of every spec of the zoo, which must agree in their shapes.
 
     Source: Zhou, Yang, Burns, Cardace, Jiang, Sokota, Kolter and Finn 2023, *Permutation Equivariant Neural
     Functionals*, section 2 (HNP: inputs and outputs are not permuted), as the package ``nfn`` computes it.
-
-    Attributes:
-        model: Trained.
-        specs: What it was trained on.
-        threshold: Probability from which a network is flagged.
     """
-
-    model: nn.Module
-    specs: tuple[NetworkSpec, ...]
-    threshold: float
 
     @classmethod
     def fit(cls, zoo: Zoo, *, seed: int = 0, config: NFNConfig | None = None) -> NFNDetector:
@@ -133,30 +117,18 @@ class NFNDetector:
             ZoovetError: The package ``nfn`` is not installed, the zoo has no poisoned networks, a split lacks healthy
                 or trojaned ones, or its networks have several shapes or fewer than two layers.
         """
-        config = config or NFNConfig()
-        train, held_out = load_populations(zoo)
-        validation = LabelledNetworks.of(held_out)
-        require_known_specs(validation.networks, train.specs, "detector")
-        if len({spec.weight_shapes for spec in train.specs}) > 1:
-            raise ZoovetError(
-                f"NFN needs networks of one shape, got {len(train.specs)} specs whose shapes differ; use a zoo of one "
-                "architecture"
-            )
-        with seeded_modules(seed, "initial weights of the NFN detector"):
-            model = LayerUnits(NFNModel(train.specs[0], config), len(train.specs[0].layers))
-        model.measure(train.everything().networks)
-        train_model(model, config, train, validation, seed=seed)
-        return cls(model, train.specs, chosen_threshold(probabilities(model, validation.networks), validation))
+        own = config or NFNConfig()
 
-    def score(self, networks: Networks | Sequence[Networks]) -> Tensor:
-        """Probability of a trojan: float32 [B], in the order of the networks.
+        def build(specs: Sequence[NetworkSpec]) -> nn.Module:
+            if len({spec.weight_shapes for spec in specs}) > 1:
+                raise ZoovetError(
+                    f"NFN needs networks of one shape, got {len(specs)} specs whose shapes differ; use a zoo of one "
+                    "architecture"
+                )
+            with seeded_modules(seed, "initial weights of the NFN detector"):
+                return LayerUnits(NFNModel(specs[0], own), len(specs[0].layers))
 
-        Raises:
-            ZoovetError: Networks of a spec that it was not trained on, or with NaN or infinite weights.
-        """
-        batches = as_batches(networks)
-        require_known_specs(batches, self.specs, "detector")
-        return probabilities(self.model, batches)
+        return cls._trained(zoo, own, seed, build)
 
 
 def _package() -> tuple[ModuleType, ModuleType]:

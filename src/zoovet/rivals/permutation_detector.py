@@ -6,22 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from zoovet.metanets import ScaleGMNConfig
-from zoovet.metanets.layer_units import LayerUnits
-from zoovet.networks import Networks, NetworkSpec
-from zoovet.rivals.fitting import (
-    LabelledNetworks,
-    TrainedRivalConfig,
-    chosen_threshold,
-    probabilities,
-    train_model,
-)
+from zoovet.networks import NetworkSpec
+from zoovet.rivals.fitting import TrainedRival, TrainedRivalConfig
 from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.metanetworks import build_in_units
-from zoovet.tasks.population import load_populations
-from zoovet.tasks.vetting import as_batches, require_known_specs
 from zoovet.zoo import Zoo
 
 __all__ = ["PermutationConfig", "PermutationDetector"]
@@ -67,22 +58,13 @@ class PermutationConfig(TrainedRivalConfig):
 
 
 @dataclass(frozen=True)
-class PermutationDetector:
+class PermutationDetector(TrainedRival):
     """One metanetwork on networks of every spec of the zoo, invariant to permutations of hidden neurons.
 
     Sources: Kofinas, Knyazev, Zhang, Chen, Burghouts, Gavves, Snoek and Zhang 2024, *Graph Neural Networks for Learning
     Equivariant Representations of Neural Networks*; Lim, Maron, Law, Lorraine and Lucas 2024, *Graph Metanetworks for
     Processing Diverse Neural Architectures*.
-
-    Attributes:
-        model: Trained.
-        specs: What it was trained on.
-        threshold: Probability from which a network is flagged.
     """
-
-    model: nn.Module
-    specs: tuple[NetworkSpec, ...]
-    threshold: float
 
     @classmethod
     def fit(cls, zoo: Zoo, *, seed: int = 0, config: PermutationConfig | None = None) -> PermutationDetector:
@@ -97,24 +79,9 @@ class PermutationDetector:
             ZoovetError: The zoo has no poisoned networks, a split lacks healthy or trojaned ones, or validation
                 networks are of a spec that no training network has.
         """
-        config = config or PermutationConfig()
-        train, held_out = load_populations(zoo)
-        validation = LabelledNetworks.of(held_out)
-        require_known_specs(validation.networks, train.specs, "detector")
-        model = build_in_units(
-            config.metanetwork(train.specs), train.specs, config.layer_units, seed, "permutation detector"
-        )
-        if isinstance(model, LayerUnits):
-            model.measure(train.everything().networks)
-        train_model(model, config, train, validation, seed=seed)
-        return cls(model, train.specs, chosen_threshold(probabilities(model, validation.networks), validation))
+        own = config or PermutationConfig()
 
-    def score(self, networks: Networks | Sequence[Networks]) -> Tensor:
-        """Probability of a trojan: float32 [B], in the order of the networks.
+        def build(specs: Sequence[NetworkSpec]) -> nn.Module:
+            return build_in_units(own.metanetwork(specs), specs, own.layer_units, seed, "permutation detector")
 
-        Raises:
-            ZoovetError: Networks of a spec that it was not trained on, or with NaN or infinite weights.
-        """
-        batches = as_batches(networks)
-        require_known_specs(batches, self.specs, "detector")
-        return probabilities(self.model, batches)
+        return cls._trained(zoo, own, seed, build)
