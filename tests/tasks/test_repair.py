@@ -211,6 +211,36 @@ def test_accuracy_lost_counts_against_a_checkpoint(
     assert figures["score"] == pytest.approx(figures["asr_after"] + 3 * lost)
 
 
+def test_the_best_strength_is_chosen_and_used(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path, suspects: list[Networks]
+) -> None:
+    strengths = (0.0625, 0.5, 2.0)
+    one_by_one = []
+    for strength in strengths:
+        module, _ = module_of(zoo, images, config(strengths=(strength,)), amount=0.3)
+        one_by_one.append(module.validate(module.model).figures)
+        by_hand, _ = module_of(zoo, images, config(), amount=0.3 * strength)
+        assert one_by_one[-1]["asr_after"] == pytest.approx(by_hand.validate(by_hand.model).figures["asr_after"])
+    assert len({figures["asr_after"] for figures in one_by_one}) > 1
+    module, _ = module_of(zoo, images, config(strengths=strengths), amount=0.3)
+    assert module.validate(module.model).figures == min(one_by_one, key=lambda figures: figures["score"])
+
+    repairer = train_repairer(config(strengths=(0.5,)), zoo, images, tmp_path)
+    assert repairer.editor.strength == repairer.description["validation"]["strength"] == 0.5
+    whole = [own + change for own, change in zip(suspects, repairer.editor.changes(suspects), strict=True)]
+    for own, half, full in zip(suspects, repairer.repair(suspects), whole, strict=True):
+        torch.testing.assert_close(half.flat(), (own.flat() + full.flat()) / 2)
+
+
+def test_an_asr_that_is_low_enough_counts_for_nothing(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+) -> None:
+    module, _ = module_of(zoo, images, config(target_asr=0.99, accuracy_weight=0.0), amount=0.1)
+    figures = module.validate(module.model).figures
+    assert figures["asr_after"] < 0.99
+    assert figures["score"] == pytest.approx(0.99)
+
+
 def test_views_are_undone_before_edits_are_judged(
     zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
 ) -> None:
@@ -279,6 +309,8 @@ def test_images_that_do_not_fit_are_refused(
         ({"trojaned_share": 1.0}, "trojaned_share must lie between 0 and 1, got 1.0"),
         ({"num_clean_images": 0}, "num_clean_images must be at least 1, got 0"),
         ({"keep_weight": -1.0}, "keep_weight must be at least 0, got -1.0"),
+        ({"target_asr": 1.0}, "target_asr must be at least 0 and below 1, got 1.0"),
+        ({"strengths": (1.0, 0.0)}, r"strengths must list at least one number above 0, got \[1.0, 0.0\]"),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:

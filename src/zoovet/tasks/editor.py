@@ -27,7 +27,7 @@ class Edit:
 
 
 class Editor(nn.Module):
-    """Networks in, edited networks out: own weights + gate · change.
+    """Networks in, edited networks out: own weights + strength · gate · change.
 
     With metanetworks that are equivariant (the change) and invariant (the gate), editing commutes with every symmetry
     of the networks.
@@ -36,18 +36,24 @@ class Editor(nn.Module):
         changes: From a list of networks to a list of changes of their weights.
         gate: From a list of networks to [B, 1] logits; each network's change is multiplied by their sigmoid.
             ``None`` applies every change in full.
+
+    Attributes:
+        strength: Factor of every change; 1 while it is trained.
     """
 
     def __init__(self, changes: nn.Module, gate: nn.Module | None = None) -> None:
         super().__init__()
         self.changes = changes
         self.gate = gate
+        self.strength = 1.0
 
     def forward(self, networks: Sequence[Networks], inverted: Sequence[Tensor] | None = None) -> Edit:
         """Edit batches of networks, each of one spec; ``inverted``: what inversion found, where that is known."""
         batches = list(networks)
         options = {} if inverted is None else {"inverted": inverted}
         changes: list[Networks] = self.changes(batches, **options)
+        if self.strength != 1:
+            changes = [change.map(lambda tensor: self.strength * tensor) for change in changes]
         if self.gate is None:
             return Edit([own + change for own, change in zip(batches, changes, strict=True)], None)
         logits: Tensor = self.gate(batches).squeeze(1)

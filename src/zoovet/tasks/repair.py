@@ -66,6 +66,8 @@ class RepairConfig:
         num_validation_images: Training images held out to validate on, drawn at random.
         accuracy_weight: What a point of clean accuracy lost counts against a point of ASR when the best
             checkpoint is chosen.
+        target_asr: ASR that is low enough: less of it counts for nothing when the best checkpoint is chosen.
+        strengths: Factors of the changes, of which each validation chooses the best by the same measure.
 
     Raises:
         ZoovetError: A value out of its range, or a metanetwork of the wrong output.
@@ -84,6 +86,8 @@ class RepairConfig:
     gate_weight: float = 0.1
     num_validation_images: int = 256
     accuracy_weight: float = 2.0
+    target_asr: float = 0.0
+    strengths: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if self.metanetwork.output != "weights":
@@ -108,6 +112,10 @@ class RepairConfig:
         for name in ("triggered_weight", "keep_weight", "gate_weight", "accuracy_weight"):
             if not getattr(self, name) >= 0:
                 raise ZoovetError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.target_asr < 1:
+            raise ZoovetError(f"target_asr must be at least 0 and below 1, got {self.target_asr}")
+        if not self.strengths or not min(self.strengths) > 0:
+            raise ZoovetError(f"strengths must list at least one number above 0, got {list(self.strengths)}")
 
 
 class RepairModule(TaskModule):
@@ -222,18 +230,35 @@ class RepairModule(TaskModule):
         return torch.cat([weight_losses(own, edited, healthy) for own, edited, healthy in pieces]).mean()
 
     def validate(self, model: nn.Module) -> Validation:
-        """Clean accuracy, ASR and RA of the validation networks after the edit, on held-out training images."""
+        """Clean accuracy, ASR and RA of the validation networks after the edit, on held-out training images.
+
+        All are those of the best strength, which is among them.
+        """
         batch = self._validation.batch(torch.arange(len(self._validation)))
         if self._before is None:
             self._before = self._measured(batch.networks, batch)
         edited = edited_networks(model, batch.networks, 2 * self.config.batch_size, batch.inverted)
-        after = self._measured(edited, batch)
-        figures = _repair_figures(self._before, after, self._validation.trojaned[batch.indices])
-        lost = max(0.0, figures["clean_accuracy_lost"]) + max(0.0, figures["healthy_accuracy_lost"])
-        figures["score"] = figures["asr_after"] + self._task.accuracy_weight * lost
+        tried = [
+            self._figures_at(strength, batch, edited, self._before, self._validation.trojaned[batch.indices])
+            for strength in self._task.strengths
+        ]
+        figures = min(tried, key=lambda some: some["score"])
         if not all(map(math.isfinite, figures.values())):
             raise ZoovetError("the repaired networks' figures are no longer finite; lower training.learning_rate")
         return Validation(figures, score=(-figures["score"],))
+
+    def _figures_at(
+        self, strength: float, batch: Batch, edited: Sequence[Networks], before: Measurement, trojaned: Tensor
+    ) -> dict[str, float]:
+        """What is measured where an edit's changes are multiplied by a strength."""
+        scaled = [
+            Networks.from_flat(own.spec, torch.lerp(own.flat(), after.flat(), strength))
+            for own, after in zip(batch.networks, edited, strict=True)
+        ]
+        figures = _repair_figures(before, self._measured(scaled, batch), trojaned)
+        lost = max(0.0, figures["clean_accuracy_lost"]) + max(0.0, figures["healthy_accuracy_lost"])
+        asr = max(figures["asr_after"], self._task.target_asr)
+        return {**figures, "strength": strength, "score": asr + self._task.accuracy_weight * lost}
 
     def _measured(self, networks: Sequence[Networks], batch: Batch) -> Measurement:
         pieces = zip(networks, _split(batch), strict=True)
@@ -260,6 +285,7 @@ class RepairModule(TaskModule):
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
             "gate": None if gate is None else metanetwork_to_json(gate),
             "specs": [spec.to_json() for spec in self._train.specs],
+            "strength": validation.figures["strength"],
             "config": config_to_dict(self._task),
         }
 

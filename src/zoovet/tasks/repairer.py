@@ -65,6 +65,7 @@ class Repairer(Vetting):
             seed=0,
         )
         checkpoint.load_into(editor)
+        editor.strength = float(checkpoint.description.get("strength", 1.0))
         return cls(editor.to(device), specs_of(checkpoint), checkpoint.description, distribution_of(checkpoint))
 
     @classmethod
