@@ -9,7 +9,7 @@ import pytest
 
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError
-from zoovet.zoo import SplitShares, TrojanRecipe
+from zoovet.zoo import Attackers, BlendAttack, PatchAttack, SplitShares, TrojanRecipe
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,25 @@ def test_split_shares_hold_to_a_base() -> None:
     names = SplitShares(train=0.6, validation=0.15, test=0.25).of_bases(200, np.random.default_rng(0))
     assert [names.count(name) for name in ("train", "validation", "test")] == [120, 30, 50]
     assert names != sorted(names)
+
+
+def test_a_larger_zoo_begins_with_the_smaller_one() -> None:
+    """What training and validation bases of the smaller zoo chose is fair on the larger one's test bases."""
+    small, large = (
+        TrojanRecipe(
+            num_bases=count,
+            attacks=(PatchAttack(share=3), BlendAttack()),
+            attackers=Attackers(scratch_share=0.2, anchored_share=0.1),
+        )
+        for count in (1500, 3700)
+    )
+    shares = SplitShares(train=0.5, validation=0.1, test=0.4)
+    splits = [shares.of_bases(recipe.num_bases, np.random.default_rng(3)) for recipe in (small, large)]
+    assert splits[1][:1500] == splits[0]
+    assert large.attack_plans()[:1500] == small.attack_plans()
+    for first, last in ((0, 1500), (1500, 3000), (3000, 3700)):
+        dealt = splits[1][first:last]
+        assert dealt.count("test") == 0.4 * len(dealt)
+        kinds = [plan.attack.kind for plan in large.attack_plans()[first:last]]
+        assert kinds.count("blend") == len(dealt) / 4
+    assert splits[1][1500:3000] != splits[0]
