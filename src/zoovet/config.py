@@ -29,7 +29,7 @@ from zoovet.yaml12 import read_yaml, received, yaml_value
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["ConfigKey", "config_keys", "config_to_dict", "read_config", "read_yaml", "write_config"]
+__all__ = ["ConfigKey", "config_keys", "config_to_dict", "dotted", "read_config", "read_yaml", "write_config"]
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
@@ -351,3 +351,14 @@ def _meanings(cls: type) -> dict[str, str]:
         elif inside and stripped:
             meanings.update({name: f"{meanings[name]} {stripped}" for name in names})
     return meanings
+
+
+def dotted(values: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as a flat one with dotted keys, as settings are named on the command line."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        key: value
+        for name, inner in values.items()
+        for key, value in dotted(inner, f"{prefix}.{name}" if prefix else name).items()
+    }

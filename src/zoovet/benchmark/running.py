@@ -25,7 +25,7 @@ from zoovet.benchmark.worker import (
     counted_networks,
     results_path,
 )
-from zoovet.config import config_to_dict, read_yaml, write_config
+from zoovet.config import config_to_dict, dotted, read_yaml, write_config
 from zoovet.errors import ZoovetError, nearest
 from zoovet.files import require_writable_folder
 from zoovet.tasks.inversion_images import inverts
@@ -94,16 +94,20 @@ class _Progress:
 def _crew(
     config: BenchmarkConfig, out: Path, data_root: Path | None, workers: int
 ) -> Iterator[Callable[[Sequence[Job]], Iterator[Job]]]:
-    """A function that does jobs and yields each when it is done, in this process or in several of one thread each."""
+    """A function that does jobs and yields each when it is done, in this process or in several, on one thread each."""
     if workers == 1:
-        own = Worker(config, out, data_root)
+        own, num_threads = Worker(config, out, data_root), torch.get_num_threads()
 
         def in_turn(jobs: Sequence[Job]) -> Iterator[Job]:
             for job in jobs:
                 own.do(job)
                 yield job
 
-        yield in_turn
+        torch.set_num_threads(1)  # threads that wait for each other starve where others use the cores
+        try:
+            yield in_turn
+        finally:
+            torch.set_num_threads(num_threads)
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (config, out, data_root))
 
@@ -207,11 +211,11 @@ def _require_same_settings(config: BenchmarkConfig, out: Path) -> None:
         ZoovetError: They differ; the message names the first setting that does.
     """
     path = require_writable_folder(out) / "benchmark.yaml"
-    now = config_to_dict(config)
     if path.exists():
-        before = read_yaml(path)
-        for key in sorted((now.keys() | before.keys()) - set(_PARTS_ONLY) - {"zoos"}):
-            if before.get(key) != now.get(key):
+        may_differ = {"zoos", *_PARTS_ONLY}
+        before, now = dotted(read_yaml(path)), dotted(config_to_dict(config))
+        for key in sorted(before.keys() | now.keys()):
+            if key not in may_differ and before.get(key) != now.get(key):
                 raise ZoovetError(
                     f"{out} holds a benchmark with another {key}: {before.get(key)!r} there, {now.get(key)!r} now; "
                     f"give another --out"
