@@ -261,7 +261,7 @@ def test_a_folder_keeps_its_settings(config: BenchmarkConfig, finished: tuple[Pa
     with pytest.raises(ZoovetError, match="holds a benchmark with another num_images: 50 there, 20 now"):
         run_benchmark(replace(config, num_images=20), out, data_root=None, tell=lambda text: None)
     other = replace(config.detection, training=replace(config.detection.training, batch_size=8))
-    with pytest.raises(ZoovetError, match=r"another detection\.training\.batch_size: \d+ there, 8 now; give another --out"):
+    with pytest.raises(ZoovetError, match=r"another detection\.training\.batch_size: \d+ there, 8 now"):
         run_benchmark(replace(config, detection=other), out, data_root=None, tell=lambda text: None)
 
 
