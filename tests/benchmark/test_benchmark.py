@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,8 @@ def test_page_tables_and_block(config: BenchmarkConfig, zoo: Zoo, finished: tupl
     assert "| ScaleGMN |" in text
     page = (out / "benchmark.html").read_text()
     assert page.count("<svg") == 4
+    for title in ("all seen in training", "Detection of a family left out", "training bases", "Repair: upper left"):
+        assert any(title in heading for heading in re.findall(r"<h3>(.*?)</h3>\s*<figure><svg", page)), title
     assert page.count("data:image/png") >= 3 * 2
     block = json.loads((out / "results.json").read_text())["trojan"]["digits"]
     assert set(block["detection_seen"]) == {"scalegmn", "statnn", "num_test", "command"}

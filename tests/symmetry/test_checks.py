@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
+from zoovet.metanets import FlatMLP, FlatMLPConfig
 from zoovet.networks.batch import Networks
 from zoovet.networks.forward import forward
 from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
@@ -68,19 +69,11 @@ def gradient(networks: Networks) -> Networks:
     return leaves.map(lambda leaf: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
 
 
-def combine(function: Callable[[Tensor, Tensor], Tensor], first: Networks, second: Networks) -> Networks:
-    return Networks(
-        first.spec,
-        tuple(map(function, first.weights, second.weights)),
-        tuple(map(function, first.biases, second.biases)),
-    )
-
-
 def squared_times_gradient(networks: Networks | Sequence[Networks]) -> Networks | list[Networks]:
     """w² ∂L/∂w scales as w does: equivariant under every scalar and every permutation."""
     if not isinstance(networks, Networks):
-        return [combine(lambda w, g: w * w * g, one, gradient(one)) for one in networks]
-    return combine(lambda w, g: w * w * g, networks, gradient(networks))
+        return [Networks.from_flat(one.spec, one.flat().square() * gradient(one).flat()) for one in networks]
+    return Networks.from_flat(networks.spec, networks.flat().square() * gradient(networks).flat())
 
 
 def shrink_by_features(networks: Networks) -> Networks:
@@ -106,19 +99,10 @@ class InvariantModule(nn.Module):
 # Metanetworks that do not.
 
 
-class FlatMLP(nn.Module):
+def flat_mlp(spec: NetworkSpec, num_outputs: int) -> FlatMLP:
     """Reads the flat vector: knows nothing of symmetries."""
-
-    def __init__(self, spec: NetworkSpec, num_outputs: int) -> None:
-        super().__init__()
-        self.first = nn.Linear(spec.num_parameters, 16)
-        self.second = nn.Linear(16, num_outputs)
-        for number, parameter in enumerate(self.parameters()):
-            nn.init.normal_(parameter, generator=seeded(number))
-
-    def forward(self, networks: Networks) -> Tensor:
-        output: Tensor = self.second(torch.tanh(self.first(networks.flat())))
-        return output
+    config = FlatMLPConfig(width=16, num_layers=1, num_outputs=num_outputs, num_parameters=spec.num_parameters)
+    return FlatMLP(config, seeded())
 
 
 def weight_moments(networks: Networks) -> Tensor:
@@ -195,10 +179,10 @@ def test_deviations_are_rounding_where_symmetries_hold_and_numbers_where_not() -
 
 def test_a_flat_mlp_is_rejected() -> None:
     with pytest.raises(AssertionError, match="is not invariant: permutations and scalings break it"):
-        assert_invariant(FlatMLP(RELU, 2), networks_of(RELU))
+        assert_invariant(flat_mlp(RELU, 2), networks_of(RELU))
 
     def changes(networks: Networks) -> Networks:
-        return Networks.from_flat(RELU, FlatMLP(RELU, RELU.num_parameters).double()(networks))
+        return Networks.from_flat(RELU, flat_mlp(RELU, RELU.num_parameters).double()(networks))
 
     with pytest.raises(AssertionError, match="is not equivariant: permutations and scalings break it"):
         assert_equivariant(changes, networks_of(RELU))

@@ -45,6 +45,23 @@ def test_a_checkpoint_comes_back_exactly(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT_NAME]
 
 
+def test_numbers_of_a_description_are_numbers(tmp_path: Path) -> None:
+    said = {"threshold": 0.25, "calibration": [1.5, -0.5], "strength": "1.2", "bad": [1.0, None], "many": [1.0, 2.0]}
+    save_checkpoint(tmp_path / CHECKPOINT_NAME, "detector", two_layers(), said)
+    checkpoint = load_checkpoint(tmp_path, "detector")
+    assert checkpoint.numbers("threshold") == (0.25,)
+    assert checkpoint.numbers("calibration", 2, default=(1.0, 0.0)) == (1.5, -0.5)
+    assert checkpoint.numbers("num_members", default=(1,)) == (1,)
+    for key, count, message in (
+        ("strength", 1, r"'strength' should be a finite number, got '1\.2'"),
+        ("bad", 2, r"'bad' should be 2 finite numbers, got \[1\.0, None\]"),
+        ("many", 1, r"'many' should be a finite number, got \[1\.0, 2\.0\]"),
+        ("missing", 1, "lacks 'missing'"),
+    ):
+        with pytest.raises(ZoovetError, match=message):
+            checkpoint.numbers(key, count)
+
+
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match=r"the folder .* has no checkpoint.safetensors; give the folder of a run"):
         load_checkpoint(tmp_path, "detector")

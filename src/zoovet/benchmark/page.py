@@ -34,7 +34,7 @@ class _ZooPart:
 
     name: str
     tables: list[Table]
-    plots: list[Markup]
+    plots: list[tuple[str, Markup]]
     attacks: list[tuple[str, list[tuple[str, str]]]]
 
 
@@ -69,7 +69,8 @@ def write_benchmark(bench: Bench, command: str, data_root: Path | None = None) -
     return text
 
 
-def _plots(bench: Bench, zoo: str) -> list[Markup]:
+def _plots(bench: Bench, zoo: str) -> list[tuple[str, Markup]]:
+    """What each plot shows, and the plot."""
     families = list(families_of(bench.zoos[zoo]))
     seen = {
         DETECTORS[model].title: family_figures(scores)
@@ -78,13 +79,17 @@ def _plots(bench: Bench, zoo: str) -> list[Markup]:
     }
     unseen = {DETECTORS[model].title: unseen_figures(bench, zoo, model) for model in bench.config.trained_unseen}
     plots = []
+    titles = {
+        "seen": "Detection by family of attacks, all seen in training",
+        "unseen": "Detection of a family left out",
+    }
     for name, found in (("seen", seen), ("unseen", unseen)):
         marks = {title: [own.get(family) for family in families] for title, own in found.items() if own}
-        plots += [dots_by_group(f"{zoo}-{name}", families, marks)] if marks else []
+        plots += [(titles[name], dots_by_group(f"{zoo}-{name}", families, marks))] if marks else []
     if curves := _curves(bench, zoo):
-        plots.append(lines_by_size(f"{zoo}-sizes", curves))
+        plots.append(("Detection against the number of training bases", lines_by_size(f"{zoo}-sizes", curves)))
     if repaired := _repaired(bench, zoo):
-        plots.append(repair_points(f"{zoo}-repair", repaired))
+        plots.append(("Repair: upper left is best", repair_points(f"{zoo}-repair", repaired)))
     return plots
 
 

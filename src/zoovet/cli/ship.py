@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from zoovet import shipped
 from zoovet.cli.model_card import model_card
 from zoovet.errors import ZoovetError
@@ -67,15 +69,19 @@ def ship(runs: dict[str, Path], name: str, *, models: Path, figures: dict[str, A
 def _packed(checkpoint: Checkpoint) -> bytes:
     """The checkpoint as a file, without the place where its zoo was.
 
-    All that the metanetwork has goes in half precision, which is off by a two-thousandth: that of images by less than a
+    What the metanetwork has goes in half precision, which is off by a two-thousandth: that of images by less than a
     tenth of an 8-bit level. Reading makes it single precision again.
     """
-    tensors = {
-        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in checkpoint.tensors.items()
-    }
+    tensors = {name: _halved(tensor) for name, tensor in checkpoint.tensors.items()}
     zoo = dict(checkpoint.get("zoo"))
     description = {**checkpoint.description, "zoo": {**zoo, "path": Path(zoo["path"]).name}}
     return replace(checkpoint, tensors=tensors, description=description).to_bytes()
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """Numbers in half precision; whole numbers, and what half precision cannot hold, as they are."""
+    half = tensor.half()
+    return half if tensor.is_floating_point() and bool(half.isfinite().all()) else tensor
 
 
 def _finished(run: Path, kind: str) -> Checkpoint:

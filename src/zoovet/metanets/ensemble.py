@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from zoovet.metanets.inversion import Inversion
 from zoovet.metanets.scalegmn import ScaleGMN
 from zoovet.networks import Networks
 
-__all__ = ["Ensemble", "inversion_of"]
+__all__ = ["Ensemble", "inversion_of", "outputs_of_members"]
 
 
 class Ensemble(nn.Module):
@@ -60,3 +61,17 @@ class Ensemble(nn.Module):
 def inversion_of(metanetwork: nn.Module) -> Inversion | None:
     """What a metanetwork seeks in the networks that it reads; ``None`` where it seeks nothing."""
     return metanetwork.inversion if isinstance(metanetwork, ScaleGMN | Ensemble) else None
+
+
+def outputs_of_members(metanetwork: nn.Module, networks: Sequence[Networks], **options: Any) -> Tensor:
+    """What each member says, by which each is trained: [members, B, outputs]; one that has none is its own only member.
+
+    Args:
+        metanetwork: From a list of networks to [B, outputs].
+        networks: Batches of networks.
+        options: Further arguments of its call.
+    """
+    if isinstance(metanetwork, Ensemble):
+        return torch.stack(metanetwork.outputs(networks, **options))
+    output: Tensor = metanetwork(networks, **options)
+    return output.unsqueeze(0)

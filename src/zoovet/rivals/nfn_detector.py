@@ -117,7 +117,7 @@ class NFNDetector(TrainedRival):
             ZoovetError: The package ``nfn`` is not installed, the zoo has no poisoned networks, a split lacks healthy
                 or trojaned ones, or its networks have several shapes or fewer than two layers.
         """
-        own = config or NFNConfig()
+        settings = config or NFNConfig()
 
         def build(specs: Sequence[NetworkSpec]) -> nn.Module:
             if len({spec.weight_shapes for spec in specs}) > 1:
@@ -126,9 +126,9 @@ class NFNDetector(TrainedRival):
                     "architecture"
                 )
             with seeded_modules(seed, "initial weights of the NFN detector"):
-                return LayerUnits(NFNModel(specs[0], own), len(specs[0].layers))
+                return LayerUnits(NFNModel(specs[0], settings), len(specs[0].layers))
 
-        return cls._trained(zoo, own, seed, build)
+        return cls._trained(zoo, settings, seed, build)
 
 
 def _package() -> tuple[ModuleType, ModuleType]:

@@ -79,9 +79,11 @@ class PermutationDetector(TrainedRival):
             ZoovetError: The zoo has no poisoned networks, a split lacks healthy or trojaned ones, or validation
                 networks are of a spec that no training network has.
         """
-        own = config or PermutationConfig()
+        settings = config or PermutationConfig()
 
         def build(specs: Sequence[NetworkSpec]) -> nn.Module:
-            return build_in_units(own.metanetwork(specs), specs, own.layer_units, seed, "permutation detector")
+            return build_in_units(
+                settings.metanetwork(specs), specs, settings.layer_units, seed, "permutation detector"
+            )
 
-        return cls._trained(zoo, own, seed, build)
+        return cls._trained(zoo, settings, seed, build)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,27 @@ class Checkpoint:
         if key not in self.description:
             raise ZoovetError(f"{self.path} is not as zoovet writes it: its description lacks {key!r}")
         return self.description[key]
+
+    def numbers(self, key: str, count: int = 1, default: tuple[float, ...] | None = None) -> tuple[float, ...]:
+        """An entry of the description that is a finite number or a list of such.
+
+        Args:
+            key: Which.
+            count: How many they are.
+            default: What they are where an earlier version wrote the checkpoint, which lacks them.
+
+        Raises:
+            ZoovetError: It is something else, or not there and has no default.
+        """
+        if default is not None and key not in self.description:
+            return default
+        found = self.get(key)
+        values = found if isinstance(found, list) else [found]
+        are_numbers = all(type(value) in (int, float) and math.isfinite(value) for value in values)
+        if not are_numbers or len(values) != count:
+            wanted = "a finite number" if count == 1 else f"{count} finite numbers"
+            raise ZoovetError(f"{self.path} is not as zoovet writes it: {key!r} should be {wanted}, got {found!r}")
+        return tuple(values)
 
     def to_bytes(self) -> bytes:
         """A file that :func:`load_checkpoint` reads back as this."""

@@ -17,7 +17,8 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import Ensemble, ScaleGMNConfig, inversion_of
+from zoovet.metanets import ScaleGMNConfig, inversion_of
+from zoovet.metanets.ensemble import outputs_of_members
 from zoovet.networks import NetworkSpec
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.calibration import Calibration
@@ -124,9 +125,7 @@ class DetectionModule(TaskModule):
     def on_fit_start(self) -> None:
         """Put the networks beside the metanetwork."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
-        if inverts(self._task.metanetwork):
-            inversion = inversion_of(self.model)
-            assert inversion is not None
+        if (inversion := inversion_of(self.model)) is not None:
             invert = partial(self._inversions.invert, inversion)
             self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
 
@@ -141,8 +140,7 @@ class DetectionModule(TaskModule):
         smooth = self._task.label_smoothing
         targets = labels * (1 - smooth) + 0.5 * smooth
         options = {} if batch.inverted is None else {"inverted": batch.inverted}
-        read = self.model.outputs if isinstance(self.model, Ensemble) else lambda *a, **k: [self.model(*a, **k)]
-        logits = torch.stack([output.squeeze(1) for output in read(networks, **options)])
+        logits = outputs_of_members(self.model, networks, **options).squeeze(2)
         return functional.binary_cross_entropy_with_logits(logits, targets.expand_as(logits)), {}
 
     def validate(self, model: nn.Module) -> Validation:

@@ -17,7 +17,7 @@ from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
-from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, require_known_specs, specs_of
+from zoovet.tasks.vetting import Vetting, distribution_of, specs_of
 
 __all__ = ["DETECTOR", "Detector", "logits_of"]
 
@@ -68,16 +68,17 @@ class Detector(Vetting):
         """
         checkpoint = load_checkpoint(path, DETECTOR)
         config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
-        num_members = int(checkpoint.description.get("num_members", 1))
-        metanetwork = build_metanetwork(config, 0, DETECTOR, num_members=num_members)
+        (threshold,) = checkpoint.numbers("threshold")
+        (num_members,) = checkpoint.numbers("num_members", default=(1,))
+        metanetwork = build_metanetwork(config, 0, DETECTOR, num_members=int(num_members))
         checkpoint.load_into(metanetwork)
         return cls(
             metanetwork.to(device),
             specs_of(checkpoint),
-            float(checkpoint.get("threshold")),
+            threshold,
             checkpoint.description,
             distribution_of(checkpoint),
-            Calibration(*checkpoint.description.get("calibration", ())),
+            Calibration(*checkpoint.numbers("calibration", 2, default=(1.0, 0.0))),
         )
 
     @classmethod
@@ -114,8 +115,7 @@ class Detector(Vetting):
         Raises:
             ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
         """
-        batches = as_batches(networks)
-        require_known_specs(batches, self.specs, DETECTOR)
+        batches = self._readable(networks)
         device = next(self.metanetwork.parameters()).device
         batches = [batch.detach().to(device, torch.float32) for batch in batches]
         inversion, inverted = inversion_of(self.metanetwork), None

@@ -16,7 +16,8 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import ScaleGMN, ScaleGMNConfig, inversion_of
+from zoovet.metanets import ScaleGMNConfig, inversion_of
+from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks
 from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
@@ -158,10 +159,8 @@ class RepairModule(TaskModule):
     def on_fit_start(self) -> None:
         """Put networks and images beside the editor."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
-        if inverts(self._task.metanetwork):
-            inversion = inversion_of(self._changes)
-            assert inversion is not None
-            invert = partial(self._inversions.invert, inversion)
+        if self._inversion is not None:
+            invert = partial(self._inversions.invert, self._inversion)
             self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
         self._pool, self._held_out = self._pool.to(self.device), self._held_out.to(self.device)
 
@@ -186,20 +185,18 @@ class RepairModule(TaskModule):
 
     def _inverted(self, batch: Batch, views: Sequence[View]) -> list[Tensor] | None:
         """What inversion found in the batch's networks, as it is for them in these views."""
-        inversion = self._changes.inversion if batch.inverted is not None else None
-        if inversion is None or batch.inverted is None:
+        if self._inversion is None or batch.inverted is None:
             return None
         return [
-            inversion.changed(rows, own.spec, view.apply)
+            self._inversion.changed(rows, own.spec, view.apply)
             for rows, own, view in zip(batch.inverted, batch.networks, views, strict=True)
         ]
 
     @property
-    def _changes(self) -> ScaleGMN:
-        """What says how to change weights, where that runs an inversion."""
+    def _inversion(self) -> Inversion | None:
+        """What finds something in networks, where what says how to change their weights asks for it."""
         assert isinstance(self.model, Editor)
-        assert isinstance(self.model.changes, ScaleGMN)
-        return self.model.changes
+        return inversion_of(self.model.changes)
 
     def _function_loss(self, batch: Batch, edit: Edit, trojaned: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         generator = seeded_generator(self.config.seed, "images", step)

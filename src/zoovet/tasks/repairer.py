@@ -15,7 +15,7 @@ from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
-from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, require_known_specs, specs_of
+from zoovet.tasks.vetting import Vetting, distribution_of, specs_of
 
 __all__ = ["REPAIRER", "Repairer", "build_editor", "edited_networks"]
 
@@ -65,7 +65,7 @@ class Repairer(Vetting):
             seed=0,
         )
         checkpoint.load_into(editor)
-        editor.strength = float(checkpoint.description.get("strength", 1.0))
+        (editor.strength,) = checkpoint.numbers("strength", default=(1.0,))
         return cls(editor.to(device), specs_of(checkpoint), checkpoint.description, distribution_of(checkpoint))
 
     @classmethod
@@ -101,8 +101,7 @@ class Repairer(Vetting):
         Raises:
             ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
         """
-        batches = as_batches(networks)
-        require_known_specs(batches, self.specs, REPAIRER)
+        batches = self._readable(networks)
         device = next(self.editor.parameters()).device
         with torch.no_grad():
             edited = edited_networks(self.editor, [batch.to(device, torch.float32) for batch in batches], batch_size)

@@ -103,24 +103,27 @@ class Vetting:
             ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an earlier
                 version trained it, which did not keep what is needed.
         """
-        distribution, batches = self._known(networks)
-        return distribution.score(batches)
+        batches = self._readable(networks)
+        return self._known_distribution().score(batches)
 
     def out_of_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """Whether a network is so unlike the training networks that what is said of it is worth nothing: bool [B].
 
         See :meth:`~zoovet.tasks.training_distribution.TrainingDistribution.is_out`.
         """
-        distribution, batches = self._known(networks)
-        return distribution.is_out(batches)
+        batches = self._readable(networks)
+        return self._known_distribution().is_out(batches)
 
-    def _known(self, networks: Networks | Sequence[Networks]) -> tuple[TrainingDistribution, list[Networks]]:
-        """What it was trained on, and networks of the specs that it reads."""
+    def _readable(self, networks: Networks | Sequence[Networks]) -> list[Networks]:
+        """One batch or several as a list, of the specs that it reads, with finite weights."""
         batches = as_batches(networks)
         require_known_specs(batches, self.specs, self.reader)
+        return batches
+
+    def _known_distribution(self) -> TrainingDistribution:
         if self.distribution is None:
             raise ZoovetError(
                 f"this {self.reader} does not know what its training networks look like, since an earlier zoovet "
                 f"trained it: train it again to have in-distribution scores"
             )
-        return self.distribution, batches
+        return self.distribution

@@ -107,6 +107,11 @@ def test_repair_refuses_what_is_unlike_its_training_networks_unless_told(
     assert len(zoovet.load_networks(tmp_path / "healed.safetensors")) == 2
 
 
+def test_what_half_precision_cannot_hold_stays_as_it_is() -> None:
+    tensors = torch.tensor([1.0, 1e6]), torch.tensor([1.0, 0.1]), torch.tensor([3, 4])
+    assert [ship._halved(tensor).dtype for tensor in tensors] == [torch.float32, torch.float16, torch.int64]
+
+
 def without_distribution(run: Path, into: Path) -> Path:
     with safe_open(run / "checkpoint.safetensors", framework="pt") as opened:
         metadata: dict[str, Any] = opened.metadata()

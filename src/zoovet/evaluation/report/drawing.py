@@ -72,12 +72,12 @@ def style_axes(
         axes.grid(True, axis=grid, color=COLORS["grid"], linewidth=0.6)
 
 
-def legend_above(axes: Axes) -> None:
-    """A legend over the axes."""
+def legend_above(axes: Axes, num_columns: int = 3) -> None:
+    """A legend over the axes, of fewer columns where names are long."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=3,
+        ncols=num_columns,
         frameon=False,
         fontsize=FONT_SIZE,
         labelcolor=COLORS["ink"],
