@@ -28,8 +28,8 @@ def images_of_classes(count: int) -> Tensor:
 def test_own_answers_say_how_well_each_class_is_told() -> None:
     networks = networks_of("tanh", 2)
     images = images_of_classes(5)
-    answers = own_answers(networks, images)
     logits = forward(networks, images.flatten(0, 1)).reshape(2, 3, 5, 3)
+    answers = own_answers(logits)
     for network in range(2):
         for label in range(3):
             own, others = logits[network, label], logits[network, [k for k in range(3) if k != label]].flatten(0, 1)

@@ -16,7 +16,9 @@ from zoovet.networks import (
     NetworkSpec,
     PoolSpec,
     forward,
+    forward_features,
     forward_hidden,
+    forward_means,
     mlp,
     siren,
     small_cnn,
@@ -52,6 +54,12 @@ def test_agrees_with_one_network_at_a_time(
         assert len(hidden) == len(spec.layers) - 1
         for ours, theirs in zip(hidden, layers[:-1], strict=True):
             assert_near(ours, theirs)
+        means = torch.cat([values.flatten(3).mean(3) if values.ndim > 3 else values for values in layers], dim=2)
+        assert_near(forward_means(networks, images), means)
+        if len(layers) > 1:
+            logits, features = forward_features(networks, images)
+            assert_near(logits, layers[-1])
+            assert_near(features, layers[-2].flatten(2))
 
 
 def test_the_random_specs_hold_everything_a_spec_can_say(spec_of_seed: Callable[[int], NetworkSpec]) -> None:
@@ -245,3 +253,9 @@ def test_other_unfit_input_is_refused(networks_of: MakeNetworks) -> None:
         forward(networks, torch.zeros(1, 4, dtype=torch.float64), chunk_size=0)
     with pytest.raises(ZoovetError, match="the batch of networks is empty"):
         forward(networks[0:0], torch.zeros(1, 4, dtype=torch.float64))
+
+
+def test_networks_of_one_layer_have_no_features(networks_of: MakeNetworks) -> None:
+    spec = mlp((3, 2), "relu")
+    with pytest.raises(ZoovetError, match="networks of one layer have no hidden one"):
+        forward_features(networks_of(spec, 2), draw_images(spec, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.detector import Detector
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.image_pool import ImagePool
+from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
 from zoovet.tasks.population import load_populations
 from zoovet.tasks.repair import RepairConfig, RepairModule, train_repairer
 from zoovet.tasks.repairer import Repairer
@@ -64,11 +66,13 @@ def trained(zoo: Zoo, images: ImageSet, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
-def module_of(zoo: Zoo, images: ImageSet, config: RepairConfig, amount: float = 0.0) -> tuple[RepairModule, Constant]:
+def module_of(
+    zoo: Zoo, images: ImageSet, config: RepairConfig, amount: float = 0.0, refit: LastLayerRefit | None = None
+) -> tuple[RepairModule, Constant]:
     train, validation = load_populations(zoo)
     changes = Constant(amount)
     pools = ImagePool.split(images, config.num_validation_images, config.training.seed)
-    return RepairModule(Editor(changes), train, validation, pools, config), changes
+    return RepairModule(Editor(changes, refit=refit), train, validation, pools, config), changes
 
 
 @pytest.mark.parametrize("loss", ["function", "weights"])
@@ -230,6 +234,29 @@ def test_the_best_strength_is_chosen_and_used(
     whole = [own + change for own, change in zip(suspects, repairer.editor.changes(suspects), strict=True)]
     for own, half, full in zip(suspects, repairer.repair(suspects), whole, strict=True):
         torch.testing.assert_close(half.flat(), (own.flat() + full.flat()) / 2)
+
+
+def test_the_last_layer_is_refitted_after_the_change(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path, suspects: list[Networks]
+) -> None:
+    some = config(refit=RefitConfig(images_per_class=5), strengths=(0.5, 2.0))
+    repairer = train_repairer(some, zoo, images, tmp_path)
+    editor = repairer.editor
+    assert editor.refit is not None
+    assert float(editor.refit.log_penalty) != pytest.approx(math.log(some.refit.penalty), abs=1e-6)  # it learned
+    _, held_out = ImagePool.split(images, some.num_validation_images, some.training.seed)
+    assert not {image.numpy().tobytes() for image in editor.refit.images} & {
+        image.numpy().tobytes() for image in held_out.images
+    }
+    for own, repaired in zip(suspects, Repairer.load(tmp_path).repair(suspects), strict=True):
+        change = editor.changes([own])[0].map(lambda tensor: editor.strength * tensor)
+        torch.testing.assert_close(repaired.flat(), editor.refit(own + change).flat())
+        assert not torch.equal(repaired.flat(), (own + change).flat())
+
+    module, _ = module_of(zoo, images, config(), amount=0.3)
+    plain = module.validate(module.model).figures
+    module, _ = module_of(zoo, images, config(), amount=0.3, refit=editor.refit)
+    assert module.validate(module.model).figures["clean_accuracy_after"] > plain["clean_accuracy_after"]
 
 
 def test_an_asr_that_is_low_enough_counts_for_nothing(

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward, forward_hidden
+from zoovet.networks.forward import forward, forward_means
 
 __all__ = [
     "NUM_NEXT_ANSWERS",
@@ -42,19 +42,16 @@ _ANGLES = 8
 _SMALL_SIZE = 1e-2
 
 
-def own_answers(networks: Networks, images: Tensor) -> Tensor:
+def own_answers(logits: Tensor) -> Tensor:
     """How well each class is told: [B, classes, 8].
 
     Mean, standard deviation, 10 % and 90 % quantile of the class's preference on its own images; its mean probability
     there, and the share of them that it wins; its mean probability on the others' images, and the share that it wins.
 
     Args:
-        networks: B networks with as many outputs as there are classes.
-        images: [classes, n, C, H, W].
+        logits: [B, classes, n, classes], of n images of each class.
     """
-    num_classes = len(images)
-    logits = forward(networks, images.flatten(0, 1))
-    logits = logits.reshape(-1, *images.shape[:2], num_classes)  # [B, class of the image, n, classes]
+    num_classes = logits.shape[3]
     wanted = torch.eye(num_classes, dtype=torch.bool, device=logits.device)[None, :, None]
     own = logits.diagonal(dim1=1, dim2=3).transpose(1, 2)
     preference = own - logits.masked_fill(wanted, -torch.inf).logsumexp(3)
@@ -93,11 +90,8 @@ def mean_activations(networks: Networks, images: Tensor) -> Tensor:
         networks: B networks.
         images: [sets, n, C, H, W] for all networks, or [B, sets, n, C, H, W].
     """
-    num_sets, num_images = images.shape[-5:-3]
-    logits, hidden = forward_hidden(networks, images.flatten(-5, -4))
-    means = [values.flatten(3).mean(3) if values.ndim > 3 else values for values in (*hidden, logits)]  # [B, images, n]
-    by_set = [own.reshape(len(own), num_sets, num_images, -1).mean(2) for own in means]
-    return torch.cat(by_set, dim=2).transpose(1, 2)
+    means = forward_means(networks, images.flatten(-5, -4))
+    return means.reshape(len(means), *images.shape[-5:-3], -1).mean(dim=2).mT
 
 
 def loss_gradients(networks: Networks, images: Tensor, labels: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ from zoovet.metanets.answers import (
 )
 from zoovet.metanets.ascent import Search
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward
+from zoovet.networks.forward import forward, forward_means
 from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["Inversion", "InversionConfig"]
@@ -163,8 +163,11 @@ class Inversion(nn.Module):
     def _num_activations(self) -> int:
         if not self.config.activations:
             return 0
-        num_classes = 0 if self.known is None else len(self.known)
-        return 1 + self.config.num_searches * (_SETS + self.config.next_class) + num_classes
+        return 1 + self.config.num_searches * (_SETS + self.config.next_class) + self._num_known_classes
+
+    @property
+    def _num_known_classes(self) -> int:
+        return 0 if self.known is None else len(self.known)
 
     @property
     def num_images_per_class(self) -> int:
@@ -247,10 +250,11 @@ class Inversion(nn.Module):
         found = [(search, trigger) for search, (_, trigger) in zip(self._searches(), pairs, strict=True)]
         answers = [torch.cat([preferences for preferences, _ in pairs], dim=-1).flatten(2)]
         known = None if self.known is None else self.known[: networks.spec.num_outputs].to(networks.dtype)
-        found_for_all = []
+        found_for_all, on_known = [], None
         if known is not None:
             few = known[:, :_SEARCHED_PER_CLASS]
-            answers.append(own_answers(networks, known))
+            on_known = forward_means(networks, known.flatten(0, 1)).reshape(len(networks), *known.shape[:2], -1)
+            answers.append(own_answers(on_known[..., -networks.spec.num_outputs :]))
             for search in self._searches() if self.config.next_class else ():
                 seen, trigger = self._next_answers(networks, few, search)
                 answers.append(seen)
@@ -264,7 +268,7 @@ class Inversion(nn.Module):
                 answers.append(raised_answers(networks, flat, moved))
         features = torch.asinh(torch.cat(answers, dim=-1))
         if self.config.activations:
-            shown = self._activations(networks, found, found_for_all, known)
+            shown = self._activations(networks, found, found_for_all, known, on_known)
             hidden = shown.shape[1] - features.shape[1]
             features = torch.cat([shown, functional.pad(features, (0, 0, hidden, 0))], dim=-1)
         rows = [features.flatten(1)]
@@ -272,13 +276,20 @@ class Inversion(nn.Module):
             rows += self._gradients(networks, known, [*found, *found_for_all])
         return torch.cat(rows, dim=1)
 
-    def _activations(self, networks: Networks, found: _Found, found_for_all: _Found, known: Tensor | None) -> Tensor:
+    def _activations(
+        self,
+        networks: Networks,
+        found: _Found,
+        found_for_all: _Found,
+        known: Tensor | None,
+        on_known: Tensor | None,
+    ) -> Tensor:
         """Mean activations on backgrounds, their changes by what was found, and on each class's known images.
 
         Returns [B, nodes, features].
 
         What was found for one class is put on the backgrounds it was found on, what was found for all of them on the
-        known images.
+        known images. ``on_known`` holds the nodes' means on each of these, [B, classes, n, nodes].
         """
         backgrounds = self.backgrounds.to(networks.dtype)
         clean, each = mean_activations(networks, backgrounds), (len(networks), *backgrounds.shape)
@@ -287,16 +298,15 @@ class Inversion(nn.Module):
             mean_activations(networks, search.put(backgrounds.expand(each), trigger)) - clean
             for search, trigger in found
         ]
-        if known is not None and found_for_all:
-            few = known[:, :_SEARCHED_PER_CLASS].flatten(0, 1).unsqueeze(0)
-            without, each = mean_activations(networks, few), (len(networks), *few.shape)
+        if known is not None and on_known is not None:
+            few, without = known[:, :_SEARCHED_PER_CLASS], on_known[:, :, :_SEARCHED_PER_CLASS].mean((1, 2))
+            images = few.flatten(0, 1).unsqueeze(0).expand(len(networks), 1, -1, -1, -1, -1)
             columns += [
-                mean_activations(networks, search.put(few.expand(each), trigger)) - without
+                mean_activations(networks, search.put(images, trigger)) - without.unsqueeze(2)
                 for search, trigger in found_for_all
             ]
-        if self.known is not None and known is not None:
-            by_class = mean_activations(networks, known) - columns[0]
-            columns.append(functional.pad(by_class, (0, len(self.known) - len(known))))
+            by_class = on_known.mean(dim=2).mT - columns[0]
+            columns.append(functional.pad(by_class, (0, self._num_known_classes - len(known))))
         return torch.cat(columns, dim=-1)
 
     def _gradients(self, networks: Networks, known: Tensor, found: _Found) -> list[Tensor]:

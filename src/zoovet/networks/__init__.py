@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoovet.networks.batch import Networks
 from zoovet.networks.files import load_networks, read_state_dict, save_networks
-from zoovet.networks.forward import forward, forward_hidden
+from zoovet.networks.forward import forward, forward_features, forward_hidden, forward_means
 from zoovet.networks.modules import Sine, from_module, to_module
 from zoovet.networks.spec import ACTIVATIONS, Block, Group, LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
 
@@ -18,7 +18,9 @@ __all__ = [
     "PoolSpec",
     "Sine",
     "forward",
+    "forward_features",
     "forward_hidden",
+    "forward_means",
     "from_module",
     "load_networks",
     "mlp",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from zoovet.networks.batch import Networks
 from zoovet.networks.layers import apply_layer
 from zoovet.networks.spec import NetworkSpec
 
-__all__ = ["forward", "forward_hidden"]
+__all__ = ["forward", "forward_features", "forward_hidden", "forward_means"]
 
 _TILE_BYTES = 2 * 2**20
 _TILE_IMAGES = 1024
@@ -39,24 +40,43 @@ def forward(networks: Networks, images: Tensor, *, chunk_size: int | None = None
         ZoovetError: Images do not fit the networks (the message names both shapes, dtypes or devices), there are no
             networks, or ``chunk_size`` is below 1.
     """
-    shared = _check_images(networks, images)
-    axis = 0 if shared else 1
-    num_networks, num_images = _tile(networks.spec, images.shape[axis], images)
-    if chunk_size is not None:
-        if chunk_size < 1:
-            raise ZoovetError(f"chunk_size must be at least 1, got {chunk_size}")
-        num_images = chunk_size
-    if num_networks >= len(networks) and num_images >= images.shape[axis]:
-        return _run(networks, images, shared)[-1]
-    parts = [torch.split(tensor, num_networks) for tensor in (*networks.weights, *networks.biases)]
-    num_layers = len(networks.weights)
-    rows = []
-    for index, tensors in enumerate(zip(*parts, strict=True)):
-        some = Networks(networks.spec, tensors[:num_layers], tensors[num_layers:])
-        theirs = images if shared else torch.split(images, num_networks)[index]
-        chunks = [_run(some, chunk, shared)[-1] for chunk in torch.split(theirs, num_images, dim=axis)]
-        rows.append(torch.cat(chunks, dim=1))
-    return torch.cat(rows)
+    return _in_tiles(networks, images, lambda layers: layers[-1:], chunk_size)[0]
+
+
+def forward_features(networks: Networks, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of B networks on N images, and what their last layer reads.
+
+    Args:
+        networks: As in :func:`forward`; at least two layers.
+        images: As in :func:`forward`.
+
+    Returns:
+        The logits, and the last hidden layer's values after activation and pooling, a map's laid out channel by
+        channel: [B, N, features].
+
+    Raises:
+        ZoovetError: As in :func:`forward`, or the networks have one layer.
+    """
+    if len(networks.spec.layers) < 2:
+        raise ZoovetError(f"networks of one layer have no hidden one, got {networks.spec.describe()}")
+    features, logits = _in_tiles(networks, images, lambda layers: layers[-2:])
+    return logits, features.flatten(2)
+
+
+def forward_means(networks: Networks, images: Tensor) -> Tensor:
+    """What every hidden and output channel holds on N images, its mean over its map where it has one.
+
+    Args:
+        networks: As in :func:`forward`.
+        images: As in :func:`forward`.
+
+    Returns:
+        [B, N, hidden and output channels], layer by layer, after activation and pooling.
+
+    Raises:
+        ZoovetError: As in :func:`forward`.
+    """
+    return torch.cat(_in_tiles(networks, images, lambda layers: list(map(_mean_over_map, layers))), dim=2)
 
 
 def forward_hidden(networks: Networks, images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -100,6 +120,35 @@ def _check_images(networks: Networks, images: Tensor) -> bool:
             f"images are on {images.device} and the networks on {networks.device}; move one of them with .to(device)"
         )
     return shared
+
+
+def _in_tiles(
+    networks: Networks, images: Tensor, read: Callable[[list[Tensor]], list[Tensor]], chunk_size: int | None = None
+) -> list[Tensor]:
+    """What is read of all layers' values, each [B, N, …]; some networks run on some images at a time."""
+    shared = _check_images(networks, images)
+    axis = 0 if shared else 1
+    num_networks, num_images = _tile(networks.spec, images.shape[axis], images)
+    if chunk_size is not None:
+        if chunk_size < 1:
+            raise ZoovetError(f"chunk_size must be at least 1, got {chunk_size}")
+        num_images = chunk_size
+    if num_networks >= len(networks) and num_images >= images.shape[axis]:
+        return read(_run(networks, images, shared))
+    parts = [torch.split(tensor, num_networks) for tensor in (*networks.weights, *networks.biases)]
+    depth = len(networks.weights)
+    rows = []
+    for index, tensors in enumerate(zip(*parts, strict=True)):
+        some = Networks(networks.spec, tensors[:depth], tensors[depth:])
+        theirs = images if shared else torch.split(images, num_networks)[index]
+        chunks = [read(_run(some, chunk, shared)) for chunk in torch.split(theirs, num_images, dim=axis)]
+        rows.append([torch.cat(values, dim=1) for values in zip(*chunks, strict=True)])
+    return [torch.cat(values) for values in zip(*rows, strict=True)]
+
+
+def _mean_over_map(values: Tensor) -> Tensor:
+    """[B, N, channels, …] to [B, N, channels]."""
+    return values if values.ndim == 3 else values.flatten(3).mean(dim=3)
 
 
 def _tile(spec: NetworkSpec, num_images: int, like: Tensor) -> tuple[int, int]:

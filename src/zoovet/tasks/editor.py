@@ -1,4 +1,4 @@
-"""Editor: a metanetwork that changes weights, and possibly another that says by how much to change them."""
+"""Editor: a metanetwork that changes weights, possibly one that says by how much, and a refit of the last layer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.networks import Networks
+from zoovet.tasks.last_layer_refit import LastLayerRefit
 
 __all__ = ["Edit", "Editor"]
 
@@ -27,7 +28,7 @@ class Edit:
 
 
 class Editor(nn.Module):
-    """Networks in, edited networks out: own weights + strength · gate · change.
+    """Networks in, edited networks out: own weights + strength · gate · change, then the last layer refitted.
 
     With metanetworks that are equivariant (the change) and invariant (the gate), editing commutes with every symmetry
     of the networks.
@@ -36,19 +37,30 @@ class Editor(nn.Module):
         changes: From a list of networks to a list of changes of their weights.
         gate: From a list of networks to [B, 1] logits; each network's change is multiplied by their sigmoid.
             ``None`` applies every change in full.
+        refit: What fits the last layer anew after the change; ``None`` leaves it as it is.
 
     Attributes:
         strength: Factor of every change; 1 while it is trained.
     """
 
-    def __init__(self, changes: nn.Module, gate: nn.Module | None = None) -> None:
+    def __init__(self, changes: nn.Module, gate: nn.Module | None = None, refit: LastLayerRefit | None = None) -> None:
         super().__init__()
         self.changes = changes
         self.gate = gate
+        self.refit = refit
         self.strength = 1.0
 
     def forward(self, networks: Sequence[Networks], inverted: Sequence[Tensor] | None = None) -> Edit:
         """Edit batches of networks, each of one spec; ``inverted``: what inversion found, where that is known."""
+        edit = self.changed(networks, inverted)
+        return Edit(self.refitted(edit.edited), edit.gate_logits)
+
+    def refitted(self, networks: Sequence[Networks]) -> list[Networks]:
+        """Changed networks after the refit, where there is one."""
+        return [own if self.refit is None else self.refit(own) for own in networks]
+
+    def changed(self, networks: Sequence[Networks], inverted: Sequence[Tensor] | None = None) -> Edit:
+        """The edit without the refit: what commutes with views of networks that turn the images they read, too."""
         batches = list(networks)
         options = {} if inverted is None else {"inverted": inverted}
         changes: list[Networks] = self.changes(batches, **options)

@@ -70,3 +70,17 @@ class ImagePool:
         """Random images for each network, with replacement: [B, count, C, H, W], and their labels [B, count]."""
         chosen = torch.randint(len(self), (num_networks, count), generator=generator).to(self.labels.device)
         return self.images[chosen], self.labels[chosen]
+
+    def of_each_class(self, count: int, generator: torch.Generator) -> Tensor:
+        """Random images of each class, without replacement: [classes, count, C, H, W].
+
+        Raises:
+            ZoovetError: A class has fewer.
+        """
+        drawn = []
+        for label in range(int(self.labels.max()) + 1):
+            places = (self.labels == label).nonzero().squeeze(1)
+            if len(places) < count:
+                raise ZoovetError(f"{count} images of each class are asked for, but there are {len(places)} of {label}")
+            drawn.append(self.images[places[torch.randperm(len(places), generator=generator)[:count]]])
+        return torch.stack(drawn)

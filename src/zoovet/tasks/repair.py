@@ -18,13 +18,14 @@ from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
 from zoovet.metanets import ScaleGMNConfig, inversion_of
 from zoovet.metanets.inversion import Inversion
-from zoovet.networks import Networks
+from zoovet.networks import Networks, NetworkSpec
 from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.inversion_images import give_images, inverts
 from zoovet.tasks.inversion_memory import InversionMemory
+from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
 from zoovet.tasks.measurement import Measurement, measure
 from zoovet.tasks.metanetworks import MetanetworkConfig, metanetwork_to_json
 from zoovet.tasks.network_pool import Batch
@@ -53,6 +54,7 @@ class RepairConfig:
         metanetwork: What changes the weights; output ``weights``.
         gate: What says how much of the change a network gets, between none and all; output ``graph``. null applies
             every change in full.
+        refit: How the last layer is fitted anew after the change; null leaves it as it is.
         training: How both are trained.
         augmentation: What is done to the networks it trains on; edits of turned and shuffled networks are turned and
             shuffled back before they are judged.
@@ -76,6 +78,7 @@ class RepairConfig:
 
     metanetwork: MetanetworkConfig = field(default_factory=_editing)
     gate: MetanetworkConfig | None = None
+    refit: RefitConfig | None = None
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(batch_size=16))
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     loss: Literal["function", "weights"] = "function"
@@ -172,8 +175,10 @@ class RepairModule(TaskModule):
         batch, views = draw_augmented(self._train, torch.cat(drawn), self._task.augmentation, generator)
         trojaned = self._train.trojaned[batch.indices].to(self.device)
         viewed = [view.apply(own) for view, own in zip(views, batch.networks, strict=True)]
-        seen: Edit = self.model(viewed, self._inverted(batch, views))
-        edit = Edit([view.undo(own) for view, own in zip(views, seen.edited, strict=True)], seen.gate_logits)
+        assert isinstance(self.model, Editor)
+        seen = self.model.changed(viewed, self._inverted(batch, views))
+        changed = [view.undo(own) for view, own in zip(views, seen.edited, strict=True)]
+        edit = Edit(self.model.refitted(changed), seen.gate_logits)
         if self._task.loss == "function":
             loss, figures = self._function_loss(batch, edit, trojaned, step)
         else:
@@ -231,28 +236,28 @@ class RepairModule(TaskModule):
 
         All are those of the best strength, which is among them.
         """
+        assert isinstance(model, Editor)
         batch = self._validation.batch(torch.arange(len(self._validation)))
         if self._before is None:
             self._before = self._measured(batch.networks, batch)
-        edited = edited_networks(model, batch.networks, 2 * self.config.batch_size, batch.inverted)
-        tried = [
-            self._figures_at(strength, batch, edited, self._before, self._validation.trojaned[batch.indices])
-            for strength in self._task.strengths
-        ]
+        changed = edited_networks(model.changed, batch.networks, 2 * self.config.batch_size, batch.inverted)
+        tried = []
+        for strength in self._task.strengths:
+            edited = model.refitted(
+                [_between(own, after, strength) for own, after in zip(batch.networks, changed, strict=True)]
+            )
+            tried.append(self._figures_after(edited, strength, batch, self._before))
         figures = min(tried, key=lambda some: some["score"])
         if not all(map(math.isfinite, figures.values())):
             raise ZoovetError("the repaired networks' figures are no longer finite; lower training.learning_rate")
         return Validation(figures, score=(-figures["score"],))
 
-    def _figures_at(
-        self, strength: float, batch: Batch, edited: Sequence[Networks], before: Measurement, trojaned: Tensor
+    def _figures_after(
+        self, edited: Sequence[Networks], strength: float, batch: Batch, before: Measurement
     ) -> dict[str, float]:
-        """What is measured where an edit's changes are multiplied by a strength."""
-        scaled = [
-            Networks.from_flat(own.spec, torch.lerp(own.flat(), after.flat(), strength))
-            for own, after in zip(batch.networks, edited, strict=True)
-        ]
-        figures = _repair_figures(before, self._measured(scaled, batch), trojaned)
+        """What is measured of networks that were changed by a strength."""
+        trojaned = self._validation.trojaned[batch.indices]
+        figures = _repair_figures(before, self._measured(edited, batch), trojaned)
         lost = max(0.0, figures["clean_accuracy_lost"]) + max(0.0, figures["healthy_accuracy_lost"])
         asr = max(figures["asr_after"], self._task.target_asr)
         return {**figures, "strength": strength, "score": asr + self._task.accuracy_weight * lost}
@@ -278,9 +283,11 @@ class RepairModule(TaskModule):
     def describe(self, validation: Validation) -> dict[str, Any]:
         """What :meth:`Repairer.load` needs, and the configuration."""
         gate = self._task.gate
+        assert isinstance(self.model, Editor)
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
             "gate": None if gate is None else metanetwork_to_json(gate),
+            "refit": None if self.model.refit is None else self.model.refit.to_json(),
             "specs": [spec.to_json() for spec in self._train.specs],
             "strength": validation.figures["strength"],
             "config": config_to_dict(self._task),
@@ -328,11 +335,29 @@ def train_repairer(
     facts = {"zoo": zoo_facts(zoo.path, train, validation), "images": {"name": images.name, "num_images": len(images)}}
     run = open_run(out, REPAIRER, config, facts)
     if not run.finished:
-        editor = build_editor(config.metanetwork, config.gate, config.training.seed)
+        refit = _refit(config, pools[0], train.specs)
+        editor = build_editor(config.metanetwork, config.gate, refit, config.training.seed)
         give_images(editor.changes, images)
         module = RepairModule(editor, train, validation, pools, config, inversions, with_distribution=with_distribution)
         run.train(module, device=device, progress=progress)
     return Repairer.load(run.folder, device=device)
+
+
+def _refit(config: RepairConfig, pool: ImagePool, specs: Sequence[NetworkSpec]) -> LastLayerRefit | None:
+    """What refits the last layer, with images of the pool, where that is wanted."""
+    if config.refit is None:
+        return None
+    for spec in specs:
+        LastLayerRefit.require_fit(spec)
+    images = pool.of_each_class(config.refit.images_per_class, seeded_generator(config.training.seed, "refit's images"))
+    refit = LastLayerRefit(config.refit, images.shape[2:], len(images))
+    refit.give_images(images)
+    return refit
+
+
+def _between(own: Networks, changed: Networks, strength: float) -> Networks:
+    """Networks whose change is multiplied by a strength."""
+    return Networks.from_flat(own.spec, torch.lerp(own.flat(), changed.flat(), strength))
 
 
 def _repairable(population: Population, loss: str) -> Tensor:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.shipped import file_of
 from zoovet.tasks.checkpoints import load_checkpoint
-from zoovet.tasks.editor import Editor
+from zoovet.tasks.editor import Edit, Editor
+from zoovet.tasks.last_layer_refit import LastLayerRefit
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
 from zoovet.tasks.vetting import Vetting, distribution_of, specs_of
@@ -58,15 +59,17 @@ class Repairer(Vetting):
             ZoovetError: It is missing, damaged, or no repairer.
         """
         checkpoint = load_checkpoint(path, REPAIRER)
-        where, gate = str(checkpoint.path), checkpoint.get("gate")
+        where, gate, refit = str(checkpoint.path), checkpoint.get("gate"), checkpoint.description.get("refit")
+        specs = specs_of(checkpoint)
         editor = build_editor(
             metanetwork_from_json(checkpoint.get("metanetwork"), where),
             None if gate is None else metanetwork_from_json(gate, where),
+            None if refit is None else LastLayerRefit.from_json(refit, specs[0].input_shape, where),
             seed=0,
         )
         checkpoint.load_into(editor)
         (editor.strength,) = checkpoint.numbers("strength", default=(1.0,))
-        return cls(editor.to(device), specs_of(checkpoint), checkpoint.description, distribution_of(checkpoint))
+        return cls(editor.to(device), specs, checkpoint.description, distribution_of(checkpoint))
 
     @classmethod
     def shipped(cls, name: str, *, models: Path | None = None, device: str = "cpu") -> Repairer:
@@ -109,14 +112,16 @@ class Repairer(Vetting):
         return repaired[0] if isinstance(networks, Networks) else repaired
 
 
-def build_editor(metanetwork: MetanetworkConfig, gate: MetanetworkConfig | None, seed: int) -> Editor:
+def build_editor(
+    metanetwork: MetanetworkConfig, gate: MetanetworkConfig | None, refit: LastLayerRefit | None, seed: int
+) -> Editor:
     """An editor whose initial weights depend on the seed alone."""
     changes = build_metanetwork(metanetwork, seed, REPAIRER)
-    return Editor(changes, None if gate is None else build_metanetwork(gate, seed, "gate"))
+    return Editor(changes, None if gate is None else build_metanetwork(gate, seed, "gate"), refit)
 
 
 def edited_networks(
-    model: nn.Module, batches: Sequence[Networks], batch_size: int, inverted: Sequence[Tensor] | None = None
+    model: Callable[..., Edit], batches: Sequence[Networks], batch_size: int, inverted: Sequence[Tensor] | None = None
 ) -> list[Networks]:
     """Every batch edited, a piece at a time; ``inverted`` is what inversion found, where that is known already."""
     edited = []
