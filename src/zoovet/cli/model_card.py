@@ -22,6 +22,8 @@ _LIMITS = """\
   attacker who knows the detector may train against it.
 - A repair lowers the attack success rate on average, not of every network, and costs some accuracy."""
 
+_IMAGE_TENSORS = ("inversion.known", "refit.images")
+
 _TEST_FIGURES = {
     "detection": ("auc", "accuracy", "tpr_at_1pct_fpr"),
     "repair": (
@@ -50,6 +52,7 @@ def model_card(name: str, checkpoints: Mapping[str, Checkpoint], figures: Mappin
         f"A {' and a '.join(checkpoints)} for trojaned networks: what `zoovet scan` and `zoovet repair` use.",
         "## Data",
         *_data(checkpoints),
+        *(_kept_images(kind, checkpoint) for kind, checkpoint in checkpoints.items() if _num_kept(checkpoint)),
         "## Figures",
         *_test_figures(figures),
         *(_validation_figures(kind, checkpoint) for kind, checkpoint in checkpoints.items()),
@@ -71,6 +74,19 @@ def _data(checkpoints: Mapping[str, Checkpoint]) -> list[str]:
         f"Networks that the {' and the '.join(same)} learnt from:\n\n{_networks(checkpoints[same[0]], zoos[same[0]])}"
         for same in kinds.values()
     ]
+
+
+def _kept_images(kind: str, checkpoint: Checkpoint) -> str:
+    return (
+        f"The {kind} keeps {_num_kept(checkpoint)} training images of the dataset, on which it runs the networks "
+        f"that it is given; whoever uses it needs none."
+    )
+
+
+def _num_kept(checkpoint: Checkpoint) -> int:
+    """How many images of the dataset are in a checkpoint; backgrounds are among those of known class."""
+    kept = [tensor for name, tensor in checkpoint.tensors.items() if name.endswith(_IMAGE_TENSORS)]
+    return sum(tensor[..., 0, 0, 0].numel() for tensor in kept)
 
 
 def _networks(checkpoint: Checkpoint, zoo: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, run_zoovet: RunZoovet) -> Pa
     detection = "task: detection" + TRAINING.format(zoo=folder / "zoo", output="")
     (folder / "detection.yaml").write_text(detection, encoding="utf-8")
     repair = "task: repair" + TRAINING.format(zoo=folder / "zoo", output=", output: weights")
-    repair += "num_clean_images: 8\nnum_triggered_images: 8\nnum_validation_images: 50\n"
+    repair += "num_clean_images: 8\nnum_triggered_images: 8\nnum_validation_images: 50\nrefit: {images_per_class: 3}\n"
     (folder / "repair.yaml").write_text(repair, encoding="utf-8")
     steps: list[list[str | Path]] = [
         ["build", folder / "recipe.yaml", "--out", folder / "zoo", "--seed", "1"],
