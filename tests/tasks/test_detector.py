@@ -19,7 +19,8 @@ from zoovet.symmetry import random_action
 from zoovet.tasks.detection import DetectionConfig, train_detector
 from zoovet.tasks.detector import Detector
 from zoovet.tasks.population import load_populations
-from zoovet.tasks.repair import RepairConfig, train_repairer
+from zoovet.tasks.repair import train_repairer
+from zoovet.tasks.repair_config import RepairConfig
 from zoovet.tasks.repairer import Repairer
 from zoovet.tasks.training_config import TrainingConfig
 from zoovet.zoo import Zoo

@@ -22,7 +22,8 @@ from zoovet.tasks.editor import Editor
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
 from zoovet.tasks.population import load_populations
-from zoovet.tasks.repair import RepairConfig, RepairModule, train_repairer
+from zoovet.tasks.repair import RepairModule, train_repairer
+from zoovet.tasks.repair_config import RepairConfig
 from zoovet.tasks.repairer import Repairer
 from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
 from zoovet.zoo import Zoo
@@ -192,6 +193,10 @@ def test_the_function_loss_adds_up_from_its_parts(
     healthy_share = 2 / 6
     assert whole - without_kept == pytest.approx(healthy_share * figures["kept_loss"], rel=1e-3)
     assert figures["kept_loss"] > 0
+    attacked, _ = at(triggered_weight=1.0, keep_weight=1.0, attack_weight=2.0)
+    trojaned_share = 4 / 6
+    assert attacked - whole == pytest.approx(2 * trojaned_share * figures["attack_loss"], rel=1e-3)
+    assert figures["attack_loss"] > 0
 
 
 def test_no_change_leaves_healthy_answers_and_weights_as_they_are(
@@ -335,6 +340,8 @@ def test_images_that_do_not_fit_are_refused(
         ({"loss": "other"}, "loss must be 'function' or 'weights', got 'other'"),
         ({"trojaned_share": 1.0}, "trojaned_share must lie between 0 and 1, got 1.0"),
         ({"num_clean_images": 0}, "num_clean_images must be at least 1, got 0"),
+        ({"sibling_share": 1.5}, r"sibling_share must lie in \[0, 1\], got 1\.5"),
+        ({"attack_weight": float("nan")}, "attack_weight must be at least 0, got nan"),
         ({"keep_weight": -1.0}, "keep_weight must be at least 0, got -1.0"),
         ({"target_asr": 1.0}, "target_asr must be at least 0 and below 1, got 1.0"),
         ({"strengths": (1.0, 0.0)}, r"strengths must list at least one number above 0, got \[1.0, 0.0\]"),

@@ -9,7 +9,7 @@ from zoovet.benchmark.detectors import DETECTORS
 from zoovet.benchmark.repairers import REPAIRERS
 from zoovet.errors import ZoovetError, nearest
 from zoovet.tasks.detection import DetectionConfig
-from zoovet.tasks.repair import RepairConfig
+from zoovet.tasks.repair_config import RepairConfig
 
 __all__ = ["PARTS", "BenchmarkConfig"]
 

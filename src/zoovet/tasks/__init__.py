@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from zoovet.tasks.inr_classification import ClassificationConfig, train_classifier
     from zoovet.tasks.inr_editing import EditingConfig, train_inr_editor
     from zoovet.tasks.inr_editor import InrEditor
-    from zoovet.tasks.repair import RepairConfig, train_repairer
+    from zoovet.tasks.repair import train_repairer
+    from zoovet.tasks.repair_config import RepairConfig
     from zoovet.tasks.repairer import Repairer
     from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
 
@@ -52,7 +53,7 @@ _HOMES = {
     "EditingConfig": "inr_editing",
     "GeneralizationConfig": "generalization",
     "InrEditor": "inr_editor",
-    "RepairConfig": "repair",
+    "RepairConfig": "repair_config",
     "Repairer": "repairer",
     "TrainingConfig": "training_config",
     "TrainingProgress": "training_config",

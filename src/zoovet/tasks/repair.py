@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,110 +16,31 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import ScaleGMNConfig, inversion_of
+from zoovet.metanets import inversion_of
 from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks, NetworkSpec
-from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented
+from zoovet.tasks.augmentation import View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.image_pool import ImagePool
-from zoovet.tasks.inversion_images import give_images, inverts
+from zoovet.tasks.inversion_images import give_images
 from zoovet.tasks.inversion_memory import InversionMemory
-from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
+from zoovet.tasks.last_layer_refit import LastLayerRefit
 from zoovet.tasks.measurement import Measurement, measure
-from zoovet.tasks.metanetworks import MetanetworkConfig, metanetwork_to_json
+from zoovet.tasks.metanetworks import metanetwork_to_json
 from zoovet.tasks.network_pool import Batch
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
+from zoovet.tasks.repair_config import RepairConfig
 from zoovet.tasks.repair_losses import function_losses, weight_losses
 from zoovet.tasks.repairer import REPAIRER, Repairer, build_editor, edited_networks
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
-from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.tasks.training_config import Progress
 from zoovet.tasks.training_distribution import TrainingDistribution
 from zoovet.zoo import Zoo
 
-__all__ = ["RepairConfig", "RepairModule", "Repairer", "train_repairer"]
-
-
-def _editing() -> ScaleGMNConfig:
-    return ScaleGMNConfig(output="weights")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepairConfig:
-    """How a repairer is trained.
-
-    Attributes:
-        metanetwork: What changes the weights; output ``weights``.
-        gate: What says how much of the change a network gets, between none and all; output ``graph``. null applies
-            every change in full.
-        refit: How the last layer is fitted anew after the change; null leaves it as it is.
-        training: How both are trained.
-        augmentation: What is done to the networks it trains on; edits of turned and shuffled networks are turned and
-            shuffled back before they are judged.
-        loss: ``function``: the edited network, run on training images, should give the true labels; ``weights``: the
-            squared distance of edited weights from the healthy sibling's, relative to each layer's own square.
-        trojaned_share: Share of trojaned networks in a batch; the others are healthy.
-        num_clean_images, num_triggered_images: Images a network and step of each kind (``function``).
-        triggered_weight: Weight of the loss on triggered images, that on clean ones being 1 (``function``).
-        keep_weight: Weight of the Kullback-Leibler divergence of healthy networks' answers on clean images before and
-            after the edit (``function``).
-        gate_weight: Weight of the gate's cross-entropy against "is trojaned"; without a gate it has no effect.
-        num_validation_images: Training images held out to validate on, drawn at random.
-        accuracy_weight: What a point of clean accuracy lost counts against a point of ASR when the best
-            checkpoint is chosen.
-        target_asr: ASR that is low enough: less of it counts for nothing when the best checkpoint is chosen.
-        strengths: Factors of the changes, of which each validation chooses the best by the same measure.
-
-    Raises:
-        ZoovetError: A value out of its range, or a metanetwork of the wrong output.
-    """
-
-    metanetwork: MetanetworkConfig = field(default_factory=_editing)
-    gate: MetanetworkConfig | None = None
-    refit: RefitConfig | None = None
-    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(batch_size=16))
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    loss: Literal["function", "weights"] = "function"
-    trojaned_share: float = 0.7
-    num_clean_images: int = 24
-    num_triggered_images: int = 24
-    triggered_weight: float = 1.0
-    keep_weight: float = 1.0
-    gate_weight: float = 0.1
-    num_validation_images: int = 256
-    accuracy_weight: float = 2.0
-    target_asr: float = 0.0
-    strengths: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        if self.metanetwork.output != "weights":
-            raise ZoovetError(f"repair needs a metanetwork with output 'weights', got {self.metanetwork.output!r}")
-        turned_at_most = replace(AugmentationConfig(), kernel_symmetries=self.augmentation.kernel_symmetries)
-        if inverts(self.metanetwork) and self.augmentation != turned_at_most:
-            raise ZoovetError(
-                "metanetwork.inversion is computed once for every network, so that training networks can only be "
-                "augmented by kernel_symmetries; leave the rest of augmentation out, or set inversion to null"
-            )
-        if self.gate is not None and (self.gate.output != "graph" or self.gate.num_outputs != 1):
-            raise ZoovetError(
-                f"the gate needs output 'graph' and num_outputs 1, got {self.gate.output!r} and {self.gate.num_outputs}"
-            )
-        if self.loss not in ("function", "weights"):
-            raise ZoovetError(f"loss must be 'function' or 'weights', got {self.loss!r}")
-        if not 0 < self.trojaned_share < 1:
-            raise ZoovetError(f"trojaned_share must lie between 0 and 1, got {self.trojaned_share}")
-        for name in ("num_clean_images", "num_triggered_images", "num_validation_images"):
-            if getattr(self, name) < 1:
-                raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("triggered_weight", "keep_weight", "gate_weight", "accuracy_weight"):
-            if not getattr(self, name) >= 0:
-                raise ZoovetError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.target_asr < 1:
-            raise ZoovetError(f"target_asr must be at least 0 and below 1, got {self.target_asr}")
-        if not self.strengths or not min(self.strengths) > 0:
-            raise ZoovetError(f"strengths must list at least one number above 0, got {list(self.strengths)}")
+__all__ = ["RepairModule", "train_repairer"]
 
 
 class RepairModule(TaskModule):
@@ -206,30 +127,36 @@ class RepairModule(TaskModule):
     def _function_loss(self, batch: Batch, edit: Edit, trojaned: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         generator = seeded_generator(self.config.seed, "images", step)
         num_images = (self._task.num_clean_images, self._task.num_triggered_images)
-        pieces = zip(batch.networks, edit.edited, _split(batch), strict=True)
+        pieces = zip(batch.networks, edit.edited, self._wanted(batch.indices), _split(batch), strict=True)
         parts = [
-            function_losses(own, edited, [self._train.triggers[i] for i in indices], self._pool, num_images, generator)
-            for own, edited, indices in pieces
+            function_losses(
+                own, edited, healthy, [self._train.triggers[i] for i in indices], self._pool, num_images, generator
+            )
+            for own, edited, healthy, indices in pieces
         ]
-        clean, triggered, kept = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("clean", "triggered", "kept")
+        clean, told, triggered, attacked, kept = (
+            torch.cat([getattr(part, name) for part in parts])
+            for name in ("clean", "told", "triggered", "attacked", "kept")
         )
-        losses = (
-            clean + self._task.triggered_weight * triggered + self._task.keep_weight * torch.where(trojaned, 0.0, kept)
-        )
+        losses = torch.lerp(clean, told, self._task.sibling_share) + self._task.triggered_weight * triggered
+        losses = losses + torch.where(trojaned, self._task.attack_weight * attacked, self._task.keep_weight * kept)
         figures = {
             "clean_loss": clean.detach().mean(),
             "triggered_loss": triggered.detach()[trojaned].mean(),
+            "attack_loss": attacked.detach()[trojaned].mean(),
             "kept_loss": kept.detach()[~trojaned].mean(),
         }
         return losses.mean(), {name: float(value) for name, value in figures.items()}
 
     def _weight_loss(self, batch: Batch, edit: Edit) -> Tensor:
         """Distance to the healthy sibling's weights; a healthy network's own are wanted."""
-        siblings = self._train.sibling_or_self(batch.indices)
-        wanted = self._train.batch(torch.where(self._train.trojaned[batch.indices], siblings, batch.indices))
-        pieces = zip(batch.networks, edit.edited, wanted.networks, strict=True)
+        pieces = zip(batch.networks, edit.edited, self._wanted(batch.indices), strict=True)
         return torch.cat([weight_losses(own, edited, healthy) for own, edited, healthy in pieces]).mean()
+
+    def _wanted(self, indices: Tensor) -> list[Networks]:
+        """Trojaned networks' healthy siblings, and healthy networks themselves."""
+        siblings = self._train.sibling_or_self(indices)
+        return self._train.batch(torch.where(self._train.trojaned[indices], siblings, indices)).networks
 
     def validate(self, model: nn.Module) -> Validation:
         """Clean accuracy, ASR and RA of the validation networks after the edit, on held-out training images.

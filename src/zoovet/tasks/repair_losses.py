@@ -24,18 +24,24 @@ class FunctionLoss:
 
     Attributes:
         clean: Cross-entropy to the true labels on clean images.
-        triggered: The same on images with the network's own trigger.
+        told: Cross-entropy to the healthy sibling's answers on clean images.
+        triggered: Cross-entropy to the true labels on images with the network's own trigger.
+        attacked: −log(1 − p) on those images, where p is the probability of the label that the trigger should cause;
+            the mean over images that have another true label, and 0 for networks without a trigger.
         kept: Kullback-Leibler divergence of the answers on clean images after the edit from those before it.
     """
 
     clean: Tensor
+    told: Tensor
     triggered: Tensor
+    attacked: Tensor
     kept: Tensor
 
 
 def function_losses(
     own: Networks,
     edited: Networks,
+    siblings: Networks,
     triggers: Sequence[Trigger | None],
     pool: ImagePool,
     num_images: tuple[int, int],
@@ -46,6 +52,7 @@ def function_losses(
     Args:
         own: B networks of one spec before the edit.
         edited: The same after it; gradients flow into them.
+        siblings: [B] the healthy sibling of each, or itself.
         triggers: [B] each network's own; without one its triggered images are clean too.
         pool: Images to draw from, with replacement, for each network its own.
         num_images: How many clean and how many triggered images a network gets.
@@ -61,9 +68,33 @@ def function_losses(
     losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").reshape(labels.shape)
     with torch.no_grad():
         before = forward(own, clean_images).log_softmax(dim=2)
+        healthy = forward(siblings, clean_images).softmax(dim=2)
     after = logits[:, :num_clean].log_softmax(dim=2)
     kept = functional.kl_div(after, before, reduction="none", log_target=True).sum(dim=2).mean(dim=1)
-    return FunctionLoss(losses[:, :num_clean].mean(dim=1), losses[:, num_clean:].mean(dim=1), kept)
+    attacked = _attack_losses(logits[:, num_clean:], labels[:, num_clean:], triggers)
+    return FunctionLoss(
+        clean=losses[:, :num_clean].mean(dim=1),
+        told=-(healthy * after).sum(dim=2).mean(dim=1),
+        triggered=losses[:, num_clean:].mean(dim=1),
+        attacked=attacked,
+        kept=kept,
+    )
+
+
+def _attack_losses(logits: Tensor, labels: Tensor, triggers: Sequence[Trigger | None]) -> Tensor:
+    """−log(1 − p) of the label that each network's trigger should cause: [B].
+
+    Args:
+        logits: [B, n, classes] on triggered images.
+        labels: int64 [B, n], true ones.
+        triggers: [B].
+    """
+    pairs = zip(triggers, labels, strict=True)
+    wanted = torch.stack([own if trigger is None else trigger.wanted_labels(own) for trigger, own in pairs])
+    counted = (wanted != labels).to(logits.dtype)
+    is_wanted = functional.one_hot(wanted, logits.shape[2]).bool()
+    losses = logits.logsumexp(dim=2) - logits.masked_fill(is_wanted, -torch.inf).logsumexp(dim=2)
+    return (losses * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1.0)
 
 
 def weight_losses(own: Networks, edited: Networks, wanted: Networks) -> Tensor:

@@ -1,0 +1,107 @@
+"""RepairConfig: what an editor is made of, which losses it is trained with, and how its checkpoint is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from zoovet.errors import ZoovetError
+from zoovet.metanets import ScaleGMNConfig
+from zoovet.tasks.augmentation import AugmentationConfig
+from zoovet.tasks.inversion_images import inverts
+from zoovet.tasks.last_layer_refit import RefitConfig
+from zoovet.tasks.metanetworks import MetanetworkConfig
+from zoovet.tasks.training_config import TrainingConfig
+
+__all__ = ["RepairConfig"]
+
+
+def _editing() -> ScaleGMNConfig:
+    return ScaleGMNConfig(output="weights")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairConfig:
+    """How a repairer is trained.
+
+    Attributes:
+        metanetwork: What changes the weights; output ``weights``.
+        gate: What says how much of the change a network gets, between none and all; output ``graph``. null applies
+            every change in full.
+        refit: How the last layer is fitted anew after the change; null leaves it as it is.
+        training: How both are trained.
+        augmentation: What is done to the networks it trains on; edits of turned and shuffled networks are turned and
+            shuffled back before they are judged.
+        loss: ``function``: the edited network, run on training images, should give the true labels; ``weights``: the
+            squared distance of edited weights from the healthy sibling's, relative to each layer's own square.
+        trojaned_share: Share of trojaned networks in a batch; the others are healthy.
+        num_clean_images, num_triggered_images: Images a network and step of each kind (``function``).
+        sibling_share: Share of the loss on clean images that asks for the healthy sibling's answers instead of the true
+            labels (``function``).
+        triggered_weight: Weight of the loss on triggered images, that on clean ones being 1 (``function``).
+        attack_weight: Weight of −log(1 − p) on trojaned networks' triggered images, p being the probability of the
+            label that the trigger should cause: it asks no more than that the attack fails (``function``).
+        keep_weight: Weight of the Kullback-Leibler divergence of healthy networks' answers on clean images before and
+            after the edit (``function``).
+        gate_weight: Weight of the gate's cross-entropy against "is trojaned"; without a gate it has no effect.
+        num_validation_images: Training images held out to validate on, drawn at random.
+        accuracy_weight: What a point of clean accuracy lost counts against a point of ASR when the best
+            checkpoint is chosen.
+        target_asr: ASR that is low enough: less of it counts for nothing when the best checkpoint is chosen.
+        strengths: Factors of the changes, of which each validation chooses the best by the same measure.
+
+    Raises:
+        ZoovetError: A value out of its range, or a metanetwork of the wrong output.
+    """
+
+    metanetwork: MetanetworkConfig = field(default_factory=_editing)
+    gate: MetanetworkConfig | None = None
+    refit: RefitConfig | None = None
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(batch_size=16))
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    loss: Literal["function", "weights"] = "function"
+    trojaned_share: float = 0.7
+    num_clean_images: int = 24
+    num_triggered_images: int = 24
+    sibling_share: float = 0.0
+    triggered_weight: float = 1.0
+    attack_weight: float = 0.0
+    keep_weight: float = 1.0
+    gate_weight: float = 0.1
+    num_validation_images: int = 256
+    accuracy_weight: float = 2.0
+    target_asr: float = 0.0
+    strengths: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if self.metanetwork.output != "weights":
+            raise ZoovetError(f"repair needs a metanetwork with output 'weights', got {self.metanetwork.output!r}")
+        turned_at_most = replace(AugmentationConfig(), kernel_symmetries=self.augmentation.kernel_symmetries)
+        if inverts(self.metanetwork) and self.augmentation != turned_at_most:
+            raise ZoovetError(
+                "metanetwork.inversion is computed once for every network, so that training networks can only be "
+                "augmented by kernel_symmetries; leave the rest of augmentation out, or set inversion to null"
+            )
+        if self.gate is not None and (self.gate.output != "graph" or self.gate.num_outputs != 1):
+            raise ZoovetError(
+                f"the gate needs output 'graph' and num_outputs 1, got {self.gate.output!r} and {self.gate.num_outputs}"
+            )
+        if self.loss not in ("function", "weights"):
+            raise ZoovetError(f"loss must be 'function' or 'weights', got {self.loss!r}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if not 0 < self.trojaned_share < 1:
+            raise ZoovetError(f"trojaned_share must lie between 0 and 1, got {self.trojaned_share}")
+        for name in ("num_clean_images", "num_triggered_images", "num_validation_images"):
+            if getattr(self, name) < 1:
+                raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("triggered_weight", "attack_weight", "keep_weight", "gate_weight", "accuracy_weight"):
+            if not getattr(self, name) >= 0:
+                raise ZoovetError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.sibling_share <= 1:
+            raise ZoovetError(f"sibling_share must lie in [0, 1], got {self.sibling_share}")
+        if not 0 <= self.target_asr < 1:
+            raise ZoovetError(f"target_asr must be at least 0 and below 1, got {self.target_asr}")
+        if not self.strengths or not min(self.strengths) > 0:
+            raise ZoovetError(f"strengths must list at least one number above 0, got {list(self.strengths)}")
