@@ -20,7 +20,9 @@ _LIMITS = """\
   few patterns are compared, and small changes do not show.
 - Attacks of families that are not in the zoo have not been measured; a low probability is no proof of health, and an
   attacker who knows the detector may train against it.
-- A repair lowers the attack success rate on average, not of every network, and costs some accuracy."""
+- A repair lowers the attack success rate on average, not of every network, and may cost accuracy.
+- A repaired network is not like the training networks: many are *unknown* to `zoovet scan`, and some are still called
+  trojaned though their trigger works no more. Measure a repaired network on images, if there are any."""
 
 _IMAGE_TENSORS = ("inversion.known", "refit.images")
 
