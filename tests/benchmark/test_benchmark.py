@@ -215,6 +215,42 @@ def test_page_tables_and_block(config: BenchmarkConfig, zoo: Zoo, finished: tupl
     assert block["repair"]["none"]["images"] == 0
 
 
+def test_a_detector_that_scored_fewer_networks_leaves_the_groups_as_they_are(
+    config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(config, finished[0], {zoo.path.name: zoo})
+    whole = bench.scores(zoo.path.name, "scalegmn")
+    assert whole is not None
+    families = sorted({str(family) for family in whole.attacks})
+    kept = np.flatnonzero(whole.attacks == families[-1])
+    few = Scores([part_of(one, kept) for one in whole.results], whole.attacks[kept], whole.origins[kept])
+    scores_of = Bench.scores
+
+    def scores(self: Bench, of: str, model: str, **options: Any) -> Scores | None:
+        return few if model == "statnn" and not options else scores_of(self, of, model, **options)
+
+    monkeypatch.setattr(Bench, "scores", scores)
+    (table,) = (table for table in benchmark_tables(bench) if "family of attacks" in table.title)
+    assert list(table.columns) == ["detector", *families]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["StatNN"][:-1] == ("–",) * (len(families) - 1)
+    assert rows["StatNN"][-1] != "–"
+    for family in families:
+        assert f"{int((whole.poisoned & (whole.attacks == family)).sum())} {family}" in table.note
+    assert table.note.endswith("; fewer for slow detectors.")
+
+
+def part_of(results: DetectionResults, kept: Any) -> DetectionResults:
+    """Results on some of the networks."""
+
+    def some(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.shape == results.poisoned.shape:
+            return value[kept]
+        return tuple(value[place] for place in kept) if isinstance(value, tuple) else value
+
+    return DetectionResults(**{name: some(getattr(results, name)) for name in results.__dataclass_fields__})
+
+
 def test_tables_as_markdown() -> None:
     table = Table("A", ("detector", "AUC"), (("ours", "1.0"),), "A note.")
     assert table.markdown() == "## A\n\n| detector | AUC |\n|---|---|\n| ours | 1.0 |\n\nA note.\n"

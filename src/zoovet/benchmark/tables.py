@@ -221,19 +221,23 @@ def family_figures(scores: Scores) -> dict[str, Figure]:
 
 
 def _group_table(bench: Bench, zoo: str, by: str) -> Table:
-    rows, names, counts = [], list[str](), ""
-    for model in bench.config.detectors:
-        scores = bench.scores(zoo, model)
-        if scores is None:
-            continue
+    found = {model: bench.scores(zoo, model) for model in bench.config.detectors}
+    measured = {model: scores for model, scores in found.items() if scores is not None}
+    most = max(measured.values(), key=lambda scores: len(scores.poisoned), default=None)
+    names = [] if most is None else list(_groups(most, by))
+    rows = []
+    for model, scores in measured.items():
         groups = _groups(scores, by)
-        names = list(groups)
-        counts = ", ".join(f"{int((mask & scores.poisoned).sum())} {name}" for name, mask in groups.items())
-        rows.append((DETECTORS[model].title, *(_short(mean_auc(scores, mask)) for mask in groups.values())))
+        cells = (_short(mean_auc(scores, groups[name]) if name in groups else None) for name in names)
+        rows.append((DETECTORS[model].title, *cells))
     title = {"family": "family of attacks", "ASR": "attack success rate", "origin": "what the attacker started from"}[
         by
     ]
-    note = f"AUC of the group's trojaned networks against all healthy ones. Trojaned networks: {counts}."
+    note = "AUC of the group's trojaned networks against all healthy ones."
+    if most is not None:
+        counts = [f"{int((mask & most.poisoned).sum())} {name}" for name, mask in _groups(most, by).items()]
+        few = any(len(scores.poisoned) < len(most.poisoned) for scores in measured.values())
+        note += f" Trojaned networks: {', '.join(counts)}{'; fewer for slow detectors' if few else ''}."
     return Table(f"{zoo}: detection by {title}", ("detector", *names), tuple(rows), note)
 
 
