@@ -32,7 +32,7 @@ trial the scores or figures network by network as Parquet. A trial is whole or n
 interrupted goes on where it was, and so does one that is given more seeds, detectors or parts. --tables-only writes the
 tables of what is there.
 
-Time: hours for all parts, three seeds and two zoos of 1,500 bases on two cores; a line a trial says how far it is.
+Time: hours for all parts, three seeds and two zoos of 3,000 bases on two cores; a line a trial says how far it is.
 """
 
 TAKES_OVERRIDES = True
