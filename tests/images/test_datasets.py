@@ -86,7 +86,7 @@ def test_unknown_names_are_told_the_nearest() -> None:
     with pytest.raises(ZoovetError, match="dataset 'fashion_mnist' is unknown; did you mean 'fashion-mnist'"):
         load_dataset("fashion_mnist", "train")
     with pytest.raises(ZoovetError, match="split 'validation' of dataset 'digits' is unknown; known: 'train', 'test'"):
-        load_dataset("digits", "validation")  # type: ignore[arg-type]
+        load_dataset("digits", "validation")
 
 
 def test_truncated_idx_names_file_and_bytes(data_root: Path, write_idx: WriteIdx) -> None:

@@ -70,7 +70,7 @@ def test_missing_key_is_named(white: PatchTrigger) -> None:
 
 def test_description_must_be_an_object() -> None:
     with pytest.raises(ZoovetError, match="described by a JSON object, got list"):
-        trigger_from_json([])  # type: ignore[arg-type]
+        trigger_from_json([])
 
 
 def test_drawing_from_no_ranges_is_an_error(generator) -> None:

@@ -73,7 +73,7 @@ def test_random_specs_in_one_batch(symmetry: str, direction: str, output: str) -
     batches = batches_of(specs_of(symmetry, 6, seed=2))
     check = assert_invariant if output == "graph" else assert_equivariant
     declared = "permutation" if symmetry == "permutation" else "groups"
-    check(model, batches, symmetry=declared, mode="eval", num_actions=1)  # type: ignore[arg-type]
+    check(model, batches, symmetry=declared, mode="eval", num_actions=1)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

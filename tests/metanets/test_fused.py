@@ -36,7 +36,7 @@ def assert_same(
         given = [None if one is None else one.clone().requires_grad_() for one in inputs]
         made = [one for one in _listed(function(*given)) if one is not None]
         total = sum((one * drawn(*one.shape, seed=5)).sum() for one in made)
-        gradients = torch.autograd.grad(total, [one for one in given if one is not None])  # type: ignore[arg-type]
+        gradients = torch.autograd.grad(total, [one for one in given if one is not None])
         results.append([*made, *gradients])
     assert len(results[0]) == len(results[1])
     for first, second in zip(*results, strict=True):
@@ -101,11 +101,11 @@ def test_activated_linear(symmetric: bool, has_norm: bool, has_last: bool, has_s
     def norm_of(weight: Tensor | None, offset: Tensor | None) -> LayerNormParameters | None:
         return None if weight is None or offset is None else (weight, offset, 1e-5)
 
-    def ours(before, scale, shift, weight, offset, last, bias):  # type: ignore[no-untyped-def]
+    def ours(before, scale, shift, weight, offset, last, bias):
         norm = norm_of(weight, offset)
         return activated_linear(before, scale, shift, norm, last, bias, symmetric=symmetric)
 
-    def theirs(before, scale, shift, weight, offset, last, bias):  # type: ignore[no-untyped-def]
+    def theirs(before, scale, shift, weight, offset, last, bias):
         def hidden(x: Tensor) -> Tensor:
             return F.silu(x if weight is None else F.layer_norm(x, [6], weight, offset, 1e-5))
 

@@ -21,7 +21,7 @@ def networks(count: int = 5) -> Networks:
 
 
 def model(output: str, num_layers: int = 3) -> LayerUnits:
-    config = ScaleGMNConfig(width=8, num_layers=2, output=output, out_scale=1.0)  # type: ignore[arg-type]
+    config = ScaleGMNConfig(width=8, num_layers=2, output=output, out_scale=1.0)
     return LayerUnits(ScaleGMN(config, torch.Generator().manual_seed(0)), num_layers).eval()
 
 

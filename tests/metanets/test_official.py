@@ -69,7 +69,7 @@ def test_the_model_computes_in_float64_and_without_dropout_from_float32_paramete
     output = model(case.networks.to(dtype=torch.float32))
     assert isinstance(output, Tensor)
     assert output.dtype == torch.float64
-    assert torch.equal(output, model(case.networks))  # type: ignore[arg-type]
+    assert torch.equal(output, model(case.networks))
 
 
 def _tensors(networks: Networks) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

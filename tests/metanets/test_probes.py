@@ -26,7 +26,7 @@ def networks_of(activation: str, count: int = 3) -> Networks:
 
 
 def config(**options: object) -> ScaleGMNConfig:
-    return ScaleGMNConfig(width=6, num_layers=2, input_shape=SHAPE, max_kernel=(3, 3), **options)  # type: ignore[arg-type]
+    return ScaleGMNConfig(width=6, num_layers=2, input_shape=SHAPE, max_kernel=(3, 3), **options)
 
 
 def metanetwork(**options: object) -> ScaleGMN:
@@ -66,7 +66,7 @@ def test_probes_are_learned_and_drawn_from_the_generator() -> None:
     assert torch.equal(model.state_dict()["probes.inputs"], metanetwork(num_probes=4).state_dict()["probes.inputs"])
     model(networks_of("relu")).sum().backward()
     assert model.probes is not None
-    assert float(model.probes.inputs.grad.abs().max()) > 0  # type: ignore[union-attr]
+    assert float(model.probes.inputs.grad.abs().max()) > 0
 
 
 def test_a_patch_that_works_is_found() -> None:

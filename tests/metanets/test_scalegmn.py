@@ -20,7 +20,7 @@ def test_graph_output_learns_a_statistic_of_the_weights(direction: str) -> None:
     networks = networks_of("relu", 64)
     target = networks.weights[-1].flatten(1).mean(1, keepdim=True)
     target = (target - target.mean()) / target.std()
-    config = ScaleGMNConfig(width=16, num_layers=2, direction=direction)  # type: ignore[arg-type]
+    config = ScaleGMNConfig(width=16, num_layers=2, direction=direction)
     model = ScaleGMN(config, torch.Generator().manual_seed(0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(40):
@@ -57,7 +57,7 @@ def test_the_generator_alone_decides_on_the_parameters() -> None:
     ],
 )
 def test_networks_that_do_not_fit_are_refused(spec_options: dict[str, object], message: str) -> None:
-    model = ScaleGMN(ScaleGMNConfig(width=4, num_layers=1, **spec_options))  # type: ignore[arg-type]
+    model = ScaleGMN(ScaleGMNConfig(width=4, num_layers=1, **spec_options))
     with pytest.raises(ZoovetError, match=message):
         model(networks_of("relu"))
 
@@ -86,4 +86,4 @@ def test_for_specs_makes_just_enough_room() -> None:
 )
 def test_configurations_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ZoovetError, match=message):
-        ScaleGMNConfig(**options)  # type: ignore[arg-type]
+        ScaleGMNConfig(**options)

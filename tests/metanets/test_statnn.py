@@ -143,4 +143,4 @@ def test_asking_before_fitting_is_refused() -> None:
 )
 def test_settings_out_of_range_are_refused(options: dict[str, int], message: str) -> None:
     with pytest.raises(ZoovetError, match=message):
-        StatNNConfig(**options)  # type: ignore[arg-type]
+        StatNNConfig(**options)

@@ -56,7 +56,7 @@ def make_spec(seed: int) -> NetworkSpec:
                 stride=(draw.choice([1, 2]), draw.choice([1, 2])),
                 padding=(draw.randint(0, kernel // 2), draw.randint(0, kernel // 2)),
                 dilation=(dilation, 1),
-                **_activation(draw),  # type: ignore[arg-type]
+                **_activation(draw),
             )
         )
         size = NetworkSpec(input_shape=input_shape, layers=tuple(layers)).map_sizes[-1]
@@ -73,7 +73,7 @@ def make_spec(seed: int) -> NetworkSpec:
                 in_channels=channels,
                 out_channels=out_channels,
                 kernel=size or (),
-                **_activation(draw),  # type: ignore[arg-type]
+                **_activation(draw),
             )
         )
         channels = out_channels

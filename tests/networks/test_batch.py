@@ -80,7 +80,7 @@ def test_a_change_is_added(networks_of: MakeNetworks) -> None:
     with pytest.raises(ZoovetError, match="got 2 of 2 → linear 1"):
         _ = networks + networks_of(mlp((2, 1)), 2)
     with pytest.raises(TypeError):
-        _ = networks + 1  # type: ignore[operator]
+        _ = networks + 1
 
 
 def test_dtype_and_device(networks_of: MakeNetworks) -> None:

@@ -104,7 +104,7 @@ def test_the_identifier_stays_what_it_was() -> None:
 
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        small_cnn().input_shape = (3, 28, 28)  # type: ignore[misc]
+        small_cnn().input_shape = (3, 28, 28)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_spec_cannot_be_changed() -> None:
         (lambda: conv(padding=(-1, 0)), r"padding \(-1, 0\)"),
         (lambda: linear(stride=(2, 2)), "stride, padding and dilation are for conv layers"),
         (lambda: linear(pool=PoolSpec(kind="global")), "pooling after a linear layer is not possible"),
-        (lambda: PoolSpec(kind="maximum"), "pooling kind 'maximum' is unknown"),  # type: ignore[arg-type]
+        (lambda: PoolSpec(kind="maximum"), "pooling kind 'maximum' is unknown"),
         (lambda: PoolSpec(kind="max"), r"max pooling needs kernel and stride of at least 1 .* got kernel \(0, 0\)"),
         (
             lambda: PoolSpec(kind="average", kernel=(2, 3), stride=(1, 1), padding=(1, 2)),

@@ -148,7 +148,7 @@ def test_flat_mlps_need_both_kinds_of_every_spec(zoo: Zoo) -> None:
 def test_training_that_diverges_is_named(zoo: Zoo) -> None:
     config = replace(CONFIGS["permutation"], learning_rate=1e30)
     with pytest.raises(ZoovetError, match="no longer finite; lower learning_rate"):
-        PermutationDetector.fit(zoo, config=config)  # type: ignore[arg-type]
+        PermutationDetector.fit(zoo, config=config)
 
 
 @pytest.mark.parametrize(

@@ -28,23 +28,27 @@ def slow_logits(networks: Networks, images: Tensor) -> Tensor:
     return torch.stack([_slow_logits_of_one(networks[index], images) for index in range(len(networks))])
 
 
+def _slow_activation(layer: LayerSpec, values: Tensor) -> Tensor:
+    activations: dict[str, Callable[[Tensor], Tensor]] = {
+        "identity": lambda x: x,
+        "relu": torch.relu,
+        "leaky_relu": lambda x: functional.leaky_relu(x, layer.activation_parameter),
+        "tanh": torch.tanh,
+        "sine": lambda x: torch.sin(layer.activation_parameter * x),
+        "sigmoid": torch.sigmoid,
+        "gelu": functional.gelu,
+        "silu": functional.silu,
+    }
+    return activations[layer.activation](values)
+
+
 def _slow_logits_of_one(network: Networks, values: Tensor) -> Tensor:
     for layer, weight, bias in zip(network.spec.layers, network.weights, network.biases, strict=True):
         if layer.kind == "conv":
             values = functional.conv2d(values, weight[0], bias[0], layer.stride, layer.padding, layer.dilation)
         else:
             values = functional.linear(values.flatten(1), weight[0].flatten(1), bias[0])
-        activations: dict[str, Callable[[Tensor], Tensor]] = {
-            "identity": lambda x: x,
-            "relu": torch.relu,
-            "leaky_relu": lambda x: functional.leaky_relu(x, layer.activation_parameter),  # noqa: B023
-            "tanh": torch.tanh,
-            "sine": lambda x: torch.sin(layer.activation_parameter * x),  # noqa: B023
-            "sigmoid": torch.sigmoid,
-            "gelu": functional.gelu,
-            "silu": functional.silu,
-        }
-        values = activations[layer.activation](values)
+        values = _slow_activation(layer, values)
         if layer.pool and layer.pool.kind == "global":
             values = values.mean((2, 3))
         elif layer.pool:

@@ -81,7 +81,7 @@ def test_fingerprints_tell_populations_apart(make_zoo: Callable[..., Zoo], zoo: 
 
     def nudge(row: dict[str, object]) -> None:
         if row["network_id"] == "00000-healthy":
-            row["weights"][0] += 1e-6  # type: ignore[index]
+            row["weights"][0] += 1e-6
 
     assert load_populations(make_zoo(change=nudge))[0].fingerprint() != train.fingerprint()
 

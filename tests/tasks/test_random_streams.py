@@ -13,7 +13,7 @@ INDICES = torch.tensor([3, 5, 7, 9, 11, 13, 15])
 
 def stream(**options: object) -> IndexStream:
     defaults: dict[str, object] = {"groups": None, "seed": 4, "purpose": "batches"}
-    return IndexStream(INDICES, **(defaults | options))  # type: ignore[arg-type]
+    return IndexStream(INDICES, **(defaults | options))
 
 
 def test_every_pass_holds_every_index_once_in_another_order() -> None:

@@ -152,7 +152,7 @@ def test_dropout_leaves_the_draws_as_they_are(recipe: TrojanRecipe) -> None:
     ],
 )
 def test_a_recipe_that_cannot_be_met(settings: dict[str, object], message: str, recipe: TrojanRecipe) -> None:
-    builder = SideBySideTrojanBuilder(replace(recipe, num_bases=1, max_attempts=2, **settings), None, "cpu")  # type: ignore[arg-type]
+    builder = SideBySideTrojanBuilder(replace(recipe, num_bases=1, max_attempts=2, **settings), None, "cpu")
     with pytest.raises(ZoovetError, match=message):
         shards_of(builder, 0)
 

@@ -25,7 +25,7 @@ from zoovet.zoo.training import (
 
 
 def conv(channels: tuple[int, int], kernel: tuple[int, int], **rest: object) -> LayerSpec:
-    return LayerSpec(kind="conv", in_channels=channels[0], out_channels=channels[1], kernel=kernel, **rest)  # type: ignore[arg-type]
+    return LayerSpec(kind="conv", in_channels=channels[0], out_channels=channels[1], kernel=kernel, **rest)
 
 
 SPECS = {

@@ -7,7 +7,7 @@ definition; tests compare values and gradients with that. Gradients of gradients
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,8 @@ def product_linears(
     Returns:
         p · gammaᵀ [R, out] (or ``None``), p · firstᵀ or |p| · firstᵀ [R, h], and ‖p‖² [R, 1].
     """
-    outputs = _ProductLinears.apply(rows, tuple(shapes), gamma, first, absolute, *sources)  # type: ignore[no-untyped-call]
-    return outputs[0], outputs[1], outputs[2]
+    apply: Callable[..., tuple[Tensor | None, Tensor, Tensor]] = _ProductLinears.apply
+    return apply(rows, tuple(shapes), gamma, first, absolute, *sources)
 
 
 def activated_linear(
@@ -82,8 +82,8 @@ def activated_linear(
         [R, out], or [R, h] without a linear map.
     """
     weight, offset, eps = norm if norm is not None else (None, None, 0.0)
-    result: Tensor = _ActivatedLinear.apply(before, scale, shift, weight, offset, eps, last, bias, symmetric)  # type: ignore[no-untyped-call]
-    return result
+    apply: Callable[..., Tensor] = _ActivatedLinear.apply
+    return apply(before, scale, shift, weight, offset, eps, last, bias, symmetric)
 
 
 def ends_linear(
@@ -108,8 +108,8 @@ def ends_linear(
         [R, out].
     """
     weight, offset, eps = norm if norm is not None else (None, None, 0.0)
-    result: Tensor = _EndsLinear.apply(tuple(shapes), weight, offset, eps, last, bias, *sources, *targets)  # type: ignore[no-untyped-call]
-    return result
+    apply: Callable[..., Tensor] = _EndsLinear.apply
+    return apply(tuple(shapes), weight, offset, eps, last, bias, *sources, *targets)
 
 
 def _blocks(rows: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward_hidden
+from zoovet.networks.forward import forward_means
 
 __all__ = ["Probes"]
 
@@ -68,11 +68,6 @@ class Probes(nn.Module):
                 f"the metanetwork's probes have the shape {tuple(images.shape[1:])}, but the networks read inputs of "
                 f"{networks.spec.input_shape}; set input_shape to that and train anew"
             )
-        logits, hidden = forward_hidden(networks, images)
-        inputs = logits.new_zeros(len(networks), networks.spec.groups[0].size, len(images))
-        return [inputs, *(_mean_over_map(values) for values in (*hidden, logits))]
-
-
-def _mean_over_map(values: Tensor) -> Tensor:
-    """[B, probes, n] or [B, probes, n, height, width] to [B, n, probes]."""
-    return (values.mean(dim=(-2, -1)) if values.ndim == 5 else values).transpose(1, 2)
+        means = forward_means(networks, images).mT
+        first, *others = (group.size for group in networks.spec.groups)
+        return [means.new_zeros(len(networks), first, len(images)), *torch.split(means, others, dim=1)]

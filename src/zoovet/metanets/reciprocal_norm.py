@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,8 +31,8 @@ def reciprocal_norm(squares: Tensor, constant: float = 0.0, numerator: float = 1
     Returns:
         Of the same shape.
     """
-    result: Tensor = _ReciprocalNorm.apply(squares, constant, numerator)  # type: ignore[no-untyped-call]
-    return result
+    apply: Callable[..., Tensor] = _ReciprocalNorm.apply
+    return apply(squares, constant, numerator)
 
 
 class _ReciprocalNorm(torch.autograd.Function):

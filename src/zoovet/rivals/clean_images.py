@@ -97,7 +97,7 @@ def tune(
             trained = Networks(networks.spec, tuple(parameters[:num_layers]), tuple(parameters[num_layers:]))
             trained = trained if mask is None else _masked(trained, mask)
             optimizer.zero_grad()
-            cross_entropies(trained, clean.images[indices], clean.labels[indices]).sum().backward()  # type: ignore[no-untyped-call]
+            cross_entropies(trained, clean.images[indices], clean.labels[indices]).sum().backward()
             optimizer.step()
     tuned = Networks(networks.spec, tuple(parameters[:num_layers]), tuple(parameters[num_layers:])).detach()
     return tuned if mask is None else _masked(tuned, mask)

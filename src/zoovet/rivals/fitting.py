@@ -161,7 +161,7 @@ def train_model(
         logits = model([view.apply(own) for view, own in zip(views, batch.networks, strict=True)]).squeeze(1)
         loss = functional.binary_cross_entropy_with_logits(logits, train.trojaned[batch.indices].to(logits))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

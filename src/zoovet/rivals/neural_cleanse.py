@@ -131,7 +131,7 @@ def mask_norms(networks: Networks, clean: CleanImages, config: NeuralCleanseConf
         losses = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)
         norms = mask.flatten(1).sum(dim=1)
         optimizer.zero_grad()
-        (losses.mean(dim=1) + weight * norms).sum().backward()  # type: ignore[no-untyped-call]
+        (losses.mean(dim=1) + weight * norms).sum().backward()
         optimizer.step()
         norms = norms.detach()
         works = (logits.detach().argmax(dim=2) == wanted).double().mean(dim=1) >= config.success

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from zoovet.images import ImageSet
 from zoovet.networks import NetworkSpec
 from zoovet.tasks.random_streams import seeded_generator
 
-__all__ = ["ImagePool"]
+__all__ = ["ImagePool", "places_of_each_class"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +77,29 @@ class ImagePool:
         Raises:
             ZoovetError: A class has fewer.
         """
-        drawn = []
-        for label in range(int(self.labels.max()) + 1):
-            places = (self.labels == label).nonzero().squeeze(1)
-            if len(places) < count:
-                raise ZoovetError(f"{count} images of each class are asked for, but there are {len(places)} of {label}")
-            drawn.append(self.images[places[torch.randperm(len(places), generator=generator)[:count]]])
-        return torch.stack(drawn)
+
+        def order(total: int) -> Tensor:
+            return torch.randperm(total, generator=generator)
+
+        return self.images[places_of_each_class(self.labels, int(self.labels.max()) + 1, count, order)]
+
+
+def places_of_each_class(labels: Tensor, num_classes: int, count: int, order: Callable[[int], Tensor]) -> Tensor:
+    """Places of random images of each class, without replacement: int64 [classes, count].
+
+    Args:
+        labels: int64 [N].
+        num_classes: How many classes there are.
+        count: Images of each.
+        order: A random permutation of so many numbers; called class by class.
+
+    Raises:
+        ZoovetError: A class has fewer.
+    """
+    drawn = []
+    for label in range(num_classes):
+        places = (labels == label).nonzero().squeeze(1)
+        if len(places) < count:
+            raise ZoovetError(f"{count} images of each class are asked for, but there are {len(places)} of {label}")
+        drawn.append(places[order(len(places))[:count]])
+    return torch.stack(drawn)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
 from zoovet.metanets import ScaleGMNConfig, inversion_of
+from zoovet.tasks.image_pool import places_of_each_class
 from zoovet.tasks.metanetworks import MetanetworkConfig
 
 __all__ = ["give_images", "inverts", "needs_images"]
@@ -36,13 +37,9 @@ def give_images(metanetwork: nn.Module, images: ImageSet | None) -> None:
     if images is None:
         raise ZoovetError("metanetwork.inversion takes images: give training images of the zoo's dataset")
     generator, count = np.random.default_rng([inversion.config.seed, 13]), inversion.num_images_per_class
-    drawn = []
-    for label in range(images.num_classes):
-        places = np.flatnonzero(images.labels.numpy() == label)
-        if len(places) < count:
-            raise ZoovetError(
-                f"inversion takes {count} images a class, but {images.name!r} has {len(places)} of {label}"
-            )
-        chosen = torch.from_numpy(generator.permutation(places)[:count])
-        drawn.append(images.subset(chosen).scaled())
-    inversion.give_images(torch.stack(drawn))
+
+    def order(total: int) -> Tensor:
+        return torch.from_numpy(generator.permutation(total))
+
+    places = places_of_each_class(images.labels, images.num_classes, count, order)
+    inversion.give_images(images.subset(places.flatten()).scaled().unflatten(0, places.shape))

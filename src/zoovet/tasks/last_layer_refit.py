@@ -167,6 +167,11 @@ class LastLayerRefit(nn.Module):
         numbers = num_classes * num_inputs
         products = (inputs.unsqueeze(3) * inputs.unsqueeze(2)).flatten(2)
         ridge = penalty * torch.eye(numbers, dtype=logits.dtype, device=logits.device)
+
+        def loss(tried: Tensor) -> Tensor:
+            answers = (logits + inputs @ tried.mT).log_softmax(dim=2)
+            return penalty / 2 * tried.square().sum(dim=(1, 2)) - (answers * wanted).sum(dim=2).mean(dim=1)
+
         change = logits.new_zeros(num_networks, num_classes, num_inputs)
         for _ in range(self.config.num_steps):
             probabilities = (logits + inputs @ change.mT).softmax(dim=2)
@@ -176,11 +181,6 @@ class LastLayerRefit(nn.Module):
             curvature = curvature.reshape(num_networks, num_classes, num_classes, num_inputs, num_inputs)
             curvature = curvature.transpose(2, 3).reshape(num_networks, numbers, numbers) + ridge
             step = -torch.linalg.solve(curvature, slope.reshape(num_networks, numbers, 1)).reshape(change.shape)
-
-            def loss(tried: Tensor) -> Tensor:
-                answers = (logits + inputs @ tried.mT).log_softmax(dim=2)
-                return penalty / 2 * tried.square().sum(dim=(1, 2)) - (answers * wanted).sum(dim=2).mean(dim=1)
-
             change = change + _best_share(loss, change, step) * step
         return change
 

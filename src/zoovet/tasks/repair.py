@@ -96,10 +96,9 @@ class RepairModule(TaskModule):
         batch, views = draw_augmented(self._train, torch.cat(drawn), self._task.augmentation, generator)
         trojaned = self._train.trojaned[batch.indices].to(self.device)
         viewed = [view.apply(own) for view, own in zip(views, batch.networks, strict=True)]
-        assert isinstance(self.model, Editor)
-        seen = self.model.changed(viewed, self._inverted(batch, views))
+        seen = self._editor.changed(viewed, self._inverted(batch, views))
         changed = [view.undo(own) for view, own in zip(views, seen.edited, strict=True)]
-        edit = Edit(self.model.refitted(changed), seen.gate_logits)
+        edit = Edit(self._editor.refitted(changed), seen.gate_logits)
         if self._task.loss == "function":
             loss, figures = self._function_loss(batch, edit, trojaned, step)
         else:
@@ -121,8 +120,12 @@ class RepairModule(TaskModule):
     @property
     def _inversion(self) -> Inversion | None:
         """What finds something in networks, where what says how to change their weights asks for it."""
+        return inversion_of(self._editor.changes)
+
+    @property
+    def _editor(self) -> Editor:
         assert isinstance(self.model, Editor)
-        return inversion_of(self.model.changes)
+        return self.model
 
     def _function_loss(self, batch: Batch, edit: Edit, trojaned: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         generator = seeded_generator(self.config.seed, "images", step)
@@ -209,12 +212,11 @@ class RepairModule(TaskModule):
 
     def describe(self, validation: Validation) -> dict[str, Any]:
         """What :meth:`Repairer.load` needs, and the configuration."""
-        gate = self._task.gate
-        assert isinstance(self.model, Editor)
+        gate, refit = self._task.gate, self._editor.refit
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
             "gate": None if gate is None else metanetwork_to_json(gate),
-            "refit": None if self.model.refit is None else self.model.refit.to_json(),
+            "refit": None if refit is None else refit.to_json(),
             "specs": [spec.to_json() for spec in self._train.specs],
             "strength": validation.figures["strength"],
             "config": config_to_dict(self._task),

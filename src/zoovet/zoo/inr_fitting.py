@@ -86,7 +86,7 @@ class TorchSirenFitter:
             optimizer.param_groups[0]["lr"] = float(rate)
             optimizer.zero_grad()
             errors = forward_hidden(networks, grid)[0] - wanted
-            errors.square().mean(dim=(1, 2)).sum().backward()  # type: ignore[no-untyped-call]
+            errors.square().mean(dim=(1, 2)).sum().backward()
             optimizer.step()
         result: Floats = networks.detach().flat().cpu().numpy()
         return result
