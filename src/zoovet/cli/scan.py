@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
 DESCRIPTION = """
-Tell which weight files carry a trojan, from their weights alone. No image is needed, and no code in a file is run.
+Tell which weight files carry a trojan, from their weights. No image is needed, and no code in a file is run.
 
   zoovet scan suspect.safetensors
   zoovet scan downloads/*.pt --detector runs/detector --json > verdicts.json
