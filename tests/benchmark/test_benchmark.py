@@ -13,7 +13,7 @@ import pytest
 
 from zoovet.benchmark import BenchmarkConfig, benchmark_tables, run_benchmark
 from zoovet.benchmark import detectors as detector_table
-from zoovet.benchmark.figures import Scores, auc_difference, detection_figures, repair_figures
+from zoovet.benchmark.figures import Scores, auc_difference, detection_figures, repair_differences, repair_figures
 from zoovet.benchmark.page import write_benchmark
 from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
 from zoovet.benchmark.tables import Bench, Table
@@ -163,13 +163,47 @@ def test_the_bounds_of_repair(config: BenchmarkConfig, zoo: Zoo, finished: tuple
     (nothing,) = bench.repairs(zoo.path.name, "none")
     (sibling,) = bench.repairs(zoo.path.name, "healthy_sibling")
     np.testing.assert_array_equal(nothing.asr_after, nothing.asr_before)
-    test = repaired_networks(zoo, config)
+    test = repaired_networks(zoo, config, "healthy_sibling")
     place = {network: index for index, network in enumerate(test.column("network_id"))}
     siblings = test.sibling_places()
     for index in np.flatnonzero(sibling.poisoned):
         own = place[sibling.network_ids[index]]
         assert sibling.clean_accuracy_after[index] == sibling.clean_accuracy_before[siblings[own]]
     assert repair_figures([sibling])["asr"].mean < repair_figures([nothing])["asr"].mean
+
+
+def test_slow_repairers_repair_some_networks(config: BenchmarkConfig, zoo: Zoo) -> None:
+    some = replace(config, num_slow_repair_bases=1)
+    every = repaired_networks(zoo, some, "clp")
+    few = repaired_networks(zoo, some, "anp")
+    assert len(set(few.column("base_id"))) == 1 < len(set(every.column("base_id")))
+    assert few.column("poisoned").tolist().count(True) == 1
+    assert set(few.column("network_id")) < set(every.column("network_id"))
+
+
+def test_repairs_are_compared_on_the_networks_that_both_have(
+    config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]]
+) -> None:
+    bench = Bench(config, finished[0], {zoo.path.name: zoo})
+    ours = bench.repairs(zoo.path.name, "scalegmn")
+    (whole,) = bench.repairs(zoo.path.name, "healthy_sibling")
+    sibling: RepairResults = part_of(whole, np.arange(len(whole.poisoned))[::-2])
+    found = repair_differences(ours, [sibling])
+    assert set(found) == {"asr", "ra", "clean_accuracy"}
+    places = {network: place for place, network in enumerate(ours[0].network_ids)}
+    for name, figure in found.items():
+        differences = [
+            np.mean([getattr(one, f"{name}_after")[places[network]] for one in ours])
+            - getattr(sibling, f"{name}_after")[place]
+            for place, network in enumerate(sibling.network_ids)
+            if sibling.poisoned[place]
+        ]
+        assert figure.mean == pytest.approx(np.mean(differences))
+        assert figure.low <= figure.mean <= figure.high
+    (table,) = (table for table in benchmark_tables(bench) if "less the other's" in table.title)
+    assert [row[0] for row in table.rows] == ["none", "channel Lipschitzness (CLP)", "healthy sibling (the bound)"]
+    with pytest.raises(ZoovetError, match="results of one repairer are of different networks; remove the older ones"):
+        repair_figures([*ours, sibling])
 
 
 def test_figures_are_means_over_seeds(config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]]) -> None:
@@ -240,15 +274,19 @@ def test_a_detector_that_scored_fewer_networks_leaves_the_groups_as_they_are(
     assert table.note.endswith("; fewer for slow detectors.")
 
 
-def part_of(results: DetectionResults, kept: Any) -> DetectionResults:
+def part_of(results: Any, kept: Any) -> Any:
     """Results on some of the networks."""
 
     def some(value: Any) -> Any:
-        if isinstance(value, np.ndarray) and value.shape == results.poisoned.shape:
-            return value[kept]
-        return tuple(value[place] for place in kept) if isinstance(value, tuple) else value
+        if not isinstance(value, (tuple, list, np.ndarray)):
+            return value
+        if isinstance(value, np.ndarray):
+            return value[kept] if len(value) == len(results.poisoned) else value
+        if len(value) == len(results.poisoned):
+            return type(value)(value[place] for place in kept)
+        return type(value)(some(own) for own in value)
 
-    return DetectionResults(**{name: some(getattr(results, name)) for name in results.__dataclass_fields__})
+    return type(results)(**{name: some(getattr(results, name)) for name in results.__dataclass_fields__})
 
 
 def test_tables_as_markdown() -> None:

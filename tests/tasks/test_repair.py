@@ -88,6 +88,23 @@ def test_it_learns(
     assert module.loss_at(0)[0].item() < 0.95 * reports[0].loss
 
 
+def test_the_loss_is_the_weighted_sum_of_its_parts(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+) -> None:
+    def loss(**changes: float) -> tuple[float, dict[str, float]]:
+        total, figures = module_of(zoo, images, config(**changes), amount=0.1)[0].loss_at(0)
+        return float(total.detach()), figures
+
+    without, figures = loss()
+    with_errors, _ = loss(error_weight=2.0)
+    assert 0 < figures["error_loss"] < 1
+    assert with_errors - without == pytest.approx(2 * figures["error_loss"], abs=1e-5)
+    for name in ("sibling_share", "triggered_sibling_share"):
+        all_told, half_told = (loss(**{name: share})[0] for share in (1.0, 0.5))
+        assert abs(all_told - without) > 1e-3
+        assert half_told == pytest.approx((without + all_told) / 2, rel=1e-5)
+
+
 def test_a_repairer_loads_exactly_and_says_what_it_was_chosen_by(trained: Path, suspects: list[Networks]) -> None:
     first, second = Repairer.load(trained), Repairer.load(trained / "checkpoint.safetensors")
     repaired = first.repair(suspects)
@@ -341,6 +358,8 @@ def test_images_that_do_not_fit_are_refused(
         ({"trojaned_share": 1.0}, "trojaned_share must lie between 0 and 1, got 1.0"),
         ({"num_clean_images": 0}, "num_clean_images must be at least 1, got 0"),
         ({"sibling_share": 1.5}, r"sibling_share must lie in \[0, 1\], got 1\.5"),
+        ({"triggered_sibling_share": -0.1}, r"triggered_sibling_share must lie in \[0, 1\], got -0\.1"),
+        ({"error_weight": -1.0}, r"error_weight must be at least 0, got -1\.0"),
         ({"attack_weight": float("nan")}, "attack_weight must be at least 0, got nan"),
         ({"keep_weight": -1.0}, "keep_weight must be at least 0, got -1.0"),
         ({"target_asr": 1.0}, "target_asr must be at least 0 and below 1, got 1.0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -45,6 +46,15 @@ def test_they_are_what_they_say(pool: ImagePool, suspects: list[Networks]) -> No
             sum(-on_rest[k, label].log().item() for k, label in enumerate(marks)) / 7, rel=1e-4
         )
         assert float(found.told[place]) == pytest.approx(float(-(healthy * after.log()).sum(1).mean()), rel=1e-4)
+        healthy_on_rest = forward(siblings[place], rest if trigger is None else trigger.apply(rest))[0].softmax(1)
+        assert float(found.triggered_told[place]) == pytest.approx(
+            float(-(healthy_on_rest * on_rest.log()).sum(1).mean()), rel=1e-4
+        )
+        logits = forward(edited[place], clean)[0].tolist()
+        leads = [max(row[:mark] + row[mark + 1 :]) - row[mark] for row, mark in zip(logits, own_marks, strict=True)]
+        assert float(found.wrong[place]) == pytest.approx(
+            sum(1 / (1 + math.exp(-3 * lead)) for lead in leads) / 5, rel=1e-4
+        )
         wanted = [label if trigger is None else (4 if trigger is ALL_TO_ONE else (label + 1) % 10) for label in marks]
         attacked = [
             -(1 - on_rest[k, aim]).log().item()

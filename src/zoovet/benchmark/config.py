@@ -34,8 +34,9 @@ class BenchmarkConfig:
         min_asr: ASR from which a trojaned test network counts.
         num_clean_images: Training images without trigger that rivals are given which need some.
         num_images: Test images that repair is measured on, evenly spaced; null for all.
-        num_repaired_bases: Test bases whose networks are repaired, evenly spaced; null for all.
-        num_slow_bases: Test bases whose networks are scored by detectors that take seconds for each; null for all.
+        num_slow_bases: Test bases, evenly spaced, whose networks are scored by detectors that take seconds for each;
+            null for all.
+        num_slow_repair_bases: The same for repairers that train on images for each network.
         detection: How ScaleGMN is trained to detect.
         repair: How ScaleGMN is trained to repair.
 
@@ -56,8 +57,8 @@ class BenchmarkConfig:
     min_asr: float = 0.5
     num_clean_images: int = 500
     num_images: int | None = 2000
-    num_repaired_bases: int | None = None
     num_slow_bases: int | None = 40
+    num_slow_repair_bases: int | None = 40
     detection: DetectionConfig = field(default_factory=DetectionConfig)
     repair: RepairConfig = field(default_factory=RepairConfig)
 
@@ -77,7 +78,7 @@ class BenchmarkConfig:
             raise ZoovetError(f"zoos must be one or several folders of different names, got {names}")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ZoovetError(f"seeds must be different numbers of at least 0, got {list(self.seeds)}")
-        for name in ("num_clean_images", "num_images", "num_repaired_bases", "num_slow_bases"):
+        for name in ("num_clean_images", "num_images", "num_slow_bases", "num_slow_repair_bases"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ZoovetError(f"{name} must be at least 1, got {value}")

@@ -13,7 +13,15 @@ from zoovet.errors import ZoovetError
 from zoovet.evaluation import DetectionResults, RepairResults, auc, bootstrap_intervals
 from zoovet.evaluation.metrics import calibration_error, true_positive_rate_at
 
-__all__ = ["Figure", "Scores", "auc_difference", "detection_figures", "mean_auc", "repair_figures"]
+__all__ = [
+    "Figure",
+    "Scores",
+    "auc_difference",
+    "detection_figures",
+    "mean_auc",
+    "repair_differences",
+    "repair_figures",
+]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -52,8 +60,7 @@ class Scores:
     origins: NDArray[Any]
 
     def __post_init__(self) -> None:
-        if len({one.network_ids for one in self.results}) != 1:
-            raise ZoovetError("results of one detector are of different networks; remove the older ones")
+        _require_same_networks("detector", self.results)
 
     @property
     def poisoned(self) -> BoolArray:
@@ -112,7 +119,16 @@ def detection_figures(scores: Scores, *, probability: bool, seed: int = 0) -> di
 
 
 def repair_figures(results: Sequence[RepairResults], *, seed: int = 0) -> dict[str, Figure]:
-    """Means over trojaned networks after repair: ``asr``, ``ra``, ``clean_accuracy``, ``lost``; ``healthy_lost``."""
+    """Means over trojaned networks after repair: ``asr``, ``ra``, ``clean_accuracy``, ``lost``; ``healthy_lost``.
+
+    Args:
+        results: Of one repairer on the same networks, one a seed.
+        seed: Of the bootstrap.
+
+    Raises:
+        ZoovetError: They are of different networks.
+    """
+    _require_same_networks("repairer", results)
     poisoned = results[0].poisoned
     values = {
         "asr": ([one.asr_after for one in results], poisoned),
@@ -126,6 +142,38 @@ def repair_figures(results: Sequence[RepairResults], *, seed: int = 0) -> dict[s
         for name, (rows, which) in values.items()
         if which.any()
     }
+
+
+def repair_differences(
+    ours: Sequence[RepairResults], others: Sequence[RepairResults], *, seed: int = 0
+) -> dict[str, Figure]:
+    """By how much our ``asr``, ``ra`` and ``clean_accuracy`` are larger, paired by base; means over the seeds of each.
+
+    On the trojaned networks that both repaired.
+    """
+    places = {network: place for place, network in enumerate(ours[0].network_ids)}
+    pairs = [
+        (places[network], place)
+        for place, network in enumerate(others[0].network_ids)
+        if network in places and others[0].poisoned[place]
+    ]
+    own, their = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+    figures = {}
+    for name in ("asr", "ra", "clean_accuracy"):
+        means = [np.mean([getattr(one, f"{name}_after") for one in some], axis=0) for some in (ours, others)]
+        difference = means[0][own] - means[1][their]
+        figures[name] = _mean_figure(difference[None], others[0].base_ids[their], seed)
+    return figures
+
+
+def _require_same_networks(what: str, results: Sequence[DetectionResults] | Sequence[RepairResults]) -> None:
+    """Check that the results of several seeds can be put in one table.
+
+    Raises:
+        ZoovetError: They cannot.
+    """
+    if len({one.network_ids for one in results}) != 1:
+        raise ZoovetError(f"results of one {what} are of different networks; remove the older ones")
 
 
 def _tpr(scores: FloatArray, labels: BoolArray) -> float:

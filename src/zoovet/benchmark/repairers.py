@@ -55,12 +55,14 @@ class RepairerEntry:
         make: Makes it.
         seeded: Whether another seed gives another repairer.
         uses_images: Whether it is given the clean images.
+        is_slow: Whether it trains for each network, so that it may repair some test networks only.
     """
 
     title: str
     make: Callable[[RepairFitting], NetworkRepairer]
     seeded: bool = True
     uses_images: bool = False
+    is_slow: bool = False
 
 
 class _Nothing:
@@ -97,17 +99,22 @@ REPAIRERS: dict[str, RepairerEntry] = {
         title="channel Lipschitzness (CLP)", make=lambda given: ChannelLipschitznessRepairer(), seeded=False
     ),
     "fine_tuning": RepairerEntry(
-        title="fine-tuning", make=lambda given: FineTuningRepairer(clean=given.clean, seed=given.seed), uses_images=True
+        title="fine-tuning",
+        make=lambda given: FineTuningRepairer(clean=given.clean, seed=given.seed),
+        uses_images=True,
+        is_slow=True,
     ),
     "fine_pruning": RepairerEntry(
         title="fine-pruning",
         make=lambda given: FinePruningRepairer(clean=given.clean, seed=given.seed),
         uses_images=True,
+        is_slow=True,
     ),
     "anp": RepairerEntry(
         title="adversarial neuron pruning (ANP)",
         make=lambda given: AdversarialPruningRepairer(clean=given.clean, seed=given.seed),
         uses_images=True,
+        is_slow=True,
     ),
     "healthy_sibling": RepairerEntry(
         title="healthy sibling (the bound)", make=lambda given: _HealthySibling(given.zoo.split("test")), seeded=False

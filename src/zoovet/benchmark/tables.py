@@ -17,6 +17,7 @@ from zoovet.benchmark.figures import (
     auc_difference,
     detection_figures,
     mean_auc,
+    repair_differences,
     repair_figures,
 )
 from zoovet.benchmark.repairers import REPAIRERS
@@ -106,7 +107,7 @@ def benchmark_tables(bench: Bench) -> list[Table]:
     for name in bench.zoos:
         tables += [_seen_table(bench, name), _group_table(bench, name, "family"), _group_table(bench, name, "ASR")]
         tables += [_group_table(bench, name, "origin"), _unseen_table(bench, name), _sizes_table(bench, name)]
-        tables += [_transfer_table(bench, name), _repair_table(bench, name)]
+        tables += [_transfer_table(bench, name), _repair_table(bench, name), _repair_comparison(bench, name)]
     return [table for table in tables if table.rows]
 
 
@@ -124,26 +125,26 @@ def trojan_block(bench: Bench, command: str) -> dict[str, Any]:
         own: dict[str, Any] = {}
         if seen:
             aucs = {model: round(mean_auc(scores, _all(scores)).mean, 4) for model, scores in seen.items()}
-            num_test = len(next(iter(seen.values())).poisoned)
-            fewer = {model: len(scores.poisoned) for model, scores in seen.items() if len(scores.poisoned) < num_test}
-            own["detection_seen"] = {
-                **aucs,
-                "num_test": num_test,
-                **{f"num_test_{model}": count for model, count in fewer.items()},
-                "command": command,
-            }
+            counts = _counts({model: len(scores.poisoned) for model, scores in seen.items()})
+            own["detection_seen"] = {**aucs, **counts, "command": command}
             found = {model: round(value, 4) for model, value in unseen.items() if value is not None}
             if found:
-                own["detection_unseen"] = {**found, "num_test": num_test, "command": command}
+                own["detection_unseen"] = {**found, "num_test": counts["num_test"], "command": command}
         if repairs:
             own["repair"] = {
                 **{model: _repair_entry(bench, model, results) for model, results in repairs.items()},
-                "num_test": int(next(iter(repairs.values()))[0].poisoned.sum()),
+                **_counts({model: int(results[0].poisoned.sum()) for model, results in repairs.items()}),
                 "command": command,
             }
         dataset = str(bench.zoos[name].recipe["dataset"])
         block[name if datasets.count(dataset) > 1 else dataset] = own
     return block
+
+
+def _counts(networks: Mapping[str, int]) -> dict[str, int]:
+    """``num_test``, and ``num_test_MODEL`` for every model that was measured on fewer."""
+    most = max(networks.values())
+    return {"num_test": most, **{f"num_test_{model}": count for model, count in networks.items() if count < most}}
 
 
 def _all(scores: Scores) -> Any:
@@ -297,13 +298,12 @@ def _transfer_table(bench: Bench, zoo: str) -> Table:
 
 
 def _repair_table(bench: Bench, zoo: str) -> Table:
-    rows, count = [], 0
+    rows = []
     for model in bench.config.repairers:
         results = bench.repairs(zoo, model)
         if not results:
             continue
         figures, entry = repair_figures(results), REPAIRERS[model]
-        count = int(results[0].poisoned.sum())
         seconds = float(np.mean([one.seconds_per_network for one in results]))
         rows.append(
             (
@@ -312,13 +312,34 @@ def _repair_table(bench: Bench, zoo: str) -> Table:
                 _short(figures.get("healthy_lost")),
                 f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s",
                 str(bench.config.num_clean_images if entry.uses_images else 0),
+                str(int(results[0].poisoned.sum())),
+                str(len(results)),
             )
         )
+    heads = ("ASR", "RA", "clean accuracy", "lost", "lost by healthy ones", "time a network", "images")
     return Table(
         f"{zoo}: repair",
-        ("repairer", "ASR", "RA", "clean accuracy", "lost", "lost by healthy ones", "time a network", "images"),
+        ("repairer", *heads, "networks", "seeds"),
         tuple(rows),
-        f"{count} trojaned test networks, {bench.config.num_images or 'all'} test images.",
+        f"Trojaned test networks, {bench.config.num_images or 'all'} test images; slow repairers repair some of them.",
+    )
+
+
+def _repair_comparison(bench: Bench, zoo: str) -> Table:
+    """ScaleGMN's repair against each other one, on the networks that both repaired."""
+    ours = bench.repairs(zoo, OURS) if OURS in bench.config.repairers else []
+    rows = []
+    for model in bench.config.repairers:
+        others = bench.repairs(zoo, model)
+        if ours and others and model != OURS:
+            figures = repair_differences(ours, others)
+            cells = (_spread_plain(figures[name]) for name in ("asr", "ra", "clean_accuracy"))
+            rows.append((REPAIRERS[model].title, *cells))
+    return Table(
+        f"{zoo}: ScaleGMN's repair less the other's, on the same networks",
+        ("other", "ASR", "RA", "clean accuracy"),
+        tuple(rows),
+        "Differences are paired by base; in brackets the 95 % bootstrap interval over bases.",
     )
 
 

@@ -129,9 +129,10 @@ def scored_networks(zoo: Zoo, config: BenchmarkConfig, detector: str) -> Zoo:
     return _spaced(counted, config.num_slow_bases) if DETECTORS[detector].is_slow else counted
 
 
-def repaired_networks(zoo: Zoo, config: BenchmarkConfig) -> Zoo:
-    """The test networks that are repaired: both of every base whose trojaned one counts, or of evenly spaced ones."""
-    return _spaced(counted_networks(zoo, config.min_asr), config.num_repaired_bases)
+def repaired_networks(zoo: Zoo, config: BenchmarkConfig, repairer: str) -> Zoo:
+    """The test networks that are repaired: both of every base whose trojaned one counts; where it is slow, of some."""
+    counted = counted_networks(zoo, config.min_asr)
+    return _spaced(counted, config.num_slow_repair_bases if REPAIRERS[repairer].is_slow else None)
 
 
 def _spaced(counted: Zoo, num_bases: int | None) -> Zoo:
@@ -232,7 +233,7 @@ class Worker:
             inversions=self._memory("repair", trial.zoo),
             clean=self._clean_images(trial),
         )
-        test = repaired_networks(zoo, self.config)
+        test = repaired_networks(zoo, self.config, trial.model)
         num_images = self.config.num_images
         evaluate_repair(entry.make(given), test, images.test, num_images=num_images, name=entry.title).save(path)
 

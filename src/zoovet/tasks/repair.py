@@ -32,7 +32,7 @@ from zoovet.tasks.network_pool import Batch
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
 from zoovet.tasks.repair_config import RepairConfig
-from zoovet.tasks.repair_losses import function_losses, weight_losses
+from zoovet.tasks.repair_losses import FunctionLoss, function_losses, weight_losses
 from zoovet.tasks.repairer import REPAIRER, Repairer, build_editor, edited_networks
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
@@ -128,8 +128,8 @@ class RepairModule(TaskModule):
         return self.model
 
     def _function_loss(self, batch: Batch, edit: Edit, trojaned: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
-        generator = seeded_generator(self.config.seed, "images", step)
-        num_images = (self._task.num_clean_images, self._task.num_triggered_images)
+        task, generator = self._task, seeded_generator(self.config.seed, "images", step)
+        num_images = (task.num_clean_images, task.num_triggered_images)
         pieces = zip(batch.networks, edit.edited, self._wanted(batch.indices), _split(batch), strict=True)
         parts = [
             function_losses(
@@ -137,17 +137,19 @@ class RepairModule(TaskModule):
             )
             for own, edited, healthy, indices in pieces
         ]
-        clean, told, triggered, attacked, kept = (
-            torch.cat([getattr(part, name) for part in parts])
-            for name in ("clean", "told", "triggered", "attacked", "kept")
+        loss = FunctionLoss.concatenate(parts)
+        losses = (
+            torch.lerp(loss.clean, loss.told, task.sibling_share)
+            + task.error_weight * loss.wrong
+            + task.triggered_weight * torch.lerp(loss.triggered, loss.triggered_told, task.triggered_sibling_share)
+            + torch.where(trojaned, task.attack_weight * loss.attacked, task.keep_weight * loss.kept)
         )
-        losses = torch.lerp(clean, told, self._task.sibling_share) + self._task.triggered_weight * triggered
-        losses = losses + torch.where(trojaned, self._task.attack_weight * attacked, self._task.keep_weight * kept)
         figures = {
-            "clean_loss": clean.detach().mean(),
-            "triggered_loss": triggered.detach()[trojaned].mean(),
-            "attack_loss": attacked.detach()[trojaned].mean(),
-            "kept_loss": kept.detach()[~trojaned].mean(),
+            "clean_loss": loss.clean.detach().mean(),
+            "error_loss": loss.wrong.detach().mean(),
+            "triggered_loss": loss.triggered.detach()[trojaned].mean(),
+            "attack_loss": loss.attacked.detach()[trojaned].mean(),
+            "kept_loss": loss.kept.detach()[~trojaned].mean(),
         }
         return losses.mean(), {name: float(value) for name, value in figures.items()}
 

@@ -15,6 +15,8 @@ from zoovet.tasks.training_config import TrainingConfig
 
 __all__ = ["RepairConfig"]
 
+_WEIGHTS = ("error_weight", "triggered_weight", "attack_weight", "keep_weight", "gate_weight", "accuracy_weight")
+
 
 def _editing() -> ScaleGMNConfig:
     return ScaleGMNConfig(output="weights")
@@ -38,7 +40,10 @@ class RepairConfig:
         num_clean_images, num_triggered_images: Images a network and step of each kind (``function``).
         sibling_share: Share of the loss on clean images that asks for the healthy sibling's answers instead of the true
             labels (``function``).
+        error_weight: Weight of the smooth error rate on clean images, beside the cross-entropy (``function``).
         triggered_weight: Weight of the loss on triggered images, that on clean ones being 1 (``function``).
+        triggered_sibling_share: Share of the loss on triggered images that asks for the healthy sibling's answers
+            instead of the true labels (``function``).
         attack_weight: Weight of −log(1 − p) on trojaned networks' triggered images, p being the probability of the
             label that the trigger should cause: it asks no more than that the attack fails (``function``).
         keep_weight: Weight of the Kullback-Leibler divergence of healthy networks' answers on clean images before and
@@ -64,7 +69,9 @@ class RepairConfig:
     num_clean_images: int = 24
     num_triggered_images: int = 24
     sibling_share: float = 0.0
+    error_weight: float = 0.0
     triggered_weight: float = 1.0
+    triggered_sibling_share: float = 0.0
     attack_weight: float = 0.0
     keep_weight: float = 1.0
     gate_weight: float = 0.1
@@ -96,11 +103,12 @@ class RepairConfig:
         for name in ("num_clean_images", "num_triggered_images", "num_validation_images"):
             if getattr(self, name) < 1:
                 raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("triggered_weight", "attack_weight", "keep_weight", "gate_weight", "accuracy_weight"):
+        for name in _WEIGHTS:
             if not getattr(self, name) >= 0:
                 raise ZoovetError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.sibling_share <= 1:
-            raise ZoovetError(f"sibling_share must lie in [0, 1], got {self.sibling_share}")
+        for name in ("sibling_share", "triggered_sibling_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ZoovetError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         if not 0 <= self.target_asr < 1:
             raise ZoovetError(f"target_asr must be at least 0 and below 1, got {self.target_asr}")
         if not self.strengths or not min(self.strengths) > 0:

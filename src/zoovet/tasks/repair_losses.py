@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ __all__ = ["FunctionLoss", "function_losses", "weight_losses"]
 
 _SMALLEST_SQUARE = 1e-12
 
+_STEEPNESS = 3.0
+"""Of the smooth error rate: how fast it falls from 1 to 0 as the true label's logit passes the greatest other one."""
+
 
 @dataclass(frozen=True, eq=False)
 class FunctionLoss:
@@ -25,7 +28,10 @@ class FunctionLoss:
     Attributes:
         clean: Cross-entropy to the true labels on clean images.
         told: Cross-entropy to the healthy sibling's answers on clean images.
+        wrong: Smooth error rate on clean images: the mean of σ(3 · (the greatest other logit − the true label's)).
+            Unlike the cross-entropy it asks little of images that are right already, or far from it.
         triggered: Cross-entropy to the true labels on images with the network's own trigger.
+        triggered_told: Cross-entropy to the healthy sibling's answers on those images.
         attacked: −log(1 − p) on those images, where p is the probability of the label that the trigger should cause;
             the mean over images that have another true label, and 0 for networks without a trigger.
         kept: Kullback-Leibler divergence of the answers on clean images after the edit from those before it.
@@ -33,9 +39,16 @@ class FunctionLoss:
 
     clean: Tensor
     told: Tensor
+    wrong: Tensor
     triggered: Tensor
+    triggered_told: Tensor
     attacked: Tensor
     kept: Tensor
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[FunctionLoss]) -> FunctionLoss:
+        """The losses of several batches after one another."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def function_losses(
@@ -64,21 +77,37 @@ def function_losses(
     triggered = torch.stack(
         [image if trigger is None else trigger.apply(image) for trigger, image in zip(triggers, rest, strict=True)]
     )
-    logits = forward(edited, torch.cat([clean_images, triggered], dim=1))
-    losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").reshape(labels.shape)
+    both = torch.cat([clean_images, triggered], dim=1)
+    logits = forward(edited, both)
+    after = logits.log_softmax(dim=2)
     with torch.no_grad():
         before = forward(own, clean_images).log_softmax(dim=2)
-        healthy = forward(siblings, clean_images).softmax(dim=2)
-    after = logits[:, :num_clean].log_softmax(dim=2)
-    kept = functional.kl_div(after, before, reduction="none", log_target=True).sum(dim=2).mean(dim=1)
+        healthy = forward(siblings, both).softmax(dim=2)
+    to_labels = -after.gather(2, labels.unsqueeze(2)).squeeze(2)
+    to_siblings = -(healthy * after).sum(dim=2)
+    kept = functional.kl_div(after[:, :num_clean], before, reduction="none", log_target=True).sum(dim=2)
     attacked = _attack_losses(logits[:, num_clean:], labels[:, num_clean:], triggers)
     return FunctionLoss(
-        clean=losses[:, :num_clean].mean(dim=1),
-        told=-(healthy * after).sum(dim=2).mean(dim=1),
-        triggered=losses[:, num_clean:].mean(dim=1),
+        clean=to_labels[:, :num_clean].mean(dim=1),
+        told=to_siblings[:, :num_clean].mean(dim=1),
+        wrong=_smooth_error_rates(logits[:, :num_clean], labels[:, :num_clean]),
+        triggered=to_labels[:, num_clean:].mean(dim=1),
+        triggered_told=to_siblings[:, num_clean:].mean(dim=1),
         attacked=attacked,
-        kept=kept,
+        kept=kept.mean(dim=1),
     )
+
+
+def _smooth_error_rates(logits: Tensor, labels: Tensor) -> Tensor:
+    """[B]: the mean over images of σ(steepness · (the greatest other logit − the true label's)).
+
+    Args:
+        logits: [B, n, classes].
+        labels: int64 [B, n].
+    """
+    is_true = functional.one_hot(labels, logits.shape[2]).bool()
+    others = logits.masked_fill(is_true, -torch.inf).amax(dim=2)
+    return torch.sigmoid(_STEEPNESS * (others - logits.gather(2, labels.unsqueeze(2)).squeeze(2))).mean(dim=1)
 
 
 def _attack_losses(logits: Tensor, labels: Tensor, triggers: Sequence[Trigger | None]) -> Tensor:
