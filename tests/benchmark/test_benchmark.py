@@ -98,7 +98,8 @@ def test_every_trial_runs_once_and_a_finished_benchmark_runs_nothing(
     config: BenchmarkConfig, finished: tuple[Path, list[str]]
 ) -> None:
     out, told = finished
-    detection = (2 + 1) * (1 + 3 + 1)  # two seeds of ScaleGMN and StatNN; all, three families left out, one size
+    detection = (2 + 1) * (1 + 3)  # two seeds of ScaleGMN, one of StatNN; on all, and with three families left out
+    detection += 2 * 2  # on one size, of which each seed draws its own bases, two seeds of both
     repair = 1 + 2 + 1 + 1
     assert len(told) == 1 + detection + repair
     assert (

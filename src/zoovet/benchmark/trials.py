@@ -100,7 +100,7 @@ def _sized_trials(config: BenchmarkConfig, name: str, zoo: Zoo) -> Iterator[Tria
         if size > available:
             raise ZoovetError(f"the zoo {zoo.path} has {available} training bases, but sizes asks for {size}")
         for model in config.trained_on_fewer:
-            for seed in _seeds(config, DETECTORS[model].seeded):
+            for seed in config.seeds:  # each draws bases of its own, so that it matters to all detectors
                 yield Trial(zoo=name, model=model, seed=seed, num_bases=size)
 
 
