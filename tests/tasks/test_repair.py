@@ -23,7 +23,7 @@ from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
 from zoovet.tasks.population import load_populations
 from zoovet.tasks.repair import RepairModule, train_repairer
-from zoovet.tasks.repair_config import RepairConfig
+from zoovet.tasks.repair_config import ClosingLosses, RepairConfig
 from zoovet.tasks.repairer import Repairer
 from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
 from zoovet.zoo import Zoo
@@ -103,6 +103,18 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(
         all_told, half_told = (loss(**{name: share})[0] for share in (1.0, 0.5))
         assert abs(all_told - without) > 1e-3
         assert half_told == pytest.approx((without + all_told) / 2, rel=1e-5)
+
+
+def test_the_closing_has_losses_of_its_own(
+    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], training: Config
+) -> None:
+    def loss(step: int, **changes: Any) -> float:
+        some = training(max_steps=10, closing_share=0.2)
+        return float(module_of(zoo, images, config(training=some, **changes), amount=0.1)[0].loss_at(step)[0].detach())
+
+    closing = ClosingLosses(error_weight=2.0, sibling_share=0.5)
+    assert loss(7, closing=closing) == loss(7)
+    assert loss(8, closing=closing) == loss(8, error_weight=2.0, sibling_share=0.5) != loss(8)
 
 
 def test_a_repairer_loads_exactly_and_says_what_it_was_chosen_by(trained: Path, suspects: list[Networks]) -> None:
@@ -359,6 +371,11 @@ def test_images_that_do_not_fit_are_refused(
         ({"num_clean_images": 0}, "num_clean_images must be at least 1, got 0"),
         ({"sibling_share": 1.5}, r"sibling_share must lie in \[0, 1\], got 1\.5"),
         ({"triggered_sibling_share": -0.1}, r"triggered_sibling_share must lie in \[0, 1\], got -0\.1"),
+        ({"closing": ClosingLosses()}, "closing needs a share of the training; set training.closing_share, or closing"),
+        (
+            {"closing": ClosingLosses(attack_weight=-1.0), "training": TrainingConfig(closing_share=0.2)},
+            "closing.attack_weight must be at least 0, got -1.0",
+        ),
         ({"error_weight": -1.0}, r"error_weight must be at least 0, got -1\.0"),
         ({"attack_weight": float("nan")}, "attack_weight must be at least 0, got nan"),
         ({"keep_weight": -1.0}, "keep_weight must be at least 0, got -1.0"),

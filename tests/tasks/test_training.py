@@ -42,6 +42,8 @@ class Task(TaskModule):
         ({"weight_decay": -0.1}, "weight_decay must be at least 0 and finite, got -0.1"),
         ({"average_decay": 1.0}, "average_decay must be at least 0 and below 1, got 1.0"),
         ({"max_minutes": 0.0}, "max_minutes must be above 0, or null, got 0.0"),
+        ({"closing_share": 1.0}, "closing_share must be at least 0 and below 1, got 1.0"),
+        ({"closing_factor": 0.0}, "closing_factor must be above 0 and finite, got 0.0"),
         ({"patience": 0}, "patience must be at least 1, or null, got 0"),
     ],
 )
@@ -58,6 +60,22 @@ def test_the_learning_rate_rises_and_falls_to_zero() -> None:
     assert factors[50] == pytest.approx(0.5)
     assert factors[100] == pytest.approx(0.0, abs=1e-12)
     assert learning_rate_factor(0, 0.0, 0) == 1.0
+
+
+def test_the_learning_rate_starts_once_more_for_the_closing() -> None:
+    factors = [learning_rate_factor(step, step / 100, 10, closing_share=0.2, closing_factor=0.3) for step in range(101)]
+    assert factors[40] == pytest.approx(0.5)
+    assert factors[79] < 0.001
+    assert factors[80] == pytest.approx(0.3)
+    assert factors[90] == pytest.approx(0.15)
+    assert factors[100] == pytest.approx(0.0, abs=1e-12)
+    assert all(later < earlier for earlier, later in itertools.pairwise(factors[80:]))
+
+
+def test_the_closing_is_the_last_share(training: Callable[..., TrainingConfig]) -> None:
+    task = Task(nn.Linear(2, 1), training(max_steps=10, closing_share=0.2))
+    assert [task.is_closing(step) for step in range(10)] == [False] * 8 + [True] * 2
+    assert not any(Task(nn.Linear(2, 1), training(max_steps=10)).is_closing(step) for step in range(11))
 
 
 def test_the_learning_rate_falls_with_time_where_that_runs_out_first(training: Callable[..., TrainingConfig]) -> None:

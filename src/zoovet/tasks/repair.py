@@ -67,7 +67,7 @@ class RepairModule(TaskModule):
         with_distribution: bool = True,
     ) -> None:
         super().__init__(editor, config.training)
-        self._task = config
+        self._task, self._while_closing = config, config.while_closing()
         self._with_distribution = with_distribution
         self._inversions = inversions or InversionMemory()
         self._train, self._validation = train, validation
@@ -128,7 +128,8 @@ class RepairModule(TaskModule):
         return self.model
 
     def _function_loss(self, batch: Batch, edit: Edit, trojaned: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
-        task, generator = self._task, seeded_generator(self.config.seed, "images", step)
+        task = self._while_closing if self.is_closing(step) else self._task
+        generator = seeded_generator(self.config.seed, "images", step)
         num_images = (task.num_clean_images, task.num_triggered_images)
         pieces = zip(batch.networks, edit.edited, self._wanted(batch.indices), _split(batch), strict=True)
         parts = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from zoovet.errors import ZoovetError
@@ -13,13 +13,30 @@ from zoovet.tasks.last_layer_refit import RefitConfig
 from zoovet.tasks.metanetworks import MetanetworkConfig
 from zoovet.tasks.training_config import TrainingConfig
 
-__all__ = ["RepairConfig"]
+__all__ = ["ClosingLosses", "RepairConfig"]
 
 _WEIGHTS = ("error_weight", "triggered_weight", "attack_weight", "keep_weight", "gate_weight", "accuracy_weight")
 
 
 def _editing() -> ScaleGMNConfig:
     return ScaleGMNConfig(output="weights")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosingLosses:
+    """Weights of the losses in the closing share of a repairer's training; null leaves one as it was before.
+
+    Attributes:
+        sibling_share, error_weight, triggered_weight, triggered_sibling_share, attack_weight, keep_weight: As those of
+            :class:`RepairConfig`.
+    """
+
+    sibling_share: float | None = None
+    error_weight: float | None = None
+    triggered_weight: float | None = None
+    triggered_sibling_share: float | None = None
+    attack_weight: float | None = None
+    keep_weight: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +65,7 @@ class RepairConfig:
             label that the trigger should cause: it asks no more than that the attack fails (``function``).
         keep_weight: Weight of the Kullback-Leibler divergence of healthy networks' answers on clean images before and
             after the edit (``function``).
+        closing: Other weights of the losses in the training's last part, ``training.closing_share``; null has none.
         gate_weight: Weight of the gate's cross-entropy against "is trojaned"; without a gate it has no effect.
         num_validation_images: Training images held out to validate on, drawn at random.
         accuracy_weight: What a point of clean accuracy lost counts against a point of ASR when the best
@@ -74,6 +92,7 @@ class RepairConfig:
     triggered_sibling_share: float = 0.0
     attack_weight: float = 0.0
     keep_weight: float = 1.0
+    closing: ClosingLosses | None = None
     gate_weight: float = 0.1
     num_validation_images: int = 256
     accuracy_weight: float = 2.0
@@ -96,6 +115,20 @@ class RepairConfig:
         if self.loss not in ("function", "weights"):
             raise ZoovetError(f"loss must be 'function' or 'weights', got {self.loss!r}")
         self._check_numbers()
+        if self.closing is not None:
+            if self.training.closing_share == 0:
+                raise ZoovetError(
+                    "closing needs a share of the training; set training.closing_share, or closing to null"
+                )
+            try:
+                self.while_closing()
+            except ZoovetError as error:
+                raise ZoovetError(f"closing.{error}") from error
+
+    def while_closing(self) -> RepairConfig:
+        """The same with the weights of the closing share."""
+        given = {} if self.closing is None else {k: v for k, v in asdict(self.closing).items() if v is not None}
+        return replace(self, closing=None, **given)
 
     def _check_numbers(self) -> None:
         if not 0 < self.trojaned_share < 1:

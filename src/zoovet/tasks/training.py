@@ -87,6 +87,11 @@ class TaskModule(LightningModule):
         """How much of the training is done before a step, in [0, 1], by steps or by time."""
         return min(1.0, max(step / self.config.max_steps, self.time_fraction()))
 
+    def is_closing(self, step: int) -> bool:
+        """Whether a step belongs to the training's closing share."""
+        share = self.config.closing_share
+        return share > 0 and self.fraction_done(step) >= 1 - share
+
     def train_dataloader(self) -> range:
         """Steps until the next validation. The batches themselves are drawn by :meth:`loss_at`."""
         return range(min(self.config.validation_interval, self.config.max_steps - self.global_step))
@@ -129,21 +134,40 @@ class TaskModule(LightningModule):
         ]
         optimizer = AdamW([group for group in groups if group["params"]], lr=self.config.learning_rate, fused=True)
         scheduler = LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, self.fraction_done(step), self.config.warmup_steps)
+            optimizer,
+            lambda step: learning_rate_factor(
+                step,
+                self.fraction_done(step),
+                self.config.warmup_steps,
+                closing_share=self.config.closing_share,
+                closing_factor=self.config.closing_factor,
+            ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float:
-    """Share of the highest learning rate: a linear rise over the warm-up times a cosine from 1 to 0.
+def learning_rate_factor(
+    step: int, fraction: float, warmup_steps: int, *, closing_share: float = 0.0, closing_factor: float = 1.0
+) -> float:
+    """Share of the highest learning rate: a linear rise over the warm-up times a cosine from 1 to 0, then the closing.
 
     Args:
         step: Optimizer steps done.
         fraction: How much of the training is done, in [0, 1].
         warmup_steps: Length of the rise.
+        closing_share: The last share of the training, which has a cosine of its own.
+        closing_factor: What that starts from.
     """
+    before = 1.0 - closing_share
+    if closing_share > 0 and fraction >= before:
+        return closing_factor * _cosine((fraction - before) / closing_share)
     rise = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-    return rise * 0.5 * (1.0 + math.cos(math.pi * fraction))
+    return rise * _cosine(fraction / before)
+
+
+def _cosine(fraction: float) -> float:
+    """From 1 to 0."""
+    return 0.5 * (1.0 + math.cos(math.pi * fraction))
 
 
 def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:

@@ -17,7 +17,9 @@ LoggerName = Literal["tensorboard", "wandb", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How a metanetwork is trained: AdamW, linear warm-up, then a cosine to zero.
+    """How a metanetwork is trained: AdamW, linear warm-up, then a cosine to zero, possibly a second one.
+
+    Source of the second: Loshchilov and Hutter 2017, *SGDR: Stochastic Gradient Descent with Warm Restarts*, section 3.
 
     Attributes:
         max_steps: Optimizer steps.
@@ -27,6 +29,9 @@ class TrainingConfig:
         learning_rate: Highest learning rate.
         weight_decay: AdamW's, on matrices only.
         warmup_steps: Steps in which the learning rate rises from zero.
+        closing_share: The last share of the training, for which the learning rate starts once more and falls to zero
+            again; a task may have other losses in it. 0 has no such part.
+        closing_factor: The learning rate that it starts with, as a share of the highest one.
         gradient_clip: Largest norm of the gradient; larger ones are scaled down to it.
         average_decay: Validation and checkpoints use a running average of the weights, of which each step keeps this
             share (less at the start); 0 uses the weights themselves.
@@ -45,6 +50,8 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100
+    closing_share: float = 0.0
+    closing_factor: float = 0.3
     gradient_clip: float = 1.0
     average_decay: float = 0.99
     validation_interval: int = 100
@@ -62,13 +69,14 @@ class TrainingConfig:
         ):
             if getattr(self, name) < least:
                 raise ZoovetError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("learning_rate", "gradient_clip"):
+        for name in ("learning_rate", "closing_factor", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ZoovetError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
         if not 0 <= self.weight_decay < math.inf:
             raise ZoovetError(f"weight_decay must be at least 0 and finite, got {self.weight_decay}")
-        if not 0 <= self.average_decay < 1:
-            raise ZoovetError(f"average_decay must be at least 0 and below 1, got {self.average_decay}")
+        for name in ("average_decay", "closing_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ZoovetError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise ZoovetError(f"max_minutes must be above 0, or null, got {self.max_minutes}")
         if self.logger not in get_args(LoggerName):
