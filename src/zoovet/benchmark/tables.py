@@ -316,12 +316,13 @@ def _repair_table(bench: Bench, zoo: str) -> Table:
                 str(len(results)),
             )
         )
+    few = "; slow repairers repair some of them" if len({row[-2] for row in rows}) > 1 else ""
     heads = ("ASR", "RA", "clean accuracy", "lost", "lost by healthy ones", "time a network", "images")
     return Table(
         f"{zoo}: repair",
         ("repairer", *heads, "networks", "seeds"),
         tuple(rows),
-        f"Trojaned test networks, {bench.config.num_images or 'all'} test images; slow repairers repair some of them.",
+        f"Trojaned test networks, {bench.config.num_images or 'all'} test images{few}.",
     )
 
 
