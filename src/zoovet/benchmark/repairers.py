@@ -54,15 +54,14 @@ class RepairerEntry:
         title: For people.
         make: Makes it.
         seeded: Whether another seed gives another repairer.
-        uses_images: Whether it is given the clean images.
-        is_slow: Whether it trains for each network, so that it may repair some test networks only.
+        uses_images: Whether it is given the clean images. It then trains on them for each network, which takes so long
+            that it may repair some test networks only.
     """
 
     title: str
     make: Callable[[RepairFitting], NetworkRepairer]
     seeded: bool = True
     uses_images: bool = False
-    is_slow: bool = False
 
 
 class _Nothing:
@@ -102,19 +101,16 @@ REPAIRERS: dict[str, RepairerEntry] = {
         title="fine-tuning",
         make=lambda given: FineTuningRepairer(clean=given.clean, seed=given.seed),
         uses_images=True,
-        is_slow=True,
     ),
     "fine_pruning": RepairerEntry(
         title="fine-pruning",
         make=lambda given: FinePruningRepairer(clean=given.clean, seed=given.seed),
         uses_images=True,
-        is_slow=True,
     ),
     "anp": RepairerEntry(
         title="adversarial neuron pruning (ANP)",
         make=lambda given: AdversarialPruningRepairer(clean=given.clean, seed=given.seed),
         uses_images=True,
-        is_slow=True,
     ),
     "healthy_sibling": RepairerEntry(
         title="healthy sibling (the bound)", make=lambda given: _HealthySibling(given.zoo.split("test")), seeded=False

@@ -316,7 +316,7 @@ def _repair_table(bench: Bench, zoo: str) -> Table:
                 str(len(results)),
             )
         )
-    few = "; slow repairers repair some of them" if len({row[-2] for row in rows}) > 1 else ""
+    few = "; those that train on images repair some of them" if len({row[-2] for row in rows}) > 1 else ""
     heads = ("ASR", "RA", "clean accuracy", "lost", "lost by healthy ones", "time a network", "images")
     return Table(
         f"{zoo}: repair",

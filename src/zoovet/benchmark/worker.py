@@ -132,7 +132,7 @@ def scored_networks(zoo: Zoo, config: BenchmarkConfig, detector: str) -> Zoo:
 def repaired_networks(zoo: Zoo, config: BenchmarkConfig, repairer: str) -> Zoo:
     """The test networks that are repaired: both of every base whose trojaned one counts; where it is slow, of some."""
     counted = counted_networks(zoo, config.min_asr)
-    return _spaced(counted, config.num_slow_repair_bases if REPAIRERS[repairer].is_slow else None)
+    return _spaced(counted, config.num_slow_repair_bases if REPAIRERS[repairer].uses_images else None)
 
 
 def _spaced(counted: Zoo, num_bases: int | None) -> Zoo:

@@ -65,7 +65,8 @@ class RepairConfig:
             label that the trigger should cause: it asks no more than that the attack fails (``function``).
         keep_weight: Weight of the Kullback-Leibler divergence of healthy networks' answers on clean images before and
             after the edit (``function``).
-        closing: Other weights of the losses in the training's last part, ``training.closing_share``; null has none.
+        closing: Other weights of the losses in the training's last part, ``training.closing_share``; null has none
+            (``function``).
         gate_weight: Weight of the gate's cross-entropy against "is trojaned"; without a gate it has no effect.
         num_validation_images: Training images held out to validate on, drawn at random.
         accuracy_weight: What a point of clean accuracy lost counts against a point of ASR when the best

@@ -89,8 +89,7 @@ class TaskModule(LightningModule):
 
     def is_closing(self, step: int) -> bool:
         """Whether a step belongs to the training's closing share."""
-        share = self.config.closing_share
-        return share > 0 and self.fraction_done(step) >= 1 - share
+        return _is_closing(self.fraction_done(step), self.config.closing_share)
 
     def train_dataloader(self) -> range:
         """Steps until the next validation. The batches themselves are drawn by :meth:`loss_at`."""
@@ -159,10 +158,14 @@ def learning_rate_factor(
         closing_factor: What that starts from.
     """
     before = 1.0 - closing_share
-    if closing_share > 0 and fraction >= before:
+    if _is_closing(fraction, closing_share):
         return closing_factor * _cosine((fraction - before) / closing_share)
     rise = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
     return rise * _cosine(fraction / before)
+
+
+def _is_closing(fraction: float, share: float) -> bool:
+    return share > 0 and fraction >= 1.0 - share
 
 
 def _cosine(fraction: float) -> float:

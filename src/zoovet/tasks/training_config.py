@@ -36,7 +36,8 @@ class TrainingConfig:
         average_decay: Validation and checkpoints use a running average of the weights, of which each step keeps this
             share (less at the start); 0 uses the weights themselves.
         validation_interval: Steps between validations; an interrupted run resumes at the last one.
-        patience: Validations without improvement after which training ends; null never ends it early.
+        patience: Validations without improvement after which training ends, the closing share undone if need be; null
+            never ends it early.
         seed: Of initial weights, batches and everything else that is drawn.
         logger: What the figures go to beside metrics.csv; a run may be resumed with another one.
 
