@@ -29,7 +29,16 @@ from zoovet.yaml12 import read_yaml, received, yaml_value
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["ConfigKey", "config_keys", "config_to_dict", "dotted", "read_config", "read_yaml", "write_config"]
+__all__ = [
+    "ConfigKey",
+    "config_keys",
+    "config_to_dict",
+    "dotted",
+    "read_config",
+    "read_yaml",
+    "write_config",
+    "written_config",
+]
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
@@ -99,6 +108,18 @@ def config_to_dict(config: DataclassInstance) -> dict[str, Any]:
 def write_config(config: DataclassInstance, path: str | Path) -> None:
     """Write a configuration as YAML; the file appears whole or not at all."""
     write_text(Path(path), yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True))
+
+
+def written_config(cls: type[DataclassInstance], path: str | Path) -> dict[str, Any]:
+    """What :func:`write_config` wrote as plain values; keys that its version had not yet are as by default.
+
+    Where the file has keys that ``cls`` has no more, or that take other values now, its own values alone.
+    """
+    values = read_yaml(path)
+    try:
+        return config_to_dict(read_config(cls, values, where=str(path)))
+    except ZoovetError:
+        return values
 
 
 def config_keys(cls: type[DataclassInstance]) -> list[ConfigKey]:

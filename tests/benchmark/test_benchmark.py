@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from zoovet.benchmark import BenchmarkConfig, benchmark_tables, run_benchmark
 from zoovet.benchmark import detectors as detector_table
@@ -19,7 +20,7 @@ from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
 from zoovet.benchmark.tables import Bench, Table
 from zoovet.benchmark.trials import Trial, attacks_of, families_of, trained_on
 from zoovet.benchmark.worker import InversionJob, counted_networks, repaired_networks, results_path
-from zoovet.config import read_config
+from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import DetectionResults, RepairResults
 from zoovet.images import PatchRanges, StripeRanges
@@ -341,6 +342,19 @@ def test_a_folder_keeps_its_settings(config: BenchmarkConfig, finished: tuple[Pa
     other = replace(config.detection, training=replace(config.detection.training, batch_size=8))
     with pytest.raises(ZoovetError, match=r"another detection\.training\.batch_size: \d+ there, 8 now"):
         run_benchmark(replace(config, detection=other), out, data_root=None, tell=lambda text: None)
+
+
+def test_a_folder_of_a_version_with_fewer_settings_goes_on(
+    config: BenchmarkConfig, finished: tuple[Path, list[str]]
+) -> None:
+    out, _ = finished
+    written = out / "benchmark.yaml"
+    values = read_yaml(written)
+    del values["repair"]["error_weight"], values["detection"]["training"]["closing_share"]
+    written.write_text(yaml.safe_dump(values))
+    told: list[str] = []
+    run_benchmark(config, out, data_root=None, tell=told.append)
+    assert told == []
 
 
 def test_results_are_written_network_by_network(zoo: Zoo, finished: tuple[Path, list[str]]) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import LightningModule
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from zoovet.config import read_yaml
 from zoovet.errors import ZoovetError
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.random_streams import seeded_generator
@@ -253,6 +255,28 @@ def test_a_folder_with_a_run_of_another_zoo_or_kind_is_refused(tmp_path: Path, t
         open_run(tmp_path, "detector", training(), {"zoo": {"path": "here", "num_train": 4}})
     with pytest.raises(ZoovetError, match="with another kind: 'detector' there, 'repairer' now; give another --out"):
         open_run(tmp_path, "repairer", training(), {"zoo": {"path": "here", "num_train": 3}})
+
+
+def test_a_run_of_a_version_with_fewer_settings_has_their_defaults(tmp_path: Path, training: Config) -> None:
+    run(tmp_path, training())
+    written = tmp_path / "config.yaml"
+    values = read_yaml(written)
+    del values["closing_share"], values["closing_factor"]
+    written.write_text(yaml.safe_dump(values))
+    before = written.stat().st_mtime_ns
+    run(tmp_path, training())
+    assert len(list((tmp_path / "log").iterdir())) == 1  # it was finished, and was not trained again
+    assert written.stat().st_mtime_ns == before
+    with pytest.raises(ZoovetError, match=r"with another closing_share: 0\.0 there, 0\.2 now"):
+        run(tmp_path, training(closing_share=0.2))
+
+
+def test_a_run_of_a_version_with_other_settings_is_refused(tmp_path: Path, training: Config) -> None:
+    run(tmp_path, training())
+    written = tmp_path / "config.yaml"
+    written.write_text(yaml.safe_dump(read_yaml(written) | {"momentum": 0.9}))
+    with pytest.raises(ZoovetError, match=r"with another momentum: 0\.9 there, None now"):
+        run(tmp_path, training())
 
 
 def test_a_damaged_folder_is_refused(tmp_path: Path, training: Config) -> None:

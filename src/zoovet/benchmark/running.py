@@ -25,7 +25,7 @@ from zoovet.benchmark.worker import (
     counted_networks,
     results_path,
 )
-from zoovet.config import config_to_dict, dotted, read_yaml, write_config
+from zoovet.config import config_to_dict, dotted, write_config, written_config
 from zoovet.errors import ZoovetError, nearest
 from zoovet.files import require_writable_folder
 from zoovet.tasks.inversion_images import inverts
@@ -213,7 +213,7 @@ def _require_same_settings(config: BenchmarkConfig, out: Path) -> None:
     path = require_writable_folder(out) / "benchmark.yaml"
     if path.exists():
         may_differ = {"zoos", *_PARTS_ONLY}
-        before, now = dotted(read_yaml(path)), dotted(config_to_dict(config))
+        before, now = dotted(written_config(BenchmarkConfig, path)), dotted(config_to_dict(config))
         for key in sorted(before.keys() | now.keys()):
             if key not in may_differ and before.get(key) != now.get(key):
                 raise ZoovetError(

@@ -24,7 +24,7 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from zoovet.config import config_to_dict, dotted, read_yaml, write_config
+from zoovet.config import config_to_dict, dotted, write_config, written_config
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path, require_writable_folder, write_json
 from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_checkpoint
@@ -128,7 +128,7 @@ def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: di
         before.pop("seconds", None)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ZoovetError(f"{written} is damaged ({error!r}); give another --out") from error
-    old = dotted({**before, "config": read_yaml(folder / "config.yaml")})
+    old = dotted({**before, "config": written_config(type(config), folder / "config.yaml")})
     new = dotted({"kind": kind, **facts, "config": config_to_dict(config)})
     for key in sorted((old.keys() | new.keys()) - set(_MAY_DIFFER)):
         if old.get(key) != new.get(key):
