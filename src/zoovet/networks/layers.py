@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.networks.spec import LayerSpec, PoolSpec
+from zoovet.networks.tanh import tanh
 
 __all__ = ["apply_layer", "convolve_unfolded"]
 
@@ -123,7 +124,7 @@ def _activate(values: Tensor, layer: LayerSpec) -> Tensor:
             assert layer.activation_parameter is not None
             return functional.leaky_relu(values, layer.activation_parameter)
         case "tanh":
-            return values.tanh_()
+            return tanh(values)
         case "sine":
             return values.sin()
         case "sigmoid":
