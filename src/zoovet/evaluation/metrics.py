@@ -248,13 +248,16 @@ def bootstrap_intervals(
     if num_resamples < 1:
         raise ZoovetError(f"num_resamples must be at least 1, got {num_resamples}")
     _, inverse = np.unique(names, return_inverse=True)
-    members = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    members, sizes = np.argsort(inverse, kind="stable"), np.bincount(inverse)
+    starts = np.cumsum(sizes) - sizes
     values: list[Sequence[float]] = []
     num_undefined = 0
     while len(values) < num_resamples:
-        drawn = generator.integers(len(members), size=len(members))
+        drawn = generator.integers(len(sizes), size=len(sizes))
+        ends = np.cumsum(sizes[drawn])
+        places = np.repeat(starts[drawn] - ends + sizes[drawn], sizes[drawn]) + np.arange(ends[-1])
         try:
-            values.append(statistics(np.concatenate([members[index] for index in drawn])))
+            values.append(statistics(members[places]))
         except ZoovetError as error:
             num_undefined += 1
             if num_undefined > num_resamples:
