@@ -210,6 +210,19 @@ def test_bootstrap_keeps_siblings_together():
     assert any(len(set(indices)) < 6 for indices in drawn)
 
 
+def test_bootstrap_draws_every_member_of_clusters_of_different_sizes():
+    clusters = ["b", "a", "c", "b", "b", "a"]
+    members = [[1, 5], [0, 3, 4], [2]]
+    drawn = []
+    bootstrap_interval(
+        lambda indices: drawn.append(indices.tolist()) or 0.0, clusters, np.random.default_rng(0), num_resamples=20
+    )
+    generator = np.random.default_rng(0)
+    for indices in drawn:
+        assert indices == [index for cluster in generator.integers(3, size=3) for index in members[cluster]]
+    assert len({len(indices) for indices in drawn}) > 1
+
+
 def test_bootstrap_widens_when_siblings_agree():
     values = np.repeat(np.random.default_rng(0).normal(size=100), 4)
 
