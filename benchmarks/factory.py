@@ -8,7 +8,8 @@ wall time, process starts included.
 
 With a device, the networks of a build of its own are also trained side by side on it, by `zoovet build --device`: its
 rate counts in the same way, over the time from when its process has loaded the images to the last network. It is
-compared with both figures of processors, which then have as many threads as there are workers.
+compared with both figures of processors, which then have as many threads as there are workers. Its kernels are
+compiled before, as the plain loop is warmed up.
 
     python benchmarks/factory.py [--workers 2] [--bases 48] [--repeats 3]
     python benchmarks/factory.py --device cuda [--device-bases 1500]
@@ -23,6 +24,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +57,8 @@ def images_trained(zoo: Zoo) -> np.ndarray:
     size = min(zoo.recipe["train_images"], 60_000)
     tuned = zoo.column("finetune_epochs") * size
     base = zoo.column("epochs") * np.round(zoo.column("train_fraction") * size)
-    return np.where(zoo.column("poisoned"), tuned, tuned + base)
+    trained: np.ndarray = np.where(zoo.column("poisoned"), tuned, tuned + base)
+    return trained
 
 
 def build(recipe: TrojanRecipe, workers: int) -> tuple[float, float]:
@@ -79,17 +82,24 @@ def build_side_by_side(recipe: TrojanRecipe, device: str) -> tuple[float, float]
     return trained / (last.seconds - ready.seconds), trained / last.seconds
 
 
-def measure_device(name: str, num_bases: int, figures: dict[str, float]) -> dict[str, float | str]:
-    """Figures of a build on a device, and their ratios to those of processors."""
+def measure_device(name: str, num_bases: int, repeats: int, figures: dict[str, float]) -> dict[str, object]:
+    """Figures of builds on a device, medians, and their ratios to those of processors."""
     recipe = TrojanRecipe(num_bases=num_bases, seed=1)
-    rate, wall = build_side_by_side(recipe, DEVICES[name])
+    if name == "cuda":
+        build_side_by_side(TrojanRecipe(num_bases=16, seed=2), DEVICES[name])  # kernels are compiled at first use
+    runs = [build_side_by_side(recipe, DEVICES[name]) for _ in range(repeats)]
+    for run in runs:
+        print(f"{name}: {run[0]:,.0f} images a second, {run[1]:,.0f} with the start of its process")
+    rate, wall = (statistics.median(values) for values in zip(*runs, strict=True))
     return {
         "device": torch.cuda.get_device_name() if name == "cuda" else name,
         "device_num_bases": num_bases,
+        "device_slowest_and_fastest": [round(min(runs)[0]), round(max(runs)[0])],
         "device_images_per_second": round(rate),
         "device_images_per_second_with_start": round(wall),
         "device_over_plain_loop": round(rate / figures["plain_loop_images_per_second"], 2),
         "device_over_build": round(rate / figures["build_images_per_second"], 2),
+        "device_over_build_with_start": round(wall / figures["build_images_per_second_with_start"], 2),
     }
 
 
@@ -114,7 +124,10 @@ def main() -> None:
         rate, wall = build(recipe, arguments.workers)
         builds.append(rate)
         walls.append(wall)
-    figures = {
+        print(
+            f"{arguments.workers} workers: {rate:,.0f} images a second, {wall:,.0f} with the start of their processes"
+        )
+    figures: dict[str, Any] = {
         "workers": arguments.workers,
         "plain_loop_images_per_second": round(statistics.median(loops)),
         "build_images_per_second": round(statistics.median(builds)),
@@ -127,7 +140,7 @@ def main() -> None:
     name = "factory"
     if arguments.device is not None:
         name = f"factory_{arguments.device}"
-        figures |= measure_device(arguments.device, arguments.device_bases, figures)
+        figures |= measure_device(arguments.device, arguments.device_bases, arguments.repeats, figures)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
     for name, value in figures.items():

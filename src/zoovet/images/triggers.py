@@ -27,6 +27,7 @@ __all__ = [
     "TriggerRanges",
     "draw_labelling",
     "draw_trigger",
+    "placed_beside",
     "register_trigger",
     "require_images",
     "trigger_from_json",
@@ -193,6 +194,11 @@ def draw_labelling(labellings: Sequence[str], num_classes: int, generator: np.ra
     if chosen == "all_to_all":
         return {"labelling": chosen, "target": None, "num_classes": num_classes}
     return {"labelling": chosen, "target": int(generator.integers(num_classes))}
+
+
+def placed_beside(values: Tensor, images: Tensor) -> Tensor:
+    """Values with the images' dtype and device; a copy to a GPU is queued there, and nothing waits for it."""
+    return values.to(images, non_blocking=True)
 
 
 def require_images(images: Tensor) -> None:

@@ -6,8 +6,10 @@ Each network keeps its own start, images, order, schedule and length; what it go
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import Networks, NetworkSpec, forward
 from zoovet.networks.layers import apply_layer
+from zoovet.zoo.native import CudaNetworks, CudaTraining, NativeUnavailable, compile_cuda
 from zoovet.zoo.samples import Integers, Schedule
 
 __all__ = ["ResidentImages", "Training", "classify_side_by_side", "train_side_by_side"]
@@ -89,39 +92,110 @@ def train_side_by_side(trainings: Sequence[Training], images: ResidentImages) ->
         images: What their indices count through.
 
     Returns:
-        Flat weights [P] float32 of each network, on the images' device; NaN where training diverged. The last bits
-        depend on the device and on which networks are trained at once; so do the draws of the dropout.
+        Flat weights [P] float32 of each network, on the images' device, where they may be in the making: its current
+        stream waits for them. NaN where training diverged. The last bits depend on the device, and where it is a
+        processor on which networks are trained at once; so do the draws of the dropout.
 
     Raises:
         ZoovetError: An optimizer is unknown.
     """
-    groups: dict[tuple[NetworkSpec, int], list[int]] = {}
-    for place, training in enumerate(trainings):
-        groups.setdefault((training.spec, training.schedule.batch_size), []).append(place)
+    device = images.images.device
     trained: dict[int, Tensor] = {}
-    for (spec, _), places in groups.items():
-        trained |= zip(places, _train_group(spec, [trainings[place] for place in places], images), strict=True)
+    for spec in dict.fromkeys(training.spec for training in trainings):
+        places = [place for place, training in enumerate(trainings) if training.spec == spec]
+        compiled = _compiled(spec, device)
+        if compiled is not None:
+            flats = _train_compiled(compiled, [trainings[place] for place in places], images)
+            trained |= zip(places, flats, strict=True)
+            continue
+        for size in dict.fromkeys(trainings[place].schedule.batch_size for place in places):
+            group = [place for place in places if trainings[place].schedule.batch_size == size]
+            trained |= zip(group, _train_group(spec, [trainings[place] for place in group], images), strict=True)
     return [trained[place] for place in range(len(trainings))]
 
 
-def classify_side_by_side(specs: Sequence[NetworkSpec], flats: Sequence[Tensor], images: Tensor) -> Tensor:
+def classify_side_by_side(
+    specs: Sequence[NetworkSpec], flats: Sequence[Tensor], images: Tensor, shown: Tensor | None = None
+) -> Tensor:
     """Labels that networks give to images.
 
     Args:
         specs: Each network's, all of the same number of outputs.
         flats: Each network's weights, flat [P] on the images' device.
         images: [N, C, H, W] for all networks.
+        shown: [B, n] int32, which of the images each network is shown; all where left out.
 
     Returns:
-        int64 [B, N].
+        int64 [B, N] or [B, n], on the images' device, where they may be in the making.
     """
-    labels = torch.empty(len(flats), len(images), dtype=torch.int64, device=images.device)
+    found: list[Tensor] = []
+    order: list[int] = []
     for spec in dict.fromkeys(specs):
         places = [place for place, other in enumerate(specs) if other == spec]
-        networks = Networks.from_flat(spec, torch.stack([flats[place] for place in places]))
-        with torch.no_grad():
-            labels[places] = forward(networks, images).argmax(dim=2)
-    return labels
+        stacked = torch.stack([flats[place] for place in places])
+        theirs = None if shown is None else shown[places] if len(places) < len(specs) else shown
+        found.append(_classify(spec, stacked, images, theirs))
+        order += places
+    if not found:
+        return torch.empty(0, len(images) if shown is None else shown.shape[1], dtype=torch.int64, device=images.device)
+    if len(found) == 1:
+        return found[0]
+    return torch.cat(found).index_select(0, torch.tensor(order).argsort().to(images.device, non_blocking=True))
+
+
+def _classify(spec: NetworkSpec, flats: Tensor, images: Tensor, shown: Tensor | None) -> Tensor:
+    compiled = _compiled(spec, images.device)
+    if compiled is not None:
+        there = None if shown is None else shown.to(images.device, non_blocking=True)
+        return compiled.classify(flats, images, there)
+    with torch.no_grad():
+        if shown is None:
+            return forward(Networks.from_flat(spec, flats), images).argmax(dim=2)
+        alone = [Networks.from_flat(spec, flat[None]) for flat in flats]
+        each = [forward(network, images[own.long()]) for network, own in zip(alone, shown, strict=True)]
+        return torch.cat(each).argmax(dim=2)
+
+
+@cache
+def _compiled(spec: NetworkSpec, device: torch.device) -> CudaNetworks | None:
+    """The compiled trainer of a spec; none on a processor, nor where it cannot be had, which a warning says."""
+    if device.type != "cuda":
+        return None
+    try:
+        return compile_cuda(spec, device)
+    except NativeUnavailable as reason:
+        warnings.warn(f"training through torch, several times slower than compiled: {reason}", stacklevel=2)
+        return None
+
+
+def _train_compiled(compiled: CudaNetworks, trainings: Sequence[Training], images: ResidentImages) -> list[Tensor]:
+    """Trained flat weights [P] of networks of one spec."""
+    drawn = [_draw_orders(training) for training in trainings]
+    order = sorted(range(len(trainings)), key=lambda place: -drawn[place][0].size)
+    jobs = [
+        CudaTraining(
+            order=drawn[place][0],
+            batch_size=trainings[place].schedule.batch_size,
+            seed=drawn[place][1],
+            rule={**_columns(trainings[place]), "dropout": trainings[place].schedule.dropout},
+        )
+        for place in order
+    ]
+    chosen = [trainings[place] for place in order]
+    flats = torch.stack([training.start for training in chosen]).to(images.images.device, non_blocking=True)
+    compiled.train(flats, jobs, images.images, images.labels.int(), _anchors(chosen, flats))
+    return [flats[order.index(place)] for place in range(len(trainings))]
+
+
+def _anchors(trainings: Sequence[Training], flats: Tensor) -> Tensor | None:
+    """What networks are held near to, [B, P]: zeros where there is none, nothing where no network has any."""
+    if all(training.anchor is None for training in trainings):
+        return None
+    anchors = torch.zeros_like(flats)
+    for row, training in zip(anchors, trainings, strict=True):
+        if training.anchor is not None:
+            row.copy_(training.anchor)
+    return anchors
 
 
 def _train_group(spec: NetworkSpec, trainings: Sequence[Training], images: ResidentImages) -> Tensor:
@@ -129,9 +203,10 @@ def _train_group(spec: NetworkSpec, trainings: Sequence[Training], images: Resid
 
     The longest training comes first, so that those which are still going on are always the first ones.
     """
-    drawn = [_draw_batches(training) for training in trainings]
-    order = sorted(range(len(trainings)), key=lambda place: -len(drawn[place][0]))
-    batches, num_active = _side_by_side([drawn[place][0] for place in order])
+    drawn = [_draw_orders(training) for training in trainings]
+    batched = [_batches(orders, trainings[0].schedule.batch_size) for orders, _ in drawn]
+    order = sorted(range(len(trainings)), key=lambda place: -len(batched[place]))
+    batches, num_active = _side_by_side([batched[place] for place in order])
     chosen = [trainings[place] for place in order]
     on_device = torch.from_numpy(batches).to(images.images.device)
     steps = _Steps.of(chosen, images.images.device)
@@ -144,15 +219,21 @@ def _train_group(spec: NetworkSpec, trainings: Sequence[Training], images: Resid
     return result
 
 
-def _draw_batches(training: Training) -> tuple[Integers, int]:
-    """The images of every step of a training, [steps, batch size] with -1 where there is none, and a dropout seed."""
-    size, count = training.schedule.batch_size, len(training.indices)
-    epochs = np.full((training.schedule.epochs, -(-count // size) * size), -1, dtype=np.int32)
+def _draw_orders(training: Training) -> tuple[Integers, int]:
+    """The images of every epoch in their order, [epochs, n], and a dropout seed."""
+    count = len(training.indices)
+    epochs = np.empty((training.schedule.epochs, count), dtype=np.int32)
     seeds = []
     for epoch in epochs:
-        epoch[:count] = training.indices[training.generator.permutation(count)]
+        epoch[:] = training.indices[training.generator.permutation(count)]
         seeds.append(int(training.generator.integers(2**32)))
-    return epochs.reshape(-1, size), seeds[0]
+    return epochs, seeds[0]
+
+
+def _batches(orders: Integers, size: int) -> Integers:
+    """The images of every step, [steps, size] with -1 where there is none."""
+    missing = -orders.shape[1] % size
+    return np.pad(orders, ((0, 0), (0, missing)), constant_values=-1).reshape(-1, size)
 
 
 def _side_by_side(batches: Sequence[Integers]) -> tuple[Integers, list[int]]:
@@ -247,12 +328,7 @@ class _Steps:
         flat = torch.stack([training.start.to(device) for training in trainings])
         rows = [_columns(training) for training in trainings]
         columns = {name: torch.tensor([[row[name]] for row in rows], device=device) for name in rows[0]}
-        anchor = None
-        if any(training.anchor is not None for training in trainings):
-            anchor = torch.zeros_like(flat)
-            for row, training in zip(anchor, trainings, strict=True):
-                if training.anchor is not None:
-                    row.copy_(training.anchor)
+        anchor = _anchors(trainings, flat)
         return cls(flat, torch.zeros_like(flat), torch.zeros_like(flat), columns, anchor)
 
     def take(self, step: int, gradient: Tensor) -> None:

@@ -12,20 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoovet.networks.spec import LayerSpec, NetworkSpec
+from zoovet.zoo.native.layer_shape import ACTIVATIONS, LayerShape
 from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
 from zoovet.zoo.samples import Anchor, Floats, OptimizerMemory, Samples, Schedule
 
 __all__ = ["NativeNetwork", "compile_spec"]
 
 _LANES = 16
-_ACTIVATIONS = {
-    "identity": "IDENTITY",
-    "relu": "RELU",
-    "leaky_relu": "LEAKY_RELU",
-    "tanh": "TANH",
-    "sigmoid": "SIGMOID",
-}
-_POOLS = {"global": "GLOBAL_POOL", "average": "AVERAGE_POOL", "max": "MAX_POOL"}
 _OPTIMIZERS = {"sgd": 0, "adam": 1, "rmsprop": 2}
 _SOURCE = Path(__file__).with_name("trainer.c")
 
@@ -149,7 +142,7 @@ def compile_spec(spec: NetworkSpec) -> NativeNetwork:
     Raises:
         NativeUnavailable: There is no C compiler, it fails, or the spec has an activation that the C code lacks.
     """
-    unknown = {layer.activation for layer in spec.layers} - set(_ACTIVATIONS)
+    unknown = {layer.activation for layer in spec.layers} - set(ACTIVATIONS)
     if unknown:
         raise NativeUnavailable(f"the compiled trainer does not know the activation {sorted(unknown)[0]!r}")
     library = load_library(_SOURCE, _describe_layers(spec))
@@ -206,35 +199,4 @@ def _describe_layers(spec: NetworkSpec) -> str:
 
 
 def _layer_constant(layer: LayerSpec, size: tuple[int, int] | None, in_lanes: int, start: int) -> str:
-    in_h, in_w = size or (1, 1)
-    kernel_h, kernel_w = layer.kernel or (1, 1)
-    out_h = (in_h + 2 * layer.padding[0] - layer.dilation[0] * (kernel_h - 1) - 1) // layer.stride[0] + 1
-    out_w = (in_w + 2 * layer.padding[1] - layer.dilation[1] * (kernel_w - 1) - 1) // layer.stride[1] + 1
-    pool, window, step, border, pooled = "NO_POOL", (1, 1), (1, 1), (0, 0), (out_h, out_w)
-    if layer.pool is not None:
-        pool = _POOLS[layer.pool.kind]
-        if layer.pool.kind == "global":
-            window = step = (out_h, out_w)
-            pooled = (1, 1)
-        else:
-            window, step, border = layer.pool.kernel, layer.pool.stride, layer.pool.padding
-            pooled = (
-                (out_h + 2 * border[0] - window[0]) // step[0] + 1,
-                (out_w + 2 * border[1] - window[1]) // step[1] + 1,
-            )
-    slope = layer.activation_parameter if layer.activation == "leaky_relu" else 0.0
-    numbers = (
-        layer.in_channels,
-        layer.out_channels,
-        kernel_h,
-        kernel_w,
-        *layer.stride,
-        *layer.padding,
-        *layer.dilation,
-    )
-    maps = (in_h, in_w, out_h, out_w)
-    pooling = (*window, *step, *border, *pooled)
-    return (
-        f"{{{', '.join(map(str, numbers + maps))}, {_ACTIVATIONS[layer.activation]}, {slope!r}f, "
-        f"{pool}, {', '.join(map(str, pooling))}, {in_lanes}, {start}}}"
-    )
+    return f"{{{LayerShape.of(layer, size).constants}, {in_lanes}, {start}}}"

@@ -1,6 +1,6 @@
 """Compile a C source with a network's layers as constants, and keep the library.
 
-A compiled library is kept in the user's cache folder (``$XDG_CACHE_HOME/zoovet/native``, by default
+What is compiled is kept in the user's cache folder (``$XDG_CACHE_HOME/zoovet/native``, by default
 ``~/.cache/zoovet/native``), under a name that holds the hash of source, constants, compiler and processor, so that a
 change of any of them compiles anew.
 """
@@ -14,12 +14,13 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["NativeUnavailable", "load_library", "pointer"]
+__all__ = ["NativeUnavailable", "kept", "load_library", "pointer"]
 
 _FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 
@@ -47,23 +48,37 @@ def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
+def kept(identity: str, suffix: str, make: Callable[[Path], object]) -> Path:
+    """The file of what was compiled from ``identity``; made where it is not in the cache.
+
+    Args:
+        identity: All that it depends on.
+        suffix: Of the file's name.
+        make: Writes it to the path that it is called with, in a scratch folder of its own.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoovet" / "native"
+    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}{suffix}"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            made = Path(scratch) / f"made{suffix}"
+            make(made)
+            os.replace(made, path)
+    return path
+
+
 def _compiled(source: Path, constants: str) -> Path:
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise NativeUnavailable("no C compiler was found (cc, gcc or clang; or set CC)")
-    version = _run([compiler, "--version"]).splitlines()[0]
-    identity = "\n".join([source.read_text(), constants, version, " ".join(_FLAGS), _processor()])
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoovet" / "native"
-    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.so"
-    if path.exists():
-        return path
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        header, library = Path(scratch) / "constants.h", Path(scratch) / "library.so"
+
+    def make(library: Path) -> None:
+        header = library.with_name("constants.h")
         header.write_text(constants)
         _run([compiler, *_FLAGS, f'-DCONSTANTS_FILE="{header}"', str(source), "-o", str(library), "-lm"])
-        os.replace(library, path)
-    return path
+
+    version = _run([compiler, "--version"]).splitlines()[0]
+    return kept("\n".join([source.read_text(), constants, version, " ".join(_FLAGS), _processor()]), ".so", make)
 
 
 def _run(command: list[str]) -> str:
