@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from zoovet.networks import LayerSpec, Networks, NetworkSpec, PoolSpec, forward,
 from zoovet.zoo.native import CudaNetworks, NativeUnavailable, compile_cuda
 from zoovet.zoo.native.cuda_library import CudaLibrary
 from zoovet.zoo.samples import Schedule
-from zoovet.zoo.side_by_side import ResidentImages, Training, classify_side_by_side, train_side_by_side
+from zoovet.zoo.side_by_side import ResidentImages, Training, _compiled, classify_side_by_side, train_side_by_side
 from zoovet.zoo.training import initial_weights
 
 NUM_IMAGES = 90
@@ -212,12 +213,30 @@ def test_what_the_trainer_cannot_do_is_said(spec: NetworkSpec, message: str, mon
         compile_cuda(spec, torch.device("cuda", 0))
 
 
-def test_without_the_bindings_networks_are_trained_through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    from zoovet.zoo.side_by_side import _compiled
+def _nothing_to_load() -> None:
+    raise RuntimeError("no libnvrtc.so")
 
-    with pytest.warns(UserWarning, match="several times slower .* cuda-bindings cannot be imported"):
-        assert _compiled(small_cnn("relu", channels=(3, 3)), torch.device("cuda", 0)) is None
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (None, "several times slower .* cuda-bindings cannot be imported"),
+        (
+            SimpleNamespace(driver=None, nvrtc=SimpleNamespace(nvrtcVersion=_nothing_to_load)),
+            "install nvidia-cuda-nvrtc",
+        ),
+    ],
+    ids=["no bindings", "no compiler"],
+)
+def test_without_a_compiler_networks_are_trained_through_torch(
+    module: object, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(bindings=module))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", module)
+    _compiled.cache_clear()
+    with pytest.warns(UserWarning, match=message):
+        assert _compiled(SPECS["relu"], torch.device("cuda", 0)) is None
+    _compiled.cache_clear()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

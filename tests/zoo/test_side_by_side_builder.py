@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from zoovet.cli.main import main
 from zoovet.config import write_config
@@ -155,6 +156,17 @@ def test_a_recipe_that_cannot_be_met(settings: dict[str, object], message: str, 
     builder = SideBySideTrojanBuilder(replace(recipe, num_bases=1, max_attempts=2, **settings), None, "cpu")
     with pytest.raises(ZoovetError, match=message):
         shards_of(builder, 0)
+
+
+def test_a_device_of_too_little_memory(recipe: TrojanRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: object) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+    monkeypatch.setattr("zoovet.zoo.side_by_side_builder.train_side_by_side", train)
+    with pytest.raises(
+        ZoovetError, match=r"too small for 4 rounds .* --device cpu goes on with it \(tried to allocate"
+    ):
+        shards_of(SideBySideTrojanBuilder(recipe, None, "cpu"), 0)
 
 
 def test_one_process_has_the_device(recipe: TrojanRecipe, tmp_path: Path) -> None:

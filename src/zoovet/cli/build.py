@@ -33,7 +33,7 @@ Writes zoo.json and shard-00000.parquet ... into --out: a row for each network, 
 trigger, accuracy, ASR and RA, measured on test images. Every shard is whole from the moment it appears. A build that
 was interrupted, even killed, is finished by the same command, and ends with the same zoo as one that ran through.
 With --device cuda, trojan zoos are trained by one process, hundreds of networks side by side: the draws are the same,
-the last bits of the weights are not, and what an interrupted build loses is up to 1,024 bases, less than a minute's work.
+the last bits of the weights are not. An interrupted build loses up to 1,024 bases then, less than a minute's work.
 
 Time: a bar says how many networks a second are trained and what is left.
 """

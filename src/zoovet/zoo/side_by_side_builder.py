@@ -295,9 +295,19 @@ class _Round:
         self._steps = self._make()
 
     def go_on(self) -> bool:
-        """Wait for what the device was given, and give it the next; whether there was any."""
-        with torch.cuda.stream(self._stream):
-            return next(self._steps, self) is None
+        """Wait for what the device was given, and give it the next; whether there was any.
+
+        Raises:
+            ZoovetError: The device has too little memory.
+        """
+        try:
+            with torch.cuda.stream(self._stream):
+                return next(self._steps, self) is None
+        except torch.OutOfMemoryError as error:
+            raise ZoovetError(
+                f"the device's memory is too small for {_ROUNDS} rounds of bases, some 7 GB; what is in the zoo is kept, "
+                f"and --device cpu goes on with it ({error})"
+            ) from error
 
     def result(self) -> tuple[dict[int, list[Row]], dict[int, int]]:
         """Rows of the bases that are done, and how many draws were tried of the others.

@@ -25,8 +25,14 @@ def _bindings() -> tuple[Any, Any]:
     """The driver's and the compiler's bindings."""
     try:
         from cuda.bindings import driver, nvrtc
+
+        nvrtc.nvrtcVersion()
     except ImportError as error:
         raise NativeUnavailable(f"the package cuda-bindings cannot be imported ({error}); install it") from error
+    except RuntimeError as error:  # NVRTC itself is another package, which the bindings look for
+        raise NativeUnavailable(
+            f"NVIDIA's compiler NVRTC cannot be loaded; install nvidia-cuda-nvrtc: {error}"
+        ) from error
     return driver, nvrtc
 
 
@@ -102,7 +108,7 @@ def load_cuda_library(
     """The kernels of a CUDA source, compiled where they are not in the cache.
 
     Args:
-        source: The file; it includes ``CONSTANTS_FILE``.
+        source: The file; it includes ``CONSTANTS_FILE``, and may include the folder's ``*.cuh`` files.
         constants: Content of that file.
         device: A CUDA device.
         shared_bytes, num_threads: What every block of theirs has.
@@ -113,24 +119,28 @@ def load_cuda_library(
     driver, nvrtc = _bindings()
     with torch.cuda.device(device):
         torch.cuda.synchronize()  # the device's context exists from here on
-        code = _compiled(nvrtc, source.read_text(), constants, torch.cuda.get_device_capability(device))
+        code = _compiled(nvrtc, source, constants, torch.cuda.get_device_capability(device))
         module = _checked(driver.cuModuleLoadData(code), "loading compiled kernels")
     return CudaLibrary(module, device, shared_bytes, num_threads)
 
 
-def _compiled(nvrtc: Any, source: str, constants: str, capability: tuple[int, int]) -> bytes:
+def _compiled(nvrtc: Any, source: Path, constants: str, capability: tuple[int, int]) -> bytes:
     options = [f"--gpu-architecture=sm_{capability[0]}{capability[1]}", "--std=c++17", f"-DCONSTANTS_FILE=<{_HEADER}>"]
     status, major, minor = nvrtc.nvrtcVersion()
     _checked((status,), "asking NVRTC for its version")
-    identity = "\n".join([source, constants, f"nvrtc {major}.{minor}", *options])
-    return kept(
-        identity, ".cubin", lambda path: path.write_bytes(_compile(nvrtc, source, constants, options))
-    ).read_bytes()
+    headers = {path.name: path.read_text() for path in sorted(source.parent.glob("*.cuh"))} | {_HEADER: constants}
+    identity = "\n".join([source.read_text(), *headers.values(), f"nvrtc {major}.{minor}", *options])
+
+    def make(path: Path) -> None:
+        path.write_bytes(_compile(nvrtc, source, headers, options))
+
+    return kept(identity, ".cubin", make).read_bytes()
 
 
-def _compile(nvrtc: Any, source: str, constants: str, options: list[str]) -> bytes:
+def _compile(nvrtc: Any, source: Path, headers: dict[str, str], options: list[str]) -> bytes:
+    texts, names = ([text.encode() for text in some] for some in (headers.values(), headers))
     program = _checked(
-        nvrtc.nvrtcCreateProgram(source.encode(), b"trainer.cu", 1, [constants.encode()], [_HEADER.encode()]),
+        nvrtc.nvrtcCreateProgram(source.read_text().encode(), source.name.encode(), len(headers), texts, names),
         "preparing the CUDA compiler",
     )
     status = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])[0]
