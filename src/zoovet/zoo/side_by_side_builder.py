@@ -305,7 +305,7 @@ class _Round:
                 return next(self._steps, self) is None
         except torch.OutOfMemoryError as error:
             raise ZoovetError(
-                f"the device's memory is too small for {_ROUNDS} rounds of bases, some 7 GB; what is in the zoo is kept, "
+                f"the device's memory is too small for {_ROUNDS} rounds of bases, some 7 GB; what the zoo has is kept, "
                 f"and --device cpu goes on with it ({error})"
             ) from error
 
