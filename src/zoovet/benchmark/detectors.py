@@ -15,6 +15,7 @@ from zoovet.networks import Networks
 from zoovet.rivals import (
     CleanImages,
     FlatMLPDetector,
+    NeuralCleanseConfig,
     NeuralCleanseDetector,
     NFNDetector,
     PermutationDetector,
@@ -132,9 +133,8 @@ DETECTORS: dict[str, DetectorEntry] = {
     ),
     "neural_cleanse": DetectorEntry(
         title="Neural Cleanse",
-        fit=lambda given: NeuralCleanseDetector(clean=given.clean),
+        fit=lambda given: NeuralCleanseDetector(clean=given.clean, config=NeuralCleanseConfig(seed=given.seed)),
         trained=False,
-        seeded=False,
         probability=False,
         needs="500 clean images",
         is_slow=True,
