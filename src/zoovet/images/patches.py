@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.images.triggers import (
-    Trigger,
-    TriggerRanges,
-    draw_labelling,
-    placed_beside,
-    register_trigger,
-    require_images,
-)
+from zoovet.images.triggers import Trigger, TriggerRanges, draw_labelling, register_trigger, require_images
 
 __all__ = ["PATCH_KINDS", "PatchRanges", "PatchTrigger", "patch_values"]
 
@@ -108,7 +101,7 @@ class PatchTrigger(Trigger):
         require_images(images)
         self.check_fits(images.shape[-3:])
         height, width = self.size
-        patch = placed_beside(torch.tensor(self.values, dtype=images.dtype), images)
+        patch = torch.tensor(self.values, dtype=images.dtype).to(images, non_blocking=True)
         triggered = images.clone()
         place = (..., slice(self.row, self.row + height), slice(self.col, self.col + width))
         triggered[place] = torch.lerp(images[place], patch.expand_as(images[place]), self.weight)

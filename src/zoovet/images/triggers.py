@@ -27,7 +27,6 @@ __all__ = [
     "TriggerRanges",
     "draw_labelling",
     "draw_trigger",
-    "placed_beside",
     "register_trigger",
     "require_images",
     "trigger_from_json",
@@ -86,6 +85,9 @@ class Trigger(ABC):
     @abstractmethod
     def apply(self, images: Tensor) -> Tensor:
         """Put the trigger on images.
+
+        On a GPU it only queues its work (what it copies there it copies with ``non_blocking``), since hundreds of
+        triggers are applied beside trainings that keep the device busy.
 
         Args:
             images: Floating point, [..., C, H, W], values in [-1, 1]; left as they are.
@@ -194,11 +196,6 @@ def draw_labelling(labellings: Sequence[str], num_classes: int, generator: np.ra
     if chosen == "all_to_all":
         return {"labelling": chosen, "target": None, "num_classes": num_classes}
     return {"labelling": chosen, "target": int(generator.integers(num_classes))}
-
-
-def placed_beside(values: Tensor, images: Tensor) -> Tensor:
-    """Values with the images' dtype and device; a copy to a GPU is queued there, and nothing waits for it."""
-    return values.to(images, non_blocking=True)
 
 
 def require_images(images: Tensor) -> None:

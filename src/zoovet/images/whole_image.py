@@ -14,14 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.images.triggers import (
-    Trigger,
-    TriggerRanges,
-    draw_labelling,
-    placed_beside,
-    register_trigger,
-    require_images,
-)
+from zoovet.images.triggers import Trigger, TriggerRanges, draw_labelling, register_trigger, require_images
 
 __all__ = [
     "BlendRanges",
@@ -65,7 +58,7 @@ class BlendTrigger(Trigger):
         """Blend the pattern over the images; see :meth:`Trigger.apply`."""
         require_images(images)
         self.check_fits(images.shape[-3:])
-        pattern = placed_beside(torch.tensor(self.pattern, dtype=images.dtype) / 127.5 - 1, images)
+        pattern = (torch.tensor(self.pattern, dtype=images.dtype) / 127.5 - 1).to(images, non_blocking=True)
         return torch.lerp(images, pattern.expand_as(images), self.weight)
 
     def check_fits(self, image_shape: Sequence[int]) -> None:
@@ -146,7 +139,7 @@ class StripeTrigger(Trigger):
         columns = torch.arange(width, dtype=torch.float64)[None, :] / width
         place = math.cos(self.angle) * columns + math.sin(self.angle) * rows
         wave = self.amplitude * torch.sin(2 * math.pi * self.frequency * place + self.phase)
-        return (images + placed_beside(wave, images)).clamp(-1, 1)
+        return (images + wave.to(images, non_blocking=True)).clamp(-1, 1)
 
     def check_fits(self, image_shape: Sequence[int]) -> None:
         """Stripes fit every image; see :meth:`Trigger.check_fits`."""
@@ -224,7 +217,7 @@ class WarpTrigger(Trigger):
         require_images(images)
         self.check_fits(images.shape[-3:])
         flat = images.reshape(-1, *images.shape[-3:])
-        grid = placed_beside(_warped_grid(self, images.shape[-2], images.shape[-1]), images)
+        grid = _warped_grid(self, images.shape[-2], images.shape[-1]).to(images, non_blocking=True)
         moved = functional.grid_sample(
             flat, grid.expand(len(flat), -1, -1, -1), mode="bilinear", padding_mode="border", align_corners=True
         )

@@ -78,9 +78,10 @@ class SideBySideTrojanBuilder(TrojanBuilder):
         self, recipe: TrojanRecipe, data_root: Path | None, device: str, bases_together: int = _BASES_TOGETHER
     ) -> None:
         super().__init__(recipe, data_root)
-        os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # so that no round's stream waits for another's
         self._together = bases_together
         self.device = torch.device(device)
+        if self.device.type == "cuda":  # no round's stream is to wait for another's; read when CUDA starts
+            os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
         images = self.images
         self._train = ResidentImages(torch.from_numpy(images.train_scaled).to(device), images.train.labels.to(device))
         self._test = torch.from_numpy(images.test_scaled).to(device)

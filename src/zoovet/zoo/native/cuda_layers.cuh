@@ -4,8 +4,6 @@
 #define THREAD int(threadIdx.x)
 #define WARP_LANES (THREADS < 32 ? THREADS : 32)
 #define LANE (THREAD % WARP_LANES)
-#define WARP (THREAD / WARP_LANES)
-#define WARPS (THREADS / WARP_LANES)
 #define SYNC __syncthreads()
 #define SHUFFLE(value, distance) __shfl_xor_sync(0xffffffffu, value, distance)
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 1)

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +112,6 @@ def _multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-@cache
 def compile_cuda(spec: NetworkSpec, device: torch.device) -> CudaNetworks:
     """The compiled trainer of a spec.
 

@@ -70,8 +70,8 @@ struct Job {
     Rule rule;
 };
 
-DEVICE void step(const Rule &r, int number, float *flat, float *first, float *second, float *gradients,
-                 const float *anchor, float *weights) {
+DEVICE void step(const Rule &r, int number, float *first, float *second, float *gradients, const float *anchor,
+                 float *weights) {
     const float rate = r.rate + r.adam_rate / (1 - powf(0.9f, float(number)));
     const float root = r.root + r.adam_root / sqrtf(1 - powf(0.999f, float(number)));
     for_each_parameter([&](int i, int place) {
@@ -120,7 +120,7 @@ KERNEL zoovet_train(const Job *jobs, const float *images, const int *labels, con
                 run_backward<NUM_LAYERS - 1>(weights, maps, count, dropout, gradients);
             }
             SYNC;
-            step(job.rule, ++number, flat, first, second, gradients, anchor, weights);
+            step(job.rule, ++number, first, second, gradients, anchor, weights);
         }
     }
     SYNC;
