@@ -14,8 +14,8 @@ __all__ = ["tanh"]
 def tanh(values: Tensor) -> Tensor:
     """Hyperbolic tangent, element by element, differentiable as often as wanted.
 
-    On a CPU that is tanh |x| = 1 − 2 σ(−2 |x|), sign aside, with torch's vectorized sigmoid: its absolute error is at most
-    the dtype's epsilon, near 0 too, where torch's own has a smaller one; it is exactly odd, and no x makes it overflow.
+    On a CPU that is tanh |x| = 1 − 2 σ(−2 |x|), sign aside, with torch's vectorized sigmoid: its absolute error is at
+    most the dtype's epsilon, near 0 too, where torch's own has a smaller one; it is exactly odd, and no x overflows.
     Elsewhere, and in half precision, torch's own.
 
     Args:
