@@ -23,69 +23,9 @@ from zoovet.benchmark.worker import InversionJob, counted_networks, repaired_net
 from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import DetectionResults, RepairResults
-from zoovet.images import PatchRanges, StripeRanges
-from zoovet.metanets import InversionConfig, ScaleGMNConfig
-from zoovet.tasks import DetectionConfig, RepairConfig
-from zoovet.tasks.training_config import TrainingConfig
 from zoovet.zoo import (
-    BaseTraining,
-    BlendAttack,
-    FineTuning,
-    PatchAttack,
-    SplitShares,
-    StripeAttack,
-    TrojanRecipe,
     Zoo,
-    build_zoo,
 )
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    recipe = TrojanRecipe(
-        dataset="digits",
-        num_bases=18,
-        activations=("tanh",),
-        channels=(8, 8),
-        train_images=400,
-        test_images=100,
-        base=BaseTraining(epochs=3),
-        finetune=FineTuning(epochs=(1, 2), learning_rate=(3e-3, 1e-2)),
-        attacks=(
-            PatchAttack(trigger=PatchRanges(min_size=2, max_size=3, min_weight=0.8)),
-            BlendAttack(),
-            StripeAttack(trigger=StripeRanges(min_amplitude=0.5, max_amplitude=0.9)),
-        ),
-        min_clean_accuracy=0.2,
-        min_asr=0.1,
-        split=SplitShares(train=0.4, validation=0.3, test=0.3),
-        seed=5,
-    )
-    return build_zoo(recipe, tmp_path_factory.mktemp("zoos") / "digits-trojan", workers=1)
-
-
-def small_scalegmn(**changes: Any) -> ScaleGMNConfig:
-    return ScaleGMNConfig(width=8, num_layers=1, max_depth=2, max_outputs=10, **changes)
-
-
-@pytest.fixture(scope="module")
-def config(zoo: Zoo) -> BenchmarkConfig:
-    training = TrainingConfig(max_steps=2, batch_size=4, validation_interval=1, warmup_steps=1)
-    return BenchmarkConfig(
-        zoos=(zoo.path,),
-        seeds=(0, 1),
-        detectors=("scalegmn", "statnn"),
-        repairers=("none", "scalegmn", "clp", "healthy_sibling"),
-        sizes=(4,),
-        min_asr=0.1,
-        num_clean_images=20,
-        num_images=50,
-        detection=DetectionConfig(
-            metanetwork=small_scalegmn(inversion=InversionConfig(patch_size=2, num_backgrounds=1, num_steps=1)),
-            training=training,
-        ),
-        repair=RepairConfig(metanetwork=small_scalegmn(output="weights"), training=training, num_validation_images=20),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +42,12 @@ def test_every_trial_runs_once_and_a_finished_benchmark_runs_nothing(
     detection = (2 + 1) * (1 + 3)  # two seeds of ScaleGMN, one of StatNN; on all, and with three families left out
     detection += 2 * 2  # on one size, of which each seed draws its own bases, two seeds of both
     repair = 1 + 2 + 1 + 1
-    assert len(told) == 1 + detection + repair
+    assert len(told) == 1 + 1 + detection + repair
     assert (
         told[0] == f"1 of {len(told)}: inversion of networks 0 to 35 of digits-trojan, for detection on digits-trojan"
     )
-    assert told[1] == f"2 of {len(told)}: scalegmn on digits-trojan, seed 0"
+    assert told[1] == f"2 of {len(told)}: choice of settings of clp on digits-trojan"
+    assert told[2] == f"3 of {len(told)}: scalegmn on digits-trojan, seed 0"
     assert InversionJob("detection", "digits-trojan", "digits-trojan", 0, 36).path(out).exists()
     again: list[str] = []
     run_benchmark(config, out, data_root=None, tell=again.append)

@@ -37,6 +37,7 @@ class BenchmarkConfig:
         num_slow_bases: Test bases, evenly spaced, whose networks are scored by detectors that take seconds for each;
             null for all.
         num_slow_repair_bases: The same for repairers that train on images for each network.
+        num_choice_bases: Validation bases, evenly spaced, on which rival repairers' settings are chosen; null for all.
         detection: How ScaleGMN is trained to detect.
         repair: How ScaleGMN is trained to repair.
 
@@ -59,6 +60,7 @@ class BenchmarkConfig:
     num_images: int | None = 2000
     num_slow_bases: int | None = 40
     num_slow_repair_bases: int | None = 40
+    num_choice_bases: int | None = 20
     detection: DetectionConfig = field(default_factory=DetectionConfig)
     repair: RepairConfig = field(default_factory=RepairConfig)
 
@@ -78,7 +80,7 @@ class BenchmarkConfig:
             raise ZoovetError(f"zoos must be one or several folders of different names, got {names}")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ZoovetError(f"seeds must be different numbers of at least 0, got {list(self.seeds)}")
-        for name in ("num_clean_images", "num_images", "num_slow_bases", "num_slow_repair_bases"):
+        for name in ("num_clean_images", "num_images", "num_slow_bases", "num_slow_repair_bases", "num_choice_bases"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ZoovetError(f"{name} must be at least 1, got {value}")

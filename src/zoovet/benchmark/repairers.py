@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from zoovet.evaluation import NetworkRepairer
 from zoovet.images import ImageSet
@@ -20,7 +22,10 @@ from zoovet.tasks import RepairConfig, train_repairer
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.zoo import Zoo
 
-__all__ = ["REPAIRERS", "RepairFitting", "RepairerEntry"]
+__all__ = ["REPAIRERS", "RepairFitting", "RepairerEntry", "Settings"]
+
+Settings = Mapping[str, Any]
+"""Keyword arguments of a rival."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,7 @@ class RepairFitting:
         config: How ScaleGMN is trained.
         inversions: What inversion found so far.
         clean: Images without a trigger.
+        settings: What was chosen of the settings that the repairer is tried with.
     """
 
     zoo: Zoo
@@ -44,6 +50,7 @@ class RepairFitting:
     config: RepairConfig
     inversions: InversionMemory
     clean: CleanImages
+    settings: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +63,14 @@ class RepairerEntry:
         seeded: Whether another seed gives another repairer.
         uses_images: Whether it is given the clean images. It then trains on them for each network, which takes so long
             that it may repair some test networks only.
+        settings: What it is tried with on validation networks, once a zoo; the best is taken. One entry is no choice.
     """
 
     title: str
     make: Callable[[RepairFitting], NetworkRepairer]
     seeded: bool = True
     uses_images: bool = False
+    settings: tuple[Settings, ...] = ({},)
 
 
 class _Nothing:
@@ -91,25 +100,35 @@ def _scalegmn(given: RepairFitting) -> NetworkRepairer:
     return train_repairer(config, given.zoo, given.images, given.folder, inversions=given.inversions)
 
 
+def _grid(**values: tuple[Any, ...]) -> tuple[Settings, ...]:
+    """Every combination of values."""
+    return tuple(dict(zip(values, some, strict=True)) for some in product(*values.values()))
+
+
 REPAIRERS: dict[str, RepairerEntry] = {
     "none": RepairerEntry(title="none", make=lambda given: _Nothing(), seeded=False),
     "scalegmn": RepairerEntry(title="ScaleGMN", make=_scalegmn),
     "clp": RepairerEntry(
-        title="channel Lipschitzness (CLP)", make=lambda given: ChannelLipschitznessRepairer(), seeded=False
+        title="channel Lipschitzness (CLP)",
+        make=lambda given: ChannelLipschitznessRepairer(**given.settings),
+        seeded=False,
+        settings=_grid(threshold=(1.0, 1.5, 2.0, 2.5, 3.0)),
     ),
     "fine_tuning": RepairerEntry(
         title="fine-tuning",
-        make=lambda given: FineTuningRepairer(clean=given.clean, seed=given.seed),
+        make=lambda given: FineTuningRepairer(clean=given.clean, seed=given.seed, **given.settings),
         uses_images=True,
+        settings=_grid(learning_rate=(3e-3, 1e-2, 2e-2, 3e-2, 5e-2), num_epochs=(20, 40)),
     ),
     "fine_pruning": RepairerEntry(
         title="fine-pruning",
-        make=lambda given: FinePruningRepairer(clean=given.clean, seed=given.seed),
+        make=lambda given: FinePruningRepairer(clean=given.clean, seed=given.seed, **given.settings),
         uses_images=True,
+        settings=_grid(max_accuracy_lost=(0.04, 0.2), learning_rate=(1e-2, 2e-2, 3e-2, 5e-2), num_epochs=(20, 40)),
     ),
     "anp": RepairerEntry(
         title="adversarial neuron pruning (ANP)",
-        make=lambda given: AdversarialPruningRepairer(clean=given.clean, seed=given.seed),
+        make=lambda given: AdversarialPruningRepairer(clean=given.clean, seed=given.seed, **given.settings),
         uses_images=True,
     ),
     "healthy_sibling": RepairerEntry(

@@ -15,8 +15,10 @@ import torch
 
 from zoovet.benchmark.config import BenchmarkConfig
 from zoovet.benchmark.detectors import require_extras
+from zoovet.benchmark.repairers import REPAIRERS
 from zoovet.benchmark.trials import Trial, detection_trials, families_of, repair_trials
 from zoovet.benchmark.worker import (
+    ChoiceJob,
     DetectionJob,
     InversionJob,
     Job,
@@ -46,7 +48,8 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
 
     Results lie below ``out``: ``detection/ZOO/DETECTOR/TRIAL/on-ZOO.parquet`` and
     ``repair/ZOO/REPAIRER/TRIAL/results.parquet``, one row a test network; trainings leave their runs beside them, and
-    ``inversions/ZOO/`` has what inversion found in each network, for all trainings.
+    ``inversions/ZOO/`` has what inversion found in each network, for all trainings. What rival repairers were tried
+    with on validation networks, and which settings were chosen, is in ``repair/ZOO/REPAIRER/choice.json``.
 
     Args:
         config: What.
@@ -65,12 +68,12 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
     require_extras(config.detectors)
     zoos = {path.name: Zoo.open(path) for path in config.zoos}
     _require_known_families(config, zoos)
-    inversions, trials = _plan(config, out, zoos)
+    first, trials = _plan(config, out, zoos)
     _require_same_settings(config, out)
     if trials:
-        progress = _Progress(len(inversions) + len(trials), tell)
+        progress = _Progress(len(first) + len(trials), tell)
         with _crew(config, out, data_root, workers) as do:
-            for stage in (inversions, trials):
+            for stage in (first, trials):
                 for job in do(stage):
                     progress.done(job)
 
@@ -152,26 +155,28 @@ def _do(job: Job) -> None:
 
 
 def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[list[Job], list[Job]]:
-    """What is not on disk yet: inversions, which go first, and trials.
+    """What is not on disk yet: inversions and choices of settings, which go first, and trials.
 
     Raises:
         ZoovetError: A zoo is too small for a trial.
     """
     detection, repair = list[Job](), list[Job]()
-    inversions = list[InversionJob]()
+    first = list[InversionJob | ChoiceJob]()
     for name, zoo in zoos.items():
         for trial in detection_trials(config, name, zoo):
             if missing := [on for on in _scored(config, trial) if not results_path(out, trial, on).exists()]:
                 detection.append(DetectionJob(trial, tuple(missing)))
                 if trial.model == "scalegmn" and inverts(config.detection.metanetwork):
                     for on in (name, *missing):
-                        inversions += _inversions(config, "detection", name, on, zoos[on])
+                        first += _inversions(config, "detection", name, on, zoos[on])
         for trial in repair_trials(config, name):
             if not results_path(out, trial).exists():
                 repair.append(RepairJob(trial))
                 if trial.model == "scalegmn" and inverts(config.repair.metanetwork):
-                    inversions += _inversions(config, "repair", name, name, zoo)
-    return [job for job in dict.fromkeys(inversions) if not job.path(out).exists()], detection + repair
+                    first += _inversions(config, "repair", name, name, zoo)
+                if len(REPAIRERS[trial.model].settings) > 1:
+                    first.append(ChoiceJob(name, trial.model))
+    return [job for job in dict.fromkeys(first) if not job.path(out).exists()], detection + repair
 
 
 def _scored(config: BenchmarkConfig, trial: Trial) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zoovet.benchmark.choosing import Choice
 from zoovet.benchmark.config import BenchmarkConfig
 from zoovet.benchmark.detectors import DETECTORS
 from zoovet.benchmark.figures import (
@@ -22,7 +23,7 @@ from zoovet.benchmark.figures import (
 )
 from zoovet.benchmark.repairers import REPAIRERS
 from zoovet.benchmark.trials import Trial, attacks_of, families_of
-from zoovet.benchmark.worker import counted_networks, results_path
+from zoovet.benchmark.worker import ChoiceJob, counted_networks, results_path
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import DetectionResults, RepairResults
 from zoovet.evaluation.breakdown import ASR_BANDS
@@ -99,6 +100,11 @@ class Bench:
         """A repairer's results, all seeds that are on disk."""
         paths = [results_path(self.out, Trial(zoo=zoo, model=repairer, seed=seed)) for seed in self.config.seeds]
         return [RepairResults.load(path) for path in paths if path.exists()]
+
+    def choice(self, zoo: str, repairer: str) -> Choice | None:
+        """What was chosen for a repairer on validation networks, where there was something to choose."""
+        path = ChoiceJob(zoo, repairer).path(self.out)
+        return Choice.load(path) if path.exists() else None
 
 
 def benchmark_tables(bench: Bench) -> list[Table]:
@@ -317,12 +323,16 @@ def _repair_table(bench: Bench, zoo: str) -> Table:
             )
         )
     few = "; those that train on images repair some of them" if len({row[-2] for row in rows}) > 1 else ""
+    choices = {model: choice for model in bench.config.repairers if (choice := bench.choice(zoo, model))}
+    chosen = "; ".join(f"{REPAIRERS[model].title}: {choice}" for model, choice in choices.items())
+    num_bases = max((choice.num_bases for choice in choices.values()), default=0)
+    settings = f" Settings, the best of those tried on {num_bases} validation bases: {chosen}." if choices else ""
     heads = ("ASR", "RA", "clean accuracy", "lost", "lost by healthy ones", "time a network", "images")
     return Table(
         f"{zoo}: repair",
         ("repairer", *heads, "networks", "seeds"),
         tuple(rows),
-        f"Trojaned test networks, {bench.config.num_images or 'all'} test images{few}.",
+        f"Trojaned test networks, {bench.config.num_images or 'all'} test images{few}.{settings}",
     )
 
 

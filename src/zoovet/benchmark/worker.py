@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
+from zoovet.benchmark.choosing import Choice, choose_settings
 from zoovet.benchmark.config import BenchmarkConfig
 from zoovet.benchmark.detectors import DETECTORS, Fitting
 from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
@@ -28,6 +29,7 @@ from zoovet.zoo.builders import trojan_recipe_of
 from zoovet.zoo.image_arrays import Images, load_images
 
 __all__ = [
+    "ChoiceJob",
     "DetectionJob",
     "InversionJob",
     "Job",
@@ -95,7 +97,27 @@ class RepairJob:
         return f"repair by {self.trial}"
 
 
-Job = InversionJob | DetectionJob | RepairJob
+@dataclass(frozen=True)
+class ChoiceJob:
+    """The choice of a repairer's settings on validation networks.
+
+    Attributes:
+        zoo: Name of the zoo.
+        repairer: Name of the repairer.
+    """
+
+    zoo: str
+    repairer: str
+
+    def path(self, out: Path) -> Path:
+        """Where it lies."""
+        return out / "repair" / self.zoo / self.repairer / "choice.json"
+
+    def __str__(self) -> str:
+        return f"choice of settings of {self.repairer} on {self.zoo}"
+
+
+Job = InversionJob | ChoiceJob | DetectionJob | RepairJob
 """What a process takes at a time."""
 
 
@@ -106,18 +128,18 @@ def results_path(out: Path, trial: Trial, on: str | None = None) -> Path:
     return trial.folder(out / "detection") / f"on-{on}.parquet"
 
 
-def counted_networks(zoo: Zoo, min_asr: float) -> Zoo:
-    """The test networks that count: healthy ones, and trojaned ones of at least that ASR.
+def counted_networks(zoo: Zoo, min_asr: float, split: str = "test") -> Zoo:
+    """The networks of a split that count: healthy ones, and trojaned ones of at least that ASR.
 
     Raises:
         ZoovetError: There are no healthy or no trojaned ones.
     """
-    test = zoo.split("test")
-    counted = test.select(~(test.column("poisoned") & (test.column("asr") < min_asr)))
+    networks = zoo.split(split)
+    counted = networks.select(~(networks.column("poisoned") & (networks.column("asr") < min_asr)))
     num_trojaned = int(counted.column("poisoned").sum())
     if num_trojaned in (0, len(counted)):
         raise ZoovetError(
-            f"the test split of the zoo {zoo.path} has {len(counted) - num_trojaned} healthy networks and "
+            f"the {split} split of the zoo {zoo.path} has {len(counted) - num_trojaned} healthy networks and "
             f"{num_trojaned} trojaned ones with an ASR of at least {min_asr}; both are needed"
         )
     return counted
@@ -176,6 +198,8 @@ class Worker:
         match job:
             case InversionJob():
                 self._invert(job)
+            case ChoiceJob():
+                self._choose(job)
             case DetectionJob():
                 self._detect(job)
             case RepairJob():
@@ -221,21 +245,32 @@ class Worker:
             results.save(results_path(self.out, trial, name))
 
     def _repair(self, job: RepairJob) -> None:
-        trial, zoo, images = job.trial, self.zoos[job.trial.zoo], self.images[job.trial.zoo]
+        trial, zoo = job.trial, self.zoos[job.trial.zoo]
         entry, path = REPAIRERS[trial.model], results_path(self.out, trial)
         path.parent.mkdir(parents=True, exist_ok=True)
-        given = RepairFitting(
-            zoo=zoo,
-            images=images.train,
+        choice = ChoiceJob(trial.zoo, trial.model).path(self.out)
+        settings = Choice.load(choice).settings if len(entry.settings) > 1 else entry.settings[0]
+        repairer = entry.make(replace(self._repair_fitting(trial, path.parent / "run"), settings=settings))
+        test, images = repaired_networks(zoo, self.config, trial.model), self.images[trial.zoo].test
+        evaluate_repair(repairer, test, images, num_images=self.config.num_images, name=entry.title).save(path)
+
+    def _choose(self, job: ChoiceJob) -> None:
+        counted = counted_networks(self.zoos[job.zoo], self.config.min_asr, "validation")
+        trial, path = Trial(zoo=job.zoo, model=job.repairer, seed=self.config.seeds[0]), job.path(self.out)
+        given = self._repair_fitting(trial, path.parent / "choice")
+        networks = _spaced(counted, self.config.num_choice_bases)
+        choose_settings(REPAIRERS[job.repairer], given, networks).save(path)
+
+    def _repair_fitting(self, trial: Trial, folder: Path) -> RepairFitting:
+        return RepairFitting(
+            zoo=self.zoos[trial.zoo],
+            images=self.images[trial.zoo].train,
             seed=trial.seed,
-            folder=path.parent / "run",
+            folder=folder,
             config=self.config.repair,
             inversions=self._memory("repair", trial.zoo),
             clean=self._clean_images(trial),
         )
-        test = repaired_networks(zoo, self.config, trial.model)
-        num_images = self.config.num_images
-        evaluate_repair(entry.make(given), test, images.test, num_images=num_images, name=entry.title).save(path)
 
     def _clean_images(self, trial: Trial) -> CleanImages:
         """The rivals' images: drawn from the training images by the trial's seed."""

@@ -191,9 +191,9 @@ class RepairModule(TaskModule):
         """What is measured of networks that were changed by a strength."""
         trojaned = self._validation.trojaned[batch.indices]
         figures = _repair_figures(before, self._measured(edited, batch), trojaned)
-        lost = max(0.0, figures["clean_accuracy_lost"]) + max(0.0, figures["healthy_accuracy_lost"])
-        asr = max(figures["asr_after"], self._task.target_asr)
-        return {**figures, "strength": strength, "score": asr + self._task.accuracy_weight * lost}
+        lost, healthy_lost = figures["clean_accuracy_lost"], figures["healthy_accuracy_lost"]
+        score = self._task.score(asr=figures["asr_after"], lost=lost, healthy_lost=healthy_lost)
+        return {**figures, "strength": strength, "score": score}
 
     def _measured(self, networks: Sequence[Networks], batch: Batch) -> Measurement:
         pieces = zip(networks, _split(batch), strict=True)

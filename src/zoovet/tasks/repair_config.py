@@ -126,6 +126,13 @@ class RepairConfig:
             except ZoovetError as error:
                 raise ZoovetError(f"closing.{error}") from error
 
+    def score(self, *, asr: float, lost: float, healthy_lost: float) -> float:
+        """How bad a repair is: its ASR, and the clean accuracy that trojaned and healthy networks lost.
+
+        A gain of accuracy counts for nothing, nor does an ASR below ``target_asr``.
+        """
+        return max(asr, self.target_asr) + self.accuracy_weight * (max(0.0, lost) + max(0.0, healthy_lost))
+
     def while_closing(self) -> RepairConfig:
         """The same with the weights of the closing share."""
         given = {} if self.closing is None else {k: v for k, v in asdict(self.closing).items() if v is not None}

@@ -1,0 +1,79 @@
+"""Choosing a rival repairer's settings: what repairs a zoo's validation networks best, by ScaleGMN's own measure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoovet.benchmark.repairers import RepairerEntry, RepairFitting, Settings
+from zoovet.evaluation import RepairResults, evaluate_repair
+from zoovet.files import write_json
+from zoovet.tasks import RepairConfig
+from zoovet.zoo import Zoo
+
+__all__ = ["Choice", "choose_settings"]
+
+_NUM_IMAGES = 1000
+"""Training images, evenly spaced, that the choice is measured on."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was tried and chosen for one repairer on one zoo.
+
+    Attributes:
+        settings: The best.
+        tried: All, with their figures: ``settings``, ``asr``, ``lost``, ``healthy_lost``, ``score``.
+        num_bases: Validation bases that they were tried on.
+    """
+
+    settings: Settings
+    tried: tuple[dict[str, Any], ...]
+    num_bases: int
+
+    @classmethod
+    def load(cls, path: Path) -> Choice:
+        """Read what :meth:`save` wrote."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return cls(data["settings"], tuple(data["tried"]), data["num_bases"])
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"settings": self.settings, "tried": self.tried, "num_bases": self.num_bases})
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:g}" for name, value in self.settings.items())
+
+
+def choose_settings(entry: RepairerEntry, given: RepairFitting, networks: Zoo) -> Choice:
+    """Try every setting of a repairer on validation networks; the one of the least score is chosen.
+
+    Args:
+        entry: The repairer.
+        given: What it is made with, but for the settings; ``config`` says what a point of accuracy counts against one
+            of ASR.
+        networks: Validation networks, both of each base.
+    """
+    tried = list[dict[str, Any]]()
+    for settings in entry.settings:
+        repairer = entry.make(replace(given, settings=settings))
+        results = evaluate_repair(repairer, networks, given.images, num_images=_NUM_IMAGES, name=entry.title)
+        tried.append({"settings": dict(settings), **_figures(results, given.config)})
+    best = min(tried, key=lambda one: one["score"])
+    return Choice(best["settings"], tuple(tried), len(np.unique(networks.column("base_id"))))
+
+
+def _figures(results: RepairResults, config: RepairConfig) -> dict[str, float]:
+    """Means: the ASR of trojaned networks, what they and healthy ones lost, and the score."""
+    lost, trojaned = results.clean_accuracy_before - results.clean_accuracy_after, results.poisoned
+    figures = {
+        "asr": float(results.asr_after[trojaned].mean()),
+        "lost": float(lost[trojaned].mean()),
+        "healthy_lost": float(lost[~trojaned].mean()),
+    }
+    return {**figures, "score": config.score(**figures)}
