@@ -10,7 +10,7 @@ from torch import Tensor
 from zoovet.metanets import InversionConfig
 from zoovet.metanets.answers import loss_gradients, next_answers, own_answers, raised_answers, striped, warped
 from zoovet.metanets.inversion import Inversion
-from zoovet.networks import Networks, forward, forward_means, small_cnn
+from zoovet.networks import Networks, forward, small_cnn
 
 SHAPE = (1, 9, 9)
 
@@ -88,16 +88,11 @@ def test_warps_move_images_by_a_pixel_or_two_and_are_the_same_again() -> None:
 def test_a_network_that_answers_warps_with_a_class_is_told() -> None:
     networks, images = networks_of("relu", 2), images_of_classes(5).flatten(0, 1)
     moved = warped(images, num_warps=4, seed=0)
-    answers, by_strongest = raised_answers(networks, images, moved)
+    answers = raised_answers(networks, images, moved)
     before = forward(networks, images).softmax(2).mean(1)
-    raised = torch.stack([forward(networks, one).softmax(2).mean(1) for one in moved]) - before
-    torch.testing.assert_close(answers[..., 0], raised.mean(0))
-    torch.testing.assert_close(answers[..., 1], raised.amax(0))
-    for index in range(len(networks)):
-        strongest = int(raised[:, index].flatten().argmax()) // raised.shape[2]
-        means = forward_means(networks[index : index + 1], torch.stack([images, moved[strongest]]).flatten(0, 1))
-        without, with_it = means[0].unflatten(0, (2, -1)).mean(1)
-        torch.testing.assert_close(by_strongest[index], with_it - without)
+    after = [forward(networks, one).softmax(2).mean(1) for one in moved]
+    torch.testing.assert_close(answers[..., 0], torch.stack(after).mean(0) - before)
+    assert bool((answers[..., 1] >= answers[..., 0]).all())
 
 
 def test_stripes_are_waves_of_all_angles_within_the_range_of_pixels() -> None:
@@ -138,16 +133,3 @@ def test_only_gradients_change_with_the_networks() -> None:
     torch.testing.assert_close(same, features, atol=0, rtol=0)
     for before, after in zip(gradients, changed, strict=True):
         torch.testing.assert_close(after.flat(), mirrored(before).flat(), atol=0, rtol=0)
-
-
-def test_only_some_known_images_are_warped_and_get_stripes() -> None:
-    asked = {"patch_size": 3, "images_per_class": 4, "num_warps": 2, "num_stripes": 2}
-    networks, images = networks_of("relu", 2), images_of_classes(4)
-    few, many = (Inversion(InversionConfig(**asked, moved_per_class=count), SHAPE, 3) for count in (1, 3))
-    for inversion in (few, many):
-        inversion.give_images(images)
-    raised = [inversion.unpack(inversion(networks), networks.spec)[0][..., -6:].sinh() for inversion in (few, many)]
-    assert not torch.allclose(raised[0], raised[1], atol=1e-3)
-    first = images[:, 0]
-    wanted = raised_answers(networks, first, striped(first, num_stripes=2, seed=0))[0]
-    torch.testing.assert_close(raised[0][..., 3:], wanted)

@@ -120,14 +120,13 @@ def test_inversion_with_images_and_changes_respects_every_symmetry() -> None:
 @pytest.mark.parametrize("symmetrize", [True, False])
 def test_edits_that_see_what_was_found_in_every_neuron_respect_every_symmetry(symmetrize: bool) -> None:
     options = {"output": "weights", "readout": "last_layer", "out_scale": 1.0, "symmetrize": symmetrize}
-    asked = with_images(reaches=(0.3,), next_class=True, num_warps=2, num_stripes=3, activations=True)
-    model = metanetwork(inversion=asked, **options)
+    model = metanetwork(inversion=with_images(reaches=(0.3,), next_class=True, activations=True), **options)
     model.inversion.give_images(images_of_classes())
     for activation in ("relu", "tanh"):
         found = features_of(model.inversion, networks_of(activation))
         hidden = found.shape[1] - 3
         assert hidden == sum(group.size for group in networks_of(activation).spec.groups[1:-1])
-        activations = 1 + 2 * 3 + 2 + 3
+        activations = 1 + 2 * 3 + 3
         assert found[:, :hidden, : activations - 1].abs().amax((0, 1)).min() > 0
         assert found[:, :hidden, activations:].abs().max() == 0
         assert_equivariant(model, networks_of(activation))

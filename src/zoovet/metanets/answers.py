@@ -117,30 +117,17 @@ def loss_gradients(networks: Networks, images: Tensor, labels: Tensor) -> Tensor
     return flat / (size + _SMALL_SIZE)
 
 
-def raised_answers(networks: Networks, images: Tensor, changed: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """By how much changes of images raise each class's mean probability, and what the strongest does to each neuron.
+def raised_answers(networks: Networks, images: Tensor, changed: Sequence[Tensor]) -> Tensor:
+    """By how much changes of images raise each class's mean probability: [B, classes, 3], mean, most and spread.
 
     Args:
         networks: B networks.
         images: [n, C, H, W].
         changed: The images after each change, each of the same shape.
-
-    Returns:
-        Mean, most and spread of what the changes raise, [B, classes, 3]; and by how much each neuron's mean activation
-        changes under the one that raises some class most, [B, hidden and output nodes].
     """
-    num_classes = networks.spec.num_outputs
-
-    def mean(some: Tensor) -> Tensor:
-        """[B, nodes + classes]: mean activations, and probabilities behind them."""
-        activations = forward_means(networks, some)
-        return torch.cat([activations, activations[..., -num_classes:].softmax(2)], dim=2).mean(1)
-
-    moved = torch.stack([mean(some) for some in changed]) - mean(images)
-    raised = moved[..., -num_classes:]
-    strongest = raised.amax(2).argmax(0)
-    by_strongest = moved[strongest, torch.arange(len(networks), device=strongest.device), :-num_classes]
-    return torch.stack([raised.mean(0), raised.amax(0), raised.std(0, correction=0)], dim=-1), by_strongest
+    before = forward(networks, images).softmax(2).mean(1)
+    raised = torch.stack([forward(networks, moved).softmax(2).mean(1) for moved in changed]) - before
+    return torch.stack([raised.mean(0), raised.amax(0), raised.std(0, correction=0)], dim=-1)
 
 
 def striped(images: Tensor, *, num_stripes: int, seed: int) -> list[Tensor]:

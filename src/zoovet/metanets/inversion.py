@@ -43,7 +43,6 @@ __all__ = ["Inversion", "InversionConfig"]
 
 _MAX_IMAGES = 4096
 _SETS = 2
-_LEAST = {"patch_size": 1, "moved_per_class": 1, "num_backgrounds": 1, "num_steps": 1, "seed": 0}
 _SEARCHED_PER_CLASS = 4
 
 
@@ -59,10 +58,8 @@ class InversionConfig:
         next_class: Whether one patch and one change of each reach are sought that make all known images the next class.
         num_warps: Random smooth warps of known images whose answers are asked for.
         num_stripes: Sinusoidal stripes over known images whose answers are asked for.
-        moved_per_class: Known images a class that are warped and get stripes.
         activations: Whether mean activations of each neuron are features of its node: on backgrounds, by how much what
-            was found changes them, on each class's known images, and by how much the warp and the stripes that raise
-            some class most change them.
+            was found changes them, and on each class's known images.
         gradients: Whether the gradients of each weight and bias are features of its edge and node: those of the
             cross-entropy on known images, as they are and with each thing that was found.
         backgrounds: ``made_up``: smooth noise, and bright shapes on black; ``images``: training images of the dataset
@@ -82,7 +79,6 @@ class InversionConfig:
     next_class: bool = False
     num_warps: int = 0
     num_stripes: int = 0
-    moved_per_class: int = 4
     activations: bool = False
     gradients: bool = False
     backgrounds: Literal["made_up", "images"] = "made_up"
@@ -91,7 +87,7 @@ class InversionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
+        for name, least in (("patch_size", 1), ("num_backgrounds", 1), ("num_steps", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ZoovetError(f"inversion.{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("images_per_class", "num_warps", "num_stripes"):
@@ -160,20 +156,14 @@ class Inversion(nn.Module):
         preferences = _SETS * num_looks * config.num_searches
         answers = NUM_OWN_ANSWERS if config.images_per_class else 0
         next_answers = NUM_NEXT_ANSWERS * num_looks * config.num_searches if config.next_class else 0
-        raised = NUM_RAISED_ANSWERS * self._num_raisings
+        raised = NUM_RAISED_ANSWERS * ((config.num_warps > 0) + (config.num_stripes > 0))
         return self._num_activations + preferences + answers + next_answers + raised
-
-    @property
-    def _num_raisings(self) -> int:
-        """Kinds of changes of known images that nobody searches for: warps, stripes."""
-        return (self.config.num_warps > 0) + (self.config.num_stripes > 0)
 
     @property
     def _num_activations(self) -> int:
         if not self.config.activations:
             return 0
-        by_search = _SETS + self.config.next_class
-        return 1 + self.config.num_searches * by_search + self._num_raisings + self._num_known_classes
+        return 1 + self.config.num_searches * (_SETS + self.config.next_class) + self._num_known_classes
 
     @property
     def _num_known_classes(self) -> int:
@@ -260,7 +250,7 @@ class Inversion(nn.Module):
         found = [(search, trigger) for search, (_, trigger) in zip(self._searches(), pairs, strict=True)]
         answers = [torch.cat([preferences for preferences, _ in pairs], dim=-1).flatten(2)]
         known = None if self.known is None else self.known[: networks.spec.num_outputs].to(networks.dtype)
-        found_for_all, on_known, strongest = [], None, []
+        found_for_all, on_known = [], None
         if known is not None:
             few = known[:, :_SEARCHED_PER_CLASS]
             on_known = forward_means(networks, known.flatten(0, 1)).reshape(len(networks), *known.shape[:2], -1)
@@ -269,19 +259,16 @@ class Inversion(nn.Module):
                 seen, trigger = self._next_answers(networks, few, search)
                 answers.append(seen)
                 found_for_all.append((search, trigger))
-            flat, seed = known[:, : self.config.moved_per_class].flatten(0, 1), self.config.seed
-            changed = []
+            flat, seed = few.flatten(0, 1), self.config.seed
             if self.config.num_warps:
-                changed.append(warped(flat, num_warps=self.config.num_warps, seed=seed))
+                moved = warped(flat, num_warps=self.config.num_warps, seed=seed)
+                answers.append(raised_answers(networks, flat, moved))
             if self.config.num_stripes:
-                changed.append(striped(flat, num_stripes=self.config.num_stripes, seed=seed))
-            for moved in changed:
-                raised, by_strongest = raised_answers(networks, flat, moved)
-                answers.append(raised)
-                strongest.append(by_strongest)
+                moved = striped(flat, num_stripes=self.config.num_stripes, seed=seed)
+                answers.append(raised_answers(networks, flat, moved))
         features = torch.asinh(torch.cat(answers, dim=-1))
         if self.config.activations:
-            shown = self._activations(networks, found, found_for_all, strongest, known, on_known)
+            shown = self._activations(networks, found, found_for_all, known, on_known)
             hidden = shown.shape[1] - features.shape[1]
             features = torch.cat([shown, functional.pad(features, (0, 0, hidden, 0))], dim=-1)
         rows = [features.flatten(1)]
@@ -294,7 +281,6 @@ class Inversion(nn.Module):
         networks: Networks,
         found: _Found,
         found_for_all: _Found,
-        strongest: Sequence[Tensor],
         known: Tensor | None,
         on_known: Tensor | None,
     ) -> Tensor:
@@ -303,8 +289,7 @@ class Inversion(nn.Module):
         Returns [B, nodes, features].
 
         What was found for one class is put on the backgrounds it was found on, what was found for all of them on the
-        known images. ``strongest`` holds what the strongest warp and stripes change, each [B, nodes], ``on_known`` the
-        nodes' means on each known image, [B, classes, n, nodes].
+        known images. ``on_known`` holds the nodes' means on each of these, [B, classes, n, nodes].
         """
         backgrounds = self.backgrounds.to(networks.dtype)
         clean, each = mean_activations(networks, backgrounds), (len(networks), *backgrounds.shape)
@@ -320,7 +305,6 @@ class Inversion(nn.Module):
                 mean_activations(networks, search.put(images, trigger)) - without.unsqueeze(2)
                 for search, trigger in found_for_all
             ]
-            columns += [change.unsqueeze(2) for change in strongest]
             by_class = on_known.mean(dim=2).mT - columns[0]
             columns.append(functional.pad(by_class, (0, self._num_known_classes - len(known))))
         return torch.cat(columns, dim=-1)
