@@ -130,6 +130,10 @@ REPAIRERS: dict[str, RepairerEntry] = {
         title="adversarial neuron pruning (ANP)",
         make=lambda given: AdversarialPruningRepairer(clean=given.clean, seed=given.seed, **given.settings),
         uses_images=True,
+        settings=(
+            *_grid(learning_rate=(0.2,), budget=(0.4,), threshold=(0.2,)),  # as published
+            *_grid(learning_rate=(0.03,), budget=(0.1, 0.2), threshold=(0.2, 0.4)),
+        ),
     ),
     "healthy_sibling": RepairerEntry(
         title="healthy sibling (the bound)", make=lambda given: _HealthySibling(given.zoo.split("test")), seeded=False
