@@ -116,10 +116,10 @@ def test_the_bounds_of_repair(config: BenchmarkConfig, zoo: Zoo, finished: tuple
 
 
 def test_slow_repairers_repair_some_networks(config: BenchmarkConfig, zoo: Zoo) -> None:
-    some = replace(config, num_slow_repair_bases=1)
-    every = repaired_networks(zoo, some, "clp")
-    few = repaired_networks(zoo, some, "anp")
-    assert len(set(few.column("base_id"))) == 1 < len(set(every.column("base_id")))
+    some = replace(config, num_slow_repair_bases=1, num_trained_repair_bases=2)
+    every, more, few = (repaired_networks(zoo, some, name) for name in ("clp", "fine_tuning", "anp"))
+    assert [len(set(one.column("base_id"))) for one in (few, more)] == [1, 2]
+    assert len(set(every.column("base_id"))) > 2
     assert few.column("poisoned").tolist().count(True) == 1
     assert set(few.column("network_id")) < set(every.column("network_id"))
 

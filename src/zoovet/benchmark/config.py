@@ -16,6 +16,15 @@ __all__ = ["PARTS", "BenchmarkConfig"]
 PARTS = ("seen", "unseen", "sizes", "transfer", "repair")
 """Families seen in training; one family left out of it; fewer training bases; another dataset's networks; repair."""
 
+_COUNTS = (
+    "num_clean_images",
+    "num_images",
+    "num_slow_bases",
+    "num_slow_repair_bases",
+    "num_trained_repair_bases",
+    "num_choice_bases",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkConfig:
@@ -36,7 +45,8 @@ class BenchmarkConfig:
         num_images: Test images that repair is measured on, evenly spaced; null for all.
         num_slow_bases: Test bases, evenly spaced, whose networks are scored by detectors that take seconds for each;
             null for all.
-        num_slow_repair_bases: The same for repairers that train on images for each network.
+        num_slow_repair_bases: The same for repairers that take seconds for each network.
+        num_trained_repair_bases: The same for others that train on images for each network.
         num_choice_bases: Validation bases, evenly spaced, on which rival repairers' settings are chosen; null for all.
         detection: How ScaleGMN is trained to detect.
         repair: How ScaleGMN is trained to repair.
@@ -60,6 +70,7 @@ class BenchmarkConfig:
     num_images: int | None = 2000
     num_slow_bases: int | None = 40
     num_slow_repair_bases: int | None = 40
+    num_trained_repair_bases: int | None = 120
     num_choice_bases: int | None = 20
     detection: DetectionConfig = field(default_factory=DetectionConfig)
     repair: RepairConfig = field(default_factory=RepairConfig)
@@ -80,7 +91,7 @@ class BenchmarkConfig:
             raise ZoovetError(f"zoos must be one or several folders of different names, got {names}")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ZoovetError(f"seeds must be different numbers of at least 0, got {list(self.seeds)}")
-        for name in ("num_clean_images", "num_images", "num_slow_bases", "num_slow_repair_bases", "num_choice_bases"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ZoovetError(f"{name} must be at least 1, got {value}")

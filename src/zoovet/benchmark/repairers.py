@@ -61,8 +61,9 @@ class RepairerEntry:
         title: For people.
         make: Makes it.
         seeded: Whether another seed gives another repairer.
-        uses_images: Whether it is given the clean images. It then trains on them for each network, which takes so long
-            that it may repair some test networks only.
+        uses_images: Whether it is given the clean images. It then trains on them for each network, and may repair some
+            test networks only.
+        is_slow: Whether that takes seconds a network, so that it may repair fewer yet.
         settings: What it is tried with on validation networks, once a zoo; the best is taken. One entry is no choice.
     """
 
@@ -70,6 +71,7 @@ class RepairerEntry:
     make: Callable[[RepairFitting], NetworkRepairer]
     seeded: bool = True
     uses_images: bool = False
+    is_slow: bool = False
     settings: tuple[Settings, ...] = ({},)
 
 
@@ -130,6 +132,7 @@ REPAIRERS: dict[str, RepairerEntry] = {
         title="adversarial neuron pruning (ANP)",
         make=lambda given: AdversarialPruningRepairer(clean=given.clean, seed=given.seed, **given.settings),
         uses_images=True,
+        is_slow=True,
         settings=(
             *_grid(learning_rate=(0.2,), budget=(0.4,), threshold=(0.2,)),  # as published
             *_grid(learning_rate=(0.03,), budget=(0.1, 0.2), threshold=(0.2, 0.4)),

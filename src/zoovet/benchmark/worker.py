@@ -152,9 +152,11 @@ def scored_networks(zoo: Zoo, config: BenchmarkConfig, detector: str) -> Zoo:
 
 
 def repaired_networks(zoo: Zoo, config: BenchmarkConfig, repairer: str) -> Zoo:
-    """The test networks that are repaired: both of every base whose trojaned one counts; where it is slow, of some."""
-    counted = counted_networks(zoo, config.min_asr)
-    return _spaced(counted, config.num_slow_repair_bases if REPAIRERS[repairer].uses_images else None)
+    """The test networks that are repaired: both of every base whose trojaned one counts, or of some such bases."""
+    counted, entry = counted_networks(zoo, config.min_asr), REPAIRERS[repairer]
+    if not entry.uses_images:
+        return _spaced(counted, None)
+    return _spaced(counted, config.num_slow_repair_bases if entry.is_slow else config.num_trained_repair_bases)
 
 
 def _spaced(counted: Zoo, num_bases: int | None) -> Zoo:
