@@ -11,7 +11,10 @@ import pytest
 from zoovet.benchmark import BenchmarkConfig, run_benchmark
 from zoovet.benchmark.choosing import Choice, choose_settings
 from zoovet.benchmark.repairers import REPAIRERS, RepairerEntry, RepairFitting
-from zoovet.benchmark.worker import ChoiceJob, Worker
+from zoovet.benchmark.trials import Trial
+from zoovet.benchmark.worker import ChoiceJob, Worker, results_path
+from zoovet.errors import ZoovetError
+from zoovet.evaluation import RepairResults
 from zoovet.images import load_dataset
 from zoovet.networks import Networks
 from zoovet.rivals import CleanImages
@@ -79,13 +82,25 @@ def test_what_was_chosen_is_used_and_kept(
     config: BenchmarkConfig, zoo: Zoo, shrinking: list[bytes], tmp_path: Path
 ) -> None:
     job = ChoiceJob(zoo.path.name, "clp")
-    Choice({"factor": 0.0}, (), 3).save(job.path(tmp_path))
+    Choice({"factor": -1.0}, (), 3).save(job.path(tmp_path))
     told: list[str] = []
     run_benchmark(replace(config, parts=("repair",), repairers=("clp",)), tmp_path, data_root=None, tell=told.append)
     assert len(told) == 1
     assert not weights_of(zoo.split("validation")) & set(shrinking)
     assert weights_of(zoo.split("test")) >= set(shrinking)
-    assert Choice.load(job.path(tmp_path)).settings == {"factor": 0.0}
+    assert Choice.load(job.path(tmp_path)).settings == {"factor": -1.0}
+    results = RepairResults.load(results_path(tmp_path, Trial(zoo=zoo.path.name, model="clp", seed=0)))
+    np.testing.assert_allclose(results.relative_changes, 2)
+
+
+def test_a_setting_whose_weights_overflow_is_not_chosen(config: BenchmarkConfig, zoo: Zoo) -> None:
+    settings = ({"factor": float("inf")}, {"factor": 0.5})
+    entry = RepairerEntry(title="some", make=lambda given: Shrinking(**given.settings, seen=[]), settings=settings)
+    choice = choose_settings(entry, fitting_of(config, zoo), zoo.split("validation"))
+    assert choice.settings == {"factor": 0.5}
+    assert len(choice.tried) == 1
+    with pytest.raises(ZoovetError, match="the repaired networks"):
+        choose_settings(replace(entry, settings=settings[:1]), fitting_of(config, zoo), zoo.split("validation"))
 
 
 def fitting_of(config: BenchmarkConfig, zoo: Zoo) -> RepairFitting:

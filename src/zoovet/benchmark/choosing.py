@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoovet.benchmark.repairers import RepairerEntry, RepairFitting, Settings
+from zoovet.errors import ZoovetError
 from zoovet.evaluation import RepairResults, evaluate_repair
 from zoovet.files import write_json
 from zoovet.tasks import RepairConfig
@@ -27,7 +28,8 @@ class Choice:
 
     Attributes:
         settings: The best.
-        tried: All, with their figures: ``settings``, ``asr``, ``lost``, ``healthy_lost``, ``score``.
+        tried: All that gave finite weights, with their figures: ``settings``, ``asr``, ``lost``, ``healthy_lost``,
+            ``score``.
         num_bases: Validation bases that they were tried on.
     """
 
@@ -58,12 +60,21 @@ def choose_settings(entry: RepairerEntry, given: RepairFitting, networks: Zoo) -
         given: What it is made with, but for the settings; ``config`` says what a point of accuracy counts against one
             of ASR.
         networks: Validation networks, both of each base.
+
+    Raises:
+        ZoovetError: No setting gave finite weights.
     """
-    tried = list[dict[str, Any]]()
+    tried, failure = list[dict[str, Any]](), None
     for settings in entry.settings:
         repairer = entry.make(replace(given, settings=settings))
-        results = evaluate_repair(repairer, networks, given.images, num_images=_NUM_IMAGES, name=entry.title)
+        try:
+            results = evaluate_repair(repairer, networks, given.images, num_images=_NUM_IMAGES, name=entry.title)
+        except ZoovetError as error:  # a rate so high that weights overflow is a bad choice, no end of the benchmark
+            failure = error
+            continue
         tried.append({"settings": dict(settings), **_figures(results, given.config)})
+    if failure is not None and not tried:
+        raise failure
     best = min(tried, key=lambda one: one["score"])
     return Choice(best["settings"], tuple(tried), len(np.unique(networks.column("base_id"))))
 

@@ -126,10 +126,14 @@ DETECTORS: dict[str, DetectorEntry] = {
     ),
     "statnn": DetectorEntry(title="StatNN", fit=lambda given: StatNNDetector.fit(given.zoo), seeded=False),
     "sorted_weights": DetectorEntry(
-        title="sorted weights, linear", fit=lambda given: SortedWeightsDetector.fit(given.zoo, seed=given.seed)
+        title="sorted weights, linear",
+        fit=lambda given: SortedWeightsDetector.fit(given.zoo, seed=given.seed),
+        seeded=False,
     ),
     "queries": DetectorEntry(
-        title="learned queries (MNTD)", fit=lambda given: QueryDetector.fit(given.zoo, seed=given.seed)
+        title="learned queries (MNTD)",
+        fit=lambda given: QueryDetector.fit(given.zoo, seed=given.seed),
+        needs="answers to queries",
     ),
     "neural_cleanse": DetectorEntry(
         title="Neural Cleanse",

@@ -68,12 +68,12 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
     require_extras(config.detectors)
     zoos = {path.name: Zoo.open(path) for path in config.zoos}
     _require_known_families(config, zoos)
-    first, trials = _plan(config, out, zoos)
+    stages = _plan(config, out, zoos)
     _require_same_settings(config, out)
-    if trials:
-        progress = _Progress(len(first) + len(trials), tell)
+    if stages[-1]:
+        progress = _Progress(sum(map(len, stages)), tell)
         with _crew(config, out, data_root, workers) as do:
-            for stage in (first, trials):
+            for stage in stages:
                 for job in do(stage):
                     progress.done(job)
 
@@ -154,29 +154,30 @@ def _do(job: Job) -> None:
     _worker[0].do(job)
 
 
-def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[list[Job], list[Job]]:
-    """What is not on disk yet: inversions and choices of settings, which go first, and trials.
+def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[list[Job], list[Job], list[Job]]:
+    """What is not on disk yet: inversions, choices of settings and trials, each of which needs those before.
 
     Raises:
         ZoovetError: A zoo is too small for a trial.
     """
     detection, repair = list[Job](), list[Job]()
-    first = list[InversionJob | ChoiceJob]()
+    inversions, choices = list[InversionJob](), list[ChoiceJob]()
     for name, zoo in zoos.items():
         for trial in detection_trials(config, name, zoo):
             if missing := [on for on in _scored(config, trial) if not results_path(out, trial, on).exists()]:
                 detection.append(DetectionJob(trial, tuple(missing)))
                 if trial.model == "scalegmn" and inverts(config.detection.metanetwork):
                     for on in (name, *missing):
-                        first += _inversions(config, "detection", name, on, zoos[on])
+                        inversions += _inversions(config, "detection", name, on, zoos[on])
         for trial in repair_trials(config, name):
             if not results_path(out, trial).exists():
                 repair.append(RepairJob(trial))
                 if trial.model == "scalegmn" and inverts(config.repair.metanetwork):
-                    first += _inversions(config, "repair", name, name, zoo)
+                    inversions += _inversions(config, "repair", name, name, zoo)
                 if len(REPAIRERS[trial.model].settings) > 1:
-                    first.append(ChoiceJob(name, trial.model))
-    return [job for job in dict.fromkeys(first) if not job.path(out).exists()], detection + repair
+                    choices.append(ChoiceJob(name, trial.model))
+    missing = [[job for job in dict.fromkeys(jobs) if not job.path(out).exists()] for jobs in (inversions, choices)]
+    return missing[0], missing[1], detection + repair
 
 
 def _scored(config: BenchmarkConfig, trial: Trial) -> tuple[str, ...]:

@@ -199,7 +199,8 @@ def _seen_table(bench: Bench, zoo: str) -> Table:
         ("detector", "AUC", "behind ScaleGMN", "TPR at 5 % FPR", "calibration error", "needs", "networks", "seeds"),
         tuple(rows),
         f"Test networks of {num_bases} bases; slow detectors score some of them. Mean ± standard deviation over seeds; "
-        f"in brackets the 95 % bootstrap interval over bases. Differences are paired by base.",
+        f"in brackets the 95 % bootstrap interval over bases. Differences are paired by base. ScaleGMN's probabilities "
+        f"are calibrated on validation networks, the rivals' are as they are.",
     )
 
 
@@ -275,7 +276,8 @@ def _unseen_table(bench: Bench, zoo: str) -> Table:
         f"{zoo}: detection, one family left out of training",
         ("detector", "mean", *families),
         tuple(rows),
-        "AUC of the left-out family's trojaned networks against all healthy ones.",
+        "AUC of the left-out family's trojaned networks against all healthy ones. A family is how an attack labels, where "
+        "that is special (clean-label, all-to-all), else the kind of its trigger, which may occur under other labels.",
     )
 
 
@@ -287,8 +289,10 @@ def _sizes_table(bench: Bench, zoo: str) -> Table:
             cells = (_short(None if scores is None else mean_auc(scores, _all(scores))) for scores in found)
             rows.append((DETECTORS[model].title, *cells))
     num_bases = len(set(bench.zoos[zoo].split("train").column("base_id")))
+    num_validation = len(set(bench.zoos[zoo].split("validation").column("base_id")))
     heads = ("detector", *map(str, bench.config.sizes), f"all {num_bases}")
-    return Table(f"{zoo}: AUC against the number of training bases", heads, tuple(rows))
+    note = f"In each, all {num_validation} validation bases choose the checkpoint, and ScaleGMN's calibration."
+    return Table(f"{zoo}: AUC against the number of training bases", heads, tuple(rows), note)
 
 
 def _transfer_table(bench: Bench, zoo: str) -> Table:
@@ -327,7 +331,7 @@ def _repair_table(bench: Bench, zoo: str) -> Table:
     chosen = "; ".join(f"{REPAIRERS[model].title}: {choice}" for model, choice in choices.items())
     num_bases = max((choice.num_bases for choice in choices.values()), default=0)
     settings = f" Settings, the best of those tried on {num_bases} validation bases: {chosen}." if choices else ""
-    heads = ("ASR", "RA", "clean accuracy", "lost", "lost by healthy ones", "time a network", "images")
+    heads = ("ASR", "RA", "clean accuracy", "lost", "lost by healthy ones", "time a network", "images asked for")
     return Table(
         f"{zoo}: repair",
         ("repairer", *heads, "networks", "seeds"),
