@@ -176,8 +176,11 @@ def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[
                     inversions += _inversions(config, "repair", name, name, zoo)
                 if len(REPAIRERS[trial.model].settings) > 1:
                     choices.append(ChoiceJob(name, trial.model))
-    missing = [[job for job in dict.fromkeys(jobs) if not job.path(out).exists()] for jobs in (inversions, choices)]
-    return missing[0], missing[1], detection + repair
+    return (
+        [job for job in dict.fromkeys(inversions) if not job.path(out).exists()],
+        [job for job in dict.fromkeys(choices) if not job.path(out).exists()],
+        detection + repair,
+    )
 
 
 def _scored(config: BenchmarkConfig, trial: Trial) -> tuple[str, ...]:

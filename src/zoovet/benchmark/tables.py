@@ -276,8 +276,9 @@ def _unseen_table(bench: Bench, zoo: str) -> Table:
         f"{zoo}: detection, one family left out of training",
         ("detector", "mean", *families),
         tuple(rows),
-        "AUC of the left-out family's trojaned networks against all healthy ones. A family is how an attack labels, where "
-        "that is special (clean-label, all-to-all), else the kind of its trigger, which may occur under other labels.",
+        "AUC of the left-out family's trojaned networks against all healthy ones. A family is how an attack labels, "
+        "where that is special (clean-label, all-to-all), else the kind of its trigger, which may occur under "
+        "other labels.",
     )
 
 
