@@ -82,7 +82,7 @@ def test_what_was_chosen_is_used_and_kept(
     config: BenchmarkConfig, zoo: Zoo, shrinking: list[bytes], tmp_path: Path
 ) -> None:
     job = ChoiceJob(zoo.path.name, "clp")
-    Choice({"factor": -1.0}, (), 3).save(job.path(tmp_path))
+    Choice({"factor": -1.0}, REPAIRERS["clp"].settings, (), 3).save(job.path(tmp_path))
     told: list[str] = []
     run_benchmark(replace(config, parts=("repair",), repairers=("clp",)), tmp_path, data_root=None, tell=told.append)
     assert len(told) == 1
@@ -91,6 +91,17 @@ def test_what_was_chosen_is_used_and_kept(
     assert Choice.load(job.path(tmp_path)).settings == {"factor": -1.0}
     results = RepairResults.load(results_path(tmp_path, Trial(zoo=zoo.path.name, model="clp", seed=0)))
     np.testing.assert_allclose(results.relative_changes, 2)
+
+
+def test_a_choice_among_other_settings_is_not_gone_on_with(
+    config: BenchmarkConfig, zoo: Zoo, shrinking: list[bytes], tmp_path: Path
+) -> None:
+    job = ChoiceJob(zoo.path.name, "clp")
+    Choice({"factor": 0.0}, ({"factor": 0.0}, {"factor": 1.0}), (), 3).save(job.path(tmp_path))
+    only = replace(config, parts=("repair",), repairers=("clp",))
+    with pytest.raises(ZoovetError, match=r"choice.json is a choice among other settings of clp .* delete .*clp to"):
+        run_benchmark(only, tmp_path, data_root=None, tell=print)
+    assert shrinking == []
 
 
 def test_a_setting_whose_weights_overflow_is_not_chosen(config: BenchmarkConfig, zoo: Zoo) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ class Choice:
 
     Attributes:
         settings: The best.
+        asked: What was to be tried.
         tried: All that gave finite weights, with their figures: ``settings``, ``asr``, ``lost``, ``healthy_lost``,
             ``score``.
         num_bases: Validation bases that they were tried on.
     """
 
     settings: Settings
+    asked: tuple[Settings, ...]
     tried: tuple[dict[str, Any], ...]
     num_bases: int
 
@@ -41,12 +43,12 @@ class Choice:
     def load(cls, path: Path) -> Choice:
         """Read what :meth:`save` wrote."""
         data = json.loads(path.read_text(encoding="utf-8"))
-        return cls(data["settings"], tuple(data["tried"]), data["num_bases"])
+        return cls(data["settings"], tuple(data["asked"]), tuple(data["tried"]), data["num_bases"])
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"settings": self.settings, "tried": self.tried, "num_bases": self.num_bases})
+        write_json(path, asdict(self))
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in self.settings.items())
@@ -76,7 +78,7 @@ def choose_settings(entry: RepairerEntry, given: RepairFitting, networks: Zoo) -
     if failure is not None and not tried:
         raise failure
     best = min(tried, key=lambda one: one["score"])
-    return Choice(best["settings"], tuple(tried), len(np.unique(networks.column("base_id"))))
+    return Choice(best["settings"], entry.settings, tuple(tried), len(np.unique(networks.column("base_id"))))
 
 
 def _figures(results: RepairResults, config: RepairConfig) -> dict[str, float]:

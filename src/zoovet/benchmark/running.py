@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from zoovet.benchmark.choosing import Choice
 from zoovet.benchmark.config import BenchmarkConfig
 from zoovet.benchmark.detectors import require_extras
 from zoovet.benchmark.repairers import REPAIRERS
@@ -158,7 +159,7 @@ def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[
     """What is not on disk yet: inversions, choices of settings and trials, each of which needs those before.
 
     Raises:
-        ZoovetError: A zoo is too small for a trial.
+        ZoovetError: A zoo is too small for a trial, or a choice on disk is one among other settings.
     """
     detection, repair = list[Job](), list[Job]()
     inversions, choices = list[InversionJob](), list[ChoiceJob]()
@@ -170,6 +171,7 @@ def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[
                     for on in (name, *missing):
                         inversions += _inversions(config, "detection", name, on, zoos[on])
         for trial in repair_trials(config, name):
+            _require_same_choice(ChoiceJob(name, trial.model), out)
             if not results_path(out, trial).exists():
                 repair.append(RepairJob(trial))
                 if trial.model == "scalegmn" and inverts(config.repair.metanetwork):
@@ -211,6 +213,20 @@ def _require_known_families(config: BenchmarkConfig, zoos: Mapping[str, Zoo]) ->
     for family in config.families:
         if family not in known:
             raise ZoovetError(f"families has the unknown entry {family!r}{nearest(family, known)}")
+
+
+def _require_same_choice(job: ChoiceJob, out: Path) -> None:
+    """A repairer's results of one folder come from one choice among the same settings.
+
+    Raises:
+        ZoovetError: The folder holds a choice among others.
+    """
+    path = job.path(out)
+    if path.exists() and Choice.load(path).asked != REPAIRERS[job.repairer].settings:
+        raise ZoovetError(
+            f"{path} is a choice among other settings of {job.repairer} than this version tries; give another --out, "
+            f"or delete {path.parent} to measure {job.repairer} anew"
+        )
 
 
 def _require_same_settings(config: BenchmarkConfig, out: Path) -> None:
