@@ -33,7 +33,9 @@ def test_a_benchmark_in_two_processes_and_again(place: Path, config: Path, run_z
     out = place / "bench"
     done = run_zoovet("bench", config, "--out", out, "--workers", "2")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count(" of 4: ") == 4
+    assert done.stderr.count(" of 5: ") == 5
+    assert "1 of 5: choice of settings of clp on zoo" in done.stderr
+    assert "channel Lipschitzness (CLP): threshold" in done.stdout
     assert "| StatNN |" in done.stdout
     assert done.stdout.splitlines()[-1] == str(out / "benchmark.html")
     assert "data:image/png" in (out / "benchmark.html").read_text(encoding="utf-8")
