@@ -23,9 +23,7 @@ from zoovet.benchmark.worker import InversionJob, counted_networks, repaired_net
 from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import DetectionResults, RepairResults
-from zoovet.zoo import (
-    Zoo,
-)
+from zoovet.zoo import Zoo
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from zoovet.zoo import Zoo
 
 
 @dataclass
-class Shrinking:
+class Scaling:
     """Multiplies all weights; remembers the networks that it was given."""
 
     factor: float
@@ -35,12 +35,12 @@ class Shrinking:
 
 
 @pytest.fixture
-def shrinking(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The rival of the name ``clp`` shrinks networks to nothing, by half, or not at all; what it was given."""
+def scaling(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The rival of the name ``clp`` multiplies weights by 0, 1 or −1; what it was given."""
     seen: list[bytes] = []
     entry = RepairerEntry(
-        title="shrinking",
-        make=lambda given: Shrinking(**given.settings, seen=seen),
+        title="scaling",
+        make=lambda given: Scaling(**given.settings, seen=seen),
         settings=({"factor": 0.0}, {"factor": 1.0}, {"factor": -1.0}),
         seeded=False,
     )
@@ -53,12 +53,12 @@ def weights_of(zoo: Zoo) -> set[bytes]:
 
 
 def test_validation_networks_choose_by_the_score_that_repair_is_trained_for(
-    config: BenchmarkConfig, zoo: Zoo, shrinking: list[bytes], tmp_path: Path
+    config: BenchmarkConfig, zoo: Zoo, scaling: list[bytes], tmp_path: Path
 ) -> None:
     job = ChoiceJob(zoo.path.name, "clp")
     Worker(config, tmp_path, None).do(job)
     choice = Choice.load(job.path(tmp_path))
-    assert set(shrinking) == weights_of(zoo.split("validation"))
+    assert set(scaling) == weights_of(zoo.split("validation"))
     assert choice.num_bases == len(np.unique(zoo.split("validation").column("base_id")))
     assert [one["settings"]["factor"] for one in choice.tried] == [0.0, 1.0, -1.0]
     assert [one["score"] for one in choice.tried] == [
@@ -71,42 +71,45 @@ def test_validation_networks_choose_by_the_score_that_repair_is_trained_for(
     assert choice.settings == best["settings"] == {"factor": 1.0}
 
 
-def test_fewer_bases_where_asked(config: BenchmarkConfig, zoo: Zoo, shrinking: list[bytes], tmp_path: Path) -> None:
+def test_fewer_bases_where_asked(config: BenchmarkConfig, zoo: Zoo, scaling: list[bytes], tmp_path: Path) -> None:
     job = ChoiceJob(zoo.path.name, "clp")
     Worker(replace(config, num_choice_bases=2), tmp_path, None).do(job)
     assert Choice.load(job.path(tmp_path)).num_bases == 2
-    assert len(set(shrinking)) == 4
+    assert len(set(scaling)) == 4
 
 
 def test_what_was_chosen_is_used_and_kept(
-    config: BenchmarkConfig, zoo: Zoo, shrinking: list[bytes], tmp_path: Path
+    config: BenchmarkConfig, zoo: Zoo, scaling: list[bytes], tmp_path: Path
 ) -> None:
     job = ChoiceJob(zoo.path.name, "clp")
     Choice({"factor": -1.0}, REPAIRERS["clp"].settings, (), 3).save(job.path(tmp_path))
     told: list[str] = []
     run_benchmark(replace(config, parts=("repair",), repairers=("clp",)), tmp_path, data_root=None, tell=told.append)
     assert len(told) == 1
-    assert not weights_of(zoo.split("validation")) & set(shrinking)
-    assert weights_of(zoo.split("test")) >= set(shrinking)
+    assert not weights_of(zoo.split("validation")) & set(scaling)
+    assert weights_of(zoo.split("test")) >= set(scaling)
     assert Choice.load(job.path(tmp_path)).settings == {"factor": -1.0}
     results = RepairResults.load(results_path(tmp_path, Trial(zoo=zoo.path.name, model="clp", seed=0)))
     np.testing.assert_allclose(results.relative_changes, 2)
 
 
 def test_a_choice_among_other_settings_is_not_gone_on_with(
-    config: BenchmarkConfig, zoo: Zoo, shrinking: list[bytes], tmp_path: Path
+    config: BenchmarkConfig, zoo: Zoo, scaling: list[bytes], tmp_path: Path
 ) -> None:
     job = ChoiceJob(zoo.path.name, "clp")
     Choice({"factor": 0.0}, ({"factor": 0.0}, {"factor": 1.0}), (), 3).save(job.path(tmp_path))
     only = replace(config, parts=("repair",), repairers=("clp",))
     with pytest.raises(ZoovetError, match=r"choice.json is a choice among other settings of clp .* delete .*clp to"):
         run_benchmark(only, tmp_path, data_root=None, tell=print)
-    assert shrinking == []
+    assert scaling == []
+    job.path(tmp_path).write_text("{}", encoding="utf-8")
+    with pytest.raises(ZoovetError, match=r"choice.json is no choice of settings \('settings'\); delete .*clp"):
+        run_benchmark(only, tmp_path, data_root=None, tell=print)
 
 
 def test_a_setting_whose_weights_overflow_is_not_chosen(config: BenchmarkConfig, zoo: Zoo) -> None:
     settings = ({"factor": float("inf")}, {"factor": 0.5})
-    entry = RepairerEntry(title="some", make=lambda given: Shrinking(**given.settings, seen=[]), settings=settings)
+    entry = RepairerEntry(title="some", make=lambda given: Scaling(**given.settings, seen=[]), settings=settings)
     choice = choose_settings(entry, fitting_of(config, zoo), zoo.split("validation"))
     assert choice.settings == {"factor": 0.5}
     assert len(choice.tried) == 1
@@ -129,7 +132,7 @@ def fitting_of(config: BenchmarkConfig, zoo: Zoo) -> RepairFitting:
 
 def test_the_first_of_equals_is_chosen(config: BenchmarkConfig, zoo: Zoo) -> None:
     settings = ({"factor": 1.0}, {"factor": 2.0})
-    entry = RepairerEntry(title="same", make=lambda given: Shrinking(1.0, []), settings=settings)
+    entry = RepairerEntry(title="same", make=lambda given: Scaling(1.0, []), settings=settings)
     choice = choose_settings(entry, fitting_of(config, zoo), zoo.split("validation"))
     assert choice.settings == {"factor": 1.0}
     assert str(choice) == "factor 1"

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from zoovet.benchmark.figures import repair_figures
 from zoovet.benchmark.repairers import RepairerEntry, RepairFitting, Settings
 from zoovet.errors import ZoovetError
-from zoovet.evaluation import RepairResults, evaluate_repair
+from zoovet.evaluation import evaluate_repair
 from zoovet.files import write_json
-from zoovet.tasks import RepairConfig
 from zoovet.zoo import Zoo
 
 __all__ = ["Choice", "choose_settings"]
@@ -41,9 +41,16 @@ class Choice:
 
     @classmethod
     def load(cls, path: Path) -> Choice:
-        """Read what :meth:`save` wrote."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return cls(data["settings"], tuple(data["asked"]), tuple(data["tried"]), data["num_bases"])
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ZoovetError: It is damaged.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(data["settings"], tuple(data["asked"]), tuple(data["tried"]), data["num_bases"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ZoovetError(f"{path} is no choice of settings ({error}); delete {path.parent}") from error
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -74,19 +81,10 @@ def choose_settings(entry: RepairerEntry, given: RepairFitting, networks: Zoo) -
         except ZoovetError as error:  # a rate so high that weights overflow is a bad choice, no end of the benchmark
             failure = error
             continue
-        tried.append({"settings": dict(settings), **_figures(results, given.config)})
+        figures = repair_figures([results])
+        means = {name: figures[name].mean for name in ("asr", "lost", "healthy_lost")}
+        tried.append({"settings": dict(settings), **means, "score": given.config.score(**means)})
     if failure is not None and not tried:
         raise failure
     best = min(tried, key=lambda one: one["score"])
     return Choice(best["settings"], entry.settings, tuple(tried), len(np.unique(networks.column("base_id"))))
-
-
-def _figures(results: RepairResults, config: RepairConfig) -> dict[str, float]:
-    """Means: the ASR of trojaned networks, what they and healthy ones lost, and the score."""
-    lost, trojaned = results.clean_accuracy_before - results.clean_accuracy_after, results.poisoned
-    figures = {
-        "asr": float(results.asr_after[trojaned].mean()),
-        "lost": float(lost[trojaned].mean()),
-        "healthy_lost": float(lost[~trojaned].mean()),
-    }
-    return {**figures, "score": config.score(**figures)}

@@ -74,6 +74,11 @@ class RepairerEntry:
     is_slow: bool = False
     settings: tuple[Settings, ...] = ({},)
 
+    @property
+    def has_choice(self) -> bool:
+        """Whether there are settings to choose from."""
+        return len(self.settings) > 1
+
 
 class _Nothing:
     """Leaves networks as they are."""

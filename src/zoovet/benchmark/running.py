@@ -69,6 +69,7 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
     require_extras(config.detectors)
     zoos = {path.name: Zoo.open(path) for path in config.zoos}
     _require_known_families(config, zoos)
+    _require_same_choices(config, out)
     stages = _plan(config, out, zoos)
     _require_same_settings(config, out)
     if stages[-1]:
@@ -159,7 +160,7 @@ def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[
     """What is not on disk yet: inversions, choices of settings and trials, each of which needs those before.
 
     Raises:
-        ZoovetError: A zoo is too small for a trial, or a choice on disk is one among other settings.
+        ZoovetError: A zoo is too small for a trial.
     """
     detection, repair = list[Job](), list[Job]()
     inversions, choices = list[InversionJob](), list[ChoiceJob]()
@@ -171,12 +172,11 @@ def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[
                     for on in (name, *missing):
                         inversions += _inversions(config, "detection", name, on, zoos[on])
         for trial in repair_trials(config, name):
-            _require_same_choice(ChoiceJob(name, trial.model), out)
             if not results_path(out, trial).exists():
                 repair.append(RepairJob(trial))
                 if trial.model == "scalegmn" and inverts(config.repair.metanetwork):
                     inversions += _inversions(config, "repair", name, name, zoo)
-                if len(REPAIRERS[trial.model].settings) > 1:
+                if REPAIRERS[trial.model].has_choice:
                     choices.append(ChoiceJob(name, trial.model))
     return (
         [job for job in dict.fromkeys(inversions) if not job.path(out).exists()],
@@ -215,18 +215,20 @@ def _require_known_families(config: BenchmarkConfig, zoos: Mapping[str, Zoo]) ->
             raise ZoovetError(f"families has the unknown entry {family!r}{nearest(family, known)}")
 
 
-def _require_same_choice(job: ChoiceJob, out: Path) -> None:
+def _require_same_choices(config: BenchmarkConfig, out: Path) -> None:
     """A repairer's results of one folder come from one choice among the same settings.
 
     Raises:
         ZoovetError: The folder holds a choice among others.
     """
-    path = job.path(out)
-    if path.exists() and Choice.load(path).asked != REPAIRERS[job.repairer].settings:
-        raise ZoovetError(
-            f"{path} is a choice among other settings of {job.repairer} than this version tries; give another --out, "
-            f"or delete {path.parent} to measure {job.repairer} anew"
-        )
+    repairers = config.repairers if "repair" in config.parts else ()
+    for job in (ChoiceJob(zoo.name, repairer) for zoo in config.zoos for repairer in repairers):
+        path = job.path(out)
+        if path.exists() and Choice.load(path).asked != REPAIRERS[job.repairer].settings:
+            raise ZoovetError(
+                f"{path} is a choice among other settings of {job.repairer} than this version tries; give another "
+                f"--out, or delete {path.parent} to measure {job.repairer} anew"
+            )
 
 
 def _require_same_settings(config: BenchmarkConfig, out: Path) -> None:

@@ -251,7 +251,7 @@ class Worker:
         entry, path = REPAIRERS[trial.model], results_path(self.out, trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         choice = ChoiceJob(trial.zoo, trial.model).path(self.out)
-        settings = Choice.load(choice).settings if len(entry.settings) > 1 else entry.settings[0]
+        settings = Choice.load(choice).settings if entry.has_choice else entry.settings[0]
         repairer = entry.make(replace(self._repair_fitting(trial, path.parent / "run"), settings=settings))
         test, images = repaired_networks(zoo, self.config, trial.model), self.images[trial.zoo].test
         evaluate_repair(repairer, test, images, num_images=self.config.num_images, name=entry.title).save(path)
