@@ -20,7 +20,7 @@ from zoovet.rivals import (
     SortedWeightsDetector,
 )
 from zoovet.rivals.clean_images import tune
-from zoovet.rivals.neural_cleanse import anomaly_indices, mask_norms
+from zoovet.rivals.neural_cleanse import MaskWeights, anomaly_indices, mask_norms
 from zoovet.rivals.sorted_weights_detector import sorted_weights
 from zoovet.symmetry import random_action
 from zoovet.zoo import Zoo
@@ -71,8 +71,28 @@ def test_anomaly_index_by_hand() -> None:
     norms = torch.tensor([[10.0, 12.0, 11.0, 9.0, 1.0], [10.0, 12.0, 11.0, 9.0, 10.0]])
     # Median 10, deviations 0 1 1 2 9 and 0 0 1 1 2: median absolute deviation 1.
     torch.testing.assert_close(anomaly_indices(norms), torch.tensor([9.0, 1.0]) / 1.4826)
+    even = torch.tensor([[10.0, 2.0, 11.0, 14.0]])  # median 10.5, deviations 0.5, 0.5, 3.5, 8.5 of median 2
+    torch.testing.assert_close(anomaly_indices(even), torch.tensor([8.5 / 2]) / 1.4826)
     with pytest.raises(ZoovetError, match="needs at least three, got 2"):
         anomaly_indices(torch.ones(1, 2))
+
+
+def test_the_weight_of_a_masks_size_follows_success_and_a_search_ends() -> None:
+    config = NeuralCleanseConfig(patience=2, stop_patience=3, initial_weight=1.0, weight_factor=4.0)
+    weights, size = MaskWeights(2, torch.zeros(1, dtype=torch.float64), config), [9.0, 9.0]
+    seen, searched = [], []
+    #   Class 0 succeeds until its weight has grown, fails until it has shrunk, then succeeds; class 1 always fails.
+    for works in (True, True, True, True, False, False, True):
+        size[0] -= works and len(seen) < 4
+        weights.update(torch.tensor(size).double(), torch.tensor([0.99 if works else 0.98, 0.5]).double())
+        seen.append(weights.values[0].item())
+        searched.append(weights.is_searched.tolist())
+    assert seen == [0, 1, 4, 4, 4, 0.5, 0.5]  # a count goes on from the epoch at which the weight begins
+    assert searched == [[True, True]] * 6 + [[False, True]]  # three epochs without a smaller mask
+    assert weights.smallest.tolist() == [5.0, torch.inf]
+    weights.update(torch.tensor([1.0, 8.0]).double(), torch.ones(2).double())
+    assert weights.smallest.tolist() == [5.0, 8.0]  # what comes after the end does not count
+    assert weights.last.tolist() == [5.0, 8.0]
 
 
 def test_neural_cleanse_finds_the_class_that_a_patch_reaches_easily() -> None:
@@ -88,7 +108,7 @@ def test_neural_cleanse_finds_the_class_that_a_patch_reaches_easily() -> None:
         tune(start, images, num_epochs=20, batch_size=64, learning_rate=0.01, seed=0)
         for images in (CleanImages(digits.scaled(), digits.labels), CleanImages(poisoned.images, poisoned.labels))
     )
-    config = NeuralCleanseConfig(num_steps=100)
+    config = NeuralCleanseConfig(num_epochs=40)
     both = Networks.concatenate([healthy, trojaned])
     norms = mask_norms(both, clean, config)
     assert norms.shape == (2, 10)

@@ -16,8 +16,11 @@ from zoovet.rivals import (
     FinePruningRepairer,
     FineTuningRepairer,
 )
+from zoovet.rivals.adversarial_pruning import HiddenChannels, MaskedNetwork
 from zoovet.rivals.channel_lipschitzness import channel_bounds
 from zoovet.rivals.clean_images import accuracy_on, cross_entropies, tune
+from zoovet.zoo.samples import Samples
+from zoovet.zoo.training import network_trainer
 
 SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(8, 8))
 
@@ -105,19 +108,52 @@ def test_clp_prunes_the_channel_that_stands_out_and_no_other(suspicious: Network
         ChannelLipschitznessRepairer(threshold=0.0)
 
 
-def test_anp_prunes_a_channel_that_a_perturbation_wakes(networks: Networks, clean: CleanImages) -> None:
+def test_anp_prunes_the_channel_that_a_perturbation_wakes(networks: Networks, clean: CleanImages) -> None:
     sensitive = networks.map(torch.clone)
     mean = forward(sensitive, clean.images).abs().mean()
-    sensitive.weights[1][:, 3] = 0.0
+    sensitive.weights[1][:, 3] = 0.05
     sensitive.biases[1][:, 3] = 0.05
     sensitive.weights[2][:, 7, 3] = 80.0 * mean
     sensitive.biases[2][:, 7] -= 4.0 * mean
     repairer = AdversarialPruningRepairer(clean=clean, num_steps=40)
+    masks = repairer.masks(sensitive)
+    assert masks.shape == (2, 16)
+    assert (masks[:, 8 + 3] == 0).all()
+    assert (masks > 0.5).any(dim=1).all()
+    torch.testing.assert_close(repairer.masks(sensitive[1])[0], masks[1])
     repaired = repairer.repair(sensitive)
     assert torch.equal(repaired.flat(), repairer.repair(sensitive).flat())
-    changed = (repaired.weights[1] != sensitive.weights[1]).flatten(2).any(dim=2) | (repaired.biases[1] == 0)
-    assert changed.any()
-    assert torch.isfinite(repaired.flat()).all()
+    assert (repaired.weights[1][:, 3] == 0).all()
+
+
+def test_anp_prunes_weights_and_keeps_biases(networks: Networks, clean: CleanImages) -> None:
+    masks = torch.linspace(0, 1, 16).expand(2, 16)
+    pruned = AdversarialPruningRepairer(clean=clean, threshold=masks[0, 5].item()).prune(networks, masks)
+    assert all(torch.equal(*biases) for biases in zip(pruned.biases, networks.biases, strict=True))
+    assert torch.equal(pruned.weights[0][:, :6], torch.zeros_like(networks.weights[0][:, :6]))
+    assert torch.equal(pruned.weights[0][:, 6:], networks.weights[0][:, 6:])
+    assert all(torch.equal(pruned.weights[index], networks.weights[index]) for index in (1, 2))
+
+
+def test_anps_gradients_are_autograds(networks: Networks, clean: CleanImages) -> None:
+    generator = torch.Generator().manual_seed(3)
+    factors, xi = (torch.rand(16, generator=generator).requires_grad_() for _ in range(2))
+    one = networks[0]
+    scaled = Networks(
+        one.spec,
+        (
+            *(w * f.view(1, 8, 1, 1, 1) for w, f in zip(one.weights, factors.split(8), strict=False)),
+            one.weights[2],
+        ),
+        (*(b * (1 + x) for b, x in zip(one.biases, xi.split(8), strict=False)), one.biases[2]),
+    )
+    expected = torch.autograd.grad(cross_entropies(scaled, clean.images, clean.labels).sum(), [factors, xi])
+    masked = MaskedNetwork(network_trainer(SPEC), HiddenChannels.of(SPEC), one.flat()[0].numpy())
+    images, everything = clean.images.numpy(), np.arange(len(clean), dtype=np.int32)
+    batch = Samples(images, images[:1], everything, clean.labels.int().numpy())
+    found = masked.gradients(batch, factors.detach().numpy(), xi.detach().numpy())
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-4 * float(theirs.abs().max()))
 
 
 def test_repair_leaves_the_given_networks_as_they_are(suspicious: Networks, clean: CleanImages) -> None:

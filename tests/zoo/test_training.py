@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import LayerSpec, NetworkSpec, PoolSpec, forward, mlp, siren, small_cnn, to_module
@@ -94,6 +95,33 @@ def test_both_trainers_go_the_same_way(name: str, optimizer: str) -> None:
     moved = np.abs(ends[1][0] - start).max()
     assert moved > 1e-3
     np.testing.assert_allclose(ends[0][0], ends[1][0], atol=2e-3 * moved)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_gradients_are_autograds(name: str) -> None:
+    spec, samples = SPECS[name], samples_for(SPECS[name])
+    flat = torch.from_numpy(initial_weights(spec, "he", 0.1, np.random.default_rng(1))).requires_grad_()
+    logits = forward(Networks.from_flat(spec, flat[None]), torch.from_numpy(samples.gather(np.arange(len(samples)))))
+    functional.cross_entropy(logits[0], torch.from_numpy(samples.labels).long()).backward()
+    assert flat.grad is not None
+    expected = flat.grad.numpy()
+    for trainer in (compile_spec(spec), TorchNetwork(spec)):
+        found = trainer.unpack(trainer.gradient(trainer.pack(flat.detach().numpy()), samples))
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_denormal_weights_count_as_zero_and_the_callers_arithmetic_stays() -> None:
+    spec, images = SPECS["small cnn"], samples_for(SPECS["small cnn"]).images
+    flat = initial_weights(spec, "glorot", 0.1, np.random.default_rng(1))
+    trainer, small = compile_spec(spec), np.float32(1e-39)
+    silent, faint = flat.copy(), flat.copy()
+    silent[:144], faint[:144] = 0, small  # the first layer's kernels
+    outcomes = [trainer.logits(trainer.pack(some), images) for some in (silent, faint)]
+    np.testing.assert_array_equal(*outcomes)
+    parameters = trainer.pack(faint)
+    trainer.train(parameters, OptimizerMemory.fresh(parameters), samples_for(spec), SCHEDULE, 0)
+    trainer.gradient(parameters, samples_for(spec))
+    assert 0 < np.full(1, small) * np.float32(0.5) < small  # a processor told to flush would say 0
 
 
 OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {

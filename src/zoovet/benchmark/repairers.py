@@ -41,6 +41,7 @@ class RepairFitting:
         inversions: What inversion found so far.
         clean: Images without a trigger.
         settings: What was chosen of the settings that the repairer is tried with.
+        memory: What one setting leaves for the next, where several are tried on the same networks.
     """
 
     zoo: Zoo
@@ -51,6 +52,7 @@ class RepairFitting:
     inversions: InversionMemory
     clean: CleanImages
     settings: Settings = field(default_factory=dict)
+    memory: dict[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,29 @@ def _scalegmn(given: RepairFitting) -> NetworkRepairer:
     return train_repairer(config, given.zoo, given.images, given.folder, inversions=given.inversions)
 
 
+_ANP_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def _anp(given: RepairFitting) -> NetworkRepairer:
+    return _RememberingPruner(
+        AdversarialPruningRepairer(clean=given.clean, seed=given.seed, **given.settings), given.memory
+    )
+
+
+@dataclass(frozen=True)
+class _RememberingPruner:
+    """ANP that learns a network's masks once for all thresholds."""
+
+    repairer: AdversarialPruningRepairer
+    memory: dict[Any, Any]
+
+    def repair(self, networks: Networks) -> Networks:
+        key = (replace(self.repairer, threshold=0.0), networks.flat().numpy().tobytes())
+        if key not in self.memory:
+            self.memory[key] = self.repairer.masks(networks)
+        return self.repairer.prune(networks, self.memory[key])
+
+
 def _grid(**values: tuple[Any, ...]) -> tuple[Settings, ...]:
     """Every combination of values."""
     return tuple(dict(zip(values, some, strict=True)) for some in product(*values.values()))
@@ -135,12 +160,12 @@ REPAIRERS: dict[str, RepairerEntry] = {
     ),
     "anp": RepairerEntry(
         title="adversarial neuron pruning (ANP)",
-        make=lambda given: AdversarialPruningRepairer(clean=given.clean, seed=given.seed, **given.settings),
+        make=_anp,
         uses_images=True,
         is_slow=True,
         settings=(
-            *_grid(learning_rate=(0.2,), budget=(0.4,), threshold=(0.2,)),  # as published
-            *_grid(learning_rate=(0.03,), budget=(0.1, 0.2), threshold=(0.2, 0.4)),
+            *_grid(learning_rate=(0.2,), budget=(0.4,), threshold=_ANP_THRESHOLDS),  # masks as published
+            *_grid(learning_rate=(0.03,), budget=(0.1,), threshold=_ANP_THRESHOLDS),  # gentler ones
         ),
     ),
     "healthy_sibling": RepairerEntry(

@@ -149,6 +149,7 @@ _worker: list[Worker] = []
 
 def _start(config: BenchmarkConfig, out: Path, data_root: Path | None) -> None:
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # see zoovet.cli.main
     _worker.append(Worker(config, out, data_root))
 
 

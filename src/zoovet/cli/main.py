@@ -73,8 +73,21 @@ def _run(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments[1:]):
         print(parser.format_help(), end="")
         return EXIT_OK
-    status: int = verb.run(parse_verb(parser, arguments[1:]))
+    parsed = parse_verb(parser, arguments[1:])
+    _flush_denormals()
+    status: int = verb.run(parsed)
     return status
+
+
+def _flush_denormals() -> None:
+    """Take numbers below 1.2e-38 for zero in this process.
+
+    Weight decay brings the weights of channels that no image wakes down to such numbers, in one ReLU network of eight
+    of our zoos, and processors calculate some twenty times slower with them.
+    """
+    import torch
+
+    torch.set_flush_denormal(True)
 
 
 def _overview() -> str:

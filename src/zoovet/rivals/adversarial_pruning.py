@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from zoovet.networks import Networks
-from zoovet.rivals.clean_images import CleanImages, cross_entropies, pruned
+from zoovet.networks import Networks, NetworkSpec
+from zoovet.rivals.clean_images import CleanImages, channel_mask
+from zoovet.zoo.samples import Floats, Samples
+from zoovet.zoo.training import NetworkTrainer, network_trainer
 
 __all__ = ["AdversarialPruningRepairer"]
+
+_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +24,12 @@ class AdversarialPruningRepairer:
     """Learns a mask over hidden channels under the worst perturbation of their weights and biases, then prunes.
 
     Each step: perturbations δ of the weights and ξ of the biases, relative and one number a channel, by one signed
-    gradient step up to ``budget``; then a step of the mask m ∈ [0, 1] down ``trade_off · L(m) + (1 - trade_off) ·
-    L(m + δ, ξ)``. Channels whose mask ends below ``threshold`` are set to zero.
+    gradient step up to ``budget`` from a random start; then a step of the mask m ∈ [0, 1] down ``trade_off · L(m) +
+    (1 - trade_off) · L(m + δ, ξ)``. The weights of channels whose mask ends at ``threshold`` or below are set to zero;
+    their biases stay, as in the authors' code. Masks are learned in float32, on processors, network by network.
 
-    Source: Wu and Wang 2021, *Adversarial Neuron Pruning Purifies Backdoored Deep Models*, section 4.
+    Source: Wu and Wang 2021, *Adversarial Neuron Pruning Purifies Backdoored Deep Models*, section 4; the defaults are
+    the authors'.
 
     Attributes:
         clean: Images.
@@ -30,12 +38,12 @@ class AdversarialPruningRepairer:
         learning_rate: Of the mask (plain gradient descent with momentum 0.9, clipped to [0, 1]).
         budget: Largest relative perturbation.
         trade_off: Weight of the loss without perturbation.
-        threshold: Masks below it are pruned.
+        threshold: Masks up to it are pruned.
         seed: Of batches and of where perturbations start.
     """
 
     clean: CleanImages
-    num_steps: int = 400
+    num_steps: int = 2000
     batch_size: int = 128
     learning_rate: float = 0.2
     budget: float = 0.4
@@ -45,51 +53,88 @@ class AdversarialPruningRepairer:
 
     def repair(self, networks: Networks) -> Networks:
         """Pruned copies of the networks, in the same order."""
-        masks = self._masks(networks.detach())
-        return pruned(networks, [(mask >= self.threshold).to(mask) for mask in masks])
+        return self.prune(networks, self.masks(networks))
 
-    def _masks(self, networks: Networks) -> list[Tensor]:
-        """The learned mask of every hidden layer, [B, channels]."""
-        clean = self.clean.on(networks)
-        generator = torch.Generator().manual_seed(self.seed)
-        masks = [torch.ones_like(bias) for bias in networks.biases[:-1]]
-        momenta = [torch.zeros_like(mask) for mask in masks]
+    def prune(self, networks: Networks, masks: Tensor) -> Networks:
+        """Copies of the networks without the weights of channels whose mask [B, hidden channels] is not above."""
+        widths = [layer.out_channels for layer in networks.spec.layers[:-1]]
+        kept = channel_mask(networks, list((masks > self.threshold).split(widths, dim=1)))
+        weights = tuple(weight * mask for weight, mask in zip(networks.weights, kept.weights, strict=True))
+        return Networks(networks.spec, weights, networks.biases).detach()
+
+    def masks(self, networks: Networks) -> Tensor:
+        """The learned masks of all hidden channels, layer by layer: float32 [B, hidden channels]."""
+        trainer, channels = network_trainer(networks.spec), HiddenChannels.of(networks.spec)
+        flats = networks.detach().flat().float().cpu().numpy()
+        learned = np.stack([self._mask(MaskedNetwork(trainer, channels, flat)) for flat in flats])
+        return torch.from_numpy(learned).to(networks.device)
+
+    def _mask(self, network: MaskedNetwork) -> Floats:
+        """The learned mask of one network, [hidden channels]."""
+        generator = np.random.default_rng(self.seed)
+        images, labels = self.clean.images.float().cpu().numpy(), self.clean.labels.int().cpu().numpy()
+        mask = np.ones(network.channels.count, dtype=np.float32)
+        zeros, velocity = np.zeros_like(mask), np.zeros_like(mask)
         for _ in range(self.num_steps):
-            chosen = torch.randperm(len(clean), generator=generator)[: self.batch_size]
-            images, labels = clean.images[chosen], clean.labels[chosen]
-            starts = [
-                [(2 * torch.rand(mask.shape, generator=generator) - 1).to(mask) * self.budget for mask in masks]
-                for _ in range(2)
-            ]
-            worst = self._worst(networks, masks, starts, images, labels)
-            learned = [mask.clone().requires_grad_() for mask in masks]
-            zeros = [torch.zeros_like(mask) for mask in masks]
-            plain = cross_entropies(_perturbed(networks, learned, zeros, zeros), images, labels)
-            perturbed = cross_entropies(_perturbed(networks, learned, *worst), images, labels)
-            loss = (self.trade_off * plain + (1 - self.trade_off) * perturbed).sum()
-            for index, gradient in enumerate(torch.autograd.grad(loss, learned)):
-                momenta[index] = 0.9 * momenta[index] + gradient
-                masks[index] = (masks[index] - self.learning_rate * momenta[index]).clamp(0, 1)
-        return masks
-
-    def _worst(
-        self, networks: Networks, masks: list[Tensor], starts: list[list[Tensor]], images: Tensor, labels: Tensor
-    ) -> list[list[Tensor]]:
-        """One signed gradient step from random perturbations, within the budget."""
-        moving = [[start.requires_grad_() for start in kind] for kind in starts]
-        loss = cross_entropies(_perturbed(networks, masks, *moving), images, labels).sum()
-        gradients = iter(torch.autograd.grad(loss, [start for kind in moving for start in kind]))
-        return [
-            [(start.detach() + self.budget * next(gradients).sign()).clamp(-self.budget, self.budget) for start in kind]
-            for kind in moving
-        ]
+            chosen = generator.integers(len(labels), size=self.batch_size, dtype=np.int32)
+            batch = Samples(images, images[:1], chosen, labels[chosen])
+            start = generator.uniform(-self.budget, self.budget, size=(2, len(mask))).astype(np.float32)
+            uphill = np.stack(network.gradients(batch, mask + start[0], start[1]))
+            delta, xi = (start + self.budget * np.sign(uphill)).clip(-self.budget, self.budget)
+            plain, _ = network.gradients(batch, mask, zeros)
+            perturbed, _ = network.gradients(batch, mask + delta, xi)
+            velocity = _MOMENTUM * velocity + self.trade_off * plain + (1 - self.trade_off) * perturbed
+            mask = (mask - self.learning_rate * velocity).clip(0, 1)
+        return mask
 
 
-def _perturbed(networks: Networks, masks: list[Tensor], delta: list[Tensor], xi: list[Tensor]) -> Networks:
-    """Hidden layers' weights times (mask + δ), their biases times (1 + ξ)."""
-    weights, biases = list(networks.weights), list(networks.biases)
-    for index, mask in enumerate(masks):
-        factor = mask + delta[index]
-        weights[index] = weights[index] * factor.view(*factor.shape, *[1] * (weights[index].ndim - 2))
-        biases[index] = biases[index] * (1 + xi[index])
-    return Networks(networks.spec, tuple(weights), tuple(biases))
+@dataclass(frozen=True)
+class HiddenChannels:
+    """Where the numbers of hidden channels stand in a flat vector.
+
+    Attributes:
+        count: Hidden channels.
+        weights: [n] places of their weights.
+        owners: [n] whose weight each is.
+        biases: [count] places of their biases.
+    """
+
+    count: int
+    weights: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    biases: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> HiddenChannels:
+        places = Networks.from_flat(spec, torch.arange(spec.num_parameters, dtype=torch.float64)[None])
+        hidden = [weight[0].flatten(1) for weight in places.weights[:-1]]
+        biases = torch.cat([bias[0] for bias in places.biases[:-1]]).long().numpy()
+        owners = np.repeat(
+            np.arange(len(biases)), [row.shape[1] for weight in hidden for row in [weight] * len(weight)]
+        )
+        return cls(len(biases), torch.cat([weight.flatten() for weight in hidden]).long().numpy(), owners, biases)
+
+
+@dataclass(frozen=True)
+class MaskedNetwork:
+    """A network whose hidden channels are scaled.
+
+    Attributes:
+        trainer: Computes its gradients.
+        channels: Its hidden channels.
+        flat: Its weights, [P].
+    """
+
+    trainer: NetworkTrainer
+    channels: HiddenChannels
+    flat: Floats
+
+    def gradients(self, batch: Samples, factors: Floats, xi: Floats) -> tuple[Floats, Floats]:
+        """Of the mean loss to factors of the channels' weights and to relative changes of their biases, [channels]."""
+        channels, flat = self.channels, self.flat
+        scaled = flat.copy()
+        scaled[channels.weights] *= factors[channels.owners]
+        scaled[channels.biases] *= 1 + xi
+        found = flat * self.trainer.unpack(self.trainer.gradient(self.trainer.pack(scaled), batch))
+        to_factors = np.bincount(channels.owners, found[channels.weights], channels.count)
+        return to_factors.astype(np.float32), found[channels.biases]

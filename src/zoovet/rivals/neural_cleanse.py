@@ -15,7 +15,7 @@ from zoovet.rivals.clean_images import CleanImages
 from zoovet.rivals.fitting import chosen_threshold, training_and_validation
 from zoovet.zoo import Zoo
 
-__all__ = ["NeuralCleanseConfig", "NeuralCleanseDetector", "anomaly_indices", "mask_norms"]
+__all__ = ["MaskWeights", "NeuralCleanseConfig", "NeuralCleanseDetector", "anomaly_indices", "mask_norms"]
 
 _CONSISTENCY = 1.4826
 """The standard deviation of a normal distribution over its median absolute deviation."""
@@ -23,29 +23,35 @@ _CONSISTENCY = 1.4826
 
 @dataclass(frozen=True, kw_only=True)
 class NeuralCleanseConfig:
-    """The search for a patch a class.
+    """The search for a patch a class; the defaults are those of the authors' example.
+
+    An epoch is a pass over the clean images; it is successful where the patch turned at least ``success`` of them. The
+    weight of the mask's size is zero until ``patience`` epochs in a row were successful, then ``initial_weight``. From
+    then on it grows by ``weight_factor`` after every ``patience`` successful epochs in a row, and shrinks by that to
+    the power of 1.5 after as many that were not.
 
     Attributes:
-        num_steps: Adam's steps.
+        num_epochs: At most.
         batch_size: Clean images a step.
         learning_rate: Adam's, on the mask and the pattern before their squashing.
-        success: Share of the images that must be turned for the weight of the mask's size to grow.
-        initial_weight: Of the mask's size, at first.
-        weight_factor: By which that grows or shrinks.
-        patience: Steps in a row above (or below) ``success`` before it does.
+        success: Share of the images that must be turned.
+        initial_weight: Of the mask's size, once there is one.
+        weight_factor: By which that grows.
+        patience: Epochs in a row before it changes.
+        stop_patience: A class's search ends after so many epochs without a smaller mask, once its weight has grown and
+            shrunk.
         seed: Of batches and initial values.
-        networks_at_once: Networks that are searched side by side.
     """
 
-    num_steps: int = 300
+    num_epochs: int = 1000
     batch_size: int = 32
     learning_rate: float = 0.1
-    success: float = 0.98
+    success: float = 0.99
     initial_weight: float = 1e-3
-    weight_factor: float = 1.5
+    weight_factor: float = 2.0
     patience: int = 5
+    stop_patience: int = 25
     seed: int = 0
-    networks_at_once: int = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,8 @@ class NeuralCleanseDetector:
     """Scores a network by the anomaly index of its smallest mask among its classes'; needs clean images, no training.
 
     Source: Wang, Yao, Shan, Li, Viswanath, Zheng and Zhao 2019, *Neural Cleanse: Identifying and Mitigating Backdoor
-    Attacks in Neural Networks*, section IV.
+    Attacks in Neural Networks*, section IV; the schedule of the mask's weight, which the
+    paper leaves open, as in the authors' code.
 
     Attributes:
         clean: The images.
@@ -81,12 +88,10 @@ class NeuralCleanseDetector:
         Raises:
             ZoovetError: Networks of fewer than three classes, among which no outlier can be told.
         """
-        size = self.config.networks_at_once
         with torch.inference_mode(False), torch.enable_grad():  # the search needs gradients, whatever the caller does
             norms = [
-                mask_norms(batch[start : start + size].map(torch.clone), self.clean, self.config)
+                mask_norms(batch.map(torch.clone), self.clean, self.config)
                 for batch in ([networks] if isinstance(networks, Networks) else networks)
-                for start in range(0, len(batch), size)
             ]
         return torch.cat([anomaly_indices(some) for some in norms]).float().cpu()
 
@@ -99,45 +104,96 @@ def anomaly_indices(norms: Tensor) -> Tensor:
     """
     if norms.shape[1] < 3:
         raise ZoovetError(f"an outlier among classes needs at least three, got {norms.shape[1]}")
-    median = norms.median(dim=1).values
-    spread = _CONSISTENCY * (norms - median.unsqueeze(1)).abs().median(dim=1).values
+    median = norms.quantile(0.5, dim=1)  # of an even number the middle of the two; Tensor.median takes the lower
+    spread = _CONSISTENCY * (norms - median.unsqueeze(1)).abs().quantile(0.5, dim=1)
     return (median - norms.min(dim=1).values) / spread.clamp_min(torch.finfo(norms.dtype).tiny)
 
 
 def mask_norms(networks: Networks, clean: CleanImages, config: NeuralCleanseConfig) -> Tensor:
     """L1 norm of the smallest mask that turns images into each class, [B, classes].
 
-    Of all steps at which the patch worked on at least ``success`` of the images; the last step's where it never did.
+    Of all successful epochs, each with its mean over the epoch's steps; the last epoch's where there was none.
     """
     clean = clean.on(networks)
-    num_classes, shape = networks.spec.num_outputs, clean.images.shape[1:]
-    searched = networks.detach().map(lambda tensor: tensor.repeat_interleave(num_classes, dim=0))
-    targets = torch.arange(num_classes, device=networks.device).repeat(len(networks)).unsqueeze(1)
+    return torch.stack([_search(networks[place : place + 1].detach(), clean, config) for place in range(len(networks))])
+
+
+def _search(network: Networks, clean: CleanImages, config: NeuralCleanseConfig) -> Tensor:
+    """The norms of one network, [classes]: all classes side by side on the same batches, each until its search ends."""
     generator = torch.Generator().manual_seed(config.seed)
-    mask_logits = (torch.randn(len(searched), 1, *shape[1:], generator=generator) * 0.1 - 1).to(clean.images)
-    pattern_logits = (torch.randn(len(searched), *shape, generator=generator) * 0.1).to(clean.images)
-    variables = [mask_logits.requires_grad_(), pattern_logits.requires_grad_()]
-    optimizer = torch.optim.Adam(variables, lr=config.learning_rate, betas=(0.5, 0.9))
-    weight = torch.full((len(searched),), config.initial_weight, device=networks.device)
-    streak = torch.zeros(len(searched), device=networks.device)
-    best = torch.full((len(searched),), torch.inf, dtype=clean.images.dtype, device=networks.device)
-    norms = best
-    for _ in range(config.num_steps):
-        chosen = torch.randperm(len(clean), generator=generator)[: config.batch_size]
-        mask = torch.sigmoid(mask_logits).unsqueeze(1)
-        patched = torch.lerp(clean.images[chosen].unsqueeze(0), torch.tanh(pattern_logits).unsqueeze(1), mask)
-        logits = forward(searched, patched)
-        wanted = targets.expand(logits.shape[:2])
-        losses = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)
-        norms = mask.flatten(1).sum(dim=1)
-        optimizer.zero_grad()
-        (losses.mean(dim=1) + weight * norms).sum().backward()
-        optimizer.step()
-        norms = norms.detach()
-        works = (logits.detach().argmax(dim=2) == wanted).double().mean(dim=1) >= config.success
-        best = torch.where(works, torch.minimum(best, norms), best)
-        streak = torch.where(works, streak.clamp_min(0) + 1, streak.clamp_max(0) - 1)
-        weight = torch.where(streak >= config.patience, weight * config.weight_factor, weight)
-        weight = torch.where(streak <= -config.patience, weight / config.weight_factor, weight)
-        streak = torch.where(streak.abs() >= config.patience, 0.0, streak)
-    return torch.where(best.isfinite(), best, norms).view(-1, num_classes)
+    shape, num_classes = clean.images.shape[1:], network.spec.num_outputs
+    mask_logits, pattern_logits = (
+        torch.atanh((2 - 1e-6) * (torch.rand(num_classes, *size, generator=generator) - 0.5)).to(clean.images)
+        for size in ((1, *shape[1:]), shape)
+    )
+    optimizer = torch.optim.Adam(
+        [mask_logits.requires_grad_(), pattern_logits.requires_grad_()], lr=config.learning_rate, betas=(0.5, 0.9)
+    )
+    weights = MaskWeights(num_classes, clean.images, config)
+    for _ in range(config.num_epochs):
+        searched = weights.is_searched.nonzero().flatten()
+        if not len(searched):
+            break
+        norms, turned = torch.zeros_like(weights.values), torch.zeros_like(weights.values)
+        order = torch.split(torch.randperm(len(clean), generator=generator), config.batch_size)
+        for chosen in order:
+            mask = mask_logits[searched].tanh() / 2 + 0.5
+            pattern = pattern_logits[searched].tanh()
+            patched = torch.lerp(clean.images[chosen], pattern.unsqueeze(1), mask.unsqueeze(1))
+            logits = forward(network, patched.flatten(0, 1))[0].view(len(searched), len(chosen), num_classes)
+            wanted = searched.unsqueeze(1).expand(logits.shape[:2])
+            losses = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none").mean(dim=1)
+            sizes = mask.flatten(1).sum(dim=1)
+            optimizer.zero_grad()
+            (losses + weights.values[searched] * sizes).sum().backward()
+            optimizer.step()
+            norms[searched] += sizes.detach() / len(order)
+            turned[searched] += (logits.argmax(dim=2) == wanted).sum(dim=1) / len(clean)
+        weights.update(norms, turned)
+    return torch.where(weights.smallest.isfinite(), weights.smallest, weights.last)
+
+
+class MaskWeights:
+    """The weight of each class's mask size from epoch to epoch, and the smallest mask that was successful.
+
+    Args:
+        num_classes: Classes that a patch is searched for.
+        like: Says the dtype and device.
+        config: The search.
+
+    Attributes:
+        values: The weights, [classes].
+        smallest: Norms of the smallest successful masks, infinite where there was none.
+        last: Norms of the last epoch of each class's search.
+        is_searched: Whether a class's search goes on.
+    """
+
+    def __init__(self, num_classes: int, like: Tensor, config: NeuralCleanseConfig) -> None:
+        self._config = config
+        self.values = torch.zeros(num_classes, dtype=like.dtype, device=like.device)
+        self.smallest = torch.full_like(self.values, torch.inf)
+        self.last = self.values.clone()
+        self.is_searched = torch.ones_like(self.values, dtype=torch.bool)
+        self._grown, self._shrunk = ~self.is_searched, ~self.is_searched
+        self._successes, self._failures, self._no_smaller = (torch.zeros_like(self.values) for _ in range(3))
+
+    def update(self, norms: Tensor, turned: Tensor) -> None:
+        """Take in an epoch: mean norms [classes] and shares of turned images [classes], of searched classes."""
+        config, works = self._config, turned >= self._config.success
+        self.last = torch.where(self.is_searched, norms, self.last)
+        is_smaller = self.is_searched & works & (norms < self.smallest)
+        self.smallest = torch.where(is_smaller, norms, self.smallest)
+        self._no_smaller = torch.where(is_smaller | self.smallest.isinf(), 0, self._no_smaller + 1)
+        self.is_searched &= ~(self._grown & self._shrunk & (self._no_smaller >= config.stop_patience))
+        self._successes = torch.where(works, self._successes + 1, 0)
+        self._failures = torch.where(works, 0, self._failures + 1)
+        starts = (self.values == 0) & (self._successes >= config.patience)
+        grows = ~starts & (self._successes >= config.patience)
+        shrinks = self._failures >= config.patience
+        self.values = torch.where(grows, self.values * config.weight_factor, self.values)
+        self.values = torch.where(shrinks, self.values / config.weight_factor**1.5, self.values)
+        self.values = torch.where(starts, config.initial_weight, self.values)
+        self._grown = (self._grown | grows) & ~starts
+        self._shrunk = (self._shrunk | shrinks) & ~starts
+        self._successes = torch.where(starts, 1, torch.where(grows, 0, self._successes))
+        self._failures = torch.where(shrinks, 0, self._failures)

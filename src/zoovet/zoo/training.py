@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError, nearest
@@ -54,6 +55,9 @@ class NetworkTrainer(Protocol):
         anchor: Anchor | None = None,
     ) -> float:
         """Train in place on the samples in their order, once; returns the mean loss."""
+
+    def gradient(self, parameters: Floats, samples: Samples) -> Floats:
+        """Gradient of the mean cross-entropy on the samples, in the layout of the parameters."""
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, C, H, W]."""
@@ -177,8 +181,7 @@ class TorchNetwork:
         total = 0.0
         for start in range(0, len(samples), schedule.batch_size):
             which = np.arange(start, min(start + schedule.batch_size, len(samples)))
-            logits = forward(Networks.from_flat(self.spec, flat[None]), torch.from_numpy(samples.gather(which)))[0]
-            loss = functional.cross_entropy(logits, torch.from_numpy(samples.labels[which]).long())
+            loss = self._loss(flat, samples, which)
             (gradient,) = torch.autograd.grad(loss, flat)
             memory.num_steps[0] += 1
             gradient = gradient + schedule.weight_decay * flat.data
@@ -187,6 +190,19 @@ class TorchNetwork:
             _step(flat.data, gradient, memory, schedule)
             total += float(loss.detach()) * len(which)
         return total / len(samples)
+
+    def gradient(self, parameters: Floats, samples: Samples) -> Floats:
+        """Gradient of the mean cross-entropy on the samples, flat [P]."""
+        flat = torch.from_numpy(parameters.copy()).requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self._loss(flat, samples, np.arange(len(samples))), flat)
+        result: Floats = gradient.numpy()
+        return result
+
+    def _loss(self, flat: torch.Tensor, samples: Samples, which: NDArray[np.int64]) -> torch.Tensor:
+        """Mean cross-entropy on some of the samples."""
+        logits = forward(Networks.from_flat(self.spec, flat[None]), torch.from_numpy(samples.gather(which)))[0]
+        return functional.cross_entropy(logits, torch.from_numpy(samples.labels[which]).long())
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, C, H, W]."""

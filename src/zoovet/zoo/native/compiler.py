@@ -36,6 +36,28 @@ class _Optimizer(ctypes.Structure):
     )
 
 
+class _Samples(ctypes.Structure):
+    """Where a :class:`Samples` lies; it has to outlive this."""
+
+    _fields_ = (
+        ("images", ctypes.c_void_p),
+        ("num_images", ctypes.c_int64),
+        ("more", ctypes.c_void_p),
+        ("order", ctypes.c_void_p),
+        ("labels", ctypes.c_void_p),
+    )
+
+    @classmethod
+    def of(cls, samples: Samples) -> _Samples:
+        return cls(
+            pointer(samples.images),
+            len(samples.images),
+            pointer(samples.more_images),
+            pointer(samples.indices),
+            pointer(samples.labels),
+        )
+
+
 @dataclass(frozen=True)
 class NativeNetwork:
     """The compiled trainer of one spec.
@@ -105,34 +127,35 @@ class NativeNetwork:
             ctypes.byref(how),
             ctypes.c_float(1.0 - schedule.dropout),
             ctypes.c_uint32(seed),
-            pointer(samples.images),
-            ctypes.c_int64(len(samples.images)),
-            pointer(samples.more_images),
-            pointer(samples.indices),
-            pointer(samples.labels),
+            ctypes.byref(_Samples.of(samples)),
             ctypes.c_int64(len(samples)),
             ctypes.c_int64(schedule.batch_size),
         )
-        if loss == -1.0:
-            raise MemoryError("the trainer could not allocate its work space")
+        _require_memory(loss != -1.0)
         return loss
+
+    def gradient(self, parameters: Floats, samples: Samples) -> Floats:
+        """Gradient of the mean cross-entropy on the samples at one network [num_padded]: [num_padded]."""
+        result = np.zeros_like(parameters)
+        loss: float = self.library.zoovet_gradient(
+            pointer(parameters), pointer(result), ctypes.byref(_Samples.of(samples)), ctypes.c_int64(len(samples))
+        )
+        _require_memory(loss != -1.0)
+        return result
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, num_outputs] of one network [num_padded] on images [N, \\*input_shape]."""
-        order = np.arange(len(images), dtype=np.int32)
         result = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
-        failed = self.library.zoovet_logits(
-            pointer(parameters),
-            pointer(images),
-            ctypes.c_int64(len(images)),
-            None,
-            pointer(order),
-            ctypes.c_int64(len(images)),
-            pointer(result),
+        failed: int = self.library.zoovet_logits(
+            pointer(parameters), pointer(images), ctypes.c_int64(len(images)), pointer(result)
         )
-        if failed:
-            raise MemoryError("the trainer could not allocate its work space")
+        _require_memory(not failed)
         return result
+
+
+def _require_memory(was_enough: bool) -> None:
+    if not was_enough:
+        raise MemoryError("the trainer could not allocate its work space")
 
 
 @cache
@@ -147,6 +170,7 @@ def compile_spec(spec: NetworkSpec) -> NativeNetwork:
         raise NativeUnavailable(f"the compiled trainer does not know the activation {sorted(unknown)[0]!r}")
     library = load_library(_SOURCE, _describe_layers(spec))
     library.zoovet_train.restype = ctypes.c_float
+    library.zoovet_gradient.restype = ctypes.c_float
     library.zoovet_logits.restype = ctypes.c_int
     positions, num_padded = _positions(spec)
     return NativeNetwork(spec, library, positions, num_padded)
