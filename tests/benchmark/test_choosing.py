@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from zoovet.benchmark import BenchmarkConfig, run_benchmark
 from zoovet.benchmark.choosing import Choice, choose_settings
@@ -17,7 +18,7 @@ from zoovet.errors import ZoovetError
 from zoovet.evaluation import RepairResults
 from zoovet.images import load_dataset
 from zoovet.networks import Networks
-from zoovet.rivals import CleanImages
+from zoovet.rivals import AdversarialPruningRepairer, CleanImages
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.zoo import Zoo
 
@@ -128,6 +129,24 @@ def fitting_of(config: BenchmarkConfig, zoo: Zoo) -> RepairFitting:
         inversions=InversionMemory(),
         clean=CleanImages.draw(images, 20, np.random.default_rng(0)),
     )
+
+
+def test_anp_learns_masks_once_for_all_thresholds(
+    config: BenchmarkConfig, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn, learned = AdversarialPruningRepairer.masks, list[int]()
+
+    def counting(repairer: AdversarialPruningRepairer, networks: Networks) -> Tensor:
+        learned.append(len(networks))
+        return learn(repairer, networks)
+
+    monkeypatch.setattr(AdversarialPruningRepairer, "masks", counting)
+    settings = tuple({"num_steps": 2, "learning_rate": rate, "threshold": t} for rate in (5.0, 6.0) for t in (0.0, 1.0))
+    networks = zoo.split("validation")
+    choice = choose_settings(replace(REPAIRERS["anp"], settings=settings), fitting_of(config, zoo), networks)
+    assert sum(learned) == 2 * len(networks)
+    assert len(choice.tried) == 4
+    assert choice.tried[0]["lost"] < choice.tried[1]["lost"]  # a threshold of 1 prunes every channel
 
 
 def test_the_first_of_equals_is_chosen(config: BenchmarkConfig, zoo: Zoo) -> None:

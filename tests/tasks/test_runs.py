@@ -163,6 +163,8 @@ def test_patience_ends_a_run_also_when_it_is_resumed(tmp_path: Path, training: C
     run(tmp_path, config, progress, module)
     assert progress.reports[-1].step == 6
     assert progress.reports[-1].fraction == 1.0
+    assert progress.reports[-1].ended == "2 validations without improvement"
+    assert progress.reports[-2].ended == ""
     assert load_checkpoint(tmp_path, "detector").get("step") == 2
 
 
@@ -212,6 +214,8 @@ def test_time_ends_a_run_and_counts_earlier_sessions(
     assert second.reports[-1].fraction == 1.0
     assert 120 <= second.reports[-1].seconds < 180
     assert second.reports[-1].step < 100
+    assert second.reports[-1].ended == "the time is up (max_minutes 2)"
+    assert {report.ended for report in first.reports} == {""}
 
 
 def test_what_happens_is_logged_session_by_session(tmp_path: Path, training: Config) -> None:

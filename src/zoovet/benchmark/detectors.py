@@ -69,7 +69,7 @@ class DetectorEntry:
         trained: Whether it learns from networks of the zoo beyond its threshold.
         seeded: Whether another seed gives another detector.
         probability: Whether its scores are probabilities, so that their calibration means something.
-        needs: What it is given beside weights, for people.
+        needs: What it is given, for people; ``{num_clean_images}`` stands for their number.
         is_slow: Whether it takes seconds for each network, so that it scores some of them only.
         extra: Extra of the package that it needs, and the module that then is there.
     """
@@ -140,7 +140,7 @@ DETECTORS: dict[str, DetectorEntry] = {
         fit=lambda given: NeuralCleanseDetector(clean=given.clean, config=NeuralCleanseConfig(seed=given.seed)),
         trained=False,
         probability=False,
-        needs="500 clean images",
+        needs="{num_clean_images} clean images",
         is_slow=True,
     ),
 }

@@ -8,6 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from zoovet.evaluation import NetworkRepairer
 from zoovet.images import ImageSet
 from zoovet.networks import Networks
@@ -112,24 +114,22 @@ def _scalegmn(given: RepairFitting) -> NetworkRepairer:
 _ANP_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def _anp(given: RepairFitting) -> NetworkRepairer:
-    return _RememberingPruner(
-        AdversarialPruningRepairer(clean=given.clean, seed=given.seed, **given.settings), given.memory
-    )
-
-
-@dataclass(frozen=True)
-class _RememberingPruner:
+@dataclass(frozen=True, kw_only=True)
+class _RememberingPruner(AdversarialPruningRepairer):
     """ANP that learns a network's masks once for all thresholds."""
 
-    repairer: AdversarialPruningRepairer
-    memory: dict[Any, Any]
+    memory: dict[Any, Any] = field(compare=False)
 
-    def repair(self, networks: Networks) -> Networks:
-        key = (replace(self.repairer, threshold=0.0), networks.flat().numpy().tobytes())
+    def masks(self, networks: Networks) -> Tensor:
+        key = (replace(self, threshold=0.0), networks.flat().numpy().tobytes())
         if key not in self.memory:
-            self.memory[key] = self.repairer.masks(networks)
-        return self.repairer.prune(networks, self.memory[key])
+            self.memory[key] = super().masks(networks)
+        learned: Tensor = self.memory[key]
+        return learned
+
+
+def _anp(given: RepairFitting) -> NetworkRepairer:
+    return _RememberingPruner(clean=given.clean, seed=given.seed, memory=given.memory, **given.settings)
 
 
 def _grid(**values: tuple[Any, ...]) -> tuple[Settings, ...]:

@@ -189,7 +189,7 @@ def _seen_table(bench: Bench, zoo: str) -> Table:
                 behind,
                 _short(figures["tpr"]),
                 _short(figures.get("ece")),
-                entry.needs,
+                entry.needs.format(num_clean_images=bench.config.num_clean_images),
                 str(len(scores.poisoned)),
                 str(figures["auc"].num_seeds),
             )

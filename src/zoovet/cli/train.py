@@ -155,11 +155,11 @@ def training_bar(figures: Sequence[str]) -> Iterator[Callable[[TrainingProgress]
         shown = {name: value for name, value in (progress.figures or {}).items() if name in figures}
         texts = {
             "step": f"step {progress.step}/{progress.max_steps}",
-            "left": "" if left is None else f"{clock(left)} left",
+            "left": progress.ended or ("" if left is None else f"{clock(left)} left"),
             "figures": " ".join(f"{name} {value:.3g}" for name, value in {"loss": progress.loss, **shown}.items()),
         }
         if not console.is_terminal:
-            important = progress.figures is not validated[0]
+            important = progress.figures is not validated[0] or bool(progress.ended)
             validated[0] = progress.figures
             plain.line("  ".join(["training", *filter(None, texts.values())]), important=important)
             return

@@ -161,7 +161,7 @@ class _Keeper(Callback):
         self._seconds_before, self._started = 0.0, time.monotonic()
         self._best: tuple[float, ...] | None = None
         self._num_since_best = 0
-        self._ended = False
+        self._ended = ""
         self._last_loss = math.nan
         self._figures: dict[str, float] | None = None
 
@@ -199,7 +199,7 @@ class _Keeper(Callback):
                 f"training.gradient_clip"
             )
         if module.time_fraction() >= 1:
-            self._end(trainer)
+            self._end(trainer, f"the time is up (max_minutes {module.config.max_minutes:g})")
         self._report(trainer, module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -213,7 +213,7 @@ class _Keeper(Callback):
         else:
             self._num_since_best += 1
             if module.config.patience is not None and self._num_since_best >= module.config.patience:
-                self._end(trainer)
+                self._end(trainer, f"{self._num_since_best} validations without improvement")
         self._report(trainer, module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -221,8 +221,8 @@ class _Keeper(Callback):
         with atomic_path(self._run.folder / _RESUME_NAME) as temporary:
             trainer.save_checkpoint(temporary)
 
-    def _end(self, trainer: Trainer) -> None:
-        self._ended = trainer.should_stop = True
+    def _end(self, trainer: Trainer, reason: str) -> None:
+        self._ended, trainer.should_stop = reason, True
 
     def _save(self, module: TaskModule, validation: Validation, step: int) -> None:
         description = {
@@ -245,9 +245,8 @@ class _Keeper(Callback):
         if self._progress is not None:
             step = trainer.global_step
             fraction = 1.0 if self._ended else module.fraction_done(step)
-            self._progress(
-                TrainingProgress(step, module.config.max_steps, fraction, self.seconds, self._last_loss, self._figures)
-            )
+            facts = (step, module.config.max_steps, fraction, self.seconds, self._last_loss, self._figures)
+            self._progress(TrainingProgress(*facts, ended=self._ended if step < module.config.max_steps else ""))
 
 
 def _task(module: LightningModule) -> TaskModule:

@@ -97,6 +97,7 @@ class TrainingProgress:
         seconds: Wall time so far, that of earlier, interrupted sessions included.
         loss: Loss of the last step.
         figures: The last validation's figures by name; ``None`` before the first.
+        ended: Why it ended before its last step; empty where it did not.
     """
 
     step: int
@@ -105,6 +106,7 @@ class TrainingProgress:
     seconds: float
     loss: float
     figures: dict[str, float] | None
+    ended: str = ""
 
 
 Progress = Callable[[TrainingProgress], None]
