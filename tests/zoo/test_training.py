@@ -110,6 +110,22 @@ def test_gradients_are_autograds(name: str) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", SPECS)
+def test_gradients_to_images_are_autograds(name: str) -> None:
+    spec, samples = SPECS[name], samples_for(SPECS[name])
+    flat = initial_weights(spec, "he", 0.1, np.random.default_rng(1))
+    images, labels = samples.images, samples.labels[: len(samples.images)]
+    shown = torch.from_numpy(images).requires_grad_()
+    logits = forward(Networks.from_flat(spec, torch.from_numpy(flat)[None]), shown)[0]
+    functional.cross_entropy(logits, torch.from_numpy(labels).long(), reduction="sum").backward()
+    assert shown.grad is not None
+    expected = shown.grad.numpy()
+    for trainer in (compile_spec(spec), TorchNetwork(spec)):
+        gradients, found = trainer.image_gradients(trainer.pack(flat), images, labels)
+        np.testing.assert_allclose(gradients, expected, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(found, logits.detach().numpy(), atol=1e-4)
+
+
 def test_denormal_weights_count_as_zero_and_the_callers_arithmetic_stays() -> None:
     spec, images = SPECS["small cnn"], samples_for(SPECS["small cnn"]).images
     flat = initial_weights(spec, "glorot", 0.1, np.random.default_rng(1))

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks
 from zoovet.rivals.clean_images import CleanImages
 from zoovet.rivals.fitting import chosen_threshold, training_and_validation
 from zoovet.zoo import Zoo
+from zoovet.zoo.samples import Floats
+from zoovet.zoo.training import NetworkTrainer, network_trainer
 
 __all__ = ["MaskWeights", "NeuralCleanseConfig", "NeuralCleanseDetector", "anomaly_indices", "mask_norms"]
 
@@ -112,16 +113,23 @@ def anomaly_indices(norms: Tensor) -> Tensor:
 def mask_norms(networks: Networks, clean: CleanImages, config: NeuralCleanseConfig) -> Tensor:
     """L1 norm of the smallest mask that turns images into each class, [B, classes].
 
-    Of all successful epochs, each with its mean over the epoch's steps; the last epoch's where there was none.
+    Of all successful epochs, each with its mean over the epoch's steps; the last epoch's where there was none. Searched
+    in float32, on processors, network by network.
     """
-    clean = clean.on(networks)
-    return torch.stack([_search(networks[place : place + 1].detach(), clean, config) for place in range(len(networks))])
+    trainer = network_trainer(networks.spec)
+    flats = networks.detach().flat().float().cpu().numpy()
+    clean = CleanImages(clean.images.float().cpu(), clean.labels.cpu())
+    num_classes = networks.spec.num_outputs
+    norms = [_search(trainer, trainer.pack(flat), num_classes, clean, config) for flat in flats]
+    return torch.stack(norms).to(networks.device)
 
 
-def _search(network: Networks, clean: CleanImages, config: NeuralCleanseConfig) -> Tensor:
+def _search(
+    trainer: NetworkTrainer, parameters: Floats, num_classes: int, clean: CleanImages, config: NeuralCleanseConfig
+) -> Tensor:
     """The norms of one network, [classes]: all classes side by side on the same batches, each until its search ends."""
     generator = torch.Generator().manual_seed(config.seed)
-    shape, num_classes = clean.images.shape[1:], network.spec.num_outputs
+    shape = clean.images.shape[1:]
     mask_logits, pattern_logits = (
         torch.atanh((2 - 1e-6) * (torch.rand(num_classes, *size, generator=generator) - 0.5)).to(clean.images)
         for size in ((1, *shape[1:]), shape)
@@ -140,15 +148,18 @@ def _search(network: Networks, clean: CleanImages, config: NeuralCleanseConfig) 
             mask = mask_logits[searched].tanh() / 2 + 0.5
             pattern = pattern_logits[searched].tanh()
             patched = torch.lerp(clean.images[chosen], pattern.unsqueeze(1), mask.unsqueeze(1))
-            logits = forward(network, patched.flatten(0, 1))[0].view(len(searched), len(chosen), num_classes)
-            wanted = searched.unsqueeze(1).expand(logits.shape[:2])
-            losses = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none").mean(dim=1)
             sizes = mask.flatten(1).sum(dim=1)
+            wanted = searched.int().repeat_interleave(len(chosen)).numpy()
+            to_images, logits = trainer.image_gradients(parameters, patched.detach().flatten(0, 1).numpy(), wanted)
             optimizer.zero_grad()
-            (losses + weights.values[searched] * sizes).sum().backward()
+            torch.autograd.backward(
+                [patched, sizes],
+                [torch.from_numpy(to_images).view_as(patched) / len(chosen), weights.values[searched]],
+            )
             optimizer.step()
             norms[searched] += sizes.detach() / len(order)
-            turned[searched] += (logits.argmax(dim=2) == wanted).sum(dim=1) / len(clean)
+            found = torch.from_numpy(logits.argmax(axis=1) == wanted).view(len(searched), len(chosen))
+            turned[searched] += found.sum(dim=1) / len(clean)
         weights.update(norms, turned)
     return torch.where(weights.smallest.isfinite(), weights.smallest, weights.last)
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import Networks, NetworkSpec, forward
 from zoovet.zoo.native import NativeUnavailable, compile_spec
-from zoovet.zoo.samples import Anchor, Floats, OptimizerMemory, Samples, Schedule
+from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
 
 __all__ = [
     "INITIALIZERS",
@@ -58,6 +58,9 @@ class NetworkTrainer(Protocol):
 
     def gradient(self, parameters: Floats, samples: Samples) -> Floats:
         """Gradient of the mean cross-entropy on the samples, in the layout of the parameters."""
+
+    def image_gradients(self, parameters: Floats, images: Floats, labels: Integers) -> tuple[Floats, Floats]:
+        """Gradient of every image's own cross-entropy to the image [N, C, H, W], and logits [N, classes]."""
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, C, H, W]."""
@@ -198,6 +201,15 @@ class TorchNetwork:
             (gradient,) = torch.autograd.grad(self._loss(flat, samples, np.arange(len(samples))), flat)
         result: Floats = gradient.numpy()
         return result
+
+    def image_gradients(self, parameters: Floats, images: Floats, labels: Integers) -> tuple[Floats, Floats]:
+        """Gradient of every image's own cross-entropy to the image [N, C, H, W], and logits [N, classes]."""
+        shown = torch.from_numpy(images).requires_grad_()
+        with torch.enable_grad():
+            logits = forward(Networks.from_flat(self.spec, torch.from_numpy(parameters)[None]), shown)[0]
+            loss = functional.cross_entropy(logits, torch.from_numpy(labels).long(), reduction="sum")
+            (gradients,) = torch.autograd.grad(loss, shown)
+        return gradients.numpy(), logits.detach().numpy()
 
     def _loss(self, flat: torch.Tensor, samples: Samples, which: NDArray[np.int64]) -> torch.Tensor:
         """Mean cross-entropy on some of the samples."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zoovet.networks.spec import LayerSpec, NetworkSpec
 from zoovet.zoo.native.layer_shape import ACTIVATIONS, LayerShape
 from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
-from zoovet.zoo.samples import Anchor, Floats, OptimizerMemory, Samples, Schedule
+from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
 
 __all__ = ["NativeNetwork", "compile_spec"]
 
@@ -143,6 +143,21 @@ class NativeNetwork:
         _require_memory(loss != -1.0)
         return result
 
+    def image_gradients(self, parameters: Floats, images: Floats, labels: Integers) -> tuple[Floats, Floats]:
+        """Gradient of every image's own cross-entropy to the image [N, \\*input_shape], and logits [N, num_outputs]."""
+        gradients = np.empty_like(images)
+        logits = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
+        failed: int = self.library.zoovet_image_gradients(
+            pointer(parameters),
+            pointer(images),
+            pointer(labels),
+            ctypes.c_int64(len(images)),
+            pointer(gradients),
+            pointer(logits),
+        )
+        _require_memory(not failed)
+        return gradients, logits
+
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, num_outputs] of one network [num_padded] on images [N, \\*input_shape]."""
         result = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
@@ -171,6 +186,7 @@ def compile_spec(spec: NetworkSpec) -> NativeNetwork:
     library = load_library(_SOURCE, _describe_layers(spec))
     library.zoovet_train.restype = ctypes.c_float
     library.zoovet_gradient.restype = ctypes.c_float
+    library.zoovet_image_gradients.restype = ctypes.c_int
     library.zoovet_logits.restype = ctypes.c_int
     positions, num_padded = _positions(spec)
     return NativeNetwork(spec, library, positions, num_padded)

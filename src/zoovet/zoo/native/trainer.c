@@ -366,7 +366,8 @@ INLINE void layer_forward(workspace *s, int k, const float *parameters, float ke
     if (keep < 1 && k + 1 < NUM_LAYERS) drop(s, l, out, keep);
 }
 
-/* Turns the gradient to a layer's result into the one to its sums, adds to the weights' and passes it to the input. */
+/* Turns the gradient to a layer's result into the one to its sums, adds to the weights' (where `gradients` is not NULL)
+ * and passes it to the input. */
 INLINE void layer_backward(workspace *s, int k, float *gradients, float keep) {
     const layer *l = &LAYERS[k];
     const map out = result_map(s->in, k), out_gradient = result_map(s->in_gradient, k);
@@ -394,7 +395,7 @@ INLINE void layer_backward(workspace *s, int k, float *gradients, float keep) {
                 float *g = gradient.data + h * gradient.row + w * gradient.pixel + block;
                 store(g, load(g) * derivative(l, load(value.data + h * value.row + w * value.pixel + block) * scale));
             }
-    weight_gradient(l, s->in[k], gradient, gradients);
+    if (gradients) weight_gradient(l, s->in[k], gradient, gradients);
     if (k > 0) input_gradient(l, s->transposed + TRANSPOSED_START[k], gradient, s->in_gradient[k]);
 }
 
@@ -408,6 +409,41 @@ static void run_backward(workspace *s, float *gradients, float keep) {
 #define STEP(k) layer_backward(s, k, gradients, keep);
     FOR_EACH_LAYER_BACKWARD(STEP)
 #undef STEP
+}
+
+INLINE float sum_of_lanes(vec v) {
+    float lanes[LANES];
+    store(lanes, v);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int lane = 0; lane < width; lane++) lanes[lane] += lanes[lane + width];
+    return lanes[0];
+}
+
+/* Gradient to the image after a backward pass, as torch has images. The first layer reads few channels, so that here the
+ * lanes are those of its result, and are added up. */
+static void image_gradient(workspace *s, const float *parameters, float *to) {
+    const layer *l = &LAYERS[0];
+    const map gradient = l->pool == NO_POOL ? result_map(s->in_gradient, 0) : full_map(s->full_gradient, 0);
+    float *padded = s->in_gradient[0];
+    memset(padded, 0, map_floats(l) * sizeof(float));
+    for (int i = 0; i < l->kernel_h; i++)
+        for (int j = 0; j < l->kernel_w; j++)
+            for (int c = 0; c < l->in; c++) {
+                const float *tap = parameters + l->weights + ((long)(i * l->kernel_w + j) * l->in + c) * out_lanes(l);
+                for (int h = 0; h < l->out_h; h++)
+                    for (int w = 0; w < l->out_w; w++) {
+                        const float *g = gradient.data + h * gradient.row + w * gradient.pixel;
+                        vec sum = (vec){0};
+                        for (int block = 0; block < out_lanes(l); block += LANES) sum += load(g + block) * load(tap + block);
+                        padded[(h * l->stride_h + i * l->dilation_h) * row_floats(l)
+                               + (w * l->stride_w + j * l->dilation_w) * l->in_lanes + c] += sum_of_lanes(sum);
+                    }
+            }
+    padded += l->pad_h * row_floats(l) + l->pad_w * l->in_lanes;
+    for (int h = 0; h < l->in_h; h++)
+        for (int w = 0; w < l->in_w; w++)
+            for (int c = 0; c < l->in; c++)
+                to[((long)c * l->in_h + h) * l->in_w + w] = padded[h * row_floats(l) + w * l->in_lanes + c];
 }
 
 /* Weights with input and output exchanged: [kernel position, out, in lanes]. */
@@ -541,6 +577,26 @@ float zoovet_gradient(const float *parameters, float *gradients, const samples *
     restore_denormals(before);
     close_workspace(&s);
     return (float)(total / count);
+}
+
+/* Gradient of each image's loss to the image, and its logits. Returns 0, or -1 without memory. */
+int zoovet_image_gradients(const float *parameters, const float *images, const int32_t *labels, int64_t count,
+                           float *gradients, float *logits) {
+    workspace s;
+    if (open_workspace(&s, 1)) { close_workspace(&s); return -1; }
+    const uint64_t before = flush_denormals();
+    transpose(parameters, s.transposed);
+    for (int64_t n = 0; n < count; n++) {
+        put_image(&s, images + n * IMAGE_SIZE);
+        run_forward(&s, parameters, 1);
+        memcpy(logits + n * NUM_CLASSES, s.in[NUM_LAYERS], NUM_CLASSES * sizeof(float));
+        loss(&s, labels[n], 1);
+        run_backward(&s, NULL, 1);
+        image_gradient(&s, parameters, gradients + n * IMAGE_SIZE);
+    }
+    restore_denormals(before);
+    close_workspace(&s);
+    return 0;
 }
 
 /* Logits [count, NUM_CLASSES] of the images. Returns 0, or -1 without memory. */
