@@ -33,7 +33,7 @@ def load_library(source: Path, constants: str) -> ctypes.CDLL:
     """The shared library of a C source, compiled where it is not in the cache.
 
     Args:
-        source: The C file; it includes ``CONSTANTS_FILE``.
+        source: The C file; it includes ``CONSTANTS_FILE``, and may include the folder's ``*.h`` files.
         constants: Content of that file.
 
     Raises:
@@ -78,7 +78,8 @@ def _compiled(source: Path, constants: str) -> Path:
         _run([compiler, *_FLAGS, f'-DCONSTANTS_FILE="{header}"', str(source), "-o", str(library), "-lm"])
 
     version = _run([compiler, "--version"]).splitlines()[0]
-    return kept("\n".join([source.read_text(), constants, version, " ".join(_FLAGS), _processor()]), ".so", make)
+    sources = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
+    return kept("\n".join([*sources, constants, version, " ".join(_FLAGS), _processor()]), ".so", make)
 
 
 def _run(command: list[str]) -> str:

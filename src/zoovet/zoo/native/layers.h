@@ -1,0 +1,264 @@
+/* Layers of a small network on one image: activations, convolutions, pools, forward and backward. For trainer.c, which says
+ * how maps and parameters are laid out.
+ *
+ * A tile of output pixels shares each weight that is loaded; sums stay in registers.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 16
+typedef float vec __attribute__((vector_size(LANES * 4)));
+typedef int32_t mask __attribute__((vector_size(LANES * 4)));
+typedef uint32_t bits __attribute__((vector_size(LANES * 4)));
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+#ifdef __AVX512F__
+#define TILE 14       /* pixels whose sums are held in registers at once */
+#else
+#define TILE 6
+#endif
+
+enum { IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID };
+enum { NO_POOL, GLOBAL_POOL, AVERAGE_POOL, MAX_POOL };
+
+typedef struct {
+    int in, out, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    int in_h, in_w, out_h, out_w;                 /* maps before and after the convolution */
+    int activation;
+    float slope;
+    int pool, pool_h, pool_w, pool_stride_h, pool_stride_w, pool_pad_h, pool_pad_w, pooled_h, pooled_w;
+    int in_lanes;                                 /* floats a pixel of the input map takes */
+    long weights;                                 /* where the layer's parameters start */
+} layer;
+
+/* Where a map's pixels are: the address of its first real pixel and the step from row to row. */
+typedef struct { float *data; long row, pixel; } map;
+
+INLINE int out_lanes(const layer *l) { return (l->out + LANES - 1) / LANES * LANES; }
+INLINE long num_weights(const layer *l) { return (long)l->kernel_h * l->kernel_w * l->in * out_lanes(l); }
+INLINE int padded_w(const layer *l) { return l->in_w + 2 * l->pad_w; }
+INLINE int padded_h(const layer *l) { return l->in_h + 2 * l->pad_h; }
+INLINE long map_floats(const layer *l) { return (long)padded_h(l) * padded_w(l) * l->in_lanes; }
+INLINE long row_floats(const layer *l) { return (long)padded_w(l) * l->in_lanes; }
+INLINE vec load(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+INLINE vec splat(float x) { return x - (vec){0}; }
+INLINE vec choose(mask m, vec a, vec b) { return (vec)(((mask)a & m) | ((mask)b & ~m)); }
+
+/* tanh as a ratio of polynomials on [-7.9, 7.9] (the minimax form used by most vector libraries); error below 4e-7. */
+INLINE vec tanh_vec(vec x) {
+    const vec limit = splat(7.90531110763549805f);
+    x = choose(x > limit, limit, x);
+    x = choose(x < -limit, -limit, x);
+    vec s = x * x;
+    vec p = splat(-2.76076847742355e-16f);
+    p = p * s + 2.00018790482477e-13f;
+    p = p * s + -8.60467152213735e-11f;
+    p = p * s + 5.12229709037114e-08f;
+    p = p * s + 1.48572235717979e-05f;
+    p = p * s + 6.37261928875436e-04f;
+    p = p * s + 4.89352455891786e-03f;
+    vec q = splat(1.19825839466702e-06f);
+    q = q * s + 1.18534705686654e-04f;
+    q = q * s + 2.26843463243900e-03f;
+    q = q * s + 4.89352518554385e-03f;
+    return x * p / q;
+}
+
+INLINE vec activate(const layer *l, vec z) {
+    switch (l->activation) {
+    case RELU: return choose(z > 0, z, (vec){0});
+    case LEAKY_RELU: return choose(z > 0, z, z * l->slope);
+    case TANH: return tanh_vec(z);
+    case SIGMOID: return 0.5f + 0.5f * tanh_vec(0.5f * z);
+    default: return z;
+    }
+}
+
+/* The activation's derivative from its value y. */
+INLINE vec derivative(const layer *l, vec y) {
+    switch (l->activation) {
+    case RELU: return choose(y > 0, splat(1), (vec){0});
+    case LEAKY_RELU: return choose(y > 0, splat(1), splat(l->slope));
+    case TANH: return 1 - y * y;
+    case SIGMOID: return y * (1 - y);
+    default: return splat(1);
+    }
+}
+
+/* ---- convolution ------------------------------------------------------------------------------------------ */
+
+INLINE void forward_tile(const layer *l, const float *parameters, const float *in, map out, int block, int h, int w,
+                         int rows, int columns) {
+    vec sum[TILE];
+    const float *weight = parameters + l->weights + block * LANES;
+    const vec bias = load(parameters + l->weights + num_weights(l) + block * LANES);
+    UNROLL for (int p = 0; p < rows * columns; p++) sum[p] = bias;
+    for (int i = 0; i < l->kernel_h; i++)
+        for (int j = 0; j < l->kernel_w; j++) {
+            const float *x = in + (h * l->stride_h + i * l->dilation_h) * row_floats(l)
+                             + (w * l->stride_w + j * l->dilation_w) * l->in_lanes;
+            const float *tap = weight + (long)(i * l->kernel_w + j) * l->in * out_lanes(l);
+            for (int c = 0; c < l->in; c++) {
+                const vec k = load(tap + (long)c * out_lanes(l));
+                UNROLL for (int p = 0; p < rows * columns; p++)
+                    sum[p] += x[(p / columns) * l->stride_h * row_floats(l) + (p % columns) * l->stride_w * l->in_lanes + c] * k;
+            }
+        }
+    UNROLL for (int p = 0; p < rows * columns; p++)
+        store(out.data + (h + p / columns) * out.row + (w + p % columns) * out.pixel + block * LANES, activate(l, sum[p]));
+}
+
+/* Gradient to the input: each tile of output pixels adds to the input pixels under every kernel position. */
+INLINE void input_gradient_tile(const layer *l, const float *transposed, map gradient, float *in_gradient, int block,
+                                int h, int w, int rows, int columns) {
+    const float *g = gradient.data + h * gradient.row + w * gradient.pixel;
+    for (int i = 0; i < l->kernel_h; i++)
+        for (int j = 0; j < l->kernel_w; j++) {
+            float *x = in_gradient + (h * l->stride_h + i * l->dilation_h) * row_floats(l)
+                       + (w * l->stride_w + j * l->dilation_w) * l->in_lanes + block * LANES;
+            const float *tap = transposed + (long)(i * l->kernel_w + j) * l->out * l->in_lanes + block * LANES;
+            vec sum[TILE];
+            UNROLL for (int p = 0; p < rows * columns; p++)
+                sum[p] = load(x + (p / columns) * l->stride_h * row_floats(l) + (p % columns) * l->stride_w * l->in_lanes);
+            for (int o = 0; o < l->out; o++) {
+                const vec k = load(tap + (long)o * l->in_lanes);
+                UNROLL for (int p = 0; p < rows * columns; p++)
+                    sum[p] += g[(p / columns) * gradient.row + (p % columns) * gradient.pixel + o] * k;
+            }
+            UNROLL for (int p = 0; p < rows * columns; p++)
+                store(x + (p / columns) * l->stride_h * row_floats(l) + (p % columns) * l->stride_w * l->in_lanes, sum[p]);
+        }
+}
+
+/* Cover the output map with tiles whose sizes are constants: full ones, and what remains at the right and below. */
+#define TILE_COLUMNS(l) ((l)->out_w < TILE ? (l)->out_w : TILE)
+#define TILE_ROWS(l) (TILE / TILE_COLUMNS(l) < (l)->out_h ? TILE / TILE_COLUMNS(l) : (l)->out_h)
+#define BAND(CALL, l, h, rows)                                                          \
+    do {                                                                                \
+        int w = 0;                                                                      \
+        for (; w + TILE_COLUMNS(l) <= (l)->out_w; w += TILE_COLUMNS(l)) CALL(h, w, rows, TILE_COLUMNS(l)); \
+        if ((l)->out_w % TILE_COLUMNS(l)) CALL(h, w, rows, (l)->out_w % TILE_COLUMNS(l)); \
+    } while (0)
+#define COVER(CALL, l)                                                                  \
+    do {                                                                                \
+        int h = 0;                                                                      \
+        for (; h + TILE_ROWS(l) <= (l)->out_h; h += TILE_ROWS(l)) BAND(CALL, l, h, TILE_ROWS(l)); \
+        if ((l)->out_h % TILE_ROWS(l)) BAND(CALL, l, h, (l)->out_h % TILE_ROWS(l));     \
+    } while (0)
+
+INLINE void convolve(const layer *l, const float *parameters, const float *in, map out) {
+    for (int block = 0; block < out_lanes(l) / LANES; block++) {
+#define CALL(h, w, rows, columns) forward_tile(l, parameters, in, out, block, h, w, rows, columns)
+        COVER(CALL, l);
+#undef CALL
+    }
+}
+
+INLINE void input_gradient(const layer *l, const float *transposed, map gradient, float *in_gradient) {
+    memset(in_gradient, 0, map_floats(l) * sizeof(float));
+    for (int block = 0; block < l->in_lanes / LANES; block++) {
+#define CALL(h, w, rows, columns) input_gradient_tile(l, transposed, gradient, in_gradient, block, h, w, rows, columns)
+        COVER(CALL, l);
+#undef CALL
+    }
+}
+
+/* Gradient to `count` of the weights that one output block reads: those from `channel` on at kernel positions
+ * `first` to `last`; all of them are summed in registers over the map. */
+INLINE void weight_gradient_block(const layer *l, const float *in, map gradient, float *into, int block, int first,
+                                  int last, int channel, int count) {
+    vec sum[32];
+    UNROLL for (int t = 0; t < (last - first) * count; t++)
+        sum[t] = load(into + ((long)(first + t / count) * l->in + channel + t % count) * out_lanes(l) + block * LANES);
+    for (int h = 0; h < l->out_h; h++)
+        for (int w = 0; w < l->out_w; w++) {
+            const vec g = load(gradient.data + h * gradient.row + w * gradient.pixel + block * LANES);
+            const float *x = in + h * l->stride_h * row_floats(l) + w * l->stride_w * l->in_lanes + channel;
+            UNROLL for (int t = 0; t < (last - first) * count; t++) {
+                const int i = (first + t / count) / l->kernel_w, j = (first + t / count) % l->kernel_w;
+                sum[t] += x[i * l->dilation_h * row_floats(l) + j * l->dilation_w * l->in_lanes + t % count] * g;
+            }
+        }
+    UNROLL for (int t = 0; t < (last - first) * count; t++)
+        store(into + ((long)(first + t / count) * l->in + channel + t % count) * out_lanes(l) + block * LANES, sum[t]);
+}
+
+INLINE void weight_gradient(const layer *l, const float *in, map gradient, float *gradients) {
+    float *into = gradients + l->weights;
+    const int positions = l->kernel_h * l->kernel_w;
+    for (int block = 0; block < out_lanes(l) / LANES; block++) {
+        if (positions * l->in <= 28) {
+            weight_gradient_block(l, in, gradient, into, block, 0, positions, 0, l->in);
+        } else {
+            for (int k = 0; k < positions; k++) {
+                int c = 0;
+                for (; c + LANES <= l->in; c += LANES) weight_gradient_block(l, in, gradient, into, block, k, k + 1, c, LANES);
+                if (l->in % LANES) weight_gradient_block(l, in, gradient, into, block, k, k + 1, c, l->in % LANES);
+            }
+        }
+        vec sum = load(into + num_weights(l) + block * LANES);
+        for (int h = 0; h < l->out_h; h++)
+            for (int w = 0; w < l->out_w; w++) sum += load(gradient.data + h * gradient.row + w * gradient.pixel + block * LANES);
+        store(into + num_weights(l) + block * LANES, sum);
+    }
+}
+
+/* ---- pooling ---------------------------------------------------------------------------------------------- */
+
+#define WINDOW(l, h, w, i, j, y, x)                                      \
+    const int y = (h) * (l)->pool_stride_h + (i) - (l)->pool_pad_h;      \
+    const int x = (w) * (l)->pool_stride_w + (j) - (l)->pool_pad_w;      \
+    if (y < 0 || y >= (l)->out_h || x < 0 || x >= (l)->out_w) continue;
+
+INLINE void pool(const layer *l, map in, map out) {
+    for (int block = 0; block < out_lanes(l); block += LANES)
+        for (int h = 0; h < l->pooled_h; h++)
+            for (int w = 0; w < l->pooled_w; w++) {
+                vec value = splat(l->pool == MAX_POOL ? -INFINITY : 0);
+                for (int i = 0; i < l->pool_h; i++)
+                    for (int j = 0; j < l->pool_w; j++) {
+                        WINDOW(l, h, w, i, j, y, x)
+                        const vec v = load(in.data + y * in.row + x * in.pixel + block);
+                        value = l->pool == MAX_POOL ? choose(v > value, v, value) : value + v;
+                    }
+                if (l->pool != MAX_POOL) value = value * (1.0f / (l->pool_h * l->pool_w));
+                store(out.data + h * out.row + w * out.pixel + block, value);
+            }
+}
+
+/* A maximum's gradient goes to the first place that has it, as in torch. */
+INLINE void pool_gradient(const layer *l, map in, map out_gradient, map in_gradient) {
+    for (int h = 0; h < l->out_h; h++)
+        for (int w = 0; w < l->out_w; w++)
+            for (int block = 0; block < out_lanes(l); block += LANES)
+                store(in_gradient.data + h * in_gradient.row + w * in_gradient.pixel + block, (vec){0});
+    for (int block = 0; block < out_lanes(l); block += LANES)
+        for (int h = 0; h < l->pooled_h; h++)
+            for (int w = 0; w < l->pooled_w; w++) {
+                const vec g = load(out_gradient.data + h * out_gradient.row + w * out_gradient.pixel + block);
+                vec best = splat(-INFINITY);
+                if (l->pool == MAX_POOL)
+                    for (int i = 0; i < l->pool_h; i++)
+                        for (int j = 0; j < l->pool_w; j++) {
+                            WINDOW(l, h, w, i, j, y, x)
+                            const vec v = load(in.data + y * in.row + x * in.pixel + block);
+                            best = choose(v > best, v, best);
+                        }
+                mask taken = (mask){0};
+                for (int i = 0; i < l->pool_h; i++)
+                    for (int j = 0; j < l->pool_w; j++) {
+                        WINDOW(l, h, w, i, j, y, x)
+                        float *into = in_gradient.data + y * in_gradient.row + x * in_gradient.pixel + block;
+                        if (l->pool == MAX_POOL) {
+                            const mask here = (load(in.data + y * in.row + x * in.pixel + block) == best) & ~taken;
+                            taken |= here;
+                            store(into, load(into) + choose(here, g, (vec){0}));
+                        } else {
+                            store(into, load(into) + g * (1.0f / (l->pool_h * l->pool_w)));
+                        }
+                    }
+            }
+}
