@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import DetectionResults, RepairResults
 from zoovet.zoo import Zoo
+from zoovet.zoo.store import ZooInfo
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +283,25 @@ def test_a_folder_keeps_its_settings(config: BenchmarkConfig, finished: tuple[Pa
     other = replace(config.detection, training=replace(config.detection.training, batch_size=8))
     with pytest.raises(ZoovetError, match=r"another detection\.training\.batch_size: \d+ there, 8 now"):
         run_benchmark(replace(config, detection=other), out, data_root=None, tell=lambda text: None)
+
+
+def test_a_folder_keeps_its_zoos(
+    config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    out, told = finished[0], list[str]()
+    copy = tmp_path / zoo.path.name
+    shutil.copytree(zoo.path, copy)
+    run_benchmark(replace(config, zoos=(copy,)), out, data_root=None, tell=told.append)
+    assert told == []
+    info = ZooInfo.read(copy)
+    replace(info, shards=(replace(info.shards[0], sha256="0" * 64), *info.shards[1:])).write(copy)
+    with pytest.raises(ZoovetError, match=f"another zoo of the name {copy.name}: the shards of .* give another --out"):
+        run_benchmark(replace(config, zoos=(copy,)), out, data_root=None, tell=told.append)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "zoos.json").write_text("3", encoding="utf-8")
+    with pytest.raises(ZoovetError, match=r"zoos.json is damaged .*; give another --out"):
+        run_benchmark(config, damaged, data_root=None, tell=told.append)
 
 
 def test_a_folder_of_a_version_with_fewer_settings_goes_on(

@@ -13,11 +13,16 @@ from typing import Literal
 
 import torch
 
-from zoovet.benchmark.choosing import Choice
+from zoovet.benchmark.checks import (
+    require_known_families,
+    require_same_choices,
+    require_same_settings,
+    require_same_zoos,
+)
 from zoovet.benchmark.config import BenchmarkConfig
 from zoovet.benchmark.detectors import require_extras
 from zoovet.benchmark.repairers import REPAIRERS
-from zoovet.benchmark.trials import Trial, detection_trials, families_of, repair_trials
+from zoovet.benchmark.trials import Trial, detection_trials, repair_trials
 from zoovet.benchmark.worker import (
     ChoiceJob,
     DetectionJob,
@@ -28,9 +33,7 @@ from zoovet.benchmark.worker import (
     counted_networks,
     results_path,
 )
-from zoovet.config import config_to_dict, dotted, write_config, written_config
-from zoovet.errors import ZoovetError, nearest
-from zoovet.files import require_writable_folder
+from zoovet.errors import ZoovetError
 from zoovet.tasks.inversion_images import inverts
 from zoovet.zoo import Zoo
 
@@ -39,9 +42,6 @@ __all__ = ["run_benchmark"]
 Tell = Callable[[str], None]
 
 _INVERTED_AT_ONCE = 150
-
-_PARTS_ONLY = ("parts", "detectors", "repairers", "unseen_detectors", "families", "sizes", "sized_detectors", "seeds")
-"""Settings that say which trials there are, not what one of them is: they may change from run to run."""
 
 
 def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None, tell: Tell, workers: int = 1) -> None:
@@ -61,17 +61,18 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
 
     Raises:
         ZoovetError: A zoo is missing or too small, a package is not installed, ``workers`` is below 1, or ``out`` holds
-            a benchmark of other settings.
+            a benchmark of other settings or other zoos.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
     if workers < 1:
         raise ZoovetError(f"workers must be at least 1, got {workers}")
     require_extras(config.detectors)
     zoos = {path.name: Zoo.open(path) for path in config.zoos}
-    _require_known_families(config, zoos)
-    _require_same_choices(config, out)
+    require_known_families(config, zoos)
+    require_same_choices(config, out)
     stages = _plan(config, out, zoos)
-    _require_same_settings(config, out)
+    require_same_zoos(config, out)
+    require_same_settings(config, out)
     if stages[-1]:
         progress = _Progress(sum(map(len, stages)), tell)
         with _crew(config, out, data_root, workers) as do:
@@ -202,50 +203,3 @@ def _inversions(
         InversionJob(purpose, name, on, start, min(count, start + _INVERTED_AT_ONCE))
         for start in range(0, count, _INVERTED_AT_ONCE)
     ]
-
-
-def _require_known_families(config: BenchmarkConfig, zoos: Mapping[str, Zoo]) -> None:
-    """Check that every family that is left out occurs in one of the zoos at least.
-
-    Raises:
-        ZoovetError: One does not.
-    """
-    known = sorted({family for zoo in zoos.values() for family in families_of(zoo)})
-    for family in config.families:
-        if family not in known:
-            raise ZoovetError(f"families has the unknown entry {family!r}{nearest(family, known)}")
-
-
-def _require_same_choices(config: BenchmarkConfig, out: Path) -> None:
-    """A repairer's results of one folder come from one choice among the same settings.
-
-    Raises:
-        ZoovetError: The folder holds a choice among others.
-    """
-    repairers = config.repairers if "repair" in config.parts else ()
-    for job in (ChoiceJob(zoo.name, repairer) for zoo in config.zoos for repairer in repairers):
-        path = job.path(out)
-        if path.exists() and Choice.load(path).asked != REPAIRERS[job.repairer].settings:
-            raise ZoovetError(
-                f"{path} is a choice among other settings of {job.repairer} than this version tries; give another "
-                f"--out, or delete {path.parent} to measure {job.repairer} anew"
-            )
-
-
-def _require_same_settings(config: BenchmarkConfig, out: Path) -> None:
-    """Results of one folder come from one setting; which trials there are may change.
-
-    Raises:
-        ZoovetError: They differ; the message names the first setting that does.
-    """
-    path = require_writable_folder(out) / "benchmark.yaml"
-    if path.exists():
-        may_differ = {"zoos", *_PARTS_ONLY}
-        before, now = dotted(written_config(BenchmarkConfig, path)), dotted(config_to_dict(config))
-        for key in sorted(before.keys() | now.keys()):
-            if key not in may_differ and before.get(key) != now.get(key):
-                raise ZoovetError(
-                    f"{out} holds a benchmark with another {key}: {before.get(key)!r} there, {now.get(key)!r} now; "
-                    f"give another --out"
-                )
-    write_config(config, path)
