@@ -130,6 +130,7 @@ def test_denormal_weights_count_as_zero_and_the_callers_arithmetic_stays() -> No
     spec, images = SPECS["small cnn"], samples_for(SPECS["small cnn"]).images
     flat = initial_weights(spec, "glorot", 0.1, np.random.default_rng(1))
     trainer, small = compile_spec(spec), np.float32(1e-39)
+    torch.set_flush_denormal(False)  # zoovet's command line, which other tests call, flushes
     silent, faint = flat.copy(), flat.copy()
     silent[:144], faint[:144] = 0, small  # the first layer's kernels
     outcomes = [trainer.logits(trainer.pack(some), images) for some in (silent, faint)]
