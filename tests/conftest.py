@@ -13,10 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from zoovet.networks import siren
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
+
+
+@pytest.fixture(autouse=True)
+def usual_arithmetic() -> None:
+    """Every test begins with denormal numbers; the command line, which tests call in their process, flushes them."""
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet, PatchTrigger, load_dataset, poison
-from zoovet.networks import Networks, small_cnn
+from zoovet.networks import Networks, mlp, small_cnn
 from zoovet.rivals import (
     CleanImages,
     NeuralCleanseConfig,
@@ -79,20 +79,46 @@ def test_anomaly_index_by_hand() -> None:
 
 def test_the_weight_of_a_masks_size_follows_success_and_a_search_ends() -> None:
     config = NeuralCleanseConfig(patience=2, stop_patience=3, initial_weight=1.0, weight_factor=4.0)
-    weights, size = MaskWeights(2, torch.zeros(1, dtype=torch.float64), config), [9.0, 9.0]
+    weights, size = MaskWeights(2, config), 9.0
     seen, searched = [], []
-    #   Class 0 succeeds until its weight has grown, fails until it has shrunk, then succeeds; class 1 always fails.
-    for works in (True, True, True, True, False, False, True):
-        size[0] -= works and len(seen) < 4
-        weights.update(torch.tensor(size).double(), torch.tensor([0.99 if works else 0.98, 0.5]).double())
+    #   Class 0 fails, succeeds until its weight has grown, fails until it has shrunk, succeeds; class 1 always fails.
+    for works in (False, False, True, True, True, True, True, False, False, True):
+        size -= works and len(seen) < 6
+        means, norms = torch.tensor([size, 9.0]), torch.tensor([size + 0.5, 8.0])
+        weights.update(means.double(), torch.tensor([0.99 if works else 0.98, 0.5]).double(), norms.double())
         seen.append(weights.values[0].item())
         searched.append(weights.is_searched.tolist())
-    assert seen == [0, 1, 4, 4, 4, 0.5, 0.5]  # a count goes on from the epoch at which the weight begins
-    assert searched == [[True, True]] * 6 + [[False, True]]  # three epochs without a smaller mask
-    assert weights.smallest.tolist() == [5.0, torch.inf]
-    weights.update(torch.tensor([1.0, 8.0]).double(), torch.ones(2).double())
-    assert weights.smallest.tolist() == [5.0, 8.0]  # what comes after the end does not count
-    assert weights.last.tolist() == [5.0, 8.0]
+    # What was counted before the weight began is forgotten, but for the epoch at which it begins.
+    assert seen == [0, 0, 0, 1, 4, 4, 16, 16, 2, 2]
+    assert searched == [[True, True]] * 8 + [[True, True]] + [[False, True]]  # three epochs without a smaller mask
+    assert weights.norms.tolist() == [5.5, 8.0]
+    weights.update(torch.ones(2).double(), torch.ones(2).double(), torch.tensor([1.0, 7.0]).double())
+    assert weights.norms.tolist() == [5.5, 7.0]  # what comes after the end does not count
+
+
+def test_neural_cleanse_refuses_what_it_cannot_search() -> None:
+    clean = CleanImages(torch.zeros(20, 1, 8, 8), torch.zeros(20, dtype=torch.int64))
+    for spec, message in (
+        (mlp((4, 3), "relu"), r"read inputs of the shape \[4\]"),
+        (small_cnn("relu", input_shape=(3, 8, 8)), r"read inputs of the shape \[3, 8, 8\]"),
+        (small_cnn("relu", input_shape=(1, 8, 8), num_classes=2), "needs at least three, got 2"),
+    ):
+        with pytest.raises(ZoovetError, match=message):
+            mask_norms(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)), clean, NeuralCleanseConfig())
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])  # gelu: through torch
+@pytest.mark.filterwarnings("ignore:training through torch")
+def test_neural_cleanse_reads_images_however_they_lie(activation: str) -> None:
+    spec, config = small_cnn(activation, input_shape=(2, 8, 8), channels=(4,)), NeuralCleanseConfig(num_epochs=2)
+    networks = Networks.from_flat(spec, torch.randn(1, spec.num_parameters, generator=torch.Generator().manual_seed(0)))
+    images = torch.rand(30, 8, 8, 2, generator=torch.Generator().manual_seed(1)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        found = [
+            NeuralCleanseDetector(clean=CleanImages(some, torch.zeros(30).long()), config=config).score(networks)
+            for some in (images, images.contiguous())
+        ]
+    assert torch.equal(*found)
 
 
 def test_neural_cleanse_finds_the_class_that_a_patch_reaches_easily() -> None:

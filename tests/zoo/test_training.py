@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,11 +127,36 @@ def test_gradients_to_images_are_autograds(name: str) -> None:
         np.testing.assert_allclose(found, logits.detach().numpy(), atol=1e-4)
 
 
+def test_what_does_not_fit_the_networks_is_refused() -> None:
+    spec, samples = SPECS["small cnn"], samples_for(SPECS["small cnn"])
+    trainer = compile_spec(spec)
+    parameters = trainer.pack(initial_weights(spec, "he", 0.1, np.random.default_rng(1)))
+    bad = {
+        r"images of the shape \[1, 14, 14\], got \[1, 7, 28\]": {"images": samples.images.reshape(-1, 1, 7, 28)},
+        r"indices of images must be at least 0 and below 55, got 1 to 55": {"indices": samples.indices + 1},
+        r"labels must be at least 0 and below 10, got -1 to": {"labels": samples.labels - (samples.labels == 0)},
+    }
+    for message, change in bad.items():
+        with pytest.raises(ZoovetError, match=message):
+            trainer.gradient(parameters, replace(samples, **change))
+        memory = OptimizerMemory.fresh(parameters)
+        with pytest.raises(ZoovetError, match=message):
+            trainer.train(parameters, memory, replace(samples, **change), SCHEDULE, 0)
+    images, labels = samples.images, np.full(len(samples.images), 10, dtype=np.int32)
+    with pytest.raises(ZoovetError, match="labels must be at least 0 and below 10, got 10 to 10"):
+        trainer.image_gradients(parameters, images, labels)
+    with pytest.raises(ZoovetError, match="every image needs a label, got 50 images and 3 labels"):
+        trainer.image_gradients(parameters, images, labels[:3])
+    with pytest.raises(ZoovetError, match=r"got \[1, 14, 7\]"):
+        trainer.logits(parameters, np.ascontiguousarray(images[..., :7]))
+    with pytest.raises(ValueError, match="contiguous"):
+        trainer.logits(parameters, images[::2])
+
+
 def test_denormal_weights_count_as_zero_and_the_callers_arithmetic_stays() -> None:
     spec, images = SPECS["small cnn"], samples_for(SPECS["small cnn"]).images
     flat = initial_weights(spec, "glorot", 0.1, np.random.default_rng(1))
     trainer, small = compile_spec(spec), np.float32(1e-39)
-    torch.set_flush_denormal(False)  # zoovet's command line, which other tests call, flushes
     silent, faint = flat.copy(), flat.copy()
     silent[:144], faint[:144] = 0, small  # the first layer's kernels
     outcomes = [trainer.logits(trainer.pack(some), images) for some in (silent, faint)]
@@ -138,6 +164,7 @@ def test_denormal_weights_count_as_zero_and_the_callers_arithmetic_stays() -> No
     parameters = trainer.pack(faint)
     trainer.train(parameters, OptimizerMemory.fresh(parameters), samples_for(spec), SCHEDULE, 0)
     trainer.gradient(parameters, samples_for(spec))
+    trainer.image_gradients(parameters, images, np.zeros(len(images), dtype=np.int32))
     assert 0 < np.full(1, small) * np.float32(0.5) < small  # a processor told to flush would say 0
 
 

@@ -121,7 +121,7 @@ class _RememberingPruner(AdversarialPruningRepairer):
     memory: dict[Any, Any] = field(compare=False)
 
     def masks(self, networks: Networks) -> Tensor:
-        key = (replace(self, threshold=0.0), networks.flat().numpy().tobytes())
+        key = (replace(self, threshold=0.0), networks.detach().flat().cpu().numpy().tobytes())
         if key not in self.memory:
             self.memory[key] = super().masks(networks)
         learned: Tensor = self.memory[key]

@@ -24,9 +24,11 @@ class AdversarialPruningRepairer:
     """Learns a mask over hidden channels under the worst perturbation of their weights and biases, then prunes.
 
     Each step: perturbations δ of the weights and ξ of the biases, relative and one number a channel, by one signed
-    gradient step up to ``budget`` from a random start; then a step of the mask m ∈ [0, 1] down ``trade_off · L(m) +
-    (1 - trade_off) · L(m + δ, ξ)``. The weights of channels whose mask ends at ``threshold`` or below are set to zero;
-    their biases stay, as in the authors' code. Masks are learned in float32, on processors, network by network.
+    gradient step from a random start, both within ``budget``; then a step of the mask m ∈ [0, 1] down
+    ``trade_off · L(m) + (1 - trade_off) · L(m + δ, ξ)``. The weights of channels whose mask ends at ``threshold`` or
+    below are set to zero; their biases stay, as in the authors' code. That code lets start and step add up to twice the
+    budget, where here the paper's bound holds, and it crops and flips its images. Masks are learned in float32, on
+    processors, network by network.
 
     Source: Wu and Wang 2021, *Adversarial Neuron Pruning Purifies Backdoored Deep Models*, section 4; the defaults are
     the authors'.
@@ -52,11 +54,20 @@ class AdversarialPruningRepairer:
     seed: int = 0
 
     def repair(self, networks: Networks) -> Networks:
-        """Pruned copies of the networks, in the same order."""
+        """Pruned copies of the networks, in the same order.
+
+        Raises:
+            ZoovetError: The clean images have another shape than the networks read, or labels of no class.
+        """
         return self.prune(networks, self.masks(networks))
 
     def prune(self, networks: Networks, masks: Tensor) -> Networks:
-        """Copies of the networks without the weights of channels whose mask [B, hidden channels] is not above."""
+        """Copies of the networks without the weights of channels whose mask is at most the threshold.
+
+        Args:
+            networks: B networks.
+            masks: [B, hidden channels], layer by layer.
+        """
         widths = [layer.out_channels for layer in networks.spec.layers[:-1]]
         kept = channel_mask(networks, list((masks > self.threshold).split(widths, dim=1)))
         weights = tuple(weight * mask for weight, mask in zip(networks.weights, kept.weights, strict=True))
@@ -72,7 +83,8 @@ class AdversarialPruningRepairer:
     def _mask(self, network: MaskedNetwork) -> Floats:
         """The learned mask of one network, [hidden channels]."""
         generator = np.random.default_rng(self.seed)
-        images, labels = self.clean.images.float().cpu().numpy(), self.clean.labels.int().cpu().numpy()
+        images = self.clean.images.float().cpu().contiguous().numpy()
+        labels = self.clean.labels.int().cpu().numpy()
         mask = np.ones(network.channels.count, dtype=np.float32)
         zeros, velocity = np.zeros_like(mask), np.zeros_like(mask)
         for _ in range(self.num_steps):

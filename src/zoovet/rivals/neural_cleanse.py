@@ -26,7 +26,8 @@ _CONSISTENCY = 1.4826
 class NeuralCleanseConfig:
     """The search for a patch a class; the defaults are those of the authors' example.
 
-    An epoch is a pass over the clean images; it is successful where the patch turned at least ``success`` of them. The
+    An epoch is a pass over the clean images (the authors', who have more, is one over a thousand); it is successful
+    where the patch turned at least ``success`` of them. The
     weight of the mask's size is zero until ``patience`` epochs in a row were successful, then ``initial_weight``. From
     then on it grows by ``weight_factor`` after every ``patience`` successful epochs in a row, and shrinks by that to
     the power of 1.5 after as many that were not.
@@ -87,7 +88,8 @@ class NeuralCleanseDetector:
         """Anomaly indices, float32 [B], in the order of the networks; negative where the smallest mask is no outlier.
 
         Raises:
-            ZoovetError: Networks of fewer than three classes, among which no outlier can be told.
+            ZoovetError: Networks of fewer than three classes, among which no outlier can be told; that read no images;
+                or whose images have another shape than the clean ones.
         """
         with torch.inference_mode(False), torch.enable_grad():  # the search needs gradients, whatever the caller does
             norms = [
@@ -103,23 +105,36 @@ def anomaly_indices(norms: Tensor) -> Tensor:
     Raises:
         ZoovetError: Fewer than three classes.
     """
-    if norms.shape[1] < 3:
-        raise ZoovetError(f"an outlier among classes needs at least three, got {norms.shape[1]}")
+    _require_classes(norms.shape[1])
     median = norms.quantile(0.5, dim=1)  # of an even number the middle of the two; Tensor.median takes the lower
     spread = _CONSISTENCY * (norms - median.unsqueeze(1)).abs().quantile(0.5, dim=1)
     return (median - norms.min(dim=1).values) / spread.clamp_min(torch.finfo(norms.dtype).tiny)
 
 
+def _require_classes(count: int) -> None:
+    if count < 3:
+        raise ZoovetError(f"an outlier among classes needs at least three, got {count}")
+
+
 def mask_norms(networks: Networks, clean: CleanImages, config: NeuralCleanseConfig) -> Tensor:
     """L1 norm of the smallest mask that turns images into each class, [B, classes].
 
-    Of all successful epochs, each with its mean over the epoch's steps; the last epoch's where there was none. Searched
-    in float32, on processors, network by network.
+    Of all successful epochs that of the least mean norm counts, with the mask that its last step left; where there was
+    none, the last epoch. Searched in float32, on processors, network by network.
+
+    Raises:
+        ZoovetError: The networks have fewer than three classes, or read no images of the clean ones' shape.
     """
-    trainer = network_trainer(networks.spec)
+    spec, num_classes = networks.spec, networks.spec.num_outputs
+    if len(spec.input_shape) != 3 or clean.images.shape[1:] != spec.input_shape:
+        raise ZoovetError(
+            f"Neural Cleanse seeks a patch of images of the shape {list(clean.images.shape[1:])}, but these networks "
+            f"read inputs of the shape {list(spec.input_shape)}; give clean images of that shape"
+        )
+    _require_classes(num_classes)
+    trainer = network_trainer(spec)
     flats = networks.detach().flat().float().cpu().numpy()
-    clean = CleanImages(clean.images.float().cpu(), clean.labels.cpu())
-    num_classes = networks.spec.num_outputs
+    clean = CleanImages(clean.images.float().cpu().contiguous(), clean.labels.cpu())
     norms = [_search(trainer, trainer.pack(flat), num_classes, clean, config) for flat in flats]
     return torch.stack(norms).to(networks.device)
 
@@ -137,12 +152,13 @@ def _search(
     optimizer = torch.optim.Adam(
         [mask_logits.requires_grad_(), pattern_logits.requires_grad_()], lr=config.learning_rate, betas=(0.5, 0.9)
     )
-    weights = MaskWeights(num_classes, clean.images, config)
+    weights = MaskWeights(num_classes, config)
     for _ in range(config.num_epochs):
         searched = weights.is_searched.nonzero().flatten()
         if not len(searched):
             break
-        norms, turned = torch.zeros_like(weights.values), torch.zeros_like(weights.values)
+        means = torch.zeros_like(weights.values)
+        num_turned = torch.zeros(num_classes, dtype=torch.int64)
         order = torch.split(torch.randperm(len(clean), generator=generator), config.batch_size)
         for chosen in order:
             mask = mask_logits[searched].tanh() / 2 + 0.5
@@ -154,14 +170,15 @@ def _search(
             optimizer.zero_grad()
             torch.autograd.backward(
                 [patched, sizes],
-                [torch.from_numpy(to_images).view_as(patched) / len(chosen), weights.values[searched]],
+                [torch.from_numpy(to_images).view_as(patched) / len(chosen), weights.values[searched].to(sizes)],
             )
             optimizer.step()
-            norms[searched] += sizes.detach() / len(order)
+            means[searched] += sizes.detach() / len(order)
             found = torch.from_numpy(logits.argmax(axis=1) == wanted).view(len(searched), len(chosen))
-            turned[searched] += found.sum(dim=1) / len(clean)
-        weights.update(norms, turned)
-    return torch.where(weights.smallest.isfinite(), weights.smallest, weights.last)
+            num_turned[searched] += found.sum(dim=1)
+        masks = mask_logits.detach().tanh() / 2 + 0.5
+        weights.update(means, num_turned.double() / len(clean), masks.flatten(1).sum(dim=1).double())
+    return weights.norms.float()
 
 
 class MaskWeights:
@@ -169,32 +186,37 @@ class MaskWeights:
 
     Args:
         num_classes: Classes that a patch is searched for.
-        like: Says the dtype and device.
         config: The search.
 
     Attributes:
-        values: The weights, [classes].
-        smallest: Norms of the smallest successful masks, infinite where there was none.
-        last: Norms of the last epoch of each class's search.
+        values: The weights, float64 [classes].
+        norms: Of the mask that counts, float64 [classes]: that of the successful epoch of the least mean norm, the last
+            epoch's where there was none.
         is_searched: Whether a class's search goes on.
     """
 
-    def __init__(self, num_classes: int, like: Tensor, config: NeuralCleanseConfig) -> None:
+    def __init__(self, num_classes: int, config: NeuralCleanseConfig) -> None:
         self._config = config
-        self.values = torch.zeros(num_classes, dtype=like.dtype, device=like.device)
-        self.smallest = torch.full_like(self.values, torch.inf)
-        self.last = self.values.clone()
+        self.values = torch.zeros(num_classes, dtype=torch.float64)
+        self.norms = self.values.clone()
+        self._least_mean = torch.full_like(self.values, torch.inf)
         self.is_searched = torch.ones_like(self.values, dtype=torch.bool)
         self._grown, self._shrunk = ~self.is_searched, ~self.is_searched
         self._successes, self._failures, self._no_smaller = (torch.zeros_like(self.values) for _ in range(3))
 
-    def update(self, norms: Tensor, turned: Tensor) -> None:
-        """Take in an epoch: mean norms [classes] and shares of turned images [classes], of searched classes."""
+    def update(self, means: Tensor, turned: Tensor, norms: Tensor) -> None:
+        """Take in an epoch of the searched classes.
+
+        Args:
+            means: Of the masks' norms over the epoch's steps, float64 [classes].
+            turned: Shares of the images that were turned, float64 [classes].
+            norms: Of the masks at the end, float64 [classes].
+        """
         config, works = self._config, turned >= self._config.success
-        self.last = torch.where(self.is_searched, norms, self.last)
-        is_smaller = self.is_searched & works & (norms < self.smallest)
-        self.smallest = torch.where(is_smaller, norms, self.smallest)
-        self._no_smaller = torch.where(is_smaller | self.smallest.isinf(), 0, self._no_smaller + 1)
+        is_smaller = self.is_searched & works & (means < self._least_mean)
+        self._least_mean = torch.where(is_smaller, means, self._least_mean)
+        self.norms = torch.where(is_smaller | (self.is_searched & self._least_mean.isinf()), norms, self.norms)
+        self._no_smaller = torch.where(is_smaller | self._least_mean.isinf(), 0, self._no_smaller + 1)
         self.is_searched &= ~(self._grown & self._shrunk & (self._no_smaller >= config.stop_patience))
         self._successes = torch.where(works, self._successes + 1, 0)
         self._failures = torch.where(works, 0, self._failures + 1)

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Anchor", "Floats", "Integers", "OptimizerMemory", "Samples", "Schedule"]
+from zoovet.errors import ZoovetError
+from zoovet.networks import NetworkSpec
+
+__all__ = ["Anchor", "Floats", "Integers", "OptimizerMemory", "Samples", "Schedule", "require_images"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
@@ -54,6 +57,18 @@ class Samples:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def require_fit(self, spec: NetworkSpec) -> None:
+        """Check that networks of a spec can be trained on these, which compiled code does not.
+
+        Raises:
+            ZoovetError: Images of another shape, indices of no image, or labels of no class; the message says which.
+        """
+        for images in (self.images, self.more_images):
+            require_images(spec, images)
+        num_images = len(self.images) + len(self.more_images)
+        _require_range("indices of images", self.indices, num_images)
+        _require_range("labels", self.labels, spec.num_outputs)
+
     def in_order(self, order: NDArray[np.int64]) -> Samples:
         """The same samples in another order, [n] places."""
         return replace(
@@ -69,6 +84,27 @@ class Samples:
         result = self.images[np.where(own, 0, index)]
         result[own] = self.more_images[index[own] - len(self.images)]
         return result
+
+
+def require_images(spec: NetworkSpec, images: Floats, labels: Integers | None = None) -> None:
+    """Check that networks of a spec can be run on images [N, C, H, W], and their labels [N] be asked of them.
+
+    Raises:
+        ZoovetError: Images of another shape, or labels of no class; the message says which.
+    """
+    if images.shape[1:] != spec.input_shape:
+        raise ZoovetError(
+            f"these networks read images of the shape {list(spec.input_shape)}, got {list(images.shape[1:])}"
+        )
+    if labels is not None:
+        if len(labels) != len(images):
+            raise ZoovetError(f"every image needs a label, got {len(images)} images and {len(labels)} labels")
+        _require_range("labels", labels, spec.num_outputs)
+
+
+def _require_range(what: str, values: Integers, end: int) -> None:
+    if len(values) and not (values.min() >= 0 and values.max() < end):
+        raise ZoovetError(f"{what} must be at least 0 and below {end}, got {values.min()} to {values.max()}")
 
 
 @dataclass(frozen=True)

@@ -196,16 +196,16 @@ class TorchNetwork:
 
     def gradient(self, parameters: Floats, samples: Samples) -> Floats:
         """Gradient of the mean cross-entropy on the samples, flat [P]."""
-        flat = torch.from_numpy(parameters.copy()).requires_grad_()
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            flat = torch.from_numpy(parameters.copy()).requires_grad_()
             (gradient,) = torch.autograd.grad(self._loss(flat, samples, np.arange(len(samples))), flat)
         result: Floats = gradient.numpy()
         return result
 
     def image_gradients(self, parameters: Floats, images: Floats, labels: Integers) -> tuple[Floats, Floats]:
         """Gradient of every image's own cross-entropy to the image [N, C, H, W], and logits [N, classes]."""
-        shown = torch.from_numpy(images).requires_grad_()
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            shown = torch.from_numpy(images).requires_grad_()
             logits = forward(Networks.from_flat(self.spec, torch.from_numpy(parameters)[None]), shown)[0]
             loss = functional.cross_entropy(logits, torch.from_numpy(labels).long(), reduction="sum")
             (gradients,) = torch.autograd.grad(loss, shown)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zoovet.networks.spec import LayerSpec, NetworkSpec
 from zoovet.zoo.native.layer_shape import ACTIVATIONS, LayerShape
 from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
-from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
+from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule, require_images
 
 __all__ = ["NativeNetwork", "compile_spec"]
 
@@ -107,7 +107,11 @@ class NativeNetwork:
 
         Returns:
             The mean loss over the samples (cross-entropy, nats).
+
+        Raises:
+            ZoovetError: The samples are not for networks of this spec.
         """
+        samples.require_fit(self.spec)
         held = None if anchor is None else self.pack(anchor.flat)
         how = _Optimizer(
             kind=_OPTIMIZERS[schedule.optimizer],
@@ -136,6 +140,7 @@ class NativeNetwork:
 
     def gradient(self, parameters: Floats, samples: Samples) -> Floats:
         """Gradient of the mean cross-entropy on the samples at one network [num_padded]: [num_padded]."""
+        samples.require_fit(self.spec)
         result = np.zeros_like(parameters)
         loss: float = self.library.zoovet_gradient(
             pointer(parameters), pointer(result), ctypes.byref(_Samples.of(samples)), ctypes.c_int64(len(samples))
@@ -145,6 +150,7 @@ class NativeNetwork:
 
     def image_gradients(self, parameters: Floats, images: Floats, labels: Integers) -> tuple[Floats, Floats]:
         """Gradient of every image's own cross-entropy to the image [N, \\*input_shape], and logits [N, num_outputs]."""
+        require_images(self.spec, images, labels)
         gradients = np.empty_like(images)
         logits = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
         failed: int = self.library.zoovet_image_gradients(
@@ -160,6 +166,7 @@ class NativeNetwork:
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, num_outputs] of one network [num_padded] on images [N, \\*input_shape]."""
+        require_images(self.spec, images)
         result = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
         failed: int = self.library.zoovet_logits(
             pointer(parameters), pointer(images), ctypes.c_int64(len(images)), pointer(result)

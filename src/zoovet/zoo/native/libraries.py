@@ -43,8 +43,13 @@ def load_library(source: Path, constants: str) -> ctypes.CDLL:
 
 
 def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
-    """The address of an array's numbers."""
-    assert array.flags["C_CONTIGUOUS"], "compiled code reads contiguous arrays only"
+    """The address of an array's numbers.
+
+    Raises:
+        ValueError: They do not lie one after another.
+    """
+    if not array.flags["C_CONTIGUOUS"]:
+        raise ValueError("compiled code reads contiguous arrays only; give numpy.ascontiguousarray(...)")
     return ctypes.c_void_p(array.ctypes.data)
 
 
