@@ -5,8 +5,8 @@
 
 The zoo has the recipe of the one that the model was trained on, but for its seed and its number of bases, all of which
 are test bases. Yardsticks of repair: CLP and fine-tuning, with the settings that ``zoovet bench`` chose on validation
-networks of the model's own zoo. Writes ``results/shipped_MODEL.json``; the zoo, and figures network by network as
-Parquet, stay in --out.
+networks of the model's own zoo. Writes ``results/shipped_MODEL_SEED_BASES.json``; the zoo, and figures network by
+network as Parquet, stay in --out.
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ def detection(model: str, zoo: Zoo, out: Path) -> dict[str, Any]:
     flagged = results.scores >= results.threshold
     unknown = np.zeros(len(zoo), dtype=bool)
     for networks, places in zoo.batches_by_spec():
-        score = detector.in_distribution(networks)
-        assert score is not None, "models that come with the package have in-distribution scores"
-        unknown[places] = (score <= 0.01).numpy()
+        unknown[places] = detector.out_of_distribution(networks).numpy()
     return {
         **figures,
         "flagged_trojaned": round(float(flagged[~healthy].mean()), 4),
@@ -127,7 +125,7 @@ def main() -> None:
     parser.add_argument("--tuned-bases", type=int, default=40, help="of them for fine-tuning, which takes its time")
     parser.add_argument("--seed", type=int, default=1, help="of the zoo; the models were trained on seed 0")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="default: runs/shipped-MODEL")
+    parser.add_argument("--out", type=Path, help="default: runs/shipped-MODEL-SEED-BASES")
     parser.add_argument("--data-root", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -137,7 +135,8 @@ def main() -> None:
     recipe = replace(
         recipe, num_bases=arguments.bases, seed=arguments.seed, split=SplitShares(train=0.0, validation=0.0, test=1.0)
     )
-    out = arguments.out or ROOT.parent / "runs" / f"shipped-{arguments.model}"
+    name = f"shipped-{arguments.model}-{arguments.seed}-{arguments.bases}"
+    out = arguments.out or ROOT.parent / "runs" / name
     zoo = build_zoo(recipe, out / "zoo", workers=arguments.workers, data_root=arguments.data_root)
     images = load_images(recipe, arguments.data_root)
     figures = {
@@ -148,7 +147,7 @@ def main() -> None:
         "repair": repair(arguments.model, subject, zoo, arguments.tuned_bases, images, out),
     }
     text = json.dumps(figures, indent=2) + "\n"
-    (ROOT / "results" / f"shipped_{arguments.model.replace('-', '_')}.json").write_text(text)
+    (ROOT / "results" / f"{name.replace('-', '_')}.json").write_text(text)
     print(text)
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from zoovet.benchmark import BenchmarkConfig, benchmark_tables, run_benchmark
 from zoovet.benchmark import detectors as detector_table
+from zoovet.benchmark.detectors import DETECTORS
 from zoovet.benchmark.figures import Scores, auc_difference, detection_figures, repair_differences, repair_figures
 from zoovet.benchmark.page import write_benchmark
 from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
@@ -288,20 +289,56 @@ def test_a_folder_keeps_its_settings(config: BenchmarkConfig, finished: tuple[Pa
 def test_a_folder_keeps_its_zoos(
     config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
-    out, told = finished[0], list[str]()
-    copy = tmp_path / zoo.path.name
+    out, copy = tmp_path / "out", tmp_path / zoo.path.name
+    shutil.copytree(finished[0], out)
     shutil.copytree(zoo.path, copy)
-    run_benchmark(replace(config, zoos=(copy,)), out, data_root=None, tell=told.append)
+    moved = replace(config, zoos=(copy,))
+    told: list[str] = []
+    run_benchmark(moved, out, data_root=None, tell=told.append)
     assert told == []
     info = ZooInfo.read(copy)
     replace(info, shards=(replace(info.shards[0], sha256="0" * 64), *info.shards[1:])).write(copy)
     with pytest.raises(ZoovetError, match=f"another zoo of the name {copy.name}: the shards of .* give another --out"):
-        run_benchmark(replace(config, zoos=(copy,)), out, data_root=None, tell=told.append)
-    damaged = tmp_path / "damaged"
-    damaged.mkdir()
-    (damaged / "zoos.json").write_text("3", encoding="utf-8")
-    with pytest.raises(ZoovetError, match=r"zoos.json is damaged .*; give another --out"):
-        run_benchmark(config, damaged, data_root=None, tell=told.append)
+        run_benchmark(moved, out, data_root=None, tell=told.append)
+    for damage in ("3", "[]", "{}", "not JSON"):
+        (out / "origin.json").write_text(damage, encoding="utf-8")
+        with pytest.raises(ZoovetError, match=r"origin.json is damaged .*; give another --out"):
+            run_benchmark(moved, out, data_root=None, tell=told.append)
+
+
+def test_a_refused_run_says_nothing_of_the_folders_zoos(
+    config: BenchmarkConfig, zoo: Zoo, finished: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    shutil.copytree(finished[0], out)
+    shutil.copytree(zoo.path, other)
+    before = (out / "origin.json").read_bytes()
+    with pytest.raises(ZoovetError, match="another num_images"):
+        run_benchmark(replace(config, zoos=(other,), num_images=20), out, data_root=None, tell=print)
+    assert (out / "origin.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("kind", "table", "name"), [("detection", DETECTORS, "statnn"), ("repair", REPAIRERS, "none")])
+def test_results_of_an_older_revision_are_not_taken_for_a_newers(
+    kind: str,
+    table: dict[str, Any],
+    name: str,
+    config: BenchmarkConfig,
+    finished: tuple[Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, told = tmp_path / "out", list[str]()
+    shutil.copytree(finished[0], out)
+    monkeypatch.setitem(table, name, replace(table[name], revision=2))
+    folder = out / kind / "digits-trojan" / name
+    with pytest.raises(ZoovetError, match=rf"{folder} has results of an older {name}, .* delete that folder"):
+        run_benchmark(config, out, data_root=None, tell=told.append)
+    shutil.rmtree(folder)
+    run_benchmark(config, out, data_root=None, tell=told.append)
+    assert told
+    assert all(name in line for line in told)
+    run_benchmark(config, out, data_root=None, tell=pytest.fail)
 
 
 def test_a_folder_of_a_version_with_fewer_settings_goes_on(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from zoovet.benchmark.choosing import Choice
 from zoovet.benchmark.config import BenchmarkConfig
+from zoovet.benchmark.detectors import DETECTORS
 from zoovet.benchmark.repairers import REPAIRERS
 from zoovet.benchmark.trials import families_of
 from zoovet.benchmark.worker import ChoiceJob
@@ -17,7 +19,18 @@ from zoovet.files import require_writable_folder, write_json
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo
 
-__all__ = ["require_known_families", "require_same_choices", "require_same_settings", "require_same_zoos"]
+__all__ = [
+    "require_known_families",
+    "require_same_choices",
+    "require_same_origin",
+    "require_same_settings",
+    "write_origin",
+]
+
+Origin = dict[str, dict[str, Any]]
+"""``zoos``: checksums of every zoo's shards; ``revisions``: of every detector and repairer, by folder of results."""
+
+_ORIGIN_NAME = "origin.json"
 
 _PARTS_ONLY = ("parts", "detectors", "repairers", "unseen_detectors", "families", "sizes", "sized_detectors", "seeds")
 """Settings that say which trials there are, not what one of them is: they may change from run to run."""
@@ -70,23 +83,48 @@ def require_same_settings(config: BenchmarkConfig, out: Path) -> None:
     write_config(config, path)
 
 
-def require_same_zoos(config: BenchmarkConfig, out: Path) -> None:
-    """Results of one folder come from one zoo of each name; what a zoo is, is said by its shards' checksums.
+def require_same_origin(config: BenchmarkConfig, out: Path) -> Origin:
+    """Results of one folder come from one zoo of each name and from one revision of each detector and repairer.
+
+    Returns:
+        What the folder's results come from, those still to be measured included; :func:`write_origin` keeps it.
 
     Raises:
-        ZoovetError: A zoo has other shards than when the folder's first results were written; or the file that says
-            so is damaged.
+        ZoovetError: A zoo has other shards than when the folder's first results were written, a detector or repairer
+            gave other results then, or the file that says so is damaged.
     """
-    path = require_writable_folder(out) / "zoos.json"
+    path = out / _ORIGIN_NAME
     try:
-        before = dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
-    except (ValueError, TypeError) as error:
-        raise ZoovetError(f"{path} is damaged ({error}); give another --out") from error
-    now = {zoo.name: [shard.sha256 for shard in ZooInfo.read(zoo).shards] for zoo in config.zoos}
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"zoos": {}, "revisions": {}}
+        zoos, revisions = dict(before["zoos"]), dict(before["revisions"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ZoovetError(f"{path} is damaged ({error!r}); give another --out") from error
     for zoo in config.zoos:
-        if before.get(zoo.name, now[zoo.name]) != now[zoo.name]:
+        shards = [shard.sha256 for shard in ZooInfo.read(zoo).shards]
+        if zoos.setdefault(zoo.name, shards) != shards:
             raise ZoovetError(
                 f"{out} holds a benchmark on another zoo of the name {zoo.name}: the shards of {zoo} are not those "
                 f"that its results were measured on; give another --out"
             )
-    write_json(path, before | now)
+        for name, revision in _revisions(config, zoo.name):
+            folder = out / name
+            if revisions.get(name, 1) != revision and any(folder.rglob("*.parquet")):
+                raise ZoovetError(
+                    f"{folder} has results of an older {folder.name}, which this version computes differently; delete "
+                    f"that folder to measure {folder.name} anew, or give another --out"
+                )
+            revisions[name] = revision
+    return {"zoos": zoos, "revisions": revisions}
+
+
+def write_origin(origin: Origin, out: Path) -> None:
+    """Keep what a folder's results come from."""
+    write_json(out / _ORIGIN_NAME, origin)
+
+
+def _revisions(config: BenchmarkConfig, zoo: str) -> Iterator[tuple[str, int]]:
+    """Folders of results below a benchmark's, and the revision of what they are of."""
+    for name in (*config.detectors, *config.unseen_detectors, *config.sized_detectors):
+        yield f"detection/{zoo}/{name}", DETECTORS[name].revision
+    for name in config.repairers:
+        yield f"repair/{zoo}/{name}", REPAIRERS[name].revision

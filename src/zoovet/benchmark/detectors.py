@@ -72,6 +72,7 @@ class DetectorEntry:
         needs: What it is given, for people; ``{num_clean_images}`` stands for their number.
         is_slow: Whether it takes seconds for each network, so that it scores some of them only.
         extra: Extra of the package that it needs, and the module that then is there.
+        revision: Raised with every change that gives other results, so that a folder's older ones are told from them.
     """
 
     title: str
@@ -82,6 +83,7 @@ class DetectorEntry:
     needs: str = "weights"
     is_slow: bool = False
     extra: tuple[str, str] | None = None
+    revision: int = 1
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ DETECTORS: dict[str, DetectorEntry] = {
         probability=False,
         needs="{num_clean_images} clean images",
         is_slow=True,
+        revision=2,
     ),
 }
 """Detectors by the name that a configuration gives."""

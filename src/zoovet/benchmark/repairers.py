@@ -69,6 +69,7 @@ class RepairerEntry:
             test networks only.
         is_slow: Whether that takes seconds a network, so that it may repair fewer yet.
         settings: What it is tried with on validation networks, once a zoo; the best is taken. One entry is no choice.
+        revision: Raised with every change that gives other results, so that a folder's older ones are told from them.
     """
 
     title: str
@@ -77,6 +78,7 @@ class RepairerEntry:
     uses_images: bool = False
     is_slow: bool = False
     settings: tuple[Settings, ...] = ({},)
+    revision: int = 1
 
     @property
     def has_choice(self) -> bool:
@@ -167,6 +169,7 @@ REPAIRERS: dict[str, RepairerEntry] = {
             *_grid(learning_rate=(0.2,), budget=(0.4,), threshold=_ANP_THRESHOLDS),  # masks as published
             *_grid(learning_rate=(0.03,), budget=(0.1,), threshold=_ANP_THRESHOLDS),  # gentler ones
         ),
+        revision=2,
     ),
     "healthy_sibling": RepairerEntry(
         title="healthy sibling (the bound)", make=lambda given: _HealthySibling(given.zoo.split("test")), seeded=False

@@ -16,8 +16,9 @@ import torch
 from zoovet.benchmark.checks import (
     require_known_families,
     require_same_choices,
+    require_same_origin,
     require_same_settings,
-    require_same_zoos,
+    write_origin,
 )
 from zoovet.benchmark.config import BenchmarkConfig
 from zoovet.benchmark.detectors import require_extras
@@ -50,7 +51,8 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
     Results lie below ``out``: ``detection/ZOO/DETECTOR/TRIAL/on-ZOO.parquet`` and
     ``repair/ZOO/REPAIRER/TRIAL/results.parquet``, one row a test network; trainings leave their runs beside them, and
     ``inversions/ZOO/`` has what inversion found in each network, for all trainings. What rival repairers were tried
-    with on validation networks, and which settings were chosen, is in ``repair/ZOO/REPAIRER/choice.json``.
+    with on validation networks, and which settings were chosen, is in ``repair/ZOO/REPAIRER/choice.json``; which zoos
+    and which revisions of detectors and repairers all of it comes from, in ``origin.json``.
 
     Args:
         config: What.
@@ -61,7 +63,7 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
 
     Raises:
         ZoovetError: A zoo is missing or too small, a package is not installed, ``workers`` is below 1, or ``out`` holds
-            a benchmark of other settings or other zoos.
+            a benchmark of other settings, other zoos or older revisions of what is compared.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
     if workers < 1:
@@ -71,8 +73,9 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
     require_known_families(config, zoos)
     require_same_choices(config, out)
     stages = _plan(config, out, zoos)
-    require_same_zoos(config, out)
+    origin = require_same_origin(config, out)
     require_same_settings(config, out)
+    write_origin(origin, out)
     if stages[-1]:
         progress = _Progress(sum(map(len, stages)), tell)
         with _crew(config, out, data_root, workers) as do:

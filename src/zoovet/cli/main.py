@@ -82,8 +82,8 @@ def _run(arguments: list[str]) -> int:
 def _flush_denormals() -> None:
     """Take numbers below 1.2e-38 for zero in this process.
 
-    Weight decay brings the weights of channels that no image wakes down to such numbers, in one ReLU network of eight
-    of our zoos, and processors calculate some twenty times slower with them.
+    Weight decay brings the weights of channels that no image wakes down to such numbers, in one ReLU network of six
+    of the Fashion-MNIST zoo, and processors calculate some twenty times slower with them.
     """
     import torch
 
