@@ -23,6 +23,7 @@ import torch
 from zoovet import Detector, Repairer, Zoo
 from zoovet.benchmark.figures import Figure, Scores, detection_figures, mean_auc, repair_differences, repair_figures
 from zoovet.benchmark.trials import attacks_of
+from zoovet.benchmark.worker import spaced_bases
 from zoovet.config import read_config
 from zoovet.evaluation import NetworkRepairer, RepairResults, evaluate_detection, evaluate_repair
 from zoovet.rivals import ChannelLipschitznessRepairer, CleanImages, FineTuningRepairer
@@ -83,14 +84,12 @@ def detection(model: str, zoo: Zoo, out: Path) -> dict[str, Any]:
 def repair(model: str, subject: Subject, zoo: Zoo, tuned_bases: int, images: Images, out: Path) -> dict[str, Any]:
     """The repairer's figures and its yardsticks', and its differences to them, paired by base."""
     clean = CleanImages.draw(images.train, NUM_CLEAN_IMAGES, np.random.default_rng([0, 12]))
-    bases = np.unique(zoo.column("base_id"))
-    some = bases[np.linspace(0, len(bases) - 1, min(tuned_bases, len(bases))).astype(int)]
     repairers: dict[str, tuple[NetworkRepairer, Zoo]] = {
         "scalegmn": (Repairer.shipped(model), zoo),
         "clp": (ChannelLipschitznessRepairer(threshold=subject.clp_threshold), zoo),
         "fine_tuning": (
             FineTuningRepairer(clean=clean, seed=0, **subject.tuning),
-            zoo.select(np.isin(zoo.column("base_id"), some)),
+            spaced_bases(zoo, tuned_bases),
         ),
     }
     results: dict[str, RepairResults] = {}

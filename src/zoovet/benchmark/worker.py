@@ -39,6 +39,7 @@ __all__ = [
     "repaired_networks",
     "results_path",
     "scored_networks",
+    "spaced_bases",
 ]
 
 
@@ -148,19 +149,19 @@ def counted_networks(zoo: Zoo, min_asr: float, split: str = "test") -> Zoo:
 def scored_networks(zoo: Zoo, config: BenchmarkConfig, detector: str) -> Zoo:
     """The test networks that a detector scores: all that count, or those of evenly spaced bases where it is slow."""
     counted = counted_networks(zoo, config.min_asr)
-    return _spaced(counted, config.num_slow_bases) if DETECTORS[detector].is_slow else counted
+    return spaced_bases(counted, config.num_slow_bases) if DETECTORS[detector].is_slow else counted
 
 
 def repaired_networks(zoo: Zoo, config: BenchmarkConfig, repairer: str) -> Zoo:
     """The test networks that are repaired: both of every base whose trojaned one counts, or of some such bases."""
     counted, entry = counted_networks(zoo, config.min_asr), REPAIRERS[repairer]
     if not entry.uses_images:
-        return _spaced(counted, None)
-    return _spaced(counted, config.num_slow_repair_bases if entry.is_slow else config.num_trained_repair_bases)
+        return spaced_bases(counted, None)
+    return spaced_bases(counted, config.num_slow_repair_bases if entry.is_slow else config.num_trained_repair_bases)
 
 
-def _spaced(counted: Zoo, num_bases: int | None) -> Zoo:
-    """Both networks of every base whose trojaned one is there, or of so many of these bases."""
+def spaced_bases(counted: Zoo, num_bases: int | None) -> Zoo:
+    """Both networks of every base whose trojaned one is there, or of so many of these bases, evenly spaced."""
     bases = np.unique(counted.column("base_id")[counted.column("poisoned")])
     if num_bases is not None and num_bases < len(bases):
         bases = bases[np.linspace(0, len(bases) - 1, num_bases).astype(int)]
@@ -260,7 +261,7 @@ class Worker:
         counted = counted_networks(self.zoos[job.zoo], self.config.min_asr, "validation")
         trial, path = Trial(zoo=job.zoo, model=job.repairer, seed=self.config.seeds[0]), job.path(self.out)
         given = self._repair_fitting(trial, path.parent / "choice")
-        networks = _spaced(counted, self.config.num_choice_bases)
+        networks = spaced_bases(counted, self.config.num_choice_bases)
         choose_settings(REPAIRERS[job.repairer], given, networks).save(path)
 
     def _repair_fitting(self, trial: Trial, folder: Path) -> RepairFitting:

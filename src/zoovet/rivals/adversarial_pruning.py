@@ -14,7 +14,7 @@ from zoovet.rivals.clean_images import CleanImages, channel_mask
 from zoovet.zoo.samples import Floats, Samples
 from zoovet.zoo.training import NetworkTrainer, network_trainer
 
-__all__ = ["AdversarialPruningRepairer"]
+__all__ = ["AdversarialPruningRepairer", "HiddenChannels", "MaskedNetwork"]
 
 _MOMENTUM = 0.9
 
@@ -118,13 +118,12 @@ class HiddenChannels:
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> HiddenChannels:
+        """Those of a spec's networks."""
         places = Networks.from_flat(spec, torch.arange(spec.num_parameters, dtype=torch.float64)[None])
-        hidden = [weight[0].flatten(1) for weight in places.weights[:-1]]
+        weights = [channel.flatten().long().numpy() for weight in places.weights[:-1] for channel in weight[0]]
         biases = torch.cat([bias[0] for bias in places.biases[:-1]]).long().numpy()
-        owners = np.repeat(
-            np.arange(len(biases)), [row.shape[1] for weight in hidden for row in [weight] * len(weight)]
-        )
-        return cls(len(biases), torch.cat([weight.flatten() for weight in hidden]).long().numpy(), owners, biases)
+        owners = np.repeat(np.arange(len(weights)), [len(channel) for channel in weights])
+        return cls(len(weights), np.concatenate(weights), owners, biases)
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,9 @@ class NeuralCleanseConfig:
     """The search for a patch a class; the defaults are those of the authors' example.
 
     An epoch is a pass over the clean images (the authors', who have more, is one over a thousand); it is successful
-    where the patch turned at least ``success`` of them. The
-    weight of the mask's size is zero until ``patience`` epochs in a row were successful, then ``initial_weight``. From
-    then on it grows by ``weight_factor`` after every ``patience`` successful epochs in a row, and shrinks by that to
-    the power of 1.5 after as many that were not.
+    where the patch turned at least ``success`` of them. The weight of the mask's size is zero until ``patience`` epochs
+    in a row were successful, then ``initial_weight``. From then on it grows by ``weight_factor`` after every
+    ``patience`` successful epochs in a row, and shrinks by that to the power of 1.5 after as many that were not.
 
     Attributes:
         num_epochs: At most.
