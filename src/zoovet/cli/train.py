@@ -159,7 +159,7 @@ def training_bar(figures: Sequence[str]) -> Iterator[Callable[[TrainingProgress]
             "figures": " ".join(f"{name} {value:.3g}" for name, value in {"loss": progress.loss, **shown}.items()),
         }
         if not console.is_terminal:
-            important = progress.figures is not validated[0] or bool(progress.ended)
+            important = progress.figures is not validated[0]
             validated[0] = progress.figures
             plain.line("  ".join(["training", *filter(None, texts.values())]), important=important)
             return
