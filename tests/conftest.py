@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Before torch is imported: with more threads than one, small tensors take longer, and sums may differ by a bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,6 +19,10 @@ import torch
 from zoovet.networks import siren
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
+
+# In the background of a script, processes ignore Ctrl-C, and so would those that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
