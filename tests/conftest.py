@@ -1,13 +1,15 @@
-"""What all tests share."""
+"""What all tests share; random specs of every kind, and the slow computation that the engine is held against."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 
 # Before torch is imported: with more threads than one, small tensors take longer, and sums may differ by a bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,139 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 
-from zoovet.networks import siren
+from zoovet.networks import ACTIVATIONS, LayerSpec, Networks, NetworkSpec, PoolSpec, siren
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
+
+SIDE = 11
 
 # In the background of a script, processes ignore Ctrl-C, and so would those that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _random_pool(draw: random.Random, size: int) -> PoolSpec | None:
+    kind = draw.choice([None, "average", "max", "global"])
+    if kind == "global":
+        return PoolSpec(kind="global")
+    if kind is None or size < 3:
+        return None
+    kernel = draw.choice([2, 3])
+    padding = (draw.choice([0, 1]), draw.choice([0, 1]))
+    return PoolSpec(kind=kind, kernel=(kernel, 2), stride=(draw.choice([1, 2]), 2), padding=padding)
+
+
+def _activation(draw: random.Random) -> dict[str, object]:
+    name = draw.choice(ACTIVATIONS)
+    parameters = {"leaky_relu": [None, 0.2], "sine": [1.5, 3.0]}
+    return {"activation": name, "activation_parameter": draw.choice(parameters.get(name, [None]))}
+
+
+def make_spec(seed: int) -> NetworkSpec:
+    """One to five layers: convolutions of every sort, then linear layers, the first one maybe on a flattened map."""
+    draw = random.Random(seed)
+    num_layers = draw.randint(1, 5)
+    num_convolutions = draw.randint(0, num_layers)
+    channels = draw.choice([1, 2, 3, 8])
+    input_shape = (channels, SIDE, SIDE + 1)
+    layers: list[LayerSpec] = []
+    for _ in range(num_convolutions):
+        size = NetworkSpec(input_shape=input_shape, layers=tuple(layers)).map_sizes[-1] if layers else input_shape[1:]
+        if size is None:
+            break
+        kernel = draw.choice([k for k in (1, 3, 5) if k <= min(size)])
+        dilation = draw.choice([d for d in (1, 2) if d * (kernel - 1) < min(size)])
+        layers.append(
+            LayerSpec(
+                kind="conv",
+                in_channels=channels,
+                out_channels=draw.choice([1, 4, 6, 8, 16]),
+                kernel=(kernel, draw.choice([1, kernel])),
+                stride=(draw.choice([1, 2]), draw.choice([1, 2])),
+                padding=(draw.randint(0, kernel // 2), draw.randint(0, kernel // 2)),
+                dilation=(dilation, 1),
+                **_activation(draw),
+            )
+        )
+        size = NetworkSpec(input_shape=input_shape, layers=tuple(layers)).map_sizes[-1]
+        assert size is not None
+        pooled = _random_pool(draw, min(size))
+        layers[-1] = LayerSpec(**{**layers[-1].__dict__, "pool": pooled})
+        channels = layers[-1].out_channels
+    for _ in range(num_layers - len(layers)):
+        size = NetworkSpec(input_shape=input_shape, layers=tuple(layers)).map_sizes[-1] if layers else input_shape[1:]
+        out_channels = draw.choice([1, 5, 10])
+        layers.append(
+            LayerSpec(
+                kind="linear",
+                in_channels=channels,
+                out_channels=out_channels,
+                kernel=size or (),
+                **_activation(draw),
+            )
+        )
+        channels = out_channels
+    return NetworkSpec(input_shape=input_shape, layers=tuple(layers))
+
+
+def make_networks(
+    spec: NetworkSpec, num_networks: int, *, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> Networks:
+    """Weights of standard deviation 1/√fan-in (before a sine divided by its w0), so that signals keep their size."""
+    generator = torch.Generator().manual_seed(seed)
+    weights, biases = [], []
+    for layer in spec.layers:
+        scale = (layer.in_channels * layer.kernel_size) ** -0.5
+        if layer.activation == "sine":
+            scale /= layer.activation_parameter or 1.0
+        shape = (num_networks, *layer.weight_shape)
+        weights.append((torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(dtype))
+        biases.append(torch.randn((num_networks, shape[1]), generator=generator, dtype=torch.float64).to(dtype) * 0.3)
+    return Networks(spec, tuple(weights), tuple(biases))
+
+
+def slow_forward(networks: Networks, images: Tensor) -> list[Tensor]:
+    """One network after another by torch's own functions: every layer's values, the logits last."""
+    own = images.ndim == len(networks.spec.input_shape) + 2
+    everything = [
+        _one(networks.spec, network, images[index] if own else images) for index, network in enumerate(networks)
+    ]
+    return [torch.stack(values) for values in zip(*everything, strict=True)]
+
+
+def _one(spec: NetworkSpec, network: Networks, values: Tensor) -> list[Tensor]:
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        "identity": lambda x: x,
+        "relu": functional.relu,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "gelu": functional.gelu,
+        "silu": functional.silu,
+    }
+    outputs = []
+    for layer, (weight,), (bias,) in zip(spec.layers, network.weights, network.biases, strict=True):
+        if layer.kind == "linear":
+            values = values.flatten(1) @ weight.flatten(1).T + bias
+        else:
+            values = functional.conv2d(values, weight, bias, layer.stride, layer.padding, layer.dilation)
+        parameter = layer.activation_parameter
+        if layer.activation == "leaky_relu":
+            values = torch.where(values > 0, values, values * parameter)
+        elif layer.activation == "sine":
+            values = torch.sin(values * parameter)
+        else:
+            values = functions[layer.activation](values)
+        if layer.pool is not None:
+            pool, geometry = layer.pool, (layer.pool.kernel, layer.pool.stride, layer.pool.padding)
+            if pool.kind == "global":
+                values = values.mean((-2, -1))
+            else:
+                values = {"average": functional.avg_pool2d, "max": functional.max_pool2d}[pool.kind](values, *geometry)
+        outputs.append(values)
+    return outputs
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +196,47 @@ def make_inr_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]
         return Zoo.open(folder)
 
     return make
+
+
+@pytest.fixture
+def spec_of_seed() -> Callable[[int], NetworkSpec]:
+    return make_spec
+
+
+@pytest.fixture
+def networks_of() -> Callable[..., Networks]:
+    return make_networks
+
+
+@pytest.fixture
+def slow() -> Callable[[Networks, Tensor], list[Tensor]]:
+    return slow_forward
+
+
+@pytest.fixture
+def spec() -> NetworkSpec:
+    """Two convolutions, and a linear layer that reads a flattened map."""
+    return NetworkSpec(
+        input_shape=(1, 6, 6),
+        layers=(
+            LayerSpec(kind="conv", in_channels=1, out_channels=4, kernel=(3, 3), activation="relu"),
+            LayerSpec(kind="conv", in_channels=4, out_channels=2, kernel=(3, 3), activation="relu"),
+            LayerSpec(kind="linear", in_channels=2, out_channels=3, kernel=(2, 2)),
+        ),
+    )
+
+
+@pytest.fixture
+def networks(spec: NetworkSpec) -> Networks:
+    return make_networks(spec, 1, dtype=torch.float32)
+
+
+@pytest.fixture
+def state(networks: Networks) -> dict[str, Tensor]:
+    """As ``module.state_dict()`` of a module with names would give it; the linear layer reads a flattened map."""
+    names = ("features.0", "features.2", "classifier.0")
+    values: dict[str, Tensor] = OrderedDict()
+    for name, weight, bias in zip(names, networks.weights, networks.biases, strict=True):
+        values[f"{name}.weight"] = weight[0].flatten(1) if name == "classifier.0" else weight[0].clone()
+        values[f"{name}.bias"] = bias[0].clone()
+    return values

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from zoovet import shipped, symmetry
     from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
     from zoovet.networks.batch import Networks
-    from zoovet.networks.files import load_networks, save_networks
     from zoovet.networks.forward import forward
     from zoovet.networks.spec import NetworkSpec
+    from zoovet.readers.files import load_networks, save_networks
     from zoovet.tasks.classifier import Classifier
     from zoovet.tasks.detector import Detector
     from zoovet.tasks.inr_editor import InrEditor
@@ -57,8 +57,8 @@ _HOMES = {
     "ScaleGMNConfig": "zoovet.metanets.scalegmn",
     "Zoo": "zoovet.zoo.store",
     "forward": "zoovet.networks.forward",
-    "load_networks": "zoovet.networks.files",
-    "save_networks": "zoovet.networks.files",
+    "load_networks": "zoovet.readers.files",
+    "save_networks": "zoovet.readers.files",
 }
 
 

@@ -14,7 +14,8 @@ from zoovet.cli.models import print_models
 from zoovet.cli.suspects import load_suspects
 from zoovet.errors import ZoovetError
 from zoovet.metanets.scalegmn import ScaleGMNConfig
-from zoovet.networks import Networks, NetworkSpec, save_networks, small_cnn
+from zoovet.networks import Networks, NetworkSpec, small_cnn
+from zoovet.readers import save_networks
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 

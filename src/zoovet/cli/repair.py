@@ -61,7 +61,7 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Repair, and say by how much the weights were changed."""
-    from zoovet.networks.files import save_networks
+    from zoovet.readers.files import save_networks
     from zoovet.tasks import Repairer
 
     require_writable_file(arguments.out, arguments.file, force=arguments.force)

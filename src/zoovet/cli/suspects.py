@@ -42,7 +42,7 @@ def load_suspects(
         ZoovetError: The file cannot be read or is damaged, fits no spec, or fits several, or several models that know
             one spec; the message says which and what settles it.
     """
-    from zoovet.networks.files import load_networks
+    from zoovet.readers.files import load_networks
 
     try:
         networks = load_networks(path)

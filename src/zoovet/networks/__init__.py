@@ -1,9 +1,8 @@
-"""A network as data: what it is (spec), its weights in batches, running it, reading and writing it."""
+"""A network as data: what it is (spec), its weights in batches, running it, reading a module."""
 
 from __future__ import annotations
 
 from zoovet.networks.batch import Networks
-from zoovet.networks.files import load_networks, read_state_dict, save_networks
 from zoovet.networks.forward import forward, forward_features, forward_hidden, forward_means
 from zoovet.networks.modules import Sine, from_module, to_module
 from zoovet.networks.spec import ACTIVATIONS, Block, Group, LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
@@ -22,10 +21,7 @@ __all__ = [
     "forward_hidden",
     "forward_means",
     "from_module",
-    "load_networks",
     "mlp",
-    "read_state_dict",
-    "save_networks",
     "siren",
     "small_cnn",
     "to_module",

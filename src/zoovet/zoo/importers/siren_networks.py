@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import NetworkSpec, siren
-from zoovet.networks.formats import read_content
-from zoovet.networks.state_dicts import networks_from_state_dict
+from zoovet.readers.formats import read_content
+from zoovet.readers.state_dicts import networks_from_state_dict
 from zoovet.zoo.importers.published import published_recipe
 
 __all__ = ["IMAGE_SPLITS", "NUM_CLASSES", "SirenFile", "SirenNetworks", "published_sirens"]

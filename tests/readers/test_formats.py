@@ -14,15 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import (
-    Networks,
-    NetworkSpec,
-    load_networks,
-    read_state_dict,
-    save_networks,
-    to_module,
-)
-from zoovet.networks.formats import read_content
+from zoovet.networks import Networks, NetworkSpec, to_module
+from zoovet.readers import load_networks, read_state_dict, save_networks
+from zoovet.readers.formats import read_content
 
 MakeNetworks = Callable[..., Networks]
 

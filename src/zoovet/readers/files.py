@@ -18,9 +18,9 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
 from zoovet.networks.batch import Networks
-from zoovet.networks.formats import FileContent, read_content
 from zoovet.networks.spec import NetworkSpec
-from zoovet.networks.state_dicts import describe_tensors, networks_from_state_dict, usable
+from zoovet.readers.formats import FileContent, read_content
+from zoovet.readers.state_dicts import describe_tensors, networks_from_state_dict, usable
 
 __all__ = ["load_networks", "read_state_dict", "save_networks"]
 

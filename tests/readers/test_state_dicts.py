@@ -9,15 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import (
-    Networks,
-    NetworkSpec,
-    forward,
-    load_networks,
-    mlp,
-    read_state_dict,
-    to_module,
-)
+from zoovet.networks import Networks, NetworkSpec, forward, mlp, to_module
+from zoovet.readers import load_networks, read_state_dict
 
 MakeNetworks = Callable[..., Networks]
 

@@ -10,14 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import (
-    Networks,
-    NetworkSpec,
-    load_networks,
-    mlp,
-    save_networks,
-    small_cnn,
-)
+from zoovet.networks import Networks, NetworkSpec, mlp, small_cnn
+from zoovet.readers import load_networks, save_networks
 
 MakeNetworks = Callable[..., Networks]
 

@@ -1,0 +1,35 @@
+"""Texts from strangers (names of files and tensors, what libraries say of them) made safe to show to a person."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["printable"]
+
+MAX_CHARACTERS = 160
+
+
+def printable(text: object, limit: int = MAX_CHARACTERS) -> str:
+    r"""One short line without control characters: ``a\x1b[2J`` is shown as ``a\x1b[2J``, not obeyed.
+
+    Whatever :meth:`str.isprintable` does not take is written as an escape (control characters, line breaks, marks that
+    turn the direction of writing, surrogates of names that are no UTF-8); what is too long loses its middle. For a
+    table or a page that knows a markup, escape its markup besides.
+
+    Args:
+        text: Anything; its ``str``, or of bytes and paths the name in the file system.
+        limit: Most characters of the result, at least 8.
+    """
+    shown = os.fsdecode(text) if isinstance(text, bytes | os.PathLike) else str(text)
+    if len(shown) > limit:
+        half = (limit - 1) // 2
+        shown = f"{shown[:half]}…{shown[-half:]}"
+    escaped = "".join(letter if letter.isprintable() else _escape(letter) for letter in shown)
+    if len(escaped) <= limit:
+        return escaped
+    half = (limit - 1) // 2
+    return f"{escaped[:half]}…{escaped[-half:]}"
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoovet.printable import printable
+
+
+def test_ordinary_names_stay_as_they_are() -> None:
+    assert printable("módulo/conv1.weight ünïcode 重み") == "módulo/conv1.weight ünïcode 重み"
+    assert printable(Path("a/b.pt")) == "a/b.pt"
+
+
+def test_what_a_terminal_would_obey_is_escaped() -> None:
+    assert printable("a\x1b[2J\nerror: b\r\u202e\x00") == r"a\x1b[2J\nerror: b\r\u202e\x00"
+    assert printable(b"caf\xe9.pt") == r"caf\udce9.pt"
+    assert printable(b"caf\xe9.pt").encode() == rb"caf\udce9.pt"
+
+
+def test_what_is_long_loses_its_middle() -> None:
+    shown = printable("a" * 10_000_000 + "end", limit=40)
+    assert len(shown) <= 40
+    assert shown.startswith("aaa")
+    assert shown.endswith("end")
+    assert len(printable("\x00" * 1000, limit=40)) <= 40
