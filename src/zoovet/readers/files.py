@@ -19,7 +19,8 @@ from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
 from zoovet.networks.batch import Networks
 from zoovet.networks.spec import NetworkSpec
-from zoovet.readers.formats import FileContent, read_content
+from zoovet.readers.content import FileContent
+from zoovet.readers.formats import read_content
 from zoovet.readers.state_dicts import describe_tensors, networks_from_state_dict, usable
 
 __all__ = ["load_networks", "read_state_dict", "save_networks"]

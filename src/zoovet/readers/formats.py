@@ -5,40 +5,20 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.readers.content import FileContent
+from zoovet.readers.wrappings import HOW_TO_EXPORT, unwrapped
 
-__all__ = ["FileContent", "read_content"]
+__all__ = ["read_content"]
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number 0x1950A86A20F9469CFC6C, pickled
-_WRAPPERS = ("state_dict", "model_state_dict", "net_state_dict", "model", "net", "network", "weights", "params")
-_HOW_TO_EXPORT = "save its state dict: torch.save(module.state_dict(), 'weights.pt')"
-
-
-@dataclass(frozen=True)
-class FileContent:
-    """What a weight file holds.
-
-    Attributes:
-        tensors: By name, in the order of the file.
-        metadata: Texts beside them; safetensors only.
-        numbers: Plain numbers beside them, such as an epoch or a label; ``torch.save`` only.
-        ordered: Whether the order means anything: safetensors files are sorted by name.
-    """
-
-    tensors: Mapping[str, Tensor]
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    ordered: bool = True
 
 
 def read_content(path: Path) -> FileContent:
@@ -61,14 +41,14 @@ def read_content(path: Path) -> FileContent:
         return _read_safetensors(path)
     if head.startswith(_ZIP):
         _require_tensor_archive(path)
-        return _content(_load_pickle(path), path)
+        return unwrapped(_load_pickle(path), str(path))
     if head.startswith(_PICKLE) and head[2:15] != _LEGACY_MAGIC:
         raise ZoovetError(
             f"{path} is a Python pickle that torch.save did not write. A pickle may run any code, so it was refused "
-            f"and nothing in it was run; {_HOW_TO_EXPORT}"
+            f"and nothing in it was run; {HOW_TO_EXPORT}"
         )
     if head.startswith(_PICKLE):
-        return _content(_load_pickle(path), path)
+        return unwrapped(_load_pickle(path), str(path))
     raise ZoovetError(
         f"{path} is not a weight file: expected is safetensors or what torch.save wrote; other formats are not read"
     )
@@ -78,7 +58,7 @@ def _read_safetensors(path: Path) -> FileContent:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
-            return FileContent(tensors, file.metadata() or {}, ordered=False)
+            return FileContent(tensors=tensors, metadata=file.metadata() or {}, ordered=False)
     except (SafetensorError, OSError) as error:
         raise ZoovetError(f"{path} is a safetensors file that is damaged or truncated: {error}; get it anew") from error
 
@@ -90,7 +70,7 @@ def _require_tensor_archive(path: Path) -> None:
     except (zipfile.BadZipFile, OSError) as error:
         raise ZoovetError(f"{path} is a zip file that is damaged or truncated: {error}; get it anew") from error
     if any(name.endswith("/constants.pkl") for name in names):
-        raise ZoovetError(f"{path} is a TorchScript program, which is code, so it was refused; {_HOW_TO_EXPORT}")
+        raise ZoovetError(f"{path} is a TorchScript program, which is code, so it was refused; {HOW_TO_EXPORT}")
     if not any(name.endswith("/data.pkl") for name in names):
         raise ZoovetError(f"{path} is not a weight file: it is a zip file that torch.save did not write")
 
@@ -107,33 +87,10 @@ def _load_pickle(path: Path) -> Any:
             raise ZoovetError(
                 f"{path} was refused and nothing in it was run: it holds more than tensors, namely {refused[1]!r}, "
                 f"and a pickle that does may run any code. If it is a module that you trust, load it yourself and "
-                f"{_HOW_TO_EXPORT}"
+                f"{HOW_TO_EXPORT}"
             ) from error
         detail = re.search(r"WeightsUnpickler error: (.*)", str(error))
         reason = detail[1] if detail else (str(error).splitlines() or ["the file ends too early"])[0]
         raise ZoovetError(
             f"{path} is damaged or truncated, or not a weight file ({type(error).__name__}: {reason}); get it anew"
         ) from error
-
-
-def _content(data: Any, path: Path) -> FileContent:
-    """The tensors and numbers of a state dict, also where it sits in another dictionary."""
-    if not isinstance(data, Mapping):
-        raise ZoovetError(
-            f"{path} holds a {type(data).__name__}, expected is a dictionary of named tensors; {_HOW_TO_EXPORT}"
-        )
-    for name in _WRAPPERS:
-        if isinstance(data.get(name), Mapping):
-            data = data[name]
-            break
-    tensors = {
-        name: value.detach() for name, value in data.items() if isinstance(name, str) and isinstance(value, Tensor)
-    }
-    if not tensors:
-        found = ", ".join(map(repr, list(data)[:12])) or "nothing"
-        raise ZoovetError(
-            f"{path} has no named tensors; it is a dictionary of {found}. Expected is a state dict, or one under a "
-            f"usual name ({', '.join(_WRAPPERS)}); {_HOW_TO_EXPORT}"
-        )
-    numbers = {name: value for name, value in data.items() if isinstance(name, str) and isinstance(value, int | float)}
-    return FileContent(tensors, numbers=numbers)

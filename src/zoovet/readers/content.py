@@ -1,0 +1,29 @@
+"""What a weight file holds once its format is out of the way: named tensors, and what was said beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+__all__ = ["FileContent"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileContent:
+    """What a weight file holds.
+
+    Attributes:
+        tensors: By name, in the order of the file.
+        metadata: Texts beside them; safetensors only.
+        numbers: Plain numbers beside them, such as an epoch or a label; ``torch.save`` only.
+        ordered: Whether the order means anything: safetensors files are sorted by name.
+        notes: What whoever uses the tensors should be told, one line each, without the file's name.
+    """
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    ordered: bool = True
+    notes: tuple[str, ...] = ()
