@@ -45,7 +45,11 @@ def whole_number(value: Any, what: str) -> int:
 
 def number(value: Any, what: str) -> float:
     """The value as a float, where it is a finite number."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+    try:
+        finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond what a float can hold
+        raise ZoovetError(f"{what} must be a finite number, got an integer that no float can hold") from None
+    if not finite:
         raise ZoovetError(f"{what} must be a finite number, got {value!r}")
     return float(value)
 
