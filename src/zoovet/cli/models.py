@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoovet import shipped
-from zoovet.cli.candidates import shipped_candidates
 
 __all__ = ["print_models"]
 
@@ -19,6 +18,8 @@ def print_models(models: Path | None = None) -> None:
     Raises:
         ZoovetError: The folder does not exist, or a file is damaged.
     """
+    from zoovet.vet import shipped_candidates
+
     names = shipped.names(models)
     if not names:
         print(f"no models in {models or shipped.folder()}")

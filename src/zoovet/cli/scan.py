@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from zoovet.cli.arguments import add_device, device_name
-from zoovet.cli.candidates import Candidate, add_candidates, candidates_of
-from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_OK
-from zoovet.cli.suspects import add_activation, load_suspects
-from zoovet.errors import ZoovetError
+from zoovet.cli.candidates import add_candidates, candidates_of
+from zoovet.cli.reading import add_read_options, read_options_of
+from zoovet.cli.results import print_results, text_of_name
+from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_INTERRUPTED, EXIT_OK
+from zoovet.printable import printable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from zoovet.tasks import Detector
+    from zoovet.vet import Failure, FileResult, Verdict
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
@@ -37,42 +39,18 @@ A file is safetensors (as zoovet writes it, with its spec inside, or a plain sta
 torch.save. Without --detector, each network goes to the shipped model that knows its spec; zoovet --models lists them
 and their cards. Prints for each network the in-distribution score (the share of networks like the detector's training
 networks that are at least as unusual), the probability of a trojan, the threshold, and the verdict: healthy, trojaned,
-or unknown, where the network is unlike those that the detector was trained on, so that its probability means nothing.
-Writes no file.
+or unknown, where the network is unlike those that the detector was trained on, or a score is not a finite number, so
+that it means nothing. A file that is given twice is scanned once. Writes no file.
 
 Exit status: 0 all healthy, 1 at least one network is trojaned or unknown, 2 at least one file could not be scanned
-(each is named on standard error; the others are scanned all the same).
+(each is named on standard error; the others are scanned all the same), or the results could not be written; 130
+Ctrl-C: what was found so far is printed. Of an error that zoovet did not foresee, the environment variable
+ZOOVET_TRACEBACK=1 shows where it was raised.
 
-Time: a few seconds to start, then milliseconds for each network.
+Time: a few seconds to start, then about 0.3 s for each network of a shipped model's spec.
 """
 
 TAKES_OVERRIDES = False
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is printed of one network.
-
-    Attributes:
-        file: Where it came from.
-        network: Which of the file's networks, from 0.
-        score: Probability of a trojan.
-        threshold: From which it is flagged.
-        flagged: Whether the score reaches the threshold; of an unknown network that means nothing.
-        in_distribution: Share of networks like the training networks that are at least as unusual; ``None`` where the
-            detector is of an earlier version and cannot tell.
-        verdict: What to go by; ``unknown``: unlike the networks that the detector was trained on.
-        model: The shipped model that the detector is of; ``None`` for one that was given.
-    """
-
-    file: str
-    network: int
-    score: float
-    threshold: float
-    flagged: bool
-    in_distribution: float | None
-    verdict: Literal["healthy", "trojaned", "unknown"]
-    model: str | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print JSON: verdicts and errors, one entry a network or file"
     )
-    add_activation(parser)
+    add_read_options(parser)
     add_device(parser)
 
 
@@ -96,79 +74,74 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan every file, print what was found."""
-    from zoovet.tasks import Detector
+    from zoovet.vet import Scanner
 
-    device = device_name(arguments.device)
-    candidates = candidates_of(arguments, "detector")
-    load = cache(lambda path: Detector.load(path, device=device))
-    verdicts: list[Verdict] = []
-    errors: dict[str, str] = {}
-    for file in arguments.files:
-        try:
-            verdicts += _scan(file, candidates, load, arguments)
-        except ZoovetError as error:
-            errors[str(file)] = str(error)
+    scanner = Scanner(
+        candidates_of(arguments, "detector"),
+        threshold=arguments.threshold,
+        options=read_options_of(arguments),
+        device=device_name(arguments.device),
+    )
+    files = list(dict.fromkeys(arguments.files))
+    results, is_whole = _collect(scanner.scan_files(files))
+    verdicts = [verdict for result in results for verdict in result.verdicts]
+    failures = [(result.file, result.failure) for result in results if result.failure is not None]
     if arguments.json:
-        failed = [{"file": file, "error": error} for file, error in errors.items()]
-        print(json.dumps({"verdicts": list(map(asdict, verdicts)), "errors": failed}, indent=2))
+        print_results(_as_json(verdicts, failures))
     elif verdicts:
-        _print_table(verdicts)
+        print_results(_as_table(verdicts))
     _print_notes(verdicts)
-    for message in errors.values():
-        print(f"error: {message}", file=sys.stderr)
-    if errors:
+    for _, failure in failures:
+        print(f"{failure.traceback or ''}error: {failure.message}", file=sys.stderr)
+    if not is_whole:
+        print(f"interrupted: {len(results)} of {len(files)} files were scanned", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    if failures:
         return EXIT_ERROR
     return EXIT_FLAGGED if any(verdict.verdict != "healthy" for verdict in verdicts) else EXIT_OK
 
 
-def _scan(
-    file: Path, candidates: list[Candidate], load: Callable[[Path], Detector], arguments: argparse.Namespace
-) -> list[Verdict]:
-    networks, candidate = load_suspects(file, candidates, arguments.activation, "detector")
-    detector = load(candidate.path)
-    threshold = detector.threshold if arguments.threshold is None else arguments.threshold
-    scores: list[float] = detector.score(networks).tolist()
-    likeness: list[float | None] = [None] * len(networks)
-    unknown = [False] * len(networks)
-    if detector.distribution is not None:
-        likeness = detector.in_distribution(networks).tolist()
-        unknown = detector.out_of_distribution(networks).tolist()
-    return [
-        Verdict(
-            str(file),
-            index,
-            score,
-            threshold,
-            flagged=score >= threshold,
-            in_distribution=likeness[index],
-            verdict="unknown" if unknown[index] else "trojaned" if score >= threshold else "healthy",
-            model=candidate.model,
-        )
-        for index, score in enumerate(scores)
-    ]
+def _collect(results: Iterable[FileResult]) -> tuple[list[FileResult], bool]:
+    """Results in the order of the files, and whether they are all; after Ctrl-C those that there are."""
+    collected: list[FileResult] = []
+    try:
+        collected.extend(results)
+    except KeyboardInterrupt:
+        return sorted(collected, key=lambda result: result.place), False
+    return sorted(collected, key=lambda result: result.place), True
 
 
-def _print_table(verdicts: list[Verdict]) -> None:
+def _as_json(verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]]) -> str:
+    rows = [{**asdict(verdict), "file": text_of_name(verdict.file)} for verdict in verdicts]
+    errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
+    return json.dumps({"verdicts": rows, "errors": errors}, indent=2, allow_nan=False)
+
+
+def _as_table(verdicts: Sequence[Verdict]) -> str:
     several = {verdict.file for verdict in verdicts if verdict.network > 0}
     table = Table("file", "in-distribution", "score", "threshold", "verdict", box=None, pad_edge=False)
     words = {"trojaned": "[bold red]trojaned[/]", "healthy": "[green]healthy[/]", "unknown": "[bold yellow]unknown[/]"}
     for verdict in verdicts:
-        name = f"{verdict.file}[{verdict.network}]" if verdict.file in several else verdict.file
+        name = printable(verdict.file)
+        name = f"{name}[{verdict.network}]" if verdict.file in several else name
         likeness = "–" if verdict.in_distribution is None else f"{verdict.in_distribution:.4f}"
-        score = "–" if verdict.verdict == "unknown" else f"{verdict.score:.4f}"
-        word = words[verdict.verdict]
-        table.add_row(name.replace("[", r"\["), likeness, score, f"{verdict.threshold:.4f}", word)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 10_000  # a file or a pipe has no width; names stay whole
-    console.print(table)
+        score = "–" if verdict.verdict == "unknown" or verdict.score is None else f"{verdict.score:.4f}"
+        table.add_row(escape(name), likeness, score, f"{verdict.threshold:.4f}", words[verdict.verdict])
+    terminal = Console()
+    # A file or a pipe has no width; names stay whole. Written by print_results, since rich leaves a broken pipe with 1.
+    width = terminal.width if terminal.is_terminal else 10_000
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal.is_terminal)
+    with console.capture() as shown:
+        console.print(table)
+    return shown.get().removesuffix("\n")
 
 
-def _print_notes(verdicts: list[Verdict]) -> None:
-    if num_unknown := sum(verdict.verdict == "unknown" for verdict in verdicts):
-        many = "1 network is" if num_unknown == 1 else f"{num_unknown} networks are"
-        print(f"note: {many} unlike the networks that the detector was trained on: unknown", file=sys.stderr)
-    if any(verdict.in_distribution is None for verdict in verdicts):
+def _print_notes(verdicts: Sequence[Verdict]) -> None:
+    reasons = [verdict.reason for verdict in verdicts if verdict.reason is not None]
+    for reason in dict.fromkeys(reasons):
+        count = reasons.count(reason)
+        print(f"note: {'1 network is' if count == 1 else f'{count} networks are'} unknown: {reason}", file=sys.stderr)
+    if any(verdict.in_distribution is None and verdict.reason is None for verdict in verdicts):
         print(
             "note: this detector, trained by an earlier zoovet, cannot tell whether networks are like those that it "
             "was trained on; train it again",

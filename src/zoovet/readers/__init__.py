@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from zoovet.readers.files import load_networks, read_state_dict, save_networks
+from zoovet.readers.content import FileContent
+from zoovet.readers.files import load_networks, networks_from_content, read_state_dict, save_networks
+from zoovet.readers.formats import read_content
 
-__all__ = ["load_networks", "read_state_dict", "save_networks"]
+__all__ = [
+    "FileContent",
+    "load_networks",
+    "networks_from_content",
+    "read_content",
+    "read_state_dict",
+    "save_networks",
+]

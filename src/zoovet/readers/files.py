@@ -23,7 +23,7 @@ from zoovet.readers.content import FileContent
 from zoovet.readers.formats import read_content
 from zoovet.readers.state_dicts import describe_tensors, networks_from_state_dict, usable
 
-__all__ = ["load_networks", "read_state_dict", "save_networks"]
+__all__ = ["load_networks", "networks_from_content", "read_state_dict", "save_networks"]
 
 _FORMAT, _SPEC, _VERSION = "zoovet_format", "zoovet_spec", "1"
 _SUFFIX = ".safetensors"
@@ -48,10 +48,10 @@ def load_networks(path: str | Path | Sequence[str | Path], spec: NetworkSpec | N
             not fit the spec. The message names the file, and the tensor where there is one.
     """
     if isinstance(path, str | Path):
-        return _load(Path(path), spec)
+        return networks_from_content(read_content(Path(path)), str(path), spec)
     parts: list[Networks] = []
     for file in path:
-        part = _load(Path(file), spec)
+        part = networks_from_content(read_content(Path(file)), str(file), spec)
         if parts and part.spec != parts[0].spec:
             raise ZoovetError(
                 f"the files hold networks of different specs: {part.spec.describe()} in {file}, "
@@ -106,16 +106,26 @@ def save_networks(networks: Networks, path: str | Path) -> None:
         raise ZoovetError(f"cannot write {path}: {error}") from error
 
 
-def _load(path: Path, spec: NetworkSpec | None) -> Networks:
-    content = read_content(path)
+def networks_from_content(content: FileContent, source: str, spec: NetworkSpec | None = None) -> Networks:
+    """The networks of a file that was read, as :func:`load_networks` gives them.
+
+    Args:
+        content: From :func:`~zoovet.readers.formats.read_content`.
+        source: The file, for messages.
+        spec: What they are; see :func:`load_networks`.
+
+    Raises:
+        ZoovetError: There are NaN or infinite weights, or the content does not fit the spec, or says none and none is
+            given.
+    """
     if _FORMAT in content.metadata:
-        return _from_own_format(content, spec, str(path))
+        return _from_own_format(content, spec, source)
     if spec is None:
         raise ZoovetError(
-            f"{path} does not say what its network is (a state dict knows no activations or pooling); "
+            f"{source} does not say what its network is (a state dict knows no activations or pooling); "
             f"give spec=…, a zoovet.NetworkSpec. The file holds {describe_tensors(content.tensors)}"
         )
-    return networks_from_state_dict(content.tensors, spec, str(path), ordered=content.ordered)
+    return networks_from_state_dict(content.tensors, spec, source, ordered=content.ordered)
 
 
 def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str) -> Networks:

@@ -93,7 +93,7 @@ def test_a_network_unlike_the_training_networks_is_unknown_whatever_its_score(
     assert command("scan", stranger, "--models-from", models, "--threshold", "1") == 1
     shown = capsys.readouterr()
     assert shown.out.splitlines()[2].split()[-3:] == ["–", "1.0000", "unknown"]
-    assert shown.err == "note: 1 network is unlike the networks that the detector was trained on: unknown\n"
+    assert shown.err == "note: 1 network is unknown: unlike the networks that the detector was trained on\n"
 
 
 def test_repair_refuses_what_is_unlike_its_training_networks_unless_told(

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoovet.cli.candidates import Candidate, add_candidates, candidates_of
+from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.models import print_models
-from zoovet.cli.suspects import load_suspects
 from zoovet.errors import ZoovetError
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, NetworkSpec, small_cnn
 from zoovet.readers import save_networks
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
+from zoovet.vet import Candidate, ReadOptions, load_suspects
 
 SMALL, LARGE = (
     {name: small_cnn(name, input_shape=(1, side, side), channels=(4, 4)) for name in ("relu", "tanh")}
@@ -74,7 +74,7 @@ def test_the_spec_in_a_file_says_which_model_knows_it(models: Path, tmp_path: Pa
     assert [candidate.model for candidate in found] == ["large", "small"]
     for name, specs in (("small", SMALL), ("large", LARGE)):
         for spec in specs.values():
-            networks, candidate = load_suspects(with_spec(spec, tmp_path), found, None, "detector")
+            networks, candidate = load_suspects(with_spec(spec, tmp_path), found, ReadOptions(), "detector")
             assert networks.spec == spec
             assert candidate.model == name
             assert candidate.path == models / name / "detector.safetensors"
@@ -85,27 +85,28 @@ def test_a_state_dict_that_fits_several_is_settled_by_options(models: Path, tmp_
     both = candidates("--models-from", models)
     how = "give --activation relu or tanh and --model large or small"
     with pytest.raises(ZoovetError, match=f"says nothing of what its networks are, .* fit several: {how}"):
-        load_suspects(path, both, None, "detector")
+        load_suspects(path, both, ReadOptions(), "detector")
     with pytest.raises(ZoovetError, match=r"fit several: give --model large or small$"):
-        load_suspects(path, both, "tanh", "detector")
+        load_suspects(path, both, ReadOptions(activation="tanh"), "detector")
     large = candidates("--models-from", models, "--model", "large")
     with pytest.raises(
         ZoovetError, match=r"says nothing of its activation, .* fit several: give --activation relu or tanh$"
     ):
-        load_suspects(path, large, None, "detector")
-    networks, candidate = load_suspects(path, large, "tanh", "detector")
+        load_suspects(path, large, ReadOptions(), "detector")
+    networks, candidate = load_suspects(path, large, ReadOptions(activation="tanh"), "detector")
     assert networks.spec == LARGE["tanh"]
     assert candidate.model == "large"
     with pytest.raises(ZoovetError, match=r"--activation sine: trained on networks with relu or tanh only"):
-        load_suspects(path, large, "sine", "detector")
+        load_suspects(path, large, ReadOptions(activation="sine"), "detector")
 
 
 def test_two_models_of_one_spec_are_told_apart_by_name(models: Path, tmp_path: Path) -> None:
     write_detector(models / "twin" / "detector.safetensors", [SMALL["relu"]])
+    found = candidates("--models-from", models)
     with pytest.raises(
         ZoovetError, match=r"several models know such networks, 1×28×28 → .*: give --model small or twin"
     ):
-        load_suspects(with_spec(SMALL["relu"], tmp_path), candidates("--models-from", models), None, "detector")
+        load_suspects(with_spec(SMALL["relu"], tmp_path), found, ReadOptions(), "detector")
 
 
 def test_networks_that_no_model_knows_are_described_with_those_that_are_known(models: Path, tmp_path: Path) -> None:
@@ -114,18 +115,18 @@ def test_networks_that_no_model_knows_are_described_with_those_that_are_known(mo
     with pytest.raises(
         ZoovetError, match=rf"no shipped detector was trained on .* Given: 1×28×28 → conv 5 .*{shipped}"
     ):
-        load_suspects(with_spec(OTHER, tmp_path), found, None, "detector")
+        load_suspects(with_spec(OTHER, tmp_path), found, ReadOptions(), "detector")
     with pytest.raises(ZoovetError, match=rf"does not fit the spec: .*the file has 0\.weight 5×1×3×3.*{shipped}"):
-        load_suspects(state_dict(OTHER, tmp_path), found, None, "detector")
+        load_suspects(state_dict(OTHER, tmp_path), found, ReadOptions(), "detector")
 
 
 def test_a_detector_that_was_given_is_the_only_candidate(models: Path, tmp_path: Path) -> None:
     write_detector(tmp_path / "own.safetensors", [SMALL["relu"]])
     (own,) = candidates("--detector", tmp_path / "own.safetensors")
     assert (own.model, own.specs) == (None, (SMALL["relu"],))
-    networks, candidate = load_suspects(with_spec(OTHER, tmp_path), [own], None, "detector")
+    networks, candidate = load_suspects(with_spec(OTHER, tmp_path), [own], ReadOptions(), "detector")
     assert (networks.spec, candidate) == (OTHER, own)  # it says itself what it does not know
-    assert load_suspects(state_dict(SMALL["tanh"], tmp_path), [own], None, "detector")[0].spec == SMALL["relu"]
+    assert load_suspects(state_dict(SMALL["tanh"], tmp_path), [own], ReadOptions(), "detector")[0].spec == SMALL["relu"]
     with pytest.raises(argparse.ArgumentError, match=r"not allowed with argument"):
         candidates("--detector", tmp_path / "own.safetensors", "--model", "small")
 

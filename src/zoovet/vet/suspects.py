@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from zoovet.cli.candidates import Candidate, describe_shipped
 from zoovet.errors import ZoovetError
+from zoovet.networks import Networks, NetworkSpec
+from zoovet.readers import networks_from_content, read_content
+from zoovet.tasks.vetting import spec_in_words
+from zoovet.vet.candidates import Candidate, describe_shipped
 
-if TYPE_CHECKING:
-    from zoovet.networks import Networks, NetworkSpec
-
-__all__ = ["add_activation", "load_suspects"]
+__all__ = ["ReadOptions", "candidate_for", "load_suspects"]
 
 
-def add_activation(parser: argparse.ArgumentParser) -> None:
-    """``--activation NAME``."""
-    parser.add_argument(
-        "--activation",
-        metavar="NAME",
-        help="hidden activation of files without a spec, where weights alone leave it open: relu, tanh, ...",
-    )
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What its user knows of a weight file that it does not say itself.
+
+    Attributes:
+        activation: Hidden activation of a file without a spec; ``None`` where the weights settle it.
+    """
+
+    activation: str | None = None
 
 
 def load_suspects(
-    path: Path, candidates: Sequence[Candidate], activation: str | None, kind: str
+    path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
 ) -> tuple[Networks, Candidate]:
     """The networks in a file, and who knows them.
 
@@ -35,21 +36,21 @@ def load_suspects(
     Args:
         path: safetensors, or a state dict by ``torch.save``.
         candidates: Detectors or repairers; one at least.
-        activation: Hidden activation of a file without a spec; ``None`` where the weights settle it.
+        options: What is known of the file besides.
         kind: What the candidates are, for messages: ``detector`` or ``repairer``.
 
     Raises:
         ZoovetError: The file cannot be read or is damaged, fits no spec, or fits several, or several models that know
             one spec; the message says which and what settles it.
     """
-    from zoovet.readers.files import load_networks
-
+    content = read_content(path)
     try:
-        networks = load_networks(path)
+        networks = networks_from_content(content, str(path))
     except ZoovetError as error:
-        first = error  # no spec inside, or something that is wrong whatever the spec and will be so again below
+        first = error  # no spec inside, or something that is wrong whatever the spec
     else:
-        return networks, _who_knows(networks.spec, path, candidates, kind)
+        return networks, candidate_for(networks.spec, str(path), candidates, kind)
+    activation = options.activation
     specs = [spec for spec in _distinct_specs(candidates) if activation in (None, spec.activation)]
     if not specs:
         known = " or ".join(sorted({spec.activation for spec in _distinct_specs(candidates)}))
@@ -58,7 +59,7 @@ def load_suspects(
     refusals: list[ZoovetError] = []
     for spec in specs:
         try:
-            fitting.append(load_networks(path, spec))
+            fitting.append(networks_from_content(content, str(path), spec))
         except ZoovetError as error:
             refusals.append(error)
     if not fitting:
@@ -67,11 +68,21 @@ def load_suspects(
         raise refusals[0] if _is_given(candidates) else ZoovetError(f"{refusals[0]}. {_shipped(candidates, kind)}")
     if len(fitting) > 1:
         raise _ambiguous(path, [networks.spec for networks in fitting], candidates)
-    return fitting[0], _who_knows(fitting[0].spec, path, candidates, kind)
+    return fitting[0], candidate_for(fitting[0].spec, str(path), candidates, kind)
 
 
-def _who_knows(spec: NetworkSpec, path: Path, candidates: Sequence[Candidate], kind: str) -> Candidate:
-    """The one candidate with a spec; the one that was given even without it, since it says itself what it knows."""
+def candidate_for(spec: NetworkSpec, source: str, candidates: Sequence[Candidate], kind: str) -> Candidate:
+    """The one candidate with a spec; the one that was given even without it, since it says itself what it knows.
+
+    Args:
+        spec: Of the networks.
+        source: Their file, for messages.
+        candidates: Detectors or repairers; one at least.
+        kind: What the candidates are, for messages: ``detector`` or ``repairer``.
+
+    Raises:
+        ZoovetError: None of the shipped models knows the spec, or several do.
+    """
     knowing = [candidate for candidate in candidates if spec in candidate.specs]
     if len(knowing) == 1:
         return knowing[0]
@@ -79,11 +90,9 @@ def _who_knows(spec: NetworkSpec, path: Path, candidates: Sequence[Candidate], k
         return candidates[0]
     if knowing:
         names = " or ".join(str(candidate.model) for candidate in knowing)
-        raise ZoovetError(f"{path}: several models know such networks, {spec.describe()}: give --model {names}")
-    from zoovet.tasks.vetting import spec_in_words
-
+        raise ZoovetError(f"{source}: several models know such networks, {spec.describe()}: give --model {names}")
     raise ZoovetError(
-        f"{path}: no shipped {kind} was trained on such networks. Given: {spec_in_words(spec)}. "
+        f"{source}: no shipped {kind} was trained on such networks. Given: {spec_in_words(spec)}. "
         f"{_shipped(candidates, kind)}"
     )
 

@@ -1,0 +1,26 @@
+"""Vetting networks from elsewhere: who knows them, verdicts on many files, repairs. No argparse, no printing."""
+
+from __future__ import annotations
+
+from zoovet.vet.candidates import Candidate, candidates_for, describe_shipped, shipped_candidates
+from zoovet.vet.failures import Failure, failure_of
+from zoovet.vet.repairing import Repaired, repair_file
+from zoovet.vet.scanner import FileResult, Scanner
+from zoovet.vet.suspects import ReadOptions, load_suspects
+from zoovet.vet.verdicts import Verdict
+
+__all__ = [
+    "Candidate",
+    "Failure",
+    "FileResult",
+    "ReadOptions",
+    "Repaired",
+    "Scanner",
+    "Verdict",
+    "candidates_for",
+    "describe_shipped",
+    "failure_of",
+    "load_suspects",
+    "repair_file",
+    "shipped_candidates",
+]

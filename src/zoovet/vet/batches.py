@@ -1,0 +1,132 @@
+"""Networks of many files in batches: those of one spec that go to one detector, some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import dtype
+
+from zoovet.networks import Networks, NetworkSpec
+from zoovet.tasks import Detector
+from zoovet.vet.candidates import Candidate
+from zoovet.vet.failures import Failure, failure_of
+from zoovet.vet.verdicts import Finding, find
+
+__all__ = ["Answer", "Batch", "Batches", "Detectors", "Part"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a file's networks.
+
+    Attributes:
+        place: Number of the file among those that are scanned.
+        start: Number of the first network in the file.
+        networks: The networks.
+    """
+
+    place: int
+    start: int
+    networks: Networks
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Networks of one spec and precision, of one file or several, for one detector."""
+
+    candidate: Candidate
+    parts: tuple[Part, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part.networks) for part in self.parts)
+
+    @property
+    def networks(self) -> Networks:
+        """All of them, in the order of the parts."""
+        return Networks.concatenate([part.networks for part in self.parts])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a detector said of a batch.
+
+    Attributes:
+        threshold: The detector's own; not a number where it could not be opened.
+        findings: Of each network in turn, or why there is none.
+    """
+
+    threshold: float
+    findings: tuple[Finding | Failure, ...]
+
+
+@dataclass
+class Batches:
+    """Gathers networks until there are enough of a kind for a batch.
+
+    Attributes:
+        size: Networks in a batch, at most.
+    """
+
+    size: int
+    _waiting: dict[tuple[Candidate, NetworkSpec, dtype], list[Part]] = field(default_factory=dict)
+
+    def add(self, place: int, networks: Networks, candidate: Candidate) -> Iterator[Batch]:
+        """Take in a file's networks; gives the batches that are full."""
+        key = (candidate, networks.spec, networks.dtype)
+        start = 0
+        while start < len(networks):
+            waiting = self._waiting.setdefault(key, [])
+            room = self.size - sum(len(part.networks) for part in waiting)
+            waiting.append(Part(place, start, networks[start : start + room]))
+            start += room
+            if sum(len(part.networks) for part in waiting) == self.size:
+                yield Batch(candidate, tuple(self._waiting.pop(key)))
+
+    def rest(self) -> Iterator[Batch]:
+        """The batches that are not full."""
+        for key in list(self._waiting):
+            yield Batch(key[0], tuple(self._waiting.pop(key)))
+
+
+class Detectors:
+    """Scores batches in this process; each detector is opened once.
+
+    Args:
+        device: Where to compute.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._opened: dict[Path, Detector] = {}
+
+    def answer(self, batch: Batch) -> Answer:
+        """Score a batch; where that fails, its networks one by one, so that one does not take the others with it."""
+        networks = batch.networks
+        try:
+            detector = self.opened(batch.candidate.path)
+        except Exception as error:  # whatever it is, other files go to other detectors
+            return Answer(float("nan"), (failure_of(error),) * len(networks))
+        try:
+            return Answer(detector.threshold, tuple(find(detector, networks)))
+        except Exception:  # told by what it does to each network alone
+            return Answer(detector.threshold, tuple(_alone(detector, own) for own in networks))
+
+    def opened(self, path: Path) -> Detector:
+        """A detector, read from its file at the first call.
+
+        Raises:
+            ZoovetError: It is missing, damaged, or no detector.
+        """
+        if path not in self._opened:
+            self._opened[path] = Detector.load(path, device=self._device)
+        return self._opened[path]
+
+
+def _alone(detector: Detector, network: Networks) -> Finding | Failure:
+    try:
+        (finding,) = find(detector, network)
+    except Exception as error:  # one network's failure is its own
+        return failure_of(error)
+    return finding

@@ -1,0 +1,80 @@
+"""The detectors or repairers that a file's networks may go to: the one given, or those that come with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoovet import shipped
+from zoovet.errors import ZoovetError
+from zoovet.networks import NetworkSpec
+from zoovet.printable import printable
+from zoovet.tasks.checkpoints import load_checkpoint
+from zoovet.tasks.vetting import spec_in_words, specs_of
+
+__all__ = ["Candidate", "candidates_for", "describe_shipped", "shipped_candidates"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A detector or a repairer, not loaded yet.
+
+    Attributes:
+        model: Name of the shipped model that it is of; ``None`` for the one that was given.
+        path: Its run or its file.
+        specs: What it was trained on.
+    """
+
+    model: str | None
+    path: Path
+    specs: tuple[NetworkSpec, ...]
+
+
+def candidates_for(
+    kind: str, *, given: Path | None = None, model: str | None = None, models_from: Path | None = None
+) -> list[Candidate]:
+    """What there is to choose from.
+
+    Args:
+        kind: ``detector`` or ``repairer``.
+        given: A run or a file: the only candidate, where there is one.
+        model: The only shipped model to look at.
+        models_from: Folder of models; the package's own where left out.
+
+    Raises:
+        ZoovetError: The run or model given is none, or nothing is given and no model is shipped.
+    """
+    if given is not None:
+        return [Candidate(None, given, specs_of(load_checkpoint(given, kind)))]
+    found = shipped_candidates(kind, models_from, model)
+    if not found:
+        place = printable(models_from or shipped.folder())
+        raise ZoovetError(f"no {kind} comes with this zoovet ({place} holds none): give one of your own, --{kind} RUN")
+    return found
+
+
+def shipped_candidates(kind: str, models: Path | None, name: str | None = None) -> list[Candidate]:
+    """The models that have a detector or a repairer.
+
+    Args:
+        kind: ``detector`` or ``repairer``.
+        models: Folder of models; the package's own where left out.
+        name: The one wanted; all where left out.
+
+    Raises:
+        ZoovetError: A folder or a model is not there, or a file is damaged.
+    """
+    if name is not None:
+        paths = {name: shipped.file_of(name, kind, models)}
+    else:
+        have = [model for model in shipped.names(models) if kind in shipped.kinds_of(model, models)]
+        paths = {model: shipped.file_of(model, kind, models) for model in have}
+    return [Candidate(model, path, specs_of(load_checkpoint(path, kind))) for model, path in paths.items()]
+
+
+def describe_shipped(candidates: Sequence[Candidate]) -> str:
+    """Names and specs in one line: ``NAME: 1×28×28 → …; or 1×28×28 → …``, semicolons between the models."""
+    return "; ".join(
+        f"{candidate.model}: {' or '.join(map(spec_in_words, candidate.specs))}" for candidate in candidates
+    )

@@ -1,0 +1,84 @@
+"""Repairing the networks of a file: refused where the answer would be worth nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks
+from zoovet.tasks import Repairer
+from zoovet.vet.candidates import Candidate
+from zoovet.vet.suspects import ReadOptions, load_suspects
+
+__all__ = ["Repaired", "repair_file"]
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """Networks after their repair.
+
+    Attributes:
+        networks: Edited, in the order of the file.
+        change: Norm of a network's change over that of its weights, averaged over the networks.
+        knows_distribution: Whether the repairer could tell that they are like its training networks.
+    """
+
+    networks: Networks
+    change: float
+    knows_distribution: bool
+
+
+def repair_file(
+    path: Path,
+    candidates: Sequence[Candidate],
+    *,
+    options: ReadOptions | None = None,
+    device: str = "cpu",
+    allow_unknown: bool = False,
+) -> Repaired:
+    """Repair the networks of a file by the candidate that knows them. Writes nothing.
+
+    Args:
+        path: What :func:`~zoovet.vet.suspects.load_suspects` reads.
+        candidates: Repairers to choose from; one at least.
+        options: What is known of the file besides.
+        device: Where to compute.
+        allow_unknown: Whether networks unlike those that the repairer was trained on are edited too.
+
+    Raises:
+        ZoovetError: The file cannot be read, no candidate or several know its networks, a network is unlike those that
+            the repairer was trained on, or an edit has NaN or infinite weights.
+    """
+    networks, candidate = load_suspects(path, candidates, options or ReadOptions(), "repairer")
+    repairer = Repairer.load(candidate.path, device=device)
+    knows = repairer.distribution is not None
+    if knows and not allow_unknown:
+        _require_known(networks, repairer, path)
+    repaired = repairer.repair(networks)
+    _require_finite(repaired, path)
+    before = networks.flat()
+    change = float(((repaired.flat() - before).norm(dim=1) / before.norm(dim=1)).mean())
+    return Repaired(repaired, change, knows)
+
+
+def _require_known(networks: Networks, repairer: Repairer, file: Path) -> None:
+    unknown = repairer.out_of_distribution(networks)
+    if bool(unknown.any()):
+        index = int(unknown.nonzero()[0])
+        score = float(repairer.in_distribution(networks[index]))
+        raise ZoovetError(
+            f"{file}: network {index} is unlike the networks that this repairer was trained on (in-distribution score "
+            f"{score:.4f}; {int(unknown.sum())} of {len(networks)} are so), so that its edit may do anything; give a "
+            f"repairer that was trained on such networks, or --allow-unknown to edit it all the same"
+        )
+
+
+def _require_finite(repaired: Networks, file: Path) -> None:
+    damaged = ~repaired.flat().isfinite().all(dim=1)
+    if bool(damaged.any()):
+        raise ZoovetError(
+            f"{file}: the edit of network {int(damaged.nonzero()[0])} has NaN or infinite weights "
+            f"({int(damaged.sum())} of {len(repaired)} edits do); nothing was written"
+        )

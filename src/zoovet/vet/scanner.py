@@ -1,0 +1,181 @@
+"""Scanner: verdicts on the networks of many files. One file's failure, of whatever kind, is that file's alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks
+from zoovet.printable import printable
+from zoovet.vet.batches import Answer, Batch, Batches, Detectors
+from zoovet.vet.candidates import Candidate
+from zoovet.vet.failures import Failure, failure_of
+from zoovet.vet.suspects import ReadOptions, candidate_for, load_suspects
+from zoovet.vet.verdicts import Finding, Verdict, find, verdict_of
+
+__all__ = ["FileResult", "Scanner"]
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What is said of one file.
+
+    Attributes:
+        place: Its number among those that were scanned.
+        file: Its name.
+        verdicts: On its networks, in their order, but for those that failed.
+        failure: Why it could not be read, or some of its networks not be scored; ``None`` where all went well.
+    """
+
+    place: int
+    file: str
+    verdicts: tuple[Verdict, ...]
+    failure: Failure | None
+
+
+class Scanner:
+    """Gives verdicts, each by the candidate that knows the network's spec.
+
+    Args:
+        candidates: Detectors to choose from; one at least.
+        threshold: Probability from which a network is flagged; each detector's own where left out.
+        options: What is known of the files besides.
+        device: Where to compute.
+        batch_size: Networks that are scored at a time.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        threshold: float | None = None,
+        options: ReadOptions | None = None,
+        device: str = "cpu",
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        self._candidates = tuple(candidates)
+        self._threshold = threshold
+        self._options = options or ReadOptions()
+        self._detectors = Detectors(device)
+        self._batch_size = batch_size
+
+    def scan(self, networks: Networks, file: str = "the networks given") -> list[Verdict]:
+        """Verdicts on networks of one spec, in their order.
+
+        Args:
+            networks: At least one.
+            file: What they are called in verdicts and messages.
+
+        Raises:
+            ZoovetError: No candidate knows the spec, or several do, or a weight is NaN or infinite.
+        """
+        candidate = candidate_for(networks.spec, file, self._candidates, "detector")
+        detector, verdicts = self._detectors.opened(candidate.path), list[Verdict]()
+        threshold = detector.threshold if self._threshold is None else self._threshold
+        for start in range(0, len(networks), self._batch_size):
+            findings = find(detector, networks[start : start + self._batch_size])
+            verdicts += [
+                verdict_of(finding, file, start + index, threshold, candidate.model)
+                for index, finding in enumerate(findings)
+            ]
+        return verdicts
+
+    def scan_files(self, files: Sequence[Path]) -> Iterator[FileResult]:
+        """A result for each file, as they get done; whatever is wrong with one, the others are scanned.
+
+        Files are read one after another; no more of their networks are held than wait for a batch to be full.
+
+        Args:
+            files: The paths.
+        """
+        waiting = _Waiting(self._threshold)
+        for batch in self._read(files, waiting):
+            waiting.take(batch, self._detectors.answer(batch))
+            yield from waiting.ready()
+        yield from waiting.ready()
+
+    def _read(self, files: Sequence[Path], waiting: _Waiting) -> Iterator[Batch]:
+        batches = Batches(self._batch_size)
+        for place, path in enumerate(files):
+            try:
+                networks, candidate = load_suspects(path, self._candidates, self._options, "detector")
+                if len(networks) == 0:
+                    raise ZoovetError(f"{path} holds no network")
+            except Exception as error:  # whatever is wrong with one file, the others are scanned
+                waiting.fail(place, str(path), failure_of(error, str(path)))
+            else:
+                waiting.expect(place, str(path), len(networks), candidate)
+                yield from batches.add(place, networks, candidate)
+        yield from batches.rest()
+
+
+@dataclass
+class _File:
+    """A file whose networks are being scored."""
+
+    name: str
+    candidate: Candidate
+    num_missing: int
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    failures: dict[int, Failure] = field(default_factory=dict)
+
+    def result(self, place: int) -> FileResult:
+        verdicts = tuple(self.verdicts[index] for index in sorted(self.verdicts))
+        return FileResult(place, self.name, verdicts, self._failure())
+
+    def _failure(self) -> Failure | None:
+        """The first network's, since a file has one line."""
+        if not self.failures:
+            return None
+        first = min(self.failures)
+        failure, num_others = self.failures[first], len(self.failures) - 1
+        which = f"network {first}: " if len(self.verdicts) + len(self.failures) > 1 else ""
+        more = f" ({num_others} of its other networks failed too)" if num_others else ""
+        return Failure(f"{printable(self.name)}: {which}{failure.message}{more}", failure.traceback)
+
+
+class _Waiting:
+    """Files whose networks are being scored, and results that are whole.
+
+    Args:
+        threshold: Probability from which a network is flagged; each detector's own where left out.
+    """
+
+    def __init__(self, threshold: float | None) -> None:
+        self._threshold = threshold
+        self._files: dict[int, _File] = {}
+        self._ready: deque[FileResult] = deque()
+
+    def fail(self, place: int, file: str, failure: Failure) -> None:
+        """A file that could not be read."""
+        self._ready.append(FileResult(place, file, (), failure))
+
+    def expect(self, place: int, file: str, num_networks: int, candidate: Candidate) -> None:
+        """A file that was read."""
+        self._files[place] = _File(file, candidate, num_networks)
+
+    def take(self, batch: Batch, answer: Answer) -> None:
+        """What was said of a batch."""
+        threshold = answer.threshold if self._threshold is None else self._threshold
+        findings: Iterator[Finding | Failure] = iter(answer.findings)
+        for part in batch.parts:
+            file = self._files[part.place]
+            for index in range(part.start, part.start + len(part.networks)):
+                found = next(findings)
+                if isinstance(found, Failure):
+                    file.failures[index] = found
+                else:
+                    file.verdicts[index] = verdict_of(found, file.name, index, threshold, file.candidate.model)
+            file.num_missing -= len(part.networks)
+            if file.num_missing == 0:
+                self._ready.append(self._files.pop(part.place).result(part.place))
+
+    def ready(self) -> Iterator[FileResult]:
+        """The results that are whole, each once."""
+        while self._ready:
+            yield self._ready.popleft()

@@ -1,0 +1,99 @@
+"""Verdicts: what is said of one network, from what its detector computed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from zoovet.networks import Networks
+from zoovet.tasks import Detector
+
+__all__ = ["Finding", "Verdict", "find", "verdict_of"]
+
+_UNLIKE = "unlike the networks that the detector was trained on"
+_NO_NUMBER = "its score is not a finite number"
+_NO_LIKENESS = "its in-distribution score is not a finite number"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a detector computes of one network.
+
+    Attributes:
+        score: Probability of a trojan.
+        in_distribution: Share of networks like the training networks that are at least as unusual; ``None`` where the
+            detector is of an earlier version and cannot tell.
+        is_unlike: Whether the network is unlike the training networks.
+    """
+
+    score: float
+    in_distribution: float | None
+    is_unlike: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one network.
+
+    Attributes:
+        file: Where it came from.
+        network: Which of the file's networks, from 0.
+        score: Probability of a trojan; ``None`` where that is not a finite number.
+        threshold: From which it is flagged.
+        flagged: Whether the score is not below the threshold; of an unknown network that means nothing.
+        in_distribution: Share of networks like the training networks that are at least as unusual; ``None`` where the
+            detector is of an earlier version and cannot tell, or where it is not a finite number.
+        verdict: What to go by; ``unknown``: the score means nothing, for the reason given.
+        reason: Why it is unknown; ``None`` of others.
+        model: The shipped model that the detector is of; ``None`` for one that was given.
+    """
+
+    file: str
+    network: int
+    score: float | None
+    threshold: float
+    flagged: bool
+    in_distribution: float | None
+    verdict: Literal["healthy", "trojaned", "unknown"]
+    reason: str | None
+    model: str | None
+
+
+def find(detector: Detector, networks: Networks) -> list[Finding]:
+    """What a detector computes of networks of one spec, in their order.
+
+    Raises:
+        ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
+    """
+    scores: list[float] = detector.score(networks).tolist()
+    likeness: list[float | None] = [None] * len(networks)
+    unlike = [False] * len(networks)
+    if detector.distribution is not None:
+        likeness = detector.in_distribution(networks).tolist()
+        unlike = detector.out_of_distribution(networks).tolist()
+    return [Finding(*row) for row in zip(scores, likeness, unlike, strict=True)]
+
+
+def verdict_of(finding: Finding, file: str, network: int, threshold: float, model: str | None) -> Verdict:
+    """The verdict that follows from a finding: nothing that is not a finite number is ever healthy."""
+    score, likeness = finding.score, finding.in_distribution
+    reason = None
+    if not math.isfinite(score):
+        reason = _NO_NUMBER
+    elif likeness is not None and not math.isfinite(likeness):
+        reason = _NO_LIKENESS
+    elif finding.is_unlike:
+        reason = _UNLIKE
+    flagged = not score < threshold
+    return Verdict(
+        file,
+        network,
+        score if math.isfinite(score) else None,
+        threshold,
+        flagged=flagged,
+        in_distribution=None if likeness is None or not math.isfinite(likeness) else likeness,
+        verdict="unknown" if reason is not None else "trojaned" if flagged else "healthy",
+        reason=reason,
+        model=model,
+    )

@@ -1,0 +1,126 @@
+"""One file's failure, foreseen or not, is that file's alone; networks are scored as if alone, whatever their batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zoovet.networks import Networks, NetworkSpec, small_cnn
+from zoovet.readers import load_networks, save_networks
+from zoovet.tasks import Detector
+from zoovet.vet import FileResult, Scanner, candidates_for, scanner
+
+NetworksOf = Callable[..., Networks]
+
+
+@pytest.fixture
+def detector(tmp_path: Path, relu_spec: NetworkSpec, write_detector: Callable[..., Path]) -> Path:
+    tanh = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 4))
+    return write_detector(tmp_path / "detector.safetensors", [relu_spec, tanh])
+
+
+@pytest.fixture
+def files(tmp_path: Path, relu_spec: NetworkSpec, drawn: NetworksOf) -> list[Path]:
+    """Files of one, seven and two networks, the last of another spec in double precision."""
+    tanh = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 4))
+    contents = [drawn(relu_spec, 1, 1), drawn(relu_spec, 7, 2), drawn(tanh, 2, 3).to(dtype=torch.float64)]
+    paths = [tmp_path / f"{index}.safetensors" for index in range(len(contents))]
+    for path, networks in zip(paths, contents, strict=True):
+        save_networks(networks, path)
+    return paths
+
+
+def results_of(detector: Path, files: Sequence[Path], **options: Any) -> list[FileResult]:
+    results = Scanner(candidates_for("detector", given=detector), **options).scan_files(files)
+    return sorted(results, key=lambda result: result.place)
+
+
+def test_networks_are_scored_as_alone_whatever_batch_they_are_in(detector: Path, files: list[Path]) -> None:
+    for size in (1, 3, 64):
+        results = results_of(detector, files, batch_size=size)
+        assert [(result.file, len(result.verdicts)) for result in results] == [
+            (str(path), count) for path, count in zip(files, (1, 7, 2), strict=True)
+        ]
+        for path, result in zip(files, results, strict=True):
+            assert result.failure is None
+
+            alone = [float(Detector.load(detector).score(network)) for network in load_networks(path)]
+            assert [verdict.score for verdict in result.verdicts] == pytest.approx(alone, abs=1e-6)
+            assert [verdict.network for verdict in result.verdicts] == list(range(len(alone)))
+
+
+@pytest.mark.parametrize("raised", [RecursionError("too deep"), MemoryError(), KeyError("x\x1b[2J"), OSError(5, "I/O")])
+def test_whatever_is_raised_over_one_file_the_others_are_scanned(
+    raised: Exception, detector: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_load = scanner.load_suspects
+
+    def load(path: Path, *rest: Any) -> Any:
+        if path == files[1]:
+            raise raised
+        return true_load(path, *rest)
+
+    monkeypatch.setattr(scanner, "load_suspects", load)
+    first, second, third = results_of(detector, files)
+    assert (len(first.verdicts), len(second.verdicts), len(third.verdicts)) == (1, 0, 2)
+    assert first.failure is None
+    assert third.failure is None
+    assert second.failure is not None
+    assert second.failure.message.startswith(f"{files[1]}: ")
+    assert second.failure.message.isprintable()
+    if not isinstance(raised, MemoryError):
+        assert f"did not foresee, {type(raised).__name__}: " in second.failure.message
+        assert "ZOOVET_TRACEBACK=1" in second.failure.message
+    monkeypatch.setenv("ZOOVET_TRACEBACK", "1")
+    (again,) = results_of(detector, files[1:2])
+    assert again.failure is not None
+    assert isinstance(raised, MemoryError) or "in load\n" in (again.failure.traceback or "")
+
+
+def test_a_network_that_cannot_be_scored_takes_no_other_of_its_batch_with_it(
+    detector: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = {result.file: result for result in results_of(detector, files)}
+    true_score, bad = Detector.score, {int(load_flat(files[1])[index].sum() * 1e6) for index in (2, 5)}
+
+    def score(self: Detector, networks: Networks, **options: Any) -> torch.Tensor:
+        if any(int(row.sum() * 1e6) in bad for row in networks.flat()):
+            raise ZeroDivisionError("nobody knew")
+        return true_score(self, networks, **options)
+
+    monkeypatch.setattr(Detector, "score", score)
+    first, second, third = results_of(detector, files)
+    assert first == good[str(files[0])]
+    assert third == good[str(files[2])]
+    assert [verdict.network for verdict in second.verdicts] == [0, 1, 3, 4, 6]
+    assert second.failure is not None
+    assert second.failure.message.startswith(f"{files[1]}: network 2: an error that zoovet did not foresee, ZeroDiv")
+    assert second.failure.message.endswith("(1 of its other networks failed too)")
+
+
+def load_flat(path: Path) -> torch.Tensor:
+
+    return load_networks(path).flat()
+
+
+def test_a_score_that_is_no_number_is_unknown_with_its_reason(
+    detector: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in (float("nan"), float("inf"), float("-inf")):
+        monkeypatch.setattr(Detector, "score", lambda self, networks, value=value: torch.full((len(networks),), value))
+        for result in results_of(detector, files):
+            for verdict in result.verdicts:
+                assert verdict.verdict == "unknown"
+                assert verdict.score is None
+                assert verdict.reason == "its score is not a finite number"
+
+
+def test_networks_in_memory_get_the_verdicts_of_their_file(detector: Path, files: list[Path]) -> None:
+
+    one = Scanner(candidates_for("detector", given=detector), batch_size=3)
+    (result,) = one.scan_files(files[1:2])
+    assert one.scan(load_networks(files[1]), str(files[1])) == list(result.verdicts)
