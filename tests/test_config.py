@@ -143,11 +143,11 @@ def test_a_required_key_may_come_from_the_command_line() -> None:
         ("window: [1]", r"'window' must be a list of 2 \(a number, a number\), got \[1\] \(a list\)$"),
         ("data: {limit: x, zoo: z}", r"'data\.limit' must be an integer or null, got 'x' \(text\)$"),
         ("rate: 1.0", r"run\.yaml: the key 'data\.zoo' is missing; it takes a path$"),
-        ("rate: [", r"run\.yaml is not YAML: .*line \d"),
-        ("rate: 1\nrate: 2", r"run\.yaml is not YAML: the key 'rate' is given twice \(line 2\)$"),
+        ("rate: [", r"run\.yaml cannot be read as YAML: .*line \d"),
+        ("rate: 1\nrate: 2", r"run\.yaml cannot be read as YAML: the key 'rate' is given twice \(line 2\)$"),
         ("[1, 2]", r"run\.yaml must hold a mapping with text keys \(key: value\), got \[1, 2\] \(a list\)$"),
         ("1: 2", r"run\.yaml must hold a mapping with text keys"),
-        ("rate: !!python/object/apply:os.system [true]", r"run\.yaml is not YAML: could not determine a constructor"),
+        ("rate: !!python/object/apply:os.system [true]", r"run\.yaml cannot be read as YAML: could not determine"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(written: Callable[[str], Path], text: str, message: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import math
 import re
 import types
 import typing
@@ -24,6 +25,7 @@ import yaml
 
 from zoovet.errors import ZoovetError
 from zoovet.files import write_text
+from zoovet.printable import printable
 from zoovet.yaml12 import read_yaml, received, yaml_value
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ def read_config(
     if isinstance(source, Mapping):
         values, where = dict(source), where or "configuration"
     else:
-        values, where = read_yaml(source), where or str(source)
+        values, where = read_yaml(source), where or printable(source)
     for key, value in _override_items(overrides):
         if key not in _known_keys(cls):
             raise _unknown_key(key, f"--{key}", cls)
@@ -117,7 +119,7 @@ def written_config(cls: type[DataclassInstance], path: str | Path) -> dict[str, 
     """
     values = read_yaml(path)
     try:
-        return config_to_dict(read_config(cls, values, where=str(path)))
+        return config_to_dict(read_config(cls, values, where=printable(path)))
     except ZoovetError:
         return values
 
@@ -155,7 +157,7 @@ def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> Iterable[tu
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
-            raise ZoovetError(f"an override must look like key=value or group.key=value, got {text!r}")
+            raise ZoovetError(f"an override must look like key=value or group.key=value, got '{printable(text)}'")
         items.append((key, value))
     return items
 
@@ -225,9 +227,9 @@ def _is_scalar(option: Any, value: Any) -> bool:
     if typing.get_origin(option) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in typing.get_args(option))
     if option is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if option is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
     if option is Path:
         return isinstance(value, str | Path) and str(value) != ""
     return option in (str, bool) and isinstance(value, option)
@@ -296,7 +298,9 @@ def _in_words(expected: Any) -> str:
 
 
 def _wrong_value(key: str, expected: str, value: Any, where: str) -> ZoovetError:
-    name = f"'{key}'" if key else "the configuration"
+    name = f"'{printable(key)}'" if key else "the configuration"
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return ZoovetError(f"{where}: {name} must be {expected}, got {received(value)}, which 64 bits do not hold")
     return ZoovetError(f"{where}: {name} must be {expected}, got {received(value)}")
 
 
@@ -309,14 +313,15 @@ def _unknown_key(
     """
     known = _known_keys(root)
     if key in known:
-        return ZoovetError(f"{where}: the key {key!r} means nothing where kind is {vars(owner)['kind']!r}")
+        return ZoovetError(f"{where}: the key '{key}' means nothing where kind is {vars(owner)['kind']!r}")
+    shown = f"'{printable(key)}'"
     parent, _, last = key.rpartition(".")
     siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
     anywhere = {name.rpartition(".")[2]: name for name in reversed(known)}
     for candidates, cutoff in ((siblings, 0.8), (anywhere, 1.0), (siblings, 0.6), (anywhere, 0.7)):
         if close := difflib.get_close_matches(last, candidates, n=1, cutoff=cutoff):
-            return ZoovetError(f"{where}: unknown key {key!r}; did you mean {candidates[close[0]]!r}?")
-    return ZoovetError(f"{where}: unknown key {key!r}; known: {', '.join(map(repr, siblings.values() or known))}")
+            return ZoovetError(f"{where}: unknown key {shown}; did you mean {candidates[close[0]]!r}?")
+    return ZoovetError(f"{where}: unknown key {shown}; known: {', '.join(map(repr, siblings.values() or known))}")
 
 
 def _known_keys(cls: type[DataclassInstance]) -> list[str]:

@@ -300,9 +300,10 @@ def test_a_folder_keeps_its_zoos(
     replace(info, shards=(replace(info.shards[0], sha256="0" * 64), *info.shards[1:])).write(copy)
     with pytest.raises(ZoovetError, match=f"another zoo of the name {copy.name}: the shards of .* give another --out"):
         run_benchmark(moved, out, data_root=None, tell=told.append)
-    for damage in ("3", "[]", "{}", "not JSON"):
+    damages = {"3": "must hold", "[]": "must hold", "{}": "is damaged: the key 'zoos'", "not JSON": "cannot be read"}
+    for damage, message in damages.items():
         (out / "origin.json").write_text(damage, encoding="utf-8")
-        with pytest.raises(ZoovetError, match=r"origin.json is damaged .*; give another --out"):
+        with pytest.raises(ZoovetError, match=rf"origin\.json {message}.*; give another --out"):
             run_benchmark(moved, out, data_root=None, tell=told.append)
 
 

@@ -104,7 +104,7 @@ def test_a_choice_among_other_settings_is_not_gone_on_with(
         run_benchmark(only, tmp_path, data_root=None, tell=print)
     assert scaling == []
     job.path(tmp_path).write_text("{}", encoding="utf-8")
-    with pytest.raises(ZoovetError, match=r"choice.json is no choice of settings \('settings'\); delete .*clp"):
+    with pytest.raises(ZoovetError, match=r"choice.json is no choice of settings: the key 'settings' .*; delete .*clp"):
         run_benchmark(only, tmp_path, data_root=None, tell=print)
 
 

@@ -32,10 +32,19 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
             TrainedRun.read(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "detector", "finished": true, "zoo": 3}'])
-def test_a_damaged_run_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as JSON"),
+        ("[]", "must hold a JSON object, got a list"),
+        ("{}", "is damaged: the key 'zoo' is missing"),
+        ('{"kind": "detector", "finished": true, "zoo": 3}', "is damaged: 'zoo' must be an object, got an integer"),
+        ('{"kind": ["detector"], "zoo": {}}', "is damaged: 'kind' must be a text, got a list"),
+    ],
+)
+def test_a_damaged_run_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "run.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ZoovetError, match=r"run\.json is damaged"):
+    with pytest.raises(ZoovetError, match=rf"run\.json {message}"):
         TrainedRun.read(tmp_path)
 
 

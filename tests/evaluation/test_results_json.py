@@ -84,7 +84,7 @@ def test_what_holds_no_figures_is_refused(report, tmp_path, detection, capsys):
     with pytest.raises(ZoovetError, match="is not as zoovet writes it"):
         results_of([trojans])
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(ZoovetError, match=r"list\.json must hold a JSON object, got list"):
+    with pytest.raises(ZoovetError, match=r"list\.json must hold a JSON object, got a list"):
         merge_results(tmp_path / "list.json", {})
     (tmp_path / "text.json").write_text("no JSON")
     with pytest.raises(ZoovetError, match=r"text\.json cannot be read"):

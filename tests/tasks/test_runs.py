@@ -284,9 +284,16 @@ def test_a_run_of_a_version_with_other_settings_is_refused(tmp_path: Path, train
 
 
 def test_a_damaged_folder_is_refused(tmp_path: Path, training: Config) -> None:
-    (tmp_path / "run.json").write_text('{"kind": "detector"')
-    with pytest.raises(ZoovetError, match=r"run.json is damaged .*; give another --out"):
-        open_run(tmp_path, "detector", training(), {})
+    damages = {
+        '{"kind": "detector"': r"run\.json cannot be read as JSON: .*; give another --out",
+        "[" * 900 + "]" * 900: r"run\.json cannot be read as JSON: .* deep in one another; give another --out",
+        '{"kind": "detector"}': r"run\.json is damaged: the key 'finished' is missing; .*; give another --out",
+        '{"finished": 1}': r"run\.json is damaged: 'finished' must be true or false, .*; give another --out",
+    }
+    for text, message in damages.items():
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(ZoovetError, match=message):
+            open_run(tmp_path, "detector", training(), {})
 
 
 def test_an_unwritable_place_is_refused_before_anything_happens(tmp_path: Path, training: Config) -> None:

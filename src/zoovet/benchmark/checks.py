@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from zoovet.benchmark.worker import ChoiceJob
 from zoovet.config import config_to_dict, dotted, write_config, written_config
 from zoovet.errors import ZoovetError, nearest
 from zoovet.files import require_writable_folder, write_json
+from zoovet.json_files import read_json_object, typed_value
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo
 
@@ -95,10 +95,10 @@ def require_same_origin(config: BenchmarkConfig, out: Path) -> Origin:
     """
     path = out / _ORIGIN_NAME
     try:
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"zoos": {}, "revisions": {}}
-        zoos, revisions = dict(before["zoos"]), dict(before["revisions"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ZoovetError(f"{path} is damaged ({error!r}); give another --out") from error
+        before = read_json_object(path) if path.exists() else {"zoos": {}, "revisions": {}}
+        zoos, revisions = (typed_value(before, key, dict, f"{path} is damaged") for key in ("zoos", "revisions"))
+    except ZoovetError as error:
+        raise ZoovetError(f"{error}; give another --out") from None
     for zoo in config.zoos:
         shards = [shard.sha256 for shard in ZooInfo.read(zoo).shards]
         if zoos.setdefault(zoo.name, shards) != shards:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from zoovet.benchmark.repairers import RepairerEntry, RepairFitting, Settings
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import evaluate_repair
 from zoovet.files import write_json
+from zoovet.json_files import read_json_object, typed_value
 from zoovet.zoo import Zoo
 
 __all__ = ["Choice", "choose_settings"]
@@ -46,11 +46,17 @@ class Choice:
         Raises:
             ZoovetError: It is damaged.
         """
+        where = f"{path} is no choice of settings"
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(data["settings"], tuple(data["asked"]), tuple(data["tried"]), data["num_bases"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ZoovetError(f"{path} is no choice of settings ({error}); delete {path.parent}") from error
+            data = read_json_object(path)
+            return cls(
+                typed_value(data, "settings", dict, where),
+                tuple(typed_value(data, "asked", list, where)),
+                tuple(typed_value(data, "tried", list, where)),
+                typed_value(data, "num_bases", int, where),
+            )
+        except ZoovetError as error:
+            raise ZoovetError(f"{error}; delete {path.parent}") from None
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

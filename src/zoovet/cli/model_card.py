@@ -9,6 +9,7 @@ from typing import Any
 
 from zoovet.tasks.checkpoints import Checkpoint
 from zoovet.tasks.vetting import distribution_of, specs_of
+from zoovet.zoo.store import ZooInfo
 
 __all__ = ["model_card"]
 
@@ -106,9 +107,7 @@ def _networks(checkpoint: Checkpoint, zoo: Mapping[str, Any]) -> str:
 
 def _recipe(zoo: Path) -> dict[str, Any]:
     """The zoo's recipe, where it is still there."""
-    path = zoo / "zoo.json"
-    recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["recipe"] if path.is_file() else {}
-    return recipe
+    return ZooInfo.read(zoo).recipe if (zoo / "zoo.json").is_file() else {}
 
 
 def _test_figures(figures: Mapping[str, Any] | None) -> list[str]:

@@ -7,7 +7,6 @@ from the ``figures.json`` of their evaluation. All models together stay within 1
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from zoovet import shipped
 from zoovet.cli.model_card import model_card
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path, require_writable_folder, write_text
+from zoovet.json_files import read_json_object, typed_value
 from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint
 from zoovet.tasks.vetting import distribution_of, specs_of
 
@@ -86,11 +86,9 @@ def _halved(tensor: Tensor) -> Tensor:
 
 def _finished(run: Path, kind: str) -> Checkpoint:
     checkpoint = load_checkpoint(run, kind)
-    try:
-        finished = json.loads((run / "run.json").read_text(encoding="utf-8"))["finished"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ZoovetError(f"{run} is no run of `zoovet train`: its run.json cannot be read ({error!r})") from error
-    if finished is not True:
+    path = run / "run.json"
+    facts = read_json_object(path, missing=f"{run} is no run of `zoovet train`: it has no run.json")
+    if not typed_value(facts, "finished", bool, str(path)):
         raise ZoovetError(f"the run {run} is not finished; the command that began it goes on")
     if distribution_of(checkpoint) is None:
         raise ZoovetError(f"{run} knows no in-distribution score, since an earlier zoovet trained it; train it again")
@@ -116,7 +114,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--models", type=Path, default=shipped.folder(), help="folder of models; the package's own")
     arguments = parser.parse_args(words)
     try:
-        figures = None if arguments.figures is None else json.loads(arguments.figures.read_text(encoding="utf-8"))
+        figures = None if arguments.figures is None else read_json_object(arguments.figures)
         runs = {"detector": arguments.detector, "repairer": arguments.repairer}
         folder = ship(runs, arguments.name, models=arguments.models, figures=figures)
     except (ZoovetError, OSError, ValueError) as error:

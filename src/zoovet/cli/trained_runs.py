@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.json_files import read_json_object, typed_value
 
 __all__ = ["COMPARED_KINDS", "KINDS", "RunsByKind", "TrainedRun", "by_kind"]
 
@@ -49,24 +49,20 @@ class TrainedRun:
             ZoovetError: It is missing or damaged.
         """
         path = folder / "run.json"
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            zoo, seconds = data["zoo"], data.get("seconds")
-            return cls(
-                folder,
-                data["kind"],
-                data["finished"],
-                Path(zoo["path"]),
-                zoo["train_fingerprint"],
-                None if seconds is None else float(seconds),
-                data,
-            )
-        except (FileNotFoundError, NotADirectoryError):
-            raise ZoovetError(
-                f"{folder} is no training run: it has no run.json; give a folder of `zoovet train`"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ZoovetError(f"{path} is damaged: {error!r}") from error
+        data = read_json_object(
+            path, missing=f"{folder} is no training run: it has no run.json; give a folder of `zoovet train`"
+        )
+        where = f"{path} is damaged"
+        zoo = typed_value(data, "zoo", dict, where)
+        return cls(
+            folder,
+            typed_value(data, "kind", str, where),
+            typed_value(data, "finished", bool, where),
+            Path(typed_value(zoo, "path", str, where)),
+            typed_value(zoo, "train_fingerprint", str, where),
+            None if data.get("seconds") is None else float(typed_value(data, "seconds", float, where)),
+            data,
+        )
 
 
 RunsByKind = dict[str, list[TrainedRun]]

@@ -7,13 +7,13 @@ whole by the reports that hold it, which together make one comparison; blocks th
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoovet.errors import ZoovetError
 from zoovet.files import write_json
+from zoovet.json_files import read_json_object
 
 __all__ = ["HEADLINES", "main", "merge_results", "results_of"]
 
@@ -57,7 +57,7 @@ def merge_results(path: Path, blocks: Mapping[str, Block]) -> None:
     """
     before: Any = {}
     if path.exists():
-        before = _read_object(path)
+        before = read_json_object(path)
     write_json(path, {**before, **blocks})
 
 
@@ -75,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _blocks_of(report: Path) -> dict[str, Block]:
     path = report / "figures.json"
-    figures = _read_object(path)
+    figures = read_json_object(path, missing=f"{path} does not exist; give a folder that `zoovet evaluate` wrote")
     try:
         return {
             name: {
@@ -101,18 +101,6 @@ def _joined(one: Block, other: Block, name: str, report: Path) -> Block:
     command = one["command"] if one["command"] == other["command"] else f"{one['command']} && {other['command']}"
     models = {key: value for block in (one, other) for key, value in block.items() if key not in _NOT_MODELS}
     return {**models, "num_test": one["num_test"], "command": command}
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ZoovetError(f"{path} does not exist; give a folder that `zoovet evaluate` wrote") from None
-    except (OSError, ValueError) as error:
-        raise ZoovetError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ZoovetError(f"{path} must hold a JSON object, got {type(content).__name__}")
-    return content
 
 
 if __name__ == "__main__":

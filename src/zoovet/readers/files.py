@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
+from zoovet.json_files import parse_json
 from zoovet.networks.batch import Networks
 from zoovet.networks.spec import NetworkSpec
 from zoovet.readers.content import FileContent
@@ -134,9 +135,10 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
         raise ZoovetError(
             f"{source} is in zoovet's format {version!r}, this zoovet reads {_VERSION!r}; use the one that wrote it"
         )
+    described = parse_json(content.metadata.get(_SPEC, "null"), f"{source}: its {_SPEC}")
     try:
-        own = NetworkSpec.from_json(json.loads(content.metadata.get(_SPEC, "null")))
-    except (ValueError, RecursionError) as error:
+        own = NetworkSpec.from_json(described)
+    except ZoovetError as error:
         raise ZoovetError(f"{source}: its {_SPEC} cannot be read: {error}") from error
     if spec is not None and spec != own:
         raise ZoovetError(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
+from zoovet.json_files import parse_json
 
 __all__ = ["CHECKPOINT_NAME", "FORMAT_VERSION", "Checkpoint", "library_versions", "load_checkpoint", "save_checkpoint"]
 
@@ -140,10 +141,7 @@ def load_checkpoint(path: str | Path, kind: str) -> Checkpoint:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
         raise ZoovetError(f"{file} is damaged or no checkpoint: {error}") from error
-    try:
-        description = json.loads(text or "null")
-    except ValueError as error:
-        raise ZoovetError(f"{file} is damaged: its description is no JSON ({error})") from error
+    description = parse_json(text or "null", f"the description in {file}")
     if not isinstance(description, dict) or "format_version" not in description:
         raise ZoovetError(f"{file} holds weights but no description by zoovet; give the folder of a run")
     if description["format_version"] != FORMAT_VERSION:

@@ -7,7 +7,6 @@ last validation, removed at the end), and ``log/version_K`` (each session's ``me
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import pickle
@@ -27,6 +26,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from zoovet.config import config_to_dict, dotted, write_config, written_config
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path, require_writable_folder, write_json
+from zoovet.json_files import read_json_object, typed_value
 from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_checkpoint
 from zoovet.tasks.loggers import session_loggers
 from zoovet.tasks.network_pool import NetworkPool
@@ -123,11 +123,12 @@ def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: di
         run._write(finished=False)
         return run
     try:
-        before = json.loads(written.read_text(encoding="utf-8"))
-        finished = bool(before.pop("finished"))
-        before.pop("seconds", None)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ZoovetError(f"{written} is damaged ({error!r}); give another --out") from error
+        before = read_json_object(written)
+        finished = typed_value(before, "finished", bool, f"{written} is damaged")
+    except ZoovetError as error:
+        raise ZoovetError(f"{error}; give another --out") from None
+    for key in ("finished", "seconds"):
+        before.pop(key, None)
     old = dotted({**before, "config": written_config(type(config), folder / "config.yaml")})
     new = dotted({"kind": kind, **facts, "config": config_to_dict(config)})
     for key in sorted((old.keys() | new.keys()) - set(_MAY_DIFFER)):

@@ -6,7 +6,6 @@ SHA-256. A shard appears by rename when it is complete. The shards open with any
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,9 @@ from torch import Tensor
 from zoovet.errors import ZoovetError, nearest
 from zoovet.files import write_json
 from zoovet.images import Trigger, trigger_from_json
+from zoovet.json_files import parse_json, read_json_object
 from zoovet.networks import Networks, NetworkSpec
+from zoovet.printable import printable
 from zoovet.zoo.shards import COLUMNS, ShardInfo, read_shard_facts, read_shard_weights, shard_names, write_shard
 
 __all__ = ["COLUMNS", "FORMAT_VERSION", "ShardInfo", "Zoo", "ZooInfo", "shard_names", "write_shard"]
@@ -67,15 +68,12 @@ class ZooInfo:
             ZoovetError: It is missing, no JSON, of another format version, or lacks a key.
         """
         path = folder / "zoo.json"
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ZoovetError(f"{folder} is not a zoo: it has no zoo.json; build one with `zoovet build`") from None
-        except (OSError, ValueError) as error:
-            raise ZoovetError(f"{path} cannot be read: {error}") from error
-        if not isinstance(data, dict) or data.get("format_version") != FORMAT_VERSION:
-            found = data.get("format_version") if isinstance(data, dict) else None
-            raise ZoovetError(f"{path} has format version {found!r}; this zoovet reads {FORMAT_VERSION}")
+        data = read_json_object(
+            path, missing=f"{folder} is not a zoo: it has no zoo.json; build one with `zoovet build`"
+        )
+        if data.get("format_version") != FORMAT_VERSION:
+            found = printable(repr(data.get("format_version")))
+            raise ZoovetError(f"{path} has format version {found}; this zoovet reads {FORMAT_VERSION}")
         try:
             return cls(
                 specs={spec_id: NetworkSpec.from_json(spec) for spec_id, spec in data["specs"].items()},
@@ -206,7 +204,9 @@ class Zoo:
     def trigger(self, place: int) -> Trigger | None:
         """The trigger of the network at a place (a healthy network's is its sibling's)."""
         text = self.column("trigger")[place]
-        return None if text is None else trigger_from_json(json.loads(text))
+        if text is None:
+            return None
+        return trigger_from_json(parse_json(text, f"the trigger of network {place} in {self.path}"))
 
     def sibling_places(self) -> NDArray[np.int64]:
         """For each network the place of its base's other descendant, or −1 where it is not here."""

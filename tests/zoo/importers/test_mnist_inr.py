@@ -127,7 +127,7 @@ def test_a_split_file_that_does_not_fit(mnist_inr: Path, tmp_path: Path, what: s
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "cannot be read"), ("[]", "must be a JSON object"), (None, "cannot")]
+    ("text", "message"), [("{", "cannot be read"), ("[]", "must hold a JSON object"), (None, "cannot")]
 )
 def test_a_split_file_that_is_none(mnist_inr: Path, tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "splits.json"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
+from zoovet.json_files import parse_json_object
 
 __all__ = [
     "BoolArray",
@@ -145,7 +146,7 @@ def read_table(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ZoovetError(f"there are no {kind} results at {path}; `zoovet evaluate` writes them") from None
     except (OSError, pa.ArrowException) as error:
         raise ZoovetError(f"the {kind} results {path} cannot be read: {error}") from error
-    metadata = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+    metadata = parse_json_object((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"), f"the metadata of {path}")
     found = metadata.pop("kind", None)
     if found != kind:
         raise ZoovetError(f"{path} holds no {kind} results of zoovet, but {found or 'some other table'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.json_files import parse_json_object
 from zoovet.metanets.official.model import from_official
 from zoovet.networks.batch import Networks
 from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec
@@ -48,7 +48,7 @@ def read_case(path: Path) -> Case:
     """
     try:
         with safe_open(path, "pt") as file:
-            description = json.loads((file.metadata() or {})["case"])
+            description = parse_json_object((file.metadata() or {})["case"], f"the description in {path}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         layout, activations = description["layer_layout"], description["activations"]
         name, family, arguments = description["name"], description["family"], description["scalegmn_args"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.json_files import read_json_object
 
 __all__ = ["SplitEntry", "read_splits"]
 
 _NAMES = {"train": "train", "val": "validation", "test": "test"}
 """Our name of each split by its name in the file."""
+
+_MAX_BYTES = 64 << 20
+"""What a split file may weigh: several hundred thousand paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,9 @@ def read_splits(path: Path, num_components: int) -> list[SplitEntry]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ZoovetError(f"the split file {path} cannot be read: {error}") from error
-    if not isinstance(data, dict):
-        raise ZoovetError(f"the split file {path} must be a JSON object of splits, got a {type(data).__name__}")
-    return data
+        return read_json_object(path, _MAX_BYTES, missing=f"{path} cannot be read: there is no such file")
+    except ZoovetError as error:
+        raise ZoovetError(f"the split file {error}") from None
 
 
 def _label(label: Any, item: str, path: Path) -> int | None:
