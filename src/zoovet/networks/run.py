@@ -1,0 +1,274 @@
+"""The interpreter: run B networks of one graph on images at once, whatever the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError, nearest
+from zoovet.networks.graph import INPUT, Graph
+from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.ops import OperationKind, Site
+from zoovet.networks.values import Values
+from zoovet.printable import printable
+
+__all__ = ["run", "values_at"]
+
+_TILE_BYTES = 2 * 2**20
+_TILE_IMAGES = 1024
+_CUDA_TILE_BYTES = 256 * 2**20
+
+
+def run(networks: GraphNetworks, images: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    """What B networks answer on N images: their graph's output, logits as a rule.
+
+    Differentiable to the weights and to the images. Some networks on some images are run at a time, so that what lies
+    between their operations stays in the cache, or on a GPU so many that they fill it: without gradients, memory does
+    not grow with B and N but for the answers.
+
+    Args:
+        networks: B networks of one graph, float32 or float64, on any device.
+        images: [N, *input_shape] for all networks, or [B, N, *input_shape], each network its own; dtype and
+            device of the networks.
+        chunk_size: Images at a time; chosen by the size of the sites where left out.
+
+    Returns:
+        [B, N, *output_shape]: [B, N, classes].
+
+    Raises:
+        ZoovetError: Images do not fit the networks (the message names both shapes, dtypes or devices), there are no
+            networks, or ``chunk_size`` is below 1.
+    """
+    return _in_tiles(networks, images, (networks.graph.output,), chunk_size)[0]
+
+
+def values_at(
+    networks: GraphNetworks, images: Tensor, sites: Sequence[str], *, chunk_size: int | None = None
+) -> dict[str, Tensor]:
+    """What chosen sites hold; only what they need is run.
+
+    Args:
+        networks: As in :func:`run`.
+        images: As in :func:`run`.
+        sites: Names of sites of the graph.
+        chunk_size: As in :func:`run`.
+
+    Returns:
+        Name → [B, N, *shape of the site].
+
+    Raises:
+        ZoovetError: As in :func:`run`, or the graph has no such site.
+    """
+    for name in sites:
+        if name not in networks.graph.sites:
+            hint = printable(nearest(name, networks.graph.sites))
+            raise ZoovetError(f"the graph has no site '{printable(name)}'{hint}")
+    wanted = tuple(dict.fromkeys(sites))
+    return dict(zip(wanted, _in_tiles(networks, images, wanted, chunk_size), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One operation of a plan: sites and parameters by name, and which sites nobody reads after it."""
+
+    kind: OperationKind
+    attributes: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    output: str
+    parameters: tuple[tuple[str, str], ...]
+    freed: tuple[str, ...]
+    overwrites: bool
+
+
+@lru_cache(maxsize=64)
+def _plan(graph: Graph, wanted: tuple[str, ...]) -> tuple[_Step, ...]:
+    """The operations that the wanted sites need, in order."""
+    needed = set(wanted)
+    kept = []
+    for operation in reversed(graph.operations):
+        if operation.output in needed:
+            needed.update(operation.inputs)
+            kept.append(operation)
+    seen = set(wanted)
+    steps = []
+    for operation in kept:  # the last one first
+        freed = tuple(name for name in dict.fromkeys(operation.inputs) if name not in seen)
+        seen.update(operation.inputs)
+        only = operation.inputs[0] if operation.inputs else ""
+        overwrites = (
+            operation.kind.overwrite is not None
+            and len(graph.readers[only]) == 1
+            and only not in wanted
+            and only in graph.makers
+            and graph.makers[only].kind.makes_fresh
+        )
+        parameters = tuple(operation.parameters.items())
+        steps.append(
+            _Step(
+                operation.kind, operation.attributes, operation.inputs, operation.output, parameters, freed, overwrites
+            )
+        )
+    return tuple(reversed(steps))
+
+
+def _in_tiles(networks: GraphNetworks, images: Tensor, wanted: tuple[str, ...], chunk_size: int | None) -> list[Tensor]:
+    """The wanted sites' values, each [B, N, …]; some networks run on some images at a time."""
+    shared = _check_images(networks, images)
+    axis = 0 if shared else 1
+    num_networks, num_images = _tile(networks.graph, wanted, images.shape[axis], images)
+    if chunk_size is not None:
+        if chunk_size < 1:
+            raise ZoovetError(f"chunk_size must be at least 1, got {chunk_size}")
+        num_images = chunk_size
+    steps = _plan(networks.graph, wanted)
+    if num_networks >= len(networks) and num_images >= images.shape[axis]:
+        return _run(networks.graph, steps, networks.parameters, images, shared, wanted)
+    parts = {name: torch.split(tensor, num_networks) for name, tensor in networks.parameters.items()}
+    rows = []
+    for index in range(-(-len(networks) // num_networks)):
+        some = {name: split[index] for name, split in parts.items()}
+        theirs = images if shared else images[index * num_networks : (index + 1) * num_networks]
+        chunks = [
+            _run(networks.graph, steps, some, chunk, shared, wanted)
+            for chunk in torch.split(theirs, num_images, dim=axis)
+        ]
+        rows.append([torch.cat(values, dim=1) for values in zip(*chunks, strict=True)])
+    return [torch.cat(values) for values in zip(*rows, strict=True)]
+
+
+def _check_images(networks: GraphNetworks, images: Tensor) -> bool:
+    """Whether all networks share the images."""
+    shape = networks.graph.input_shape
+    num_networks = len(networks)
+    if num_networks == 0:
+        raise ZoovetError("there are no networks to run: the batch of networks is empty")
+    shared = images.ndim == len(shape) + 1
+    own = images.ndim == len(shape) + 2 and images.shape[0] == num_networks
+    if not (shared or own) or tuple(images.shape[-len(shape) :]) != shape:
+        wanted = ", ".join(map(str, shape))
+        raise ZoovetError(
+            f"images must have the shape [N, {wanted}], or [{num_networks}, N, {wanted}] where each network has "
+            f"its own, got {list(images.shape)}"
+        )
+    if images.dtype != networks.dtype:
+        raise ZoovetError(
+            f"images are {images.dtype} and the networks {networks.dtype}; convert one of them with .to(dtype=…)"
+        )
+    if images.device != networks.device:
+        raise ZoovetError(
+            f"images are on {images.device} and the networks on {networks.device}; move one of them with .to(device)"
+        )
+    return shared
+
+
+@lru_cache(maxsize=64)
+def _largest_site(graph: Graph, wanted: tuple[str, ...]) -> int:
+    """Numbers of the largest site that is made for one image."""
+    return max([graph.sites[step.output].num_numbers for step in _plan(graph, wanted)], default=1)
+
+
+def _tile(graph: Graph, wanted: tuple[str, ...], num_images: int, like: Tensor) -> tuple[int, int]:
+    """How many networks and images to run at a time, so that the largest site stays in the cache.
+
+    A network with more weights than that runs on so many images that reading its weights costs no more than its sites.
+    A GPU is to be filled instead. ``like`` says which, by its dtype and device.
+    """
+    numbers = _largest_site(graph, wanted)
+    num_bytes, most_images = (_CUDA_TILE_BYTES, num_images) if like.is_cuda else (_TILE_BYTES, _TILE_IMAGES)
+    num_bytes = max(num_bytes, graph.num_parameters * like.element_size())
+    num_pairs = max(1, num_bytes // (numbers * like.element_size()))
+    images = max(1, min(num_images, num_pairs, most_images))
+    return num_pairs // images, images
+
+
+def _run(
+    graph: Graph,
+    steps: tuple[_Step, ...],
+    parameters: Mapping[str, Tensor],
+    images: Tensor,
+    shared: bool,
+    wanted: tuple[str, ...],
+) -> list[Tensor]:
+    num_networks = len(next(iter(parameters.values())))
+    if num_networks == 1:
+        values = _run_one(
+            steps, {name: tensor[0] for name, tensor in parameters.items()}, images if shared else images[0]
+        )
+        results = [values[name].unsqueeze(0) for name in wanted]
+    else:
+        many = _run_many(graph.sites, steps, parameters, images, shared, num_networks)
+        results = [many[name].stacked(num_networks) for name in wanted]
+    num_images = images.shape[0 if shared else 1]
+    # What does not depend on the images was computed for one.
+    return [
+        result if result.shape[1] == num_images else result.expand(-1, num_images, *result.shape[2:])
+        for result in results
+    ]
+
+
+def _run_one(steps: tuple[_Step, ...], parameters: Mapping[str, Tensor], images: Tensor) -> dict[str, Tensor]:
+    """One network: every site [N, *shape], parameters as in the graph."""
+    sites = {INPUT: images}
+    for step in steps:
+        inputs = [sites[name] for name in step.inputs]
+        for name in step.freed:
+            del sites[name]
+        own = {role: parameters[name] for role, name in step.parameters}
+        compute = step.kind.overwrite if step.overwrites and step.kind.overwrite else step.kind.plain
+        if len(inputs) > 1 and not step.kind.broadcasts:
+            inputs = _repeated(inputs)
+        sites[step.output] = compute(step.attributes, inputs, own)
+    return sites
+
+
+def _repeated(inputs: list[Tensor]) -> list[Tensor]:
+    """All for as many images: what does not depend on them is repeated."""
+    most = max(len(tensor) for tensor in inputs) if all(map(len, inputs)) else 0
+    return [tensor if len(tensor) == most else tensor.expand(most, *tensor.shape[1:]) for tensor in inputs]
+
+
+def _run_many(
+    sites: Mapping[str, Site],
+    steps: tuple[_Step, ...],
+    parameters: Mapping[str, Tensor],
+    images: Tensor,
+    shared: bool,
+    num_networks: int,
+) -> dict[str, Values]:
+    """B networks: every site in one of the layouts of :mod:`zoovet.networks.values`."""
+    values = {INPUT: Values(images, "shared" if shared else "stacked")}
+    for step in steps:
+        inputs = [values[name] for name in step.inputs]
+        for name in step.freed:
+            del values[name]
+        if step.parameters:
+            own = {role: parameters[name] for role, name in step.parameters}
+            assert step.kind.many is not None
+            values[step.output] = step.kind.many(step.attributes, inputs, own, num_networks)
+        else:
+            values[step.output] = _without_parameters(step, inputs, sites[step.output], num_networks)
+    return values
+
+
+def _without_parameters(step: _Step, inputs: list[Values], site: Site, num_networks: int) -> Values:
+    """Any operation on values of B networks: to it, B networks on N images are B · N images."""
+    kind, layouts = step.kind, {value.layout for value in inputs}
+    compute = kind.overwrite if step.overwrites and kind.overwrite else kind.plain
+    if layouts == {"shared"} and not kind.broadcasts and len(inputs) > 1:
+        return Values(compute(step.attributes, _repeated([value.tensor for value in inputs]), {}), "shared")
+    if layouts == {"shared"} or kind.is_elementwise or (kind.is_per_channel and layouts == {"folded"}):
+        return Values(compute(step.attributes, [value.tensor for value in inputs], {}), inputs[0].layout)
+    folds = "folded" in layouts and bool(site.shape)
+    tensors = [value.rows(num_networks) if folds else value.stacked(num_networks) for value in inputs]
+    if kind.broadcasts:
+        result = compute(step.attributes, tensors, {})
+    else:
+        leading = torch.broadcast_shapes(*(tensor.shape[:2] for tensor in tensors))
+        flat = [tensor.expand(*leading, *tensor.shape[2:]).flatten(0, 1) for tensor in tensors]
+        result = compute(step.attributes, flat, {}).unflatten(0, leading)
+    return Values(result.flatten(1, 2), "folded") if folds else Values(result, "stacked")
