@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from zoovet.printable import printable
 
 if TYPE_CHECKING:
     from zoovet.vet import Candidate
@@ -30,7 +33,7 @@ def add_candidates(parser: argparse.ArgumentParser, kind: str) -> None:
 
 
 def candidates_of(arguments: argparse.Namespace, kind: str) -> list[Candidate]:
-    """What the command line leaves to choose from.
+    """What the command line leaves to choose from. Says on standard error whose file cannot be checked.
 
     Args:
         arguments: With the options of :func:`add_candidates`.
@@ -42,4 +45,12 @@ def candidates_of(arguments: argparse.Namespace, kind: str) -> list[Candidate]:
     from zoovet.vet import candidates_for
 
     given: Path | None = getattr(arguments, kind)
-    return candidates_for(kind, given=given, model=arguments.model, models_from=arguments.models_from)
+    found = candidates_for(kind, given=given, model=arguments.model, models_from=arguments.models_from)
+    for candidate in found:
+        if not candidate.has_digest:
+            print(
+                f"note: {printable(candidate.path)} has no SHA-256, since an earlier zoovet wrote it: damage cannot be "
+                f"told; train it again",
+                file=sys.stderr,
+            )
+    return found

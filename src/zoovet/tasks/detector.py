@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoovet.errors import ZoovetError
 from zoovet.metanets import inversion_of
 from zoovet.networks import Networks, NetworkSpec
+from zoovet.printable import printable
 from zoovet.shipped import file_of
 from zoovet.tasks.calibration import Calibration
 from zoovet.tasks.checkpoints import load_checkpoint
@@ -23,6 +25,9 @@ __all__ = ["DETECTOR", "Detector", "logits_of"]
 
 DETECTOR = "detector"
 """The kind that its checkpoints name."""
+
+_MAX_THRESHOLD = 1 + torch.finfo(torch.float32).eps
+"""Just above the highest probability: where flagging nothing was best."""
 
 
 class Detector(Vetting):
@@ -70,6 +75,12 @@ class Detector(Vetting):
         config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
         (threshold,) = checkpoint.numbers("threshold")
         (num_members,) = checkpoint.numbers("num_members", default=(1,))
+        scale, shift = checkpoint.numbers("calibration", 2, default=(1.0, 0.0))
+        if not (0 <= threshold <= _MAX_THRESHOLD and scale > 0 and num_members >= 1):
+            raise ZoovetError(
+                f"{printable(checkpoint.path)} is not as zoovet writes it: a threshold from 0 to 1, a calibration that "
+                f"rises and at least one member are expected, got {threshold}, {[scale, shift]} and {num_members}"
+            )
         metanetwork = build_metanetwork(config, 0, DETECTOR, num_members=int(num_members))
         checkpoint.load_into(metanetwork)
         return cls(
@@ -78,7 +89,7 @@ class Detector(Vetting):
             threshold,
             checkpoint.description,
             distribution_of(checkpoint),
-            Calibration(*checkpoint.numbers("calibration", 2, default=(1.0, 0.0))),
+            Calibration(scale, shift),
         )
 
     @classmethod
@@ -110,7 +121,8 @@ class Detector(Vetting):
             inversions: What inversion found so far, where networks are scored more than once; filled up.
 
         Returns:
-            float32 [B] on the CPU, in the order of the networks.
+            float32 [B] on the CPU, in the order of the networks; NaN of one whose numbers leave the range of float32
+            on the way, which says nothing: such a network is neither healthy nor trojaned.
 
         Raises:
             ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
@@ -125,8 +137,8 @@ class Detector(Vetting):
             return self.calibration(logits_of(self.metanetwork, batches, batch_size, inverted)).cpu()
 
     def flag(self, networks: Networks | Sequence[Networks]) -> Tensor:
-        """Whether the probability reaches the threshold: bool [B]."""
-        return self.score(networks) >= self.threshold
+        """Whether the probability is not below the threshold: bool [B]; one that is not a number is not."""
+        return ~(self.score(networks) < self.threshold)
 
 
 def logits_of(

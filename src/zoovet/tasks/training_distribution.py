@@ -146,7 +146,7 @@ class TrainingDistribution:
         return torch.cat([own.p_value(own.distance(batch)) for batch, own in self._pairs(networks)])
 
     def is_out(self, networks: Sequence[Networks]) -> Tensor:
-        """Whether networks are out of distribution: bool [B].
+        """Whether networks are out of distribution: bool [B]; those whose distance is not a number are.
 
         Of networks drawn as the training networks were, a share :data:`LEVEL` is: those whose score is at most that.
         Where there are too few networks to compare with for so small a score, those beyond all of them and beyond the
@@ -155,7 +155,7 @@ class TrainingDistribution:
         Args:
             networks: Batches of known specs.
         """
-        return torch.cat([own.distance(batch) > own.cutoff.double() for batch, own in self._pairs(networks)])
+        return torch.cat([~(own.distance(batch) <= own.cutoff.double()) for batch, own in self._pairs(networks)])
 
     def _pairs(self, networks: Sequence[Networks]) -> Iterator[tuple[Networks, SpecDistribution]]:
         return ((batch, self.by_spec[batch.spec]) for batch in networks if len(batch))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks, NetworkSpec
-from zoovet.tasks.checkpoints import Checkpoint
+from zoovet.printable import printable
+from zoovet.tasks.checkpoints import Checkpoint, Description
 from zoovet.tasks.training_distribution import TrainingDistribution
 
 if TYPE_CHECKING:
@@ -48,13 +49,17 @@ def require_known_specs(batches: Sequence[Networks], specs: Sequence[NetworkSpec
         batch.require_finite("the networks given")
 
 
-def specs_of(checkpoint: Checkpoint) -> tuple[NetworkSpec, ...]:
+def specs_of(description: Description) -> tuple[NetworkSpec, ...]:
     """The specs that a checkpoint's metanetwork was trained on.
 
     Raises:
         ZoovetError: Its description has none, or some that this version does not know.
     """
-    return tuple(NetworkSpec.from_json(spec) for spec in checkpoint.get("specs"))
+    specs = description.get("specs")
+    if not isinstance(specs, list) or not specs:
+        where = printable(description.path)
+        raise ZoovetError(f"{where} is not as zoovet writes it: 'specs' should be a list, got {printable(specs)}")
+    return tuple(NetworkSpec.from_json(spec) for spec in specs)
 
 
 def distribution_of(checkpoint: Checkpoint) -> TrainingDistribution | None:

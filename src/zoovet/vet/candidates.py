@@ -10,7 +10,7 @@ from zoovet import shipped
 from zoovet.errors import ZoovetError
 from zoovet.networks import NetworkSpec
 from zoovet.printable import printable
-from zoovet.tasks.checkpoints import load_checkpoint
+from zoovet.tasks.checkpoints import Description, load_checkpoint, load_description
 from zoovet.tasks.vetting import spec_in_words, specs_of
 
 __all__ = ["Candidate", "candidates_for", "describe_shipped", "shipped_candidates"]
@@ -24,11 +24,13 @@ class Candidate:
         model: Name of the shipped model that it is of; ``None`` for the one that was given.
         path: Its run or its file.
         specs: What it was trained on.
+        has_digest: Whether its file can be compared with a SHA-256 in it; an earlier version wrote none.
     """
 
     model: str | None
     path: Path
     specs: tuple[NetworkSpec, ...]
+    has_digest: bool = True
 
 
 def candidates_for(
@@ -46,7 +48,7 @@ def candidates_for(
         ZoovetError: The run or model given is none, or nothing is given and no model is shipped.
     """
     if given is not None:
-        return [Candidate(None, given, specs_of(load_checkpoint(given, kind)))]
+        return [_candidate(None, given, load_checkpoint(given, kind))]
     found = shipped_candidates(kind, models_from, model)
     if not found:
         place = printable(models_from or shipped.folder())
@@ -70,7 +72,11 @@ def shipped_candidates(kind: str, models: Path | None, name: str | None = None) 
     else:
         have = [model for model in shipped.names(models) if kind in shipped.kinds_of(model, models)]
         paths = {model: shipped.file_of(model, kind, models) for model in have}
-    return [Candidate(model, path, specs_of(load_checkpoint(path, kind))) for model, path in paths.items()]
+    return [_candidate(model, path, load_description(path, kind)) for model, path in paths.items()]
+
+
+def _candidate(model: str | None, path: Path, description: Description) -> Candidate:
+    return Candidate(model, path, specs_of(description), description.has_digest)
 
 
 def describe_shipped(candidates: Sequence[Candidate]) -> str:
