@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -15,10 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from zoovet.cli.arguments import add_device, device_name
+from zoovet.cli.arguments import add_device, at_least_one, device_name
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.reading import add_read_options, read_options_of
 from zoovet.cli.results import print_results, text_of_name
+from zoovet.cli.scan_bar import scan_bar
 from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_INTERRUPTED, EXIT_OK
 from zoovet.printable import printable
 
@@ -47,7 +49,8 @@ Exit status: 0 all healthy, 1 at least one network is trojaned or unknown, 2 at 
 Ctrl-C: what was found so far is printed. Of an error that zoovet did not foresee, the environment variable
 ZOOVET_TRACEBACK=1 shows where it was raised.
 
-Time: a few seconds to start, then about 0.3 s for each network of a shipped model's spec.
+Time: a few seconds to start, then about 0.1 s of one core for each network of a shipped model's spec; on two cores,
+200 files take about 20 s. A detector that seeks no triggers takes milliseconds for each.
 """
 
 TAKES_OVERRIDES = False
@@ -65,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_read_options(parser)
     add_device(parser)
+    parser.add_argument(
+        "--workers",
+        type=at_least_one,
+        metavar="N",
+        help="processes that score many files, one thread each; default: as many as there are cores (1 with a GPU)",
+    )
 
 
 def config_classes() -> dict[str, type[DataclassInstance]]:
@@ -76,14 +85,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Scan every file, print what was found."""
     from zoovet.vet import Scanner
 
+    device = device_name(arguments.device)
     scanner = Scanner(
         candidates_of(arguments, "detector"),
         threshold=arguments.threshold,
         options=read_options_of(arguments),
-        device=device_name(arguments.device),
+        device=device,
+        workers=arguments.workers or (_num_cores() if device == "cpu" else 1),
     )
     files = list(dict.fromkeys(arguments.files))
-    results, is_whole = _collect(scanner.scan_files(files))
+    with scan_bar(len(files), quiet=arguments.json) as progress:
+        results, is_whole = _collect(scanner.scan_files(files, progress=progress))
     verdicts = [verdict for result in results for verdict in result.verdicts]
     failures = [(result.file, result.failure) for result in results if result.failure is not None]
     if arguments.json:
@@ -99,6 +111,11 @@ def run(arguments: argparse.Namespace) -> int:
     if failures:
         return EXIT_ERROR
     return EXIT_FLAGGED if any(verdict.verdict != "healthy" for verdict in verdicts) else EXIT_OK
+
+
+def _num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _collect(results: Iterable[FileResult]) -> tuple[list[FileResult], bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zoovet.vet.candidates import Candidate, candidates_for, describe_shipped, shipped_candidates
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.repairing import Repaired, repair_file
-from zoovet.vet.scanner import FileResult, Scanner
+from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
 from zoovet.vet.suspects import ReadOptions, load_suspects
 from zoovet.vet.verdicts import Verdict
 
@@ -15,6 +15,7 @@ __all__ = [
     "FileResult",
     "ReadOptions",
     "Repaired",
+    "ScanProgress",
     "Scanner",
     "Verdict",
     "candidates_for",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import dtype
 
 from zoovet.networks import Networks, NetworkSpec
@@ -103,6 +105,10 @@ class Detectors:
 
     def answer(self, batch: Batch) -> Answer:
         """Score a batch; where that fails, its networks one by one, so that one does not take the others with it."""
+        with _one_thread(self._device):
+            return self._answer(batch)
+
+    def _answer(self, batch: Batch) -> Answer:
         networks = batch.networks
         try:
             detector = self.opened(batch.candidate.path)
@@ -122,6 +128,18 @@ class Detectors:
         if path not in self._opened:
             self._opened[path] = Detector.load(path, device=self._device)
         return self._opened[path]
+
+
+@contextmanager
+def _one_thread(device: str) -> Iterator[None]:
+    """Threads that share so small networks wait for each other longer than they work."""
+    before = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _alone(detector: Detector, network: Networks) -> Finding | Failure:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
@@ -12,13 +13,30 @@ from zoovet.networks import Networks
 from zoovet.printable import printable
 from zoovet.vet.batches import Answer, Batch, Batches, Detectors
 from zoovet.vet.candidates import Candidate
+from zoovet.vet.crew import Crew
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.suspects import ReadOptions, candidate_for, load_suspects
 from zoovet.vet.verdicts import Finding, Verdict, find, verdict_of
 
-__all__ = ["FileResult", "Scanner"]
+__all__ = ["FileResult", "ScanProgress", "Scanner"]
 
 BATCH_SIZE = 16
+NUM_WORTH_A_CREW = 32
+"""Networks from which on it is quicker to start processes."""
+_END = object()
+
+
+@dataclass(frozen=True)
+class ScanProgress:
+    """How far a scan is.
+
+    Attributes:
+        num_files: Files that are done.
+        num_networks: Networks that were scored.
+    """
+
+    num_files: int
+    num_networks: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,11 @@ class Scanner:
         threshold: Probability from which a network is flagged; each detector's own where left out.
         options: What is known of the files besides.
         device: Where to compute.
+        workers: Processes that score many files' networks, of one thread each; 1 scores in this process.
         batch_size: Networks that are scored at a time.
+
+    Raises:
+        ZoovetError: ``workers`` is below 1, or several are to share a GPU.
     """
 
     def __init__(
@@ -56,11 +78,17 @@ class Scanner:
         threshold: float | None = None,
         options: ReadOptions | None = None,
         device: str = "cpu",
+        workers: int = 1,
         batch_size: int = BATCH_SIZE,
     ) -> None:
+        if workers < 1:
+            raise ZoovetError(f"workers must be at least 1, got {workers}")
+        if workers > 1 and device != "cpu":
+            raise ZoovetError(f"several processes would share {device!r}: give workers 1, got {workers}")
         self._candidates = tuple(candidates)
         self._threshold = threshold
         self._options = options or ReadOptions()
+        self._device, self._num_workers = device, workers
         self._detectors = Detectors(device)
         self._batch_size = batch_size
 
@@ -85,21 +113,44 @@ class Scanner:
             ]
         return verdicts
 
-    def scan_files(self, files: Sequence[Path]) -> Iterator[FileResult]:
+    def scan_files(
+        self, files: Sequence[Path], *, progress: Callable[[ScanProgress], None] | None = None
+    ) -> Iterator[FileResult]:
         """A result for each file, as they get done; whatever is wrong with one, the others are scanned.
 
-        Files are read one after another; no more of their networks are held than wait for a batch to be full.
+        Files are read one after another; no more of their networks are held than are scored and wait for it.
 
         Args:
             files: The paths.
+            progress: Called as networks get done.
         """
-        waiting = _Waiting(self._threshold)
-        for batch in self._read(files, waiting):
-            waiting.take(batch, self._detectors.answer(batch))
-            yield from waiting.ready()
+        waiting, num_networks = _Waiting(self._threshold), 0
+        num_files = 0
+        for batch, answer in self._answers(self._read(files, waiting), len(files)):
+            waiting.take(batch, answer)
+            num_networks += len(batch)
+            for result in waiting.ready():
+                num_files += 1
+                yield result
+            if progress is not None:
+                progress(ScanProgress(num_files, num_networks))
         yield from waiting.ready()
 
-    def _read(self, files: Sequence[Path], waiting: _Waiting) -> Iterator[Batch]:
+    def _answers(self, batches: Iterator[Batch | None], num_files: int) -> Iterator[tuple[Batch, Answer]]:
+        """In this process, or in others where that is asked for and there is enough to do."""
+        first: list[Batch] = []
+        if self._num_workers > 1 and num_files < NUM_WORTH_A_CREW:
+            while sum(map(len, first)) < NUM_WORTH_A_CREW and (batch := next(batches, _END)) is not _END:
+                first += [batch] if isinstance(batch, Batch) else []
+        if self._num_workers > 1 and (num_files >= NUM_WORTH_A_CREW or sum(map(len, first)) >= NUM_WORTH_A_CREW):
+            yield from Crew(self._num_workers, self._device).answers(chain(first, batches))
+            return
+        for batch in chain(first, batches):
+            if batch is not None:
+                yield batch, self._detectors.answer(batch)
+
+    def _read(self, files: Sequence[Path], waiting: _Waiting) -> Iterator[Batch | None]:
+        """Batches as they get full, and after each file ``None``."""
         batches = Batches(self._batch_size)
         for place, path in enumerate(files):
             try:
@@ -111,6 +162,7 @@ class Scanner:
             else:
                 waiting.expect(place, str(path), len(networks), candidate)
                 yield from batches.add(place, networks, candidate)
+            yield None
         yield from batches.rest()
 
 
