@@ -153,5 +153,5 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
 def test_a_description_nested_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "nested.safetensors"
     save_file({}, path, metadata={"zoovet": "[" * 100_000})
-    with pytest.raises(ZoovetError, match="its description is no JSON"):
+    with pytest.raises(ZoovetError, match="the description in "):
         load_checkpoint(path, "detector")
