@@ -17,6 +17,7 @@ from zoovet.benchmark.figures import Figure, mean_auc, repair_figures
 from zoovet.benchmark.repairers import REPAIRERS
 from zoovet.benchmark.tables import OURS, Bench, Table, benchmark_tables, family_figures, trojan_block, unseen_figures
 from zoovet.benchmark.trials import attacks_of, families_of
+from zoovet.evaluation.report.drawing import default_settings
 from zoovet.evaluation.report.pictures import png_data
 from zoovet.files import write_json, write_text
 from zoovet.zoo import Zoo
@@ -38,6 +39,7 @@ class _ZooPart:
     attacks: list[tuple[str, list[tuple[str, str]]]]
 
 
+@default_settings()
 def write_benchmark(bench: Bench, command: str, data_root: Path | None = None) -> str:
     """Write ``benchmark.html``, ``benchmark.md`` and ``results.json`` into the benchmark's folder.
 

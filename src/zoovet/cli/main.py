@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from zoovet import __version__
@@ -75,6 +77,7 @@ def _run(arguments: list[str]) -> int:
         return EXIT_OK
     parsed = parse_verb(parser, arguments[1:])
     _flush_denormals()
+    _disregard_matplotlibrc()
     status: int = verb.run(parsed)
     return status
 
@@ -88,6 +91,16 @@ def _flush_denormals() -> None:
     import torch
 
     torch.set_flush_denormal(True)
+
+
+def _disregard_matplotlibrc() -> None:
+    """Keep matplotlib from obeying, or complaining of, the working folder's ``matplotlibrc``.
+
+    It reads that file when it is imported, unless the process is elsewhere; so where there is one, it is imported now.
+    """
+    if os.path.lexists("matplotlibrc"):
+        with contextlib.chdir(Path(__file__).parent):
+            importlib.import_module("matplotlib")
 
 
 def _overview() -> str:

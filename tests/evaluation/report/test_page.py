@@ -51,6 +51,13 @@ def test_the_page_says_the_figures_and_what_they_rest_on(html, read_page):
     assert "zoovet evaluate runs/detector runs/repairer --out runs/report" in text
 
 
+def test_the_page_is_the_same_whatever_matplotlib_is_set_to(html, write):
+    settings = {"lines.linewidth": 17, "axes.prop_cycle": matplotlib.cycler(color=["red"]), "text.usetex": True}
+    with matplotlib.rc_context({**settings, "font.family": "monospace", "axes.linewidth": 9, "xtick.top": True}):
+        assert write() == html
+        assert matplotlib.rcParams["lines.linewidth"] == 17
+
+
 def test_the_page_loads_nothing(html, read_page):
     page = read_page(html)
     assert "://" not in html

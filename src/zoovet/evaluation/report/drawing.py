@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import matplotlib
@@ -16,7 +18,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-__all__ = ["COLORS", "FONT_SIZE", "RIVAL_ROLES", "legend_above", "logarithmic", "new_figure", "style_axes", "to_svg"]
+__all__ = [
+    "COLORS",
+    "FONT_SIZE",
+    "RIVAL_ROLES",
+    "default_settings",
+    "legend_above",
+    "logarithmic",
+    "new_figure",
+    "style_axes",
+    "to_svg",
+]
 
 COLORS = {
     "ink": "#010203",
@@ -35,11 +47,25 @@ RIVAL_ROLES = ("rival", "rival_2", "rival_3")
 """Colours of what the first of several is compared with, in order."""
 
 FONT_SIZE = 9.5
+_NO_LOOKS = ("backend", "backend_fallback", "interactive", "toolbar")
+"""Settings of windows, which a program that imports this may have made."""
+
 _DOTS_PER_POINT = 4 / 3
 _DROPPED = re.compile(
     r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<style.*?</style>|\sxmlns(:\w+)?=\"[^\"]*\"|<!--.*?-->", re.S
 )
 _IDENTIFIERS = re.compile(r"(\bid=\"|url\(#|href=\"#)")
+
+
+@contextmanager
+def default_settings() -> Iterator[None]:
+    """Matplotlib's own settings inside the block, or in a function that this decorates.
+
+    A ``matplotlibrc`` (of the user, of the working folder) or a style then changes no plot, nor has it LaTeX run.
+    """
+    settings = {key: value for key, value in matplotlib.rcParamsDefault.items() if key not in _NO_LOOKS}
+    with matplotlib.rc_context(settings):
+        yield
 
 
 def new_figure(width: int, height: int) -> Figure:

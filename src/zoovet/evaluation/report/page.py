@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.measured import Measured
+from zoovet.evaluation.report.drawing import default_settings
 from zoovet.evaluation.report.formats import FILTERS
 from zoovet.evaluation.report.sections.classification import classification_section
 from zoovet.evaluation.report.sections.detection import detection_section
@@ -66,6 +67,7 @@ class Provenance:
     notes: Sequence[str] = ()
 
 
+@default_settings()
 def write_report(
     path: Path, *, figures: Mapping[str, Any], zoo: ZooSummary | None, measured: Measured, provenance: Provenance
 ) -> None:
