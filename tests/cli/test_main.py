@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,20 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(build, "run", _raise(KeyboardInterrupt("2 whole shards kept")))
     assert main(["build", "a.yaml", "--out", "z"]) == 130
     assert capsys.readouterr().err == "interrupted: 2 whole shards kept\n"
+
+
+def test_a_warning_is_a_line_as_an_error_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def run(arguments: Any) -> int:
+        shown.extend(warnings.formatwarning("the sky is low", kind, "a.py", 1) for kind in (UserWarning, SyntaxWarning))
+        return 0
+
+    monkeypatch.setattr(build, "run", run)
+    usual = warnings.formatwarning
+    assert main(["build", "a.yaml", "--out", "z"]) == 0
+    assert shown == ["warning: the sky is low\n", "a.py:1: SyntaxWarning: the sky is low\n"]
+    assert warnings.formatwarning is usual
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

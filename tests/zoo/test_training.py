@@ -296,17 +296,13 @@ def test_without_a_compiler_torch_takes_over_and_says_so(monkeypatch: pytest.Mon
         compile_spec.__wrapped__(spec)
     compile_spec.cache_clear()
     with pytest.warns(UserWarning, match="training through torch, several times slower than compiled: the C compiler"):
-        assert network_trainer.__wrapped__(spec) == TorchNetwork(spec)
+        trainer = network_trainer.__wrapped__(spec)
+    assert trainer == TorchNetwork(spec)
     compile_spec.cache_clear()
-
-
-def test_a_compiler_that_fails_says_what_it_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    compiler = tmp_path / "cc"
-    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && echo cc 1 || { echo no such flag >&2; exit 1; }\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CC", str(compiler))
-    with pytest.raises(NativeUnavailable, match="failed:\nno such flag"):
-        compile_spec.__wrapped__(mlp((3, 6, 2)))
+    schedule = Schedule(**{**vars(SCHEDULE), "dropout": 0.1})
+    start = initial_weights(spec, "he", 0.1, np.random.default_rng(0))
+    with pytest.raises(ZoovetError, match=r"not there: the C compiler .* cannot be run: No such file .*to 0$"):
+        train_network(trainer, start, samples_for(spec), schedule, np.random.default_rng(0))
 
 
 def test_an_activation_the_compiled_trainer_lacks() -> None:

@@ -17,6 +17,7 @@ from zoovet.images.downloads import download
 from zoovet.images.idx import read_idx
 from zoovet.images.image_set import ImageSet
 from zoovet.images.svhn import find_svhn
+from zoovet.user_cache import user_cache
 
 __all__ = ["DATASET_NAMES", "ImageSet", "Split", "default_data_root", "load_dataset"]
 
@@ -89,10 +90,14 @@ def load_dataset(name: str, split: Split, *, data_root: Path | None = None, gray
 
 
 def default_data_root() -> Path:
-    """The environment variable ``ZOOVET_DATA``, else ``zoovet/data`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    """The environment variable ``ZOOVET_DATA``, else ``zoovet/data`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        ZoovetError: None of them names a folder.
+    """
     if root := os.environ.get("ZOOVET_DATA"):
         return Path(root)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoovet" / "data"
+    return user_cache() / "data"
 
 
 def _digits(split: Split) -> ImagesAndLabels:

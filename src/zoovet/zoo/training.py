@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
@@ -73,7 +73,7 @@ def network_trainer(spec: NetworkSpec) -> NetworkTrainer:
         return compile_spec(spec)
     except NativeUnavailable as reason:
         warnings.warn(f"training through torch, several times slower than compiled: {reason}", stacklevel=2)
-        return TorchNetwork(spec)
+        return TorchNetwork(spec, str(reason))
 
 
 def train_epochs(
@@ -150,9 +150,15 @@ def initial_weights(spec: NetworkSpec, init: str, init_std: float, generator: np
 
 @dataclass(frozen=True)
 class TorchNetwork:
-    """Training through :func:`zoovet.networks.forward` and autograd: any spec, no compiler."""
+    """Training through :func:`zoovet.networks.forward` and autograd: any spec, no compiler.
+
+    Attributes:
+        spec: The networks it trains.
+        reason: Why it is not the compiled trainer.
+    """
 
     spec: NetworkSpec
+    reason: str = field(default="it was not asked for", compare=False)
 
     def pack(self, flat: Floats) -> Floats:
         """A copy of the flat vector: this trainer's parameters are the flat ones."""
@@ -178,7 +184,8 @@ class TorchNetwork:
         """
         if schedule.dropout > 0:
             raise ZoovetError(
-                "dropout needs the compiled trainer; install a C compiler, or set the recipe's dropout to 0"
+                f"dropout needs the compiled trainer, which is not there: {self.reason}. Mend that, or set the "
+                "recipe's dropout to 0"
             )
         flat = torch.from_numpy(parameters).requires_grad_()
         total = 0.0

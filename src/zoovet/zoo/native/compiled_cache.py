@@ -1,9 +1,9 @@
 """Keeping compiled code between calls, in a folder that nobody else may write: what lies there runs as the user.
 
-It is ``native`` in the user's cache (``$XDG_CACHE_HOME/zoovet/native``, by default ``~/.cache/zoovet/native``). A folder
-that others may change is not used, nor one on a full or read-only disk: then code is compiled into a temporary folder
-of this process, and a warning says why. Each file has its SHA-256 beside it (``sha256sum --check`` reads it); one that
-is not what was written is compiled again.
+It is ``native`` in the user's cache (``$XDG_CACHE_HOME/zoovet/native``, by default ``~/.cache/zoovet/native``). Where
+others may change it, or its disk is full or read-only, code is compiled into a temporary folder of this process, and a
+warning says why. Each file has its SHA-256 beside it (``sha256sum --check`` reads it); one that is not what was written
+is compiled again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ __all__ = ["compiled", "untrusted"]
 Code = TypeVar("Code")
 
 _GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_MOST_LETTERS = 400
+"""Of a folder's name, which must be whole to be mended."""
+
 _REMEDY = "name a folder of your own by XDG_CACHE_HOME"
 
 
@@ -49,6 +52,7 @@ def compiled(identity: str, suffix: str, make: Callable[[Path], object], use: Ca
         OSError: No scratch folder can be had, or ``use`` cannot read what was made.
     """
     name = f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}{suffix}"
+    folder: Path | None = None
     problem = ""
     try:
         folder = _private_folder()
@@ -56,15 +60,15 @@ def compiled(identity: str, suffix: str, make: Callable[[Path], object], use: Ca
             return use(folder / name)
     except (OSError, _NotKeptError) as error:
         problem = _reason(error)
-    with tempfile.TemporaryDirectory(prefix="zoovet-") as scratch:
+    with _scratch(folder) as scratch:
         made = Path(scratch) / f"made{suffix}"
         make(made)
-        if not problem:
+        if folder is not None and not problem:
             try:
                 _keep(made.read_bytes(), folder / name)
                 return use(folder / name)
             except OSError as error:
-                problem = f"in {printable(folder)}: {_reason(error)}"
+                problem = f"in {printable(folder, _MOST_LETTERS)}: {_reason(error)}"
         warnings.warn(f"compiled code is not kept for the next call: {problem}", stacklevel=2)
         return use(made)
 
@@ -84,12 +88,12 @@ def untrusted(folder: Path) -> str | None:
     for place in (folder, *folder.parents):
         found = place.lstat()
         if not stat.S_ISDIR(found.st_mode):
-            return f"{printable(place)} is not a folder; {_REMEDY}"
+            return f"{printable(place, _MOST_LETTERS)} is not a folder; {_REMEDY}"
         if found.st_uid not in (0, os.geteuid()):
-            return f"{printable(place)} belongs to another user ({_user_name(found.st_uid)}); {_REMEDY}"
+            return f"{printable(place, _MOST_LETTERS)} belongs to another user ({_user_name(found.st_uid)}); {_REMEDY}"
         sticky = bool(found.st_mode & stat.S_ISVTX) and place != folder
         if found.st_mode & _writable_by_others(found) and not sticky:
-            return f"others may write into {printable(place)}; run `chmod go-w` on it, or {_REMEDY}"
+            return f"others may write into {printable(place, _MOST_LETTERS)}; run `chmod go-w` on it, or {_REMEDY}"
     return None
 
 
@@ -110,11 +114,29 @@ def _private_folder() -> Path:
                 place.mkdir(mode=0o700)
             except FileExistsError:
                 if not place.is_dir():
-                    raise _NotKeptError(f"{printable(place)} is not a folder; {_REMEDY}") from None
+                    raise _NotKeptError(f"{printable(place, _MOST_LETTERS)} is not a folder; {_REMEDY}") from None
     folder = named.resolve()
     if reason := untrusted(folder):
         raise _NotKeptError(reason)
     return folder
+
+
+def _scratch(cache: Path | None) -> tempfile.TemporaryDirectory[str]:
+    """A folder of this process alone, below the system's temporary folder or, where that is of no use, the cache's.
+
+    Raises:
+        OSError: Neither is.
+    """
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix="zoovet-")
+        if reason := untrusted(Path(scratch.name).resolve()):
+            scratch.cleanup()
+            raise PermissionError(reason)
+    except OSError:
+        if cache is None:
+            raise
+        return tempfile.TemporaryDirectory(prefix=".", dir=cache)
+    return scratch
 
 
 def _is_whole(path: Path) -> bool:
@@ -169,6 +191,8 @@ def _writable_by_others(found: os.stat_result) -> int:
 
 def _is_own_group(group: int) -> bool:
     """Whether a group is the one that many systems make for each user, named as the user and without other members."""
+    if os.geteuid() == 0:
+        return False
     try:
         user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
     except KeyError:
@@ -186,5 +210,5 @@ def _user_name(user: int) -> str:
 def _reason(error: Exception) -> str:
     """An error in a few words, with the file that it is about."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{printable(error.filename)}: {error.strerror}"
-    return printable(error)
+        return f"{printable(error.filename, _MOST_LETTERS)}: {error.strerror}"
+    return printable(error, 4 * _MOST_LETTERS)

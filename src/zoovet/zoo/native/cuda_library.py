@@ -1,7 +1,7 @@
 """Compile a CUDA source with a network's layers as constants, and launch its kernels on PyTorch's device and stream.
 
 The compiler is NVRTC, through NVIDIA's package ``cuda-bindings``; PyTorch's builds for CUDA come with both. What it
-makes is kept beside the compiled C libraries: see :mod:`zoovet.zoo.native.libraries`.
+makes is kept beside the compiled C libraries: see :mod:`zoovet.zoo.native.compiled_cache`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoovet.zoo.native.libraries import NativeUnavailable, kept
+from zoovet.printable import printable
+from zoovet.zoo.native.compiled_cache import compiled
+from zoovet.zoo.native.libraries import NativeUnavailable
 
 __all__ = ["CudaLibrary", "load_cuda_library", "shared_memory"]
 
@@ -134,7 +136,10 @@ def _compiled(nvrtc: Any, source: Path, constants: str, capability: tuple[int, i
     def make(path: Path) -> None:
         path.write_bytes(_compile(nvrtc, source, headers, options))
 
-    return kept(identity, ".cubin", make).read_bytes()
+    try:
+        return compiled(identity, ".cubin", make, Path.read_bytes)
+    except OSError as error:
+        raise NativeUnavailable(f"the compiled kernels cannot be had: {printable(error)}") from error
 
 
 def _compile(nvrtc: Any, source: Path, headers: dict[str, str], options: list[str]) -> bytes:
@@ -147,7 +152,8 @@ def _compile(nvrtc: Any, source: Path, headers: dict[str, str], options: list[st
     if int(status) != 0:
         log = bytearray(_checked(nvrtc.nvrtcGetProgramLogSize(program), "reading the compiler's log"))
         _checked(nvrtc.nvrtcGetProgramLog(program, log), "reading the compiler's log")
-        raise NativeUnavailable(f"the CUDA compiler failed:\n{bytes(log).decode(errors='replace')[-2000:]}")
+        said = [printable(line) for line in bytes(log).decode(errors="replace").splitlines() if line.strip(" \0")]
+        raise NativeUnavailable(f"the CUDA compiler failed: {'; '.join(said[:3]) or 'it did not say why'}")
     code = bytearray(_checked(nvrtc.nvrtcGetCUBINSize(program), "reading the compiled kernels"))
     _checked(nvrtc.nvrtcGetCUBIN(program, code), "reading the compiled kernels")
     _checked(nvrtc.nvrtcDestroyProgram(program), "closing the CUDA compiler")

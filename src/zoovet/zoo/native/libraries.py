@@ -1,28 +1,30 @@
 """Compile a C source with a network's layers as constants, and keep the library.
 
-What is compiled is kept in the user's cache folder (``$XDG_CACHE_HOME/zoovet/native``, by default
-``~/.cache/zoovet/native``), under a name that holds the hash of source, constants, compiler and processor, so that a
-change of any of them compiles anew.
+What is compiled is kept (:mod:`zoovet.zoo.native.compiled_cache`) under a name that holds the hash of source,
+constants, compiler, options and processor, so that a change of any of them compiles anew.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["NativeUnavailable", "kept", "load_library", "pointer"]
+from zoovet.printable import printable
+from zoovet.zoo.native.compiled_cache import compiled
+
+__all__ = ["NativeUnavailable", "load_library", "pointer"]
 
 _FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_MOST_SECONDS = 300
+"""For one call of the compiler; it takes about one."""
 
 
 class NativeUnavailable(RuntimeError):
@@ -37,9 +39,22 @@ def load_library(source: Path, constants: str) -> ctypes.CDLL:
         constants: Content of that file.
 
     Raises:
-        NativeUnavailable: There is no C compiler, or it fails.
+        NativeUnavailable: There is no C compiler, it fails, or what it makes cannot be loaded.
     """
-    return ctypes.CDLL(str(_compiled(source, constants)))
+    command = _compiler()
+
+    def make(library: Path) -> None:
+        library.with_name("constants.h").write_text(constants, encoding="utf-8")
+        given = [f"-iquote{library.parent}", '-DCONSTANTS_FILE="constants.h"', str(source), "-o", str(library), "-lm"]
+        _run([*command, *_FLAGS, *given], library.parent)
+
+    where = shutil.which(command[0]) or command[0]
+    texts = [path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h")))]
+    used = [os.path.realpath(where), *command, _run([*command, "--version"]), *_FLAGS, _processor()]
+    try:
+        return compiled("\n".join([*texts, constants, *used]), ".so", make, lambda path: ctypes.CDLL(str(path)))
+    except OSError as error:
+        raise NativeUnavailable(f"the compiled library cannot be had: {printable(error)}") from error
 
 
 def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
@@ -53,47 +68,48 @@ def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def kept(identity: str, suffix: str, make: Callable[[Path], object]) -> Path:
-    """The file of what was compiled from ``identity``; made where it is not in the cache.
-
-    Args:
-        identity: All that it depends on.
-        suffix: Of the file's name.
-        make: Writes it to the path that it is called with, in a scratch folder of its own.
-    """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoovet" / "native"
-    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}{suffix}"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            made = Path(scratch) / f"made{suffix}"
-            make(made)
-            os.replace(made, path)
-    return path
-
-
-def _compiled(source: Path, constants: str) -> Path:
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise NativeUnavailable("no C compiler was found (cc, gcc or clang; or set CC)")
-
-    def make(library: Path) -> None:
-        header = library.with_name("constants.h")
-        header.write_text(constants)
-        _run([compiler, *_FLAGS, f'-DCONSTANTS_FILE="{header}"', str(source), "-o", str(library), "-lm"])
-
-    version = _run([compiler, "--version"]).splitlines()[0]
-    sources = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
-    return kept("\n".join([*sources, constants, version, " ".join(_FLAGS), _processor()]), ".so", make)
-
-
-def _run(command: list[str]) -> str:
+def _compiler() -> list[str]:
+    """The C compiler's command: what ``CC`` says, options included, else the first of the usual ones."""
+    named = os.environ.get("CC", "").strip()
+    if not named:
+        found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+        if found is None:
+            raise NativeUnavailable(
+                "no C compiler was found (cc, gcc or clang); install one, or name one by the environment variable CC"
+            )
+        return [found]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        words = [named] if shutil.which(named) else shlex.split(named)
+    except ValueError as error:
+        raise NativeUnavailable(f"the environment variable CC is no command ({error}): {printable(named)}") from None
+    return [os.path.abspath(shutil.which(words[0]) or words[0]) if os.sep in words[0] else words[0], *words[1:]]
+
+
+def _run(command: list[str], folder: Path | None = None) -> str:
+    """What the compiler prints."""
+    named = f"the C compiler {printable(command[0])}"
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            cwd=folder,
+            env={**os.environ, "TMPDIR": str(folder)} if folder else None,
+            timeout=_MOST_SECONDS,
+        )
     except OSError as error:
-        raise NativeUnavailable(f"the C compiler {command[0]} cannot be run: {error}") from error
+        raise NativeUnavailable(
+            f"{named} cannot be run: {error.strerror or error}; install one, or name another by CC"
+        ) from error
+    except subprocess.TimeoutExpired:
+        raise NativeUnavailable(f"{named} was not done after {_MOST_SECONDS} seconds") from None
     if done.returncode:
-        raise NativeUnavailable(f"the C compiler {command[0]} failed:\n{done.stderr[-2000:]}")
+        said = [printable(line) for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+        raise NativeUnavailable(f"{named} failed ({how}): {'; '.join(said[:3]) or 'it did not say why'}")
     return done.stdout
 
 
