@@ -20,6 +20,7 @@ from zoovet.files import atomic_path
 from zoovet.json_files import parse_json
 from zoovet.networks.batch import Networks
 from zoovet.networks.spec import NetworkSpec
+from zoovet.printable import printable
 from zoovet.readers.content import FileContent
 from zoovet.readers.formats import read_content
 from zoovet.readers.state_dicts import describe_tensors, networks_from_state_dict, usable
@@ -49,10 +50,10 @@ def load_networks(path: str | Path | Sequence[str | Path], spec: NetworkSpec | N
             not fit the spec. The message names the file, and the tensor where there is one.
     """
     if isinstance(path, str | Path):
-        return networks_from_content(read_content(Path(path)), str(path), spec)
+        return networks_from_content(read_content(Path(path)), printable(path), spec)
     parts: list[Networks] = []
     for file in path:
-        part = networks_from_content(read_content(Path(file)), str(file), spec)
+        part = networks_from_content(read_content(Path(file)), printable(file), spec)
         if parts and part.spec != parts[0].spec:
             raise ZoovetError(
                 f"the files hold networks of different specs: {part.spec.describe()} in {file}, "
@@ -133,13 +134,14 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
     tensors, version = content.tensors, content.metadata[_FORMAT]
     if version != _VERSION:
         raise ZoovetError(
-            f"{source} is in zoovet's format {version!r}, this zoovet reads {_VERSION!r}; use the one that wrote it"
+            f"{source} is in zoovet's format '{printable(version, 40)}', this zoovet reads {_VERSION!r}; "
+            "use the one that wrote it"
         )
     described = parse_json(content.metadata.get(_SPEC, "null"), f"{source}: its {_SPEC}")
     try:
         own = NetworkSpec.from_json(described)
     except ZoovetError as error:
-        raise ZoovetError(f"{source}: its {_SPEC} cannot be read: {error}") from error
+        raise ZoovetError(f"{source}: its {_SPEC} cannot be read: {printable(error, 160)}") from error
     if spec is not None and spec != own:
         raise ZoovetError(
             f"{source} does not fit the spec: it holds networks of {own.describe()} (spec {own.spec_id}), "
@@ -157,4 +159,4 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
     try:
         return Networks(own, tuple(ordered[:num_layers]), tuple(ordered[num_layers:]))
     except ZoovetError as error:
-        raise ZoovetError(f"{source} does not fit its own spec, {own.describe()}: {error}") from error
+        raise ZoovetError(f"{source} does not fit its own spec, {own.describe()}: {printable(error, 160)}") from error

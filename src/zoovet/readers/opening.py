@@ -1,0 +1,91 @@
+"""Opening what a path leads to, with care: regular files only, then what they hold."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoovet.errors import ZoovetError
+from zoovet.printable import printable
+from zoovet.readers.isolation import describe_file
+from zoovet.readers.loaded import Loaded, data_of
+
+__all__ = ["folder_index", "load_file"]
+
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+_INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_CONVERT = "which is not read; load it with its library and save its arrays with safetensors"
+_FOLDERS = {
+    "saved_model.pb": f"a TensorFlow SavedModel, {_CONVERT}",
+    "keras_metadata.pb": f"a Keras SavedModel, {_CONVERT}",
+    "checkpoint": f"a TensorFlow checkpoint, {_CONVERT}",
+    "Manifest.json": f"a Core ML package, {_CONVERT}",
+}
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+def load_file(path: Path) -> Loaded:
+    """What a file holds.
+
+    Raises:
+        ZoovetError: It is missing, may not be read, no regular file, damaged, or no weight file.
+    """
+    source = printable(path)
+    with _opened(path, source) as (descriptor, file_bytes):
+        answer = describe_file(descriptor, file_bytes, source)
+        return data_of(answer, descriptor, file_bytes, source)
+
+
+def folder_index(folder: Path) -> Path:
+    """The index of a sharded state dict in a folder.
+
+    Raises:
+        ZoovetError: There is none; the message says what the folder is.
+    """
+    source = printable(folder)
+    try:
+        names = set(os.listdir(folder))
+    except OSError as error:
+        raise ZoovetError(f"{source} cannot be read: {error.strerror}") from error
+    for name in _INDICES:
+        if name in names:
+            return folder / name
+    for name, what in _FOLDERS.items():
+        if name in names:
+            raise ZoovetError(f"{source} is {what}")
+    raise ZoovetError(f"{source} cannot be read: it is a folder; give the weight files in it")
+
+
+@contextmanager
+def _opened(path: Path, source: str) -> Iterator[tuple[int, int]]:
+    """A regular file's descriptor and size. It is looked at before it is opened, which a device might notice."""
+    try:
+        _require_regular(os.stat(path).st_mode, source)
+        descriptor = os.open(path, _FLAGS)
+    except FileNotFoundError as error:
+        raise ZoovetError(f"{source} does not exist") from error
+    except OSError as error:
+        raise ZoovetError(f"{source} cannot be read: {error.strerror or printable(error)}") from error
+    except ValueError as error:  # a NUL or a lone surrogate in its name
+        raise ZoovetError(f"{source} does not exist: a file cannot have this name") from error
+    try:
+        facts = os.fstat(descriptor)
+        _require_regular(facts.st_mode, source)
+        yield descriptor, facts.st_size
+    finally:
+        os.close(descriptor)
+
+
+def _require_regular(mode: int, source: str) -> None:
+    if not stat.S_ISREG(mode):
+        what = _SPECIAL.get(stat.S_IFMT(mode), "something else than a file")
+        raise ZoovetError(f"{source} is {what}, not a regular file; give a weight file")
