@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
+from zoovet.networks.graph import INPUT, Graph
 from zoovet.networks.graph_batch import GraphNetworks
-from zoovet.networks.ops import VOCABULARY, Site
+from zoovet.networks.graph_builder import GraphBuilder
 
 __all__ = ["BLOCKS", "random_graph", "random_graph_networks"]
 
@@ -24,28 +24,26 @@ _NORMS = ("batch_norm", "batch_norm", "batch_norm", "group_norm", "instance_norm
 
 
 class _Draft:
-    """A graph in the making: operations are added at its end."""
+    """A graph in the making, and the draws that it is made by."""
 
     def __init__(self, input_shape: tuple[int, ...], generator: torch.Generator) -> None:
         self.generator = generator
-        self.input_shape = input_shape
-        self.sites = {INPUT: Site(input_shape, 0)}
-        self.parameters: list[Parameter] = []
-        self.operations: list[Operation] = []
+        self.builder = GraphBuilder(input_shape)
+        self._num_operations = 0
 
     def add(self, op: str, *inputs: str, shapes: Mapping[str, Sequence[int]] | None = None, **attributes: Any) -> str:
         """Append an operation with parameters of these shapes by role; gives the name of its site."""
-        name = f"{op}{len(self.operations)}"
-        roles = {role: f"{name}.{role}" for role in shapes or {}}
-        for role, shape in (shapes or {}).items():
-            self.parameters.append(
-                Parameter(name=roles[role], shape=tuple(shape), is_constant=role.startswith("running"))
-            )
-        operation = Operation(op=op, inputs=inputs, output=name, parameters=roles, attributes=attributes)
-        known = {role: tuple(shape) for role, shape in (shapes or {}).items()}
-        self.sites[name] = VOCABULARY[op].infer(operation.attributes, [self.sites[one] for one in inputs], known)
-        self.operations.append(operation)
-        return name
+        name = f"{op}{self._num_operations}"
+        self._num_operations += 1
+        parameters = {
+            role: self.builder.parameter(f"{name}.{role}", tuple(shape), is_constant=role.startswith("running"))
+            for role, shape in (shapes or {}).items()
+        }
+        return self.builder.add(op, *inputs, name=name, parameters=parameters, **attributes)
+
+    def shape(self, site: str) -> tuple[int, ...]:
+        """Of a site."""
+        return self.builder.site(site).shape
 
     def integer(self, low: int, high: int) -> int:
         """From ``low`` to ``high``, both possible."""
@@ -57,7 +55,7 @@ class _Draft:
 
     def channels(self, site: str) -> int:
         """Length of the first axis."""
-        return self.sites[site].shape[0]
+        return self.shape(site)[0]
 
     def conv(self, site: str, width: int, kernel: int = 3, *, stride: int = 1, groups: int = 1) -> str:
         """A convolution that keeps the map's size but for its stride, with or without a bias."""
@@ -89,7 +87,7 @@ class _Draft:
 
 def _plain(draft: _Draft, site: str) -> str:
     site = draft.activation(draft.norm(draft.conv(site, draft.integer(1, 9), draft.choice((1, 3)))))
-    if min(draft.sites[site].shape[1:]) >= 4 and draft.integer(0, 1):
+    if min(draft.shape(site)[1:]) >= 4 and draft.integer(0, 1):
         kind = draft.choice(("max_pool2d", "avg_pool2d"))
         site = draft.add(kind, site, kernel_size=(2, 2), stride=(2, 2))
     return site
@@ -152,7 +150,7 @@ def _squeeze(draft: _Draft, site: str) -> str:
 
 def _attention(draft: _Draft, site: str) -> str:
     """A transformer's block on the map's pixels, and back to a map."""
-    height, width = draft.sites[site].shape[1:]
+    height, width = draft.shape(site)[1:]
     wide, heads = 2 * draft.integer(2, 4), 2
     site = draft.conv(site, wide, 1)
     rows = draft.add("permute", draft.add("reshape", site, shape=(wide, height * width)), dims=(1, 0))
@@ -162,7 +160,7 @@ def _attention(draft: _Draft, site: str) -> str:
         return draft.add("layer_norm", stream, shapes=shapes, normalized_shape=(wide,))
 
     def linear(rows: str, features: int) -> str:
-        shapes = {"weight": (features, draft.sites[rows].shape[-1]), "bias": (features,)}
+        shapes = {"weight": (features, draft.shape(rows)[-1]), "bias": (features,)}
         return draft.add("linear", rows, shapes=shapes)
 
     read = normed(rows)
@@ -222,16 +220,10 @@ def random_graph(
         if draft.integer(0, 1):
             site = draft.norm(site, "batch_norm")
     for width in (*(draft.integer(1, 9) for _ in range(draft.integer(0, 2))), draft.integer(2, 6)):
-        if draft.sites[site].shape[0] and len(draft.operations) and draft.operations[-1].op == "linear":
-            site = draft.activation(site)
-        shapes = {"weight": (width, draft.sites[site].shape[0]), "bias": (width,)}
-        site = draft.add("linear", site, shapes=shapes)
-    return Graph(
-        input_shape=draft.input_shape,
-        parameters=tuple(draft.parameters),
-        operations=tuple(draft.operations),
-        output=site,
-    )
+        shapes = {"weight": (width, draft.shape(site)[0]), "bias": (width,)}
+        last = draft.add("linear", site, shapes=shapes)
+        site = draft.activation(last)
+    return draft.builder.graph(last)
 
 
 def random_graph_networks(
