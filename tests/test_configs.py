@@ -158,3 +158,9 @@ def test_a_configuration_says_what_it_is_for_and_names_itself(name: str) -> None
     for verb, path in re.findall(r"^# +zoovet (\w+) (\S+)", text, flags=re.MULTILINE):
         assert verb in ("bench", "build", "train")
         assert path == f"configs/{name}"
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_no_training_ends_by_the_clock(name: str) -> None:
+    run = read_config(TASKS[read_yaml(TRAININGS[name])["task"]].run, TRAININGS[name], {"data.zoo": "zoo"})
+    assert run.training.max_minutes is None

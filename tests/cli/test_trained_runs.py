@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoovet.cli.trained_runs import TrainedRun, by_kind
+from zoovet.cli.trained_runs import CutShort, TrainedRun, by_kind
 from zoovet.errors import ZoovetError
 
 
@@ -55,6 +55,24 @@ def test_a_finished_run_says_how_long_it_took(tmp_path: Path) -> None:
     run = TrainedRun.read(folder)
     assert run.seconds == 12.5
     assert run.facts["canonicalized"] is True
+
+
+def test_a_run_that_its_time_limit_cut_short_says_so(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run", "inr_editor")
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    limit = {"steps": 37, "max_steps": 400, "max_minutes": 1.5}
+    (folder / "run.json").write_text(json.dumps({**facts, "cut_short": limit}), encoding="utf-8")
+    cut_short = TrainedRun.read(folder).cut_short
+    assert cut_short == CutShort(run=str(folder), kind="inr_editor", **limit)
+    assert cut_short.describe() == (
+        f"cut short: the training of the inr editor in {folder} did 37 of 400 steps before its time was up "
+        "(training.max_minutes 1.5); its figures depend on the machine's speed and load"
+    )
+    (folder / "run.json").write_text(json.dumps({**facts, "cut_short": {"steps": "37"}}), encoding="utf-8")
+    with pytest.raises(ZoovetError, match=r"run\.json is damaged: 'steps' must be an integer, got a text"):
+        TrainedRun.read(folder)
+    (folder / "run.json").write_text(json.dumps({**facts, "cut_short": None}), encoding="utf-8")
+    assert TrainedRun.read(folder).cut_short is None
 
 
 def test_runs_are_sorted_by_kind(tmp_path: Path) -> None:

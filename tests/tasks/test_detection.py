@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,13 +15,14 @@ import torch
 from torch import nn
 
 from zoovet.errors import ZoovetError
+from zoovet.metanets.inversion import Inversion, InversionConfig
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, mlp
 from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.detection import DetectionConfig, DetectionModule, accuracy_threshold, train_detector
 from zoovet.tasks.detector import Detector
 from zoovet.tasks.population import Population, load_populations
-from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
+from zoovet.tasks.training_config import InversionProgress, TrainingConfig, TrainingProgress
 from zoovet.zoo import Zoo
 
 Config = Callable[..., TrainingConfig]
@@ -168,6 +170,34 @@ def test_a_detector_loads_without_lightning(trained: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(trained)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_inversion_is_a_stage_before_the_steps_and_its_time_is_not_theirs(
+    zoo: Zoo, training: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoovet.tasks.inversion_memory._CHUNK", 5)
+    now, invert = [0.0], Inversion.forward
+
+    def slow(inversion: Inversion, networks: Networks) -> torch.Tensor:
+        now[0] += 60.0
+        return invert(inversion, networks)
+
+    monkeypatch.setattr(Inversion, "forward", slow)
+    monkeypatch.setattr("zoovet.tasks.runs.time.monotonic", lambda: now[0])
+    inversion = InversionConfig(patch_size=3, num_backgrounds=1, num_steps=1)
+    metanetwork = ScaleGMNConfig(width=4, num_layers=1, inversion=inversion)
+    config = DetectionConfig(metanetwork=metanetwork, training=training(max_minutes=1.0))
+    told: list[TrainingProgress | InversionProgress] = []
+    train_detector(config, zoo, tmp_path, progress=told.append)
+    stages = [type(one) for one in told]
+    num_inverted = stages.count(InversionProgress)
+    assert stages == [InversionProgress] * num_inverted + [TrainingProgress] * (len(told) - num_inverted)
+    assert [one.num_networks for one in told[:num_inverted]] == [5, 10, 12, 17, 22, 24, 28, 32]
+    assert {one.total for one in told[:num_inverted]} == {32}
+    assert told[num_inverted - 1].seconds == 60.0 * num_inverted
+    assert (told[-1].step, told[-1].seconds, told[-1].ended) == (6, 0.0, ""), "the limit is for the steps alone"
+    written = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert (written["seconds"], written["cut_short"]) == (60.0 * num_inverted, None)
 
 
 def test_siblings_share_batches_where_asked(zoo: Zoo, training: Config) -> None:

@@ -46,6 +46,32 @@ def test_each_network_is_inverted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(memory) == 10
 
 
+def test_progress_counts_every_network_once_also_those_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoovet.tasks.inversion_memory._CHUNK", 2)
+    memory, inversion, told = InversionMemory(), inversion_of(metanetwork()), list[int]()
+    assert inversion is not None
+    memory.invert(inversion, [networks("relu", 1)], finished=told.append)
+    assert told == [1]
+    memory.invert(inversion, [networks("relu", 6), networks("tanh", 2)], finished=told.append)
+    assert told == [1, 1, 2, 2, 1, 2]
+
+
+def test_it_runs_on_one_thread_and_leaves_the_others_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, inversion, threads = InversionMemory(), inversion_of(metanetwork()), [3]
+
+    def invert(batch: Networks) -> torch.Tensor:
+        assert threads == [1]
+        raise RuntimeError("it may fail")
+
+    assert inversion is not None
+    monkeypatch.setattr(inversion, "forward", invert)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: threads.__setitem__(0, number))
+    with pytest.raises(RuntimeError, match="it may fail"):
+        memory.invert(inversion, [networks("relu", 1)])
+    assert threads == [3]
+
+
 def test_another_inversion_is_another_entry() -> None:
     memory, batch = InversionMemory(), networks("relu", 2)
     inversions = [inversion_of(metanetwork(seed)) for seed in (0, 1)]

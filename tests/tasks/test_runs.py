@@ -214,7 +214,9 @@ def test_time_ends_a_run_and_counts_earlier_sessions(
     assert second.reports[-1].fraction == 1.0
     assert 120 <= second.reports[-1].seconds < 180
     assert second.reports[-1].step < 100
-    assert second.reports[-1].ended == "the time is up (max_minutes 2)"
+    assert second.reports[-1].ended == "cut short: the time is up (max_minutes 2)"
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert written["cut_short"] == {"steps": second.reports[-1].step, "max_steps": 1000, "max_minutes": 2.0}
     assert {report.ended for report in first.reports} == {""}
 
 

@@ -15,7 +15,7 @@ from zoovet.cli.arguments import add_data_root, add_device, add_seed, at_least_o
 from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
-from zoovet.cli.trained_runs import RunsByKind, TrainedRun, by_kind
+from zoovet.cli.trained_runs import CutShort, RunsByKind, TrainedRun, by_kind
 from zoovet.errors import ZoovetError
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
         figures = write_evaluation(
             arguments.out,
             measured,
+            runs,
             zoo,
             seed=seed,
             device=device,
@@ -132,7 +133,7 @@ def _common_zoo(runs: RunsByKind) -> Path:
 
 def headline(figures: dict[str, Any]) -> str:
     """The figures in a few lines for people."""
-    lines = []
+    lines = [CutShort(**one).describe() for one in figures.get("cut_short", ())]
     if detection := figures.get("detection"):
         low, high = detection["auc_interval"]
         lines += [

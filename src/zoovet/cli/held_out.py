@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from zoovet.evaluation.measured import Measured
 from zoovet.evaluation.repair import evaluate_repair
 from zoovet.evaluation.report import Provenance, write_report
 from zoovet.evaluation.source_images import sources_of
-from zoovet.evaluation.zoo_summary import Reconstruction, summarize_zoo
+from zoovet.evaluation.zoo_summary import Reconstruction, dataset_name, summarize_zoo
 from zoovet.rivals import StatNNDetector
 from zoovet.tasks import Detector, Repairer
 from zoovet.tasks.accuracy_data import AccuracyData, load_accuracies
@@ -141,6 +141,7 @@ def measure_runs(
 def write_evaluation(
     out: Path,
     measured: Measured,
+    runs: RunsByKind,
     zoo: Zoo,
     *,
     seed: int,
@@ -155,6 +156,7 @@ def write_evaluation(
     Args:
         out: Folder.
         measured: What was measured.
+        runs: Of what.
         zoo: The whole zoo.
         seed: Of the bootstrap, and of the INRs that are shown.
         device: What it ran on.
@@ -164,13 +166,19 @@ def write_evaluation(
         notes: What a reader must know besides.
 
     Returns:
-        The content of ``figures.json``.
+        The content of ``figures.json``: the headline figures, ``dataset``, and ``cut_short``, the trainings that a time
+        limit ended, with ``steps``, ``max_steps`` and ``max_minutes``.
     """
     for name, results in measured.parts.items():
         results.save(out / f"{name}.parquet")
     reconstructions, remarks = _reconstructions(zoo, np.random.default_rng([seed, 7]), data_root)
     seconds = time.monotonic() - started
-    contents = headline_figures(measured, seed=seed, wall_time_seconds=seconds, commands=commands)
+    cut_short = [run.cut_short for some in runs.values() for run in some if run.cut_short is not None]
+    contents = {
+        "dataset": dataset_name(zoo),
+        "cut_short": [asdict(one) for one in cut_short],
+        **headline_figures(measured, seed=seed, wall_time_seconds=seconds, commands=commands),
+    }
     provenance = Provenance(
         zoo=str(zoo.path),
         commands=commands,
@@ -178,6 +186,7 @@ def write_evaluation(
         device=device,
         finished=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         notes=[*notes, *remarks],
+        warnings=[one.describe() for one in cut_short],
     )
     summary = summarize_zoo(zoo, reconstructions)
     write_report(out / "report.html", figures=contents, zoo=summary, measured=measured, provenance=provenance)

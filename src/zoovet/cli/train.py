@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
 from zoovet.cli.arguments import add_data_root, add_device, add_seed, device_name
-from zoovet.cli.clock import clock
 from zoovet.cli.outputs import require_own_folder
-from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
+from zoovet.cli.trained_runs import TrainedRun
+from zoovet.cli.training_bar import training_bar
 from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError, nearest
 
@@ -23,7 +18,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from zoovet.cli.train_configs import Trained, TrainingData
-    from zoovet.tasks import TrainingProgress
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run", "train_with_progress"]
 
@@ -97,6 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.description["validation"].items())
     print(f"{arguments.out}: {task} trained, on validation networks {figures}")
+    if (cut_short := TrainedRun.read(arguments.out).cut_short) is not None:
+        print(cut_short.describe())
     return EXIT_OK
 
 
@@ -127,47 +123,3 @@ def train_with_progress(
             return TASKS[task].train(config, data, zoo, place)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{out} keeps the last validated state; the same command resumes there") from None
-
-
-@contextmanager
-def training_bar(figures: Sequence[str]) -> Iterator[Callable[[TrainingProgress], None]]:
-    """A progress bar on standard error that is given a training's progress.
-
-    Args:
-        figures: Names of the validation figures that it shows.
-    """
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[texts][step]}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[texts][left]}"),
-        TextColumn("{task.fields[texts][figures]}"),
-    )
-    console = Console(stderr=True)
-    display, plain = Progress(*columns, console=console), PlainProgress(console)
-    task = display.add_task("training", total=1.0, texts={"step": "", "left": "", "figures": ""})
-    validated: list[dict[str, float] | None] = [None]
-
-    def show(progress: TrainingProgress) -> None:
-        left = progress.seconds * (1 / progress.fraction - 1) if progress.fraction > 0 else None
-        shown = {name: value for name, value in (progress.figures or {}).items() if name in figures}
-        texts = {
-            "step": f"step {progress.step}/{progress.max_steps}",
-            "left": progress.ended or ("" if left is None else f"{clock(left)} left"),
-            "figures": " ".join(f"{name} {value:.3g}" for name, value in {"loss": progress.loss, **shown}.items()),
-        }
-        if not console.is_terminal:
-            important = progress.figures is not validated[0]
-            validated[0] = progress.figures
-            plain.line("  ".join(["training", *filter(None, texts.values())]), important=important)
-            return
-        display.start()
-        display.update(task, completed=progress.fraction, texts=texts)
-
-    try:
-        yield show
-    finally:
-        if display.live.is_started:
-            display.stop()

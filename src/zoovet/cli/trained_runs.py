@@ -9,14 +9,43 @@ from typing import Any
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.json_files import read_json_object, typed_value
+from zoovet.printable import printable
 
-__all__ = ["COMPARED_KINDS", "KINDS", "RunsByKind", "TrainedRun", "by_kind"]
+__all__ = ["COMPARED_KINDS", "KINDS", "CutShort", "RunsByKind", "TrainedRun", "by_kind"]
 
 COMPARED_KINDS = ("classifier", "inr_editor", "accuracy_predictor")
 """Kinds of which several runs can be evaluated at once, one beside the other."""
 
 KINDS = ("detector", "repairer", *COMPARED_KINDS)
 """Kinds of runs that can be evaluated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutShort:
+    """A training that its time limit ended, so that what came of it depends on the machine's speed and load.
+
+    Attributes:
+        run: Folder of the run.
+        kind: Of the run.
+        steps: Optimizer steps done.
+        max_steps: Steps asked for.
+        max_minutes: The limit.
+    """
+
+    run: str
+    kind: str
+    steps: int
+    max_steps: int
+    max_minutes: float
+
+    def describe(self) -> str:
+        """In a sentence."""
+        kind = self.kind.replace("_", " ")
+        return (
+            f"cut short: the training of the {kind} in {printable(self.run)} did {self.steps} of {self.max_steps} "
+            f"steps before its time was up (training.max_minutes {self.max_minutes:g}); its figures "
+            "depend on the machine's speed and load"
+        )
 
 
 @dataclass(frozen=True)
@@ -30,6 +59,7 @@ class TrainedRun:
         zoo: Where the zoo was.
         train_fingerprint: Of the networks that it was trained on.
         seconds: Wall time of its training; ``None`` before it has ended.
+        cut_short: Where a time limit ended the training before its last step.
         facts: Everything that ``run.json`` says.
     """
 
@@ -39,6 +69,7 @@ class TrainedRun:
     zoo: Path
     train_fingerprint: str
     seconds: float | None = None
+    cut_short: CutShort | None = None
     facts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -53,16 +84,31 @@ class TrainedRun:
             path, missing=f"{folder} is no training run: it has no run.json; give a folder of `zoovet train`"
         )
         where = f"{path} is damaged"
-        zoo = typed_value(data, "zoo", dict, where)
+        zoo, kind = typed_value(data, "zoo", dict, where), typed_value(data, "kind", str, where)
         return cls(
             folder,
-            typed_value(data, "kind", str, where),
+            kind,
             typed_value(data, "finished", bool, where),
             Path(typed_value(zoo, "path", str, where)),
             typed_value(zoo, "train_fingerprint", str, where),
             None if data.get("seconds") is None else float(typed_value(data, "seconds", float, where)),
+            _cut_short(data, folder, kind, where),
             data,
         )
+
+
+def _cut_short(data: dict[str, Any], folder: Path, kind: str, where: str) -> CutShort | None:
+    """What ``run.json`` says of a time limit; nothing in runs of earlier versions."""
+    if data.get("cut_short") is None:
+        return None
+    said = typed_value(data, "cut_short", dict, where)
+    return CutShort(
+        run=str(folder),
+        kind=kind,
+        steps=typed_value(said, "steps", int, where),
+        max_steps=typed_value(said, "max_steps", int, where),
+        max_minutes=float(typed_value(said, "max_minutes", float, where)),
+    )
 
 
 RunsByKind = dict[str, list[TrainedRun]]

@@ -13,6 +13,7 @@ from zoovet.errors import ZoovetError
 from zoovet.evaluation.measuring import predict
 from zoovet.evaluation.repair import NetworkRepairer
 from zoovet.images import ImageSet
+from zoovet.images.glyphs import GLYPH_CLASSES
 from zoovet.zoo import Zoo
 
 __all__ = ["ImageExample", "NetworkExamples", "class_names", "collect_examples"]
@@ -83,7 +84,7 @@ class NetworkExamples:
 
 def class_names(dataset: str, num_classes: int) -> tuple[str, ...]:
     """Names of a dataset's labels; the numbers themselves where it has no names."""
-    names = _CLASS_NAMES.get(dataset, ())
+    names = tuple(GLYPH_CLASSES[:num_classes]) if dataset == "glyphs" else _CLASS_NAMES.get(dataset, ())
     return names if len(names) == num_classes else tuple(str(label) for label in range(num_classes))
 
 

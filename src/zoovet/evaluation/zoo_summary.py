@@ -18,6 +18,7 @@ __all__ = [
     "Reconstruction",
     "TrojanZooSummary",
     "ZooSummary",
+    "dataset_name",
     "summarize_zoo",
 ]
 

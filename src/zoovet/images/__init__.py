@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoovet.images.datasets import DATASET_NAMES, default_data_root, load_dataset
+from zoovet.images.glyphs import GLYPH_CLASSES, GlyphConfig, draw_glyphs
 from zoovet.images.image_set import ImageSet
 from zoovet.images.patches import PATCH_KINDS, PatchRanges, PatchTrigger, patch_values
 from zoovet.images.poisoning import (
@@ -35,10 +36,12 @@ from zoovet.images.whole_image import (
 
 __all__ = [
     "DATASET_NAMES",
+    "GLYPH_CLASSES",
     "LABELLINGS",
     "PATCH_KINDS",
     "BlendRanges",
     "BlendTrigger",
+    "GlyphConfig",
     "ImageSet",
     "PatchRanges",
     "PatchTrigger",
@@ -53,6 +56,7 @@ __all__ = [
     "attack_success_rate",
     "clean_accuracy",
     "default_data_root",
+    "draw_glyphs",
     "draw_trigger",
     "load_dataset",
     "num_poisoned",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,14 +15,15 @@ from numpy.typing import NDArray
 from zoovet.errors import ZoovetError, nearest
 from zoovet.images.cifar import find_cifar10
 from zoovet.images.downloads import download
+from zoovet.images.glyphs import glyphs
 from zoovet.images.idx import read_idx
 from zoovet.images.image_set import ImageSet
 from zoovet.images.svhn import find_svhn
 from zoovet.user_cache import user_cache
 
-__all__ = ["DATASET_NAMES", "ImageSet", "Split", "default_data_root", "load_dataset"]
+__all__ = ["DATASET_NAMES", "ImageSet", "Split", "default_data_root", "find_dataset", "load_dataset"]
 
-DATASET_NAMES = ("digits", "mnist", "fashion-mnist", "cifar10", "svhn")
+DATASET_NAMES = ("digits", "glyphs", "mnist", "fashion-mnist", "cifar10", "svhn")
 """Names that :func:`load_dataset` knows; each dataset has 10 classes."""
 
 Split = Literal["train", "test"]
@@ -57,9 +59,9 @@ def load_dataset(name: str, split: Split, *, data_root: Path | None = None, gray
     """Load one split of a dataset into memory.
 
     ``digits`` are scikit-learn's 1,797 8 × 8 digits, values 0 … 16 scaled to 0 … 255; within each class, in
-    scikit-learn's order, every fifth image is a test image. The others are looked for in the data root's folder
-    of that name, in the data root itself, and where packages of the system put them; then downloaded into the
-    data root.
+    scikit-learn's order, every fifth image is a test image. ``glyphs`` are drawn: see
+    :mod:`zoovet.images.glyphs`. The others are looked for in the data root's folder of that name, in the data root
+    itself, and where packages of the system put them; then downloaded into the data root.
 
     Args:
         name: One of :data:`DATASET_NAMES`.
@@ -79,7 +81,7 @@ def load_dataset(name: str, split: Split, *, data_root: Path | None = None, gray
     if split not in ("train", "test"):
         raise ZoovetError(f"split {split!r} of dataset {name!r} is unknown{nearest(split, ('train', 'test'))}")
     root = default_data_root() if data_root is None else Path(data_root)
-    images, labels = _digits(split) if name == "digits" else _found_or_downloaded(name, split, root)
+    images, labels = _MADE[name](split) if name in _MADE else _found_or_downloaded(name, split, root)
     image_set = ImageSet(
         name=name,
         images=torch.from_numpy(images.copy()),
@@ -87,6 +89,22 @@ def load_dataset(name: str, split: Split, *, data_root: Path | None = None, gray
         num_classes=_NUM_CLASSES,
     )
     return image_set.grayscale() if grayscale else image_set
+
+
+def find_dataset(name: str, data_root: Path) -> Path | None:
+    """The first folder that holds both splits of a dataset, or ``None``; nothing is downloaded.
+
+    Args:
+        name: One of :data:`DATASET_NAMES`, but none that is made instead of read.
+        data_root: Folder that holds datasets.
+
+    Raises:
+        ZoovetError: What is there is damaged, or another dataset.
+    """
+    for folder in _folders(name, data_root):
+        if all(_read_from(name, split, folder) is not None for split in get_args(Split)):
+            return folder
+    return None
 
 
 def default_data_root() -> Path:
@@ -113,9 +131,24 @@ def _digits(split: Split) -> ImagesAndLabels:
     return images[chosen], digits.target[chosen]
 
 
+def _glyphs(split: Split) -> ImagesAndLabels:
+    """Drawn glyphs: images uint8 [N, 1, 28, 28] and labels."""
+    drawn = glyphs(split)
+    return drawn.images.numpy(), drawn.labels.numpy()
+
+
+_MADE: dict[str, Callable[[Split], ImagesAndLabels]] = {"digits": _digits, "glyphs": _glyphs}
+"""What makes a dataset that needs neither files nor a network."""
+
+
+def _folders(name: str, root: Path) -> list[Path]:
+    """Where a dataset is looked for; the first is where it is downloaded to."""
+    return [*(root / folder for folder in _SUBFOLDERS[name]), root, *SYSTEM_FOLDERS.get(name, ())]
+
+
 def _found_or_downloaded(name: str, split: Split, root: Path) -> ImagesAndLabels:
     """Images uint8 [N, C, H, W] and labels [N] from the first folder that holds the split, else after a download."""
-    folders = [*(root / folder for folder in _SUBFOLDERS[name]), root, *SYSTEM_FOLDERS.get(name, ())]
+    folders = _folders(name, root)
     for folder in folders:
         if (found := _read_from(name, split, folder)) is not None:
             return found

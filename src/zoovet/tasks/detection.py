@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,8 @@ class DetectionModule(TaskModule):
         """Put the networks beside the metanetwork."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
         if (inversion := inversion_of(self.model)) is not None:
-            invert = partial(self._inversions.invert, inversion)
-            self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
+            both = (self._train, self._validation)
+            self._train, self._validation = self._inversions.populations(inversion, both, self.tell_inverted)
 
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The batch's mean cross-entropy."""

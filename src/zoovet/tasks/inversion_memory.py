@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -18,9 +21,13 @@ from zoovet.files import atomic_path
 from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks
 
+if TYPE_CHECKING:
+    from zoovet.tasks.population import Population
+
 __all__ = ["InversionMemory"]
 
-_CHUNK = 64
+_CHUNK = 16
+"""Networks that are inverted together."""
 
 
 class InversionMemory:
@@ -35,17 +42,49 @@ class InversionMemory:
     def __len__(self) -> int:
         return len(self._found)
 
-    def invert(self, inversion: Inversion, networks: Sequence[Networks]) -> list[Tensor]:
-        """As :meth:`zoovet.metanets.ScaleGMN.invert`: a row for each network of each of the ``Networks``."""
+    def populations(
+        self, inversion: Inversion, populations: Sequence[Population], tell: Callable[[int, int], None]
+    ) -> list[Population]:
+        """Populations with what inversion finds in their networks.
+
+        Args:
+            inversion: What seeks.
+            populations: The networks.
+            tell: Told after every few of them how many are done, and how many there are in all.
+        """
+        total, done = sum(map(len, populations)), 0
+
+        def finished(count: int) -> None:
+            nonlocal done
+            done += count
+            tell(done, total)
+
+        invert = partial(self.invert, inversion, finished=finished)
+        return [population.with_inversion(invert) for population in populations]
+
+    def invert(
+        self, inversion: Inversion, networks: Sequence[Networks], *, finished: Callable[[int], None] = lambda _: None
+    ) -> list[Tensor]:
+        """As :meth:`zoovet.metanets.ScaleGMN.invert`: a row for each network of each of the ``Networks``.
+
+        Args:
+            inversion: What seeks.
+            networks: What is read.
+            finished: Told how many networks got done since it was told last.
+        """
         method = _method(inversion)
         results = []
         for batch in networks:
             keys = _keys(batch, method)
             missing = [place for place, key in enumerate(keys) if key not in self._found]
+            if len(missing) < len(keys):
+                finished(len(keys) - len(missing))
             for start in range(0, len(missing), _CHUNK):
                 places = missing[start : start + _CHUNK]
-                found = inversion(batch[places])
+                with _one_thread():
+                    found = inversion(batch[places])
                 self._found |= {keys[place]: row.cpu() for place, row in zip(places, found, strict=True)}
+                finished(len(places))
             results.append(torch.stack([self._found[key] for key in keys]).to(batch.device))
         return results
 
@@ -69,6 +108,17 @@ class InversionMemory:
             except (SafetensorError, OSError) as error:
                 raise ZoovetError(f"{path} is damaged ({error}); remove it, it is computed again") from error
         return memory
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: its tensors are too small for more, with which it takes several times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _method(inversion: Inversion) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,8 @@ class RepairModule(TaskModule):
         """Put networks and images beside the editor."""
         self._train, self._validation = self._train.to(self.device), self._validation.to(self.device)
         if self._inversion is not None:
-            invert = partial(self._inversions.invert, self._inversion)
-            self._train, self._validation = self._train.with_inversion(invert), self._validation.with_inversion(invert)
+            both = (self._train, self._validation)
+            self._train, self._validation = self._inversions.populations(self._inversion, both, self.tell_inverted)
         self._pool, self._held_out = self._pool.to(self.device), self._held_out.to(self.device)
 
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:

@@ -1,6 +1,7 @@
 """A run: a folder that starts with a configuration, survives interruptions, and ends with a checkpoint.
 
-The folder holds ``config.yaml``, ``run.json`` (what the run is of, whether it is finished, and how long it took),
+The folder holds ``config.yaml``, ``run.json`` (what the run is of, whether it is finished, how long it took, and
+whether a time limit cut it short),
 ``checkpoint.safetensors`` (the best metanetwork so far; what users load), ``resume.ckpt`` (Lightning's state at the
 last validation, removed at the end), and ``log/version_K`` (each session's ``metrics.csv`` and its logger's files).
 """
@@ -31,7 +32,7 @@ from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_che
 from zoovet.tasks.loggers import session_loggers
 from zoovet.tasks.network_pool import NetworkPool
 from zoovet.tasks.training import TaskModule, Validation
-from zoovet.tasks.training_config import Progress, TrainingProgress
+from zoovet.tasks.training_config import InversionProgress, Progress, TrainingProgress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -75,7 +76,7 @@ class Run:
         resume = self.folder / _RESUME_NAME
         state = _checked_state(resume) if resume.exists() else None
         if state is not None and _has_ended(state):
-            seconds = _seconds(state)
+            seconds, cut_short = _kept(state, "seconds"), _kept(state, "cut_short")
         else:
             keeper = _Keeper(self, progress)
             accelerator = _accelerator(device)
@@ -93,12 +94,14 @@ class Run:
                     enable_model_summary=False,
                 )
                 _fit(trainer, module, resume if state is not None else None)
-            seconds = keeper.seconds
-        self._write(finished=True, seconds=round(seconds, 3))
+            seconds, cut_short = keeper.seconds, keeper.cut_short
+        self._write(finished=True, seconds=round(seconds, 3), cut_short=cut_short)
         resume.unlink(missing_ok=True)
 
-    def _write(self, *, finished: bool, seconds: float | None = None) -> None:
-        state = {"kind": self.kind, "finished": finished, "seconds": seconds}
+    def _write(
+        self, *, finished: bool, seconds: float | None = None, cut_short: dict[str, float] | None = None
+    ) -> None:
+        state = {"kind": self.kind, "finished": finished, "seconds": seconds, "cut_short": cut_short}
         write_json(self.folder / "run.json", {**state, **self.facts})
 
 
@@ -127,7 +130,7 @@ def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: di
         finished = typed_value(before, "finished", bool, f"{written} is damaged")
     except ZoovetError as error:
         raise ZoovetError(f"{error}; give another --out") from None
-    for key in ("finished", "seconds"):
+    for key in ("finished", "seconds", "cut_short"):
         before.pop(key, None)
     old = dotted({**before, "config": written_config(type(config), folder / "config.yaml")})
     new = dotted({"kind": kind, **facts, "config": config_to_dict(config)})
@@ -160,6 +163,8 @@ class _Keeper(Callback):
         self._run = run
         self._progress = progress
         self._seconds_before, self._started = 0.0, time.monotonic()
+        self._seconds_of_steps_before, self._steps_started = 0.0, time.monotonic()
+        self.cut_short: dict[str, float] | None = None
         self._best: tuple[float, ...] | None = None
         self._num_since_best = 0
         self._ended = ""
@@ -170,6 +175,8 @@ class _Keeper(Callback):
         """What a resumed run has to know; plain values."""
         return {
             "seconds": self.seconds,
+            "seconds_of_steps": self._seconds_of_steps,
+            "cut_short": self.cut_short,
             "best": None if self._best is None else list(self._best),
             "num_since_best": self._num_since_best,
             "ended": self._ended,
@@ -179,16 +186,23 @@ class _Keeper(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave."""
         self._seconds_before = state_dict["seconds"]
+        self._seconds_of_steps_before = state_dict.get("seconds_of_steps", self._seconds_before)
         self._best = None if state_dict["best"] is None else tuple(state_dict["best"])
         self._num_since_best = state_dict["num_since_best"]
         self._figures = state_dict["figures"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and tell the task what it says."""
-        module = _task(pl_module)
+        """Start the clock; what comes before the steps is told of too."""
         self._started = time.monotonic()
+        if self._progress is not None:
+            _task(pl_module).tell_inverted = self._tell_inverted
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock that limits the steps, and tell the task what it says."""
+        module = _task(pl_module)
+        self._steps_started = time.monotonic()
         if (minutes := module.config.max_minutes) is not None:
-            module.time_fraction = lambda: self.seconds / (60 * minutes)
+            module.time_fraction = lambda: self._seconds_of_steps / (60 * minutes)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Refuse a loss that is not finite; end the training when its time is used up."""
@@ -199,8 +213,10 @@ class _Keeper(Callback):
                 f"the loss of step {trainer.global_step - 1} is {self._last_loss}; lower training.learning_rate or "
                 f"training.gradient_clip"
             )
-        if module.time_fraction() >= 1:
-            self._end(trainer, f"the time is up (max_minutes {module.config.max_minutes:g})")
+        step, max_steps, minutes = trainer.global_step, module.config.max_steps, module.config.max_minutes
+        if minutes is not None and module.time_fraction() >= 1 and step < max_steps:
+            self.cut_short = {"steps": step, "max_steps": max_steps, "max_minutes": minutes}
+            self._end(trainer, f"cut short: the time is up (max_minutes {minutes:g})")
         self._report(trainer, module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -242,11 +258,20 @@ class _Keeper(Callback):
         """Wall time so far, that of earlier sessions included."""
         return self._seconds_before + time.monotonic() - self._started
 
+    @property
+    def _seconds_of_steps(self) -> float:
+        """The same without what comes before the steps."""
+        return self._seconds_of_steps_before + time.monotonic() - self._steps_started
+
+    def _tell_inverted(self, num_networks: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(InversionProgress(num_networks, total, time.monotonic() - self._started))
+
     def _report(self, trainer: Trainer, module: TaskModule) -> None:
         if self._progress is not None:
             step = trainer.global_step
             fraction = 1.0 if self._ended else module.fraction_done(step)
-            facts = (step, module.config.max_steps, fraction, self.seconds, self._last_loss, self._figures)
+            facts = (step, module.config.max_steps, fraction, self._seconds_of_steps, self._last_loss, self._figures)
             self._progress(TrainingProgress(*facts, ended=self._ended if step < module.config.max_steps else ""))
 
 
@@ -266,8 +291,9 @@ def _checked_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _seconds(state: dict[str, Any]) -> float:
-    return float(next(callback["seconds"] for callback in state["callbacks"].values() if "seconds" in callback))
+def _kept(state: dict[str, Any], name: str) -> Any:
+    """What the keeper's state says of something; ``None`` where an earlier version did not keep it."""
+    return next(callback.get(name) for callback in state["callbacks"].values() if "seconds" in callback)
 
 
 def _has_ended(state: dict[str, Any]) -> bool:

@@ -58,6 +58,7 @@ class TaskModule(LightningModule):
         self.validation: Validation | None = None
         self._log_interval = min(_LOG_INTERVAL, config.validation_interval)
         self.time_fraction: Callable[[], float] = lambda: 0.0
+        self.tell_inverted: Callable[[int, int], None] = lambda done, total: None
 
     @abstractmethod
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:

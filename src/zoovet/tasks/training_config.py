@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from zoovet.errors import ZoovetError, nearest
 
-__all__ = ["LoggerName", "Progress", "TrainingConfig", "TrainingProgress"]
+__all__ = ["InversionProgress", "LoggerName", "Progress", "TrainingConfig", "TrainingProgress"]
 
 LoggerName = Literal["tensorboard", "wandb", "none"]
 """What a run's figures go to beside ``metrics.csv``."""
@@ -23,8 +23,9 @@ class TrainingConfig:
 
     Attributes:
         max_steps: Optimizer steps.
-        max_minutes: Time for training in minutes, validation included; the learning rate then falls with time
-            where that runs out before the steps do. Such a run depends on the machine's speed. null sets no limit.
+        max_minutes: Time for training in minutes, validation included, inversion before it not; the learning rate then
+            falls with time where that runs out before the steps do. Such a run depends on the machine's speed and on
+            what else it has to do, and says where it was cut short. null sets no limit.
         batch_size: Networks a step.
         learning_rate: Highest learning rate.
         weight_decay: AdamW's, on matrices only.
@@ -94,7 +95,7 @@ class TrainingProgress:
         step: Optimizer steps done.
         max_steps: Steps to do.
         fraction: How much of the training is done, in [0, 1], by steps or by time, whichever is further.
-        seconds: Wall time so far, that of earlier, interrupted sessions included.
+        seconds: Wall time of its steps and validations so far, those of earlier, interrupted sessions included.
         loss: Loss of the last step.
         figures: The last validation's figures by name; ``None`` before the first.
         ended: Why it ended before its last step; empty where it did not.
@@ -109,5 +110,20 @@ class TrainingProgress:
     ended: str = ""
 
 
-Progress = Callable[[TrainingProgress], None]
-"""Called after every step and every validation."""
+@dataclass(frozen=True)
+class InversionProgress:
+    """Where inversion stands, which comes before the first step of a training that needs it.
+
+    Attributes:
+        num_networks: Networks done.
+        total: Networks to do, for training and validation.
+        seconds: Wall time so far.
+    """
+
+    num_networks: int
+    total: int
+    seconds: float
+
+
+Progress = Callable[[TrainingProgress | InversionProgress], None]
+"""Called after every few networks that were inverted, after every step and every validation."""

@@ -153,16 +153,26 @@ def test_demo_does_all_of_it_and_goes_on_where_it_was(
             f"--{part}.metanetwork.num_layers=1",
             f"--{part}.training.max_steps=2",
         ]
+    keys += ["--detection.training.max_minutes=1e-6"]
     assert main(["demo", *keys, "--repair.num_validation_images=50"]) == 0
-    shown = capsys.readouterr().out
+    shown, progress = capsys.readouterr()
+    assert shown.splitlines()[0] == "images: digits, as --zoo.dataset says"
+    assert re.search(r"^inverting  \d+/18 networks  \d+:\d\d left  [\d.]+/s$", progress, re.MULTILINE)
     figures = json.loads((out / "figures.json").read_text(encoding="utf-8"))
     assert figures["detection"]["num_networks"] == figures["repair"]["num_networks"] == 6
     assert f"AUC {figures['detection']['auc']:.3f}" in shown
-    assert (out / "report.html").is_file()
+    assert figures["dataset"] == "digits"
+    limit = {"run": str(out / "detector"), "kind": "detector", "steps": 1, "max_steps": 2, "max_minutes": 1e-6}
+    assert figures["cut_short"] == [limit]
+    said = f"ut short: the training of the detector in {out / 'detector'} did 1 of 2 steps"
+    assert f"c{said}" in shown
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.index(f"C{said}") < page.index("<h1>")
     trained = (out / "detector" / "checkpoint.safetensors").stat().st_mtime_ns
     (out / "figures.json").unlink()
     assert main(["demo", *keys, "--repair.num_validation_images=50"]) == 0
-    assert json.loads((out / "figures.json").read_text(encoding="utf-8"))["detection"] == figures["detection"]
+    again = json.loads((out / "figures.json").read_text(encoding="utf-8"))
+    assert (again["detection"], again["cut_short"]) == (figures["detection"], figures["cut_short"])
     assert "an earlier demo in this folder was continued" in (out / "report.html").read_text(encoding="utf-8")
     assert trained == (out / "detector" / "checkpoint.safetensors").stat().st_mtime_ns, "nothing was trained again"
     assert main(["demo", *keys]) == 2

@@ -123,6 +123,15 @@ def test_parts_not_evaluated_are_left_out(write, part, figures, read_page):
     assert {link[1:] for link in page.links if link.startswith("#")} <= present
 
 
+def test_what_a_reader_must_know_first_comes_first(write, provenance, read_page):
+    first = "cut short: the training of the detector in <runs> did 3 of 9 steps"
+    page = read_page(write(provenance=replace(provenance, warnings=[first])))
+    body = page.text.split("Report", 1)[-1]
+    assert "Cut short: the training of the detector in <runs> did 3 of 9 steps." in body
+    assert body.index("Cut short") < body.index("zoovet report", body.index("Cut short"))
+    assert "Cut short" not in read_page(write()).text
+
+
 def test_a_page_about_a_zoo_alone(write, figures, read_page):
     alone = {name: figures[name] for name in ("seed", "wall_time_seconds")}
     page = read_page(write(figures=alone, detection=None, repair=None, examples=[]))

@@ -57,6 +57,7 @@ class Provenance:
         device: What it ran on.
         finished: When, as people write it.
         notes: Anything else that a reader must know.
+        warnings: What a reader must know first: the page's first lines.
     """
 
     zoo: str
@@ -65,6 +66,7 @@ class Provenance:
     device: str
     finished: str
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 @default_settings()

@@ -1,0 +1,241 @@
+"""Glyphs: letters and digits in many fonts, drawn from a seed; a dataset that needs no file and no network.
+
+Fonts are those that matplotlib's package data hold. All that makes a pixel, once the numbers of an image are drawn, is
+integer arithmetic, so that a seed gives the same bytes whatever the processor.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from zoovet.errors import ZoovetError, nearest
+from zoovet.images.image_set import ImageSet
+
+__all__ = ["GLYPH_CLASSES", "GlyphConfig", "draw_glyphs", "glyphs"]
+
+GLYPH_CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What the classes show, in their order."""
+
+NUM_IMAGES = {"train": 20_000, "test": 5_000}
+"""Images of the dataset as it is known by its name."""
+
+_FONTS = (
+    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
+    *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
+    *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic"),
+    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
+    *("cmr10", "cmb10", "cmss10", "cmtt10"),
+)
+_CAPITAL_HEIGHT = 0.55
+"""Height of a capital letter as a share of its cell's and, before an image scales it, of the image's side."""
+
+_MAX_CELL = 256
+"""Greatest side of the cells that letters are drawn into before they are turned, in pixels."""
+
+_CHUNK_PIXELS = 1 << 20
+"""Pixels, about, that are drawn by one generator."""
+
+_POINT = 14
+"""Binary digits after the point of what is no integer."""
+
+_MAX_ANGLE, _MAX_SHEAR, _MAX_SCALE, _MAX_SHIFT = 40.0, 0.4, 0.35, 0.2
+"""Bounds at difficulty 1: degrees; columns a row; logarithm of a side's factor; share of the image's side."""
+
+_MAX_DIMMING, _MAX_DARK, _MAX_CLOUDS, _MAX_STRIPES, _MAX_GRAIN = 130, 90, 70, 60, 30
+"""Bounds at difficulty 1, in 8-bit levels: how far ink is from white and the ground from black, and its textures."""
+
+_CLOUD_POINTS, _MAX_PERIODS = 5, 6.0
+
+Bytes = NDArray[np.uint8]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlyphConfig:
+    """What glyphs look like.
+
+    Attributes:
+        num_classes: How many of :data:`GLYPH_CLASSES`, from the first, 2 to 36.
+        size: Side of the square images, in pixels.
+        color: Whether images have three channels, ink and ground a colour each, instead of one.
+        difficulty: How far letters are turned, sheared, shifted and scaled, how rough the ground is and how little ink
+            stands out from it: 0, always the same, to 1, hard for people.
+        seed: Of everything that is drawn.
+
+    Raises:
+        ZoovetError: A value out of its range.
+    """
+
+    num_classes: int = 10
+    size: int = 28
+    color: bool = False
+    difficulty: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.num_classes <= len(GLYPH_CLASSES):
+            raise ZoovetError(f"num_classes of glyphs must lie in 2 to {len(GLYPH_CLASSES)}, got {self.num_classes}")
+        if self.size < 8:
+            raise ZoovetError(f"size of glyphs must be at least 8 pixels, got {self.size}")
+        if not 0 <= self.difficulty <= 1:
+            raise ZoovetError(f"difficulty of glyphs must lie in 0 to 1, got {self.difficulty}")
+        if self.seed < 0:
+            raise ZoovetError(f"seed of glyphs must be at least 0, got {self.seed}")
+
+    @property
+    def num_channels(self) -> int:
+        """3 with colour, else 1."""
+        return 3 if self.color else 1
+
+
+@lru_cache(maxsize=4)
+def glyphs(split: Literal["train", "test"]) -> ImageSet:
+    """The dataset of that name, as :class:`GlyphConfig` has it unless told otherwise; drawn once a process."""
+    return draw_glyphs(GlyphConfig(), NUM_IMAGES[split], split=split)
+
+
+def draw_glyphs(config: GlyphConfig, num_images: int, *, split: Literal["train", "test"] = "train") -> ImageSet:
+    """Draw images of letters and digits.
+
+    Images that come first are the same however many are drawn, and each run of ``num_classes`` images from the first
+    holds every class once. The two splits are drawn independently of each other.
+
+    Args:
+        config: What they look like.
+        num_images: How many.
+        split: ``train`` or ``test``.
+
+    Raises:
+        ZoovetError: No images or an unknown split are asked for, or matplotlib's fonts are not where they should be.
+    """
+    if num_images < 1:
+        raise ZoovetError(f"at least one glyph image must be drawn, got {num_images}")
+    if split not in NUM_IMAGES:
+        raise ZoovetError(f"split {split!r} of glyphs is unknown{nearest(split, NUM_IMAGES)}")
+    masks = _masks(min(_MAX_CELL, 4 * config.size), config.num_classes)
+    images = np.empty((num_images, config.num_channels, config.size, config.size), dtype=np.uint8)
+    labels = np.empty(num_images, dtype=np.int64)
+    each = config.num_classes * max(1, _CHUNK_PIXELS // config.size**2 // config.num_classes)
+    for start in range(0, num_images, each):
+        generator = np.random.default_rng([config.seed, list(NUM_IMAGES).index(split), start // each])
+        of_classes = np.tile(np.arange(config.num_classes), (each // config.num_classes, 1))
+        drawn = generator.permuted(of_classes, axis=1).flatten()
+        ink = _ink(config, masks, drawn, generator)
+        end = min(num_images, start + each)
+        images[start:end] = _painted(config, ink, generator)[: end - start]
+        labels[start:end] = drawn[: end - start]
+    return ImageSet("glyphs", torch.from_numpy(images), torch.from_numpy(labels), config.num_classes)
+
+
+def _ink(config: GlyphConfig, masks: Bytes, labels: Integers, generator: np.random.Generator) -> Integers:
+    """How much of each pixel a turned, sheared, scaled and shifted letter covers: [n, 1, size, size], 0 to 1020."""
+    num, size, (num_fonts, num_classes, cell, _) = len(labels), config.size, masks.shape
+    fonts = generator.integers(num_fonts, size=num)
+    spread = config.difficulty * generator.uniform(-1, 1, size=(6, num))
+    angle, shear = math.radians(_MAX_ANGLE) * spread[0], _MAX_SHEAR * spread[1]
+    across, down = (np.exp(_MAX_SCALE * part) * size / cell for part in spread[2:4])
+    cosine, sine = np.cos(angle), np.sin(angle)
+    # from the image back to the cell: turned back, then sheared and scaled back; both have their origin in the middle
+    back = np.stack([(cosine + shear * sine) / across, (sine - shear * cosine) / across, -sine / down, cosine / down])
+    back = _fixed(back)[..., None, None]
+    moved = np.rint(4 * _MAX_SHIFT * size * spread[4:]).astype(np.int64)[..., None, None]  # in quarters of a pixel
+    first = ((fonts * num_classes + labels) * cell * cell)[:, None, None]
+    flat, covered = masks.reshape(-1), np.zeros((num, size, size), dtype=np.int64)
+    places = 4 * np.arange(size) - 2 * size
+    for below, right in ((1, 1), (1, 3), (3, 1), (3, 3)):  # four samples a pixel
+        x, y = places[None, :] + right - moved[0], places[:, None] + below - moved[1]
+        column = ((back[0] * x + back[1] * y) >> (_POINT + 2)) + cell // 2
+        row = ((back[2] * x + back[3] * y) >> (_POINT + 2)) + cell // 2
+        covered += flat[first + row.clip(0, cell - 1) * cell + column.clip(0, cell - 1)]
+    return covered[:, None]
+
+
+def _painted(config: GlyphConfig, ink: Integers, generator: np.random.Generator) -> Bytes:
+    """Light letters on dark, textured grounds: [n, C, size, size]."""
+    hard, shape = config.difficulty, (len(ink), config.num_channels, 1, 1)
+    light = generator.integers(255 - round(_MAX_DIMMING * hard), 256, size=shape)
+    dark = generator.integers(round(_MAX_DARK * hard) + 1, size=shape)
+    ground = dark + _clouds(config, shape, generator) + _stripes(config, shape, generator)
+    grain = round(_MAX_GRAIN * hard)
+    grains = generator.integers(-grain, grain + 1, size=(*shape[:2], config.size, config.size))
+    return (ground + (light - ground) * ink // 1020 + grains).clip(0, 255).astype(np.uint8)
+
+
+def _clouds(config: GlyphConfig, shape: tuple[int, ...], generator: np.random.Generator) -> Integers:
+    """Smooth noise, linear between a few drawn points a side: [n, C, size, size]."""
+    height = round(_MAX_CLOUDS * config.difficulty)
+    points = generator.integers(-height, height + 1, size=(*shape[:2], _CLOUD_POINTS, _CLOUD_POINTS))
+    place = np.arange(config.size) * (_CLOUD_POINTS - 1) * 256 // (config.size - 1)
+    weights = (256 - np.abs(place[:, None] - 256 * np.arange(_CLOUD_POINTS))).clip(0).astype(np.float64)
+    between: Integers = (weights @ points @ weights.T).astype(np.int64)  # of small integers: exact
+    return between >> 16
+
+
+def _stripes(config: GlyphConfig, shape: tuple[int, ...], generator: np.random.Generator) -> Integers:
+    """Waves of any direction, a few to an image: [n, C, size, size]."""
+    height = generator.integers(round(_MAX_STRIPES * config.difficulty) + 1, size=shape)
+    angle, periods = generator.uniform(0, math.pi, size=shape), generator.uniform(1, _MAX_PERIODS, size=shape)
+    phase = generator.integers(1024, size=shape)
+    right, down = (_fixed(1024 * periods * part / config.size) for part in (np.cos(angle), np.sin(angle)))
+    place = np.arange(config.size)
+    wave = np.rint(256 * np.sin(np.arange(1024) * (math.pi / 512))).astype(np.int64)
+    waves: Integers = wave[(phase + ((right * place[None, :] + down * place[:, None]) >> _POINT)) & 1023]
+    return (height * waves) >> 8
+
+
+def _fixed(numbers: NDArray[np.float64]) -> Integers:
+    """Numbers as integers, ``_POINT`` binary digits after the point."""
+    return np.rint(numbers * (1 << _POINT)).astype(np.int64)
+
+
+@lru_cache(maxsize=4)
+def _masks(cell: int, num_classes: int) -> Bytes:
+    """Every class in every font, each in the middle of a square cell: [fonts, classes, cell, cell], read only."""
+    folder = _font_folder()
+    masks = np.stack([_of_font(folder / f"{name}.ttf", cell, num_classes) for name in _FONTS])
+    masks.flags.writeable = False
+    return masks
+
+
+def _of_font(path: Path, cell: int, num_classes: int) -> Bytes:
+    """Every class in a font whose capitals are as high as those of all: [classes, cell, cell]."""
+
+    def font(size: int) -> ImageFont.FreeTypeFont:
+        try:  # by its content: given a name, Pillow takes a font of that name from elsewhere where there is one
+            return ImageFont.truetype(BytesIO(path.read_bytes()), size, layout_engine=ImageFont.Layout.BASIC)
+        except OSError as error:
+            raise ZoovetError(f"the font {path} cannot be read ({error}); install matplotlib anew") from error
+
+    _, top, _, bottom = font(cell).getbbox("H")
+    own, masks = font(round(cell * _CAPITAL_HEIGHT * cell / (bottom - top))), []
+    for letter in GLYPH_CLASSES[:num_classes]:
+        left, top, right, bottom = own.getbbox(letter)
+        image = Image.new("L", (cell, cell))
+        place = ((cell - right - left) // 2, (cell - bottom - top) // 2)
+        ImageDraw.Draw(image).text(place, letter, fill=255, font=own)
+        masks.append(np.asarray(image))
+    return np.stack(masks)
+
+
+def _font_folder() -> Path:
+    """Where matplotlib's fonts lie; matplotlib itself is not imported.
+
+    Raises:
+        ZoovetError: They are not there.
+    """
+    found = importlib.util.find_spec("matplotlib")
+    for place in found.submodule_search_locations or () if found is not None else ():
+        if (folder := Path(place) / "mpl-data" / "fonts" / "ttf").is_dir():
+            return folder
+    raise ZoovetError("glyphs are drawn from matplotlib's fonts, which are not there; install matplotlib from PyPI")
