@@ -1,20 +1,33 @@
-"""Downloads of datasets from their official addresses, each file checked against its SHA-256."""
+"""Downloads of datasets from their official addresses: over https, no larger than expected, each of a known SHA-256."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
 
 import pooch
 
 from zoovet.errors import ZoovetError
+from zoovet.printable import printable
+from zoovet.text_files import in_words
+
+if TYPE_CHECKING:
+    from requests import Response
 
 __all__ = ["REMOTE_FILES", "RemoteFile", "download"]
 
-_FASHION_MNIST = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+_FASHION_MNIST = "https://fashion-mnist.s3.eu-central-1.amazonaws.com/"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _CIFAR = "https://www.cs.toronto.edu/~kriz/"
-_SVHN = "http://ufldl.stanford.edu/housenumbers/"
+_SCHEME = "https"
+_SECONDS_WITHOUT_AN_ANSWER = 30
+_MAX_BYTES = {"fashion-mnist": 32 << 20, "mnist": 16 << 20, "cifar10": 192 << 20, "svhn": 256 << 20}
+"""What each file of a dataset may weigh; the largest weigh 26, 10, 170 and 182 MB."""
+
+_SVHN = "https://ufldl.stanford.edu/housenumbers/"
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,9 @@ publish alike."""
 def download(name: str, folder: Path, searched: list[Path]) -> None:
     """Download a dataset's files into a folder, with a progress bar; files already whole there are kept.
 
-    A file appears in the folder only when it is complete and its checksum is right.
+    A file appears in the folder only when it is complete and its checksum is right; nothing of it is left otherwise. It
+    comes by https, over each redirect too, from a server that answers within half a minute, and is broken off where it
+    is larger than such a file can be.
 
     Args:
         name: A key of :data:`REMOTE_FILES`.
@@ -70,7 +85,8 @@ def download(name: str, folder: Path, searched: list[Path]) -> None:
         searched: Where the dataset was looked for before, for the message.
 
     Raises:
-        ZoovetError: An address cannot be reached, a checksum differs, or the folder cannot be written.
+        ZoovetError: An address cannot be reached, is no https, gives too much, a checksum differs, or the folder cannot
+            be written.
     """
     pooch.get_logger().setLevel("WARNING")
     for remote in REMOTE_FILES[name]:
@@ -81,12 +97,57 @@ def download(name: str, folder: Path, searched: list[Path]) -> None:
                 known_hash=f"sha256:{remote.sha256}",
                 fname=remote.name,
                 path=folder,
-                downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
+                downloader=_Downloader(_MAX_BYTES[name]),
             )
         except (OSError, ValueError) as error:
             files = ", ".join(file.name for file in REMOTE_FILES[name])
             raise ZoovetError(
                 f"dataset {name!r} was not found in {', '.join(map(str, searched))}, and {url} could not be "
-                f"downloaded: {error}. To give the dataset by hand, put {files} into {folder}, or name the folder that "
-                "holds them by --data-root or the environment variable ZOOVET_DATA"
+                f"downloaded: {printable(error, 400)}. To give the dataset by hand, put {files} into {folder}, or name "
+                "the folder that holds them by --data-root or the environment variable ZOOVET_DATA"
             ) from error
+
+
+@dataclass(frozen=True)
+class _Downloader:
+    """pooch's download over HTTP, over https alone and up to a size, into a file that follows the umask."""
+
+    max_bytes: int
+
+    def __call__(self, url: str, output_file: str, mover: Any) -> None:
+        _require_https(url)
+        os.unlink(output_file)  # pooch made it for the user alone
+        with open(output_file, "xb") as file:
+            fetch = pooch.HTTPDownloader(
+                progressbar=True,
+                timeout=_SECONDS_WITHOUT_AN_ANSWER,
+                headers={"Accept-Encoding": "identity"},
+                hooks={"response": _require_https_redirect},
+            )
+            fetch(url, _Limited(file, self.max_bytes), mover)
+
+
+class _Limited:
+    """A file to write to that takes so many bytes and no more."""
+
+    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
+        self._file, self._max_bytes, self._num_bytes = file, max_bytes, 0
+
+    def write(self, data: bytes) -> None:
+        self._num_bytes += len(data)
+        if self._num_bytes > self._max_bytes:
+            raise ValueError(f"it is larger than the {in_words(self._max_bytes)} that the file can be")
+        self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _require_https_redirect(response: Response, **_: Any) -> None:
+    if response.is_redirect:
+        _require_https(urljoin(response.url, response.headers["location"]))
+
+
+def _require_https(url: str) -> None:
+    if urlsplit(url).scheme != _SCHEME:
+        raise ValueError(f"{printable(url)} is no {_SCHEME} address")
