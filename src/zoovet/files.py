@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,20 +20,42 @@ __all__ = ["atomic_path", "require_writable_folder", "write_json", "write_text"]
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name when the block ends well, and is removed when it does not.
 
-    The content reaches the disk before the name does, so that a crash leaves the old file or the new one.
+    The content reaches the disk before the name does, so that a crash leaves the old file or the new one. A new file's
+    permissions follow the umask; one that takes another's place has that one's.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     os.close(handle)
+    mode = _mode_by_the_umask(name)
     temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        before = _mode_of(path)
+        temporary.chmod(mode if before is None else before)  # some libraries replace the file by one of theirs
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _mode_by_the_umask(name: str) -> int:
+    """Permissions of a new file; the empty file of this name, which was made for the user alone, gets them."""
+    os.unlink(name)
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
+def _mode_of(path: Path) -> int | None:
+    """Permissions of a file that is to be replaced; none where there is none, or a link."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) else None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -104,9 +104,7 @@ def test_an_address_without_encryption_is_not_asked(
     remote: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downloads, "_SCHEME", "https")
-    with pytest.raises(
-        ZoovetError, match=r"downloaded: http://127\.0\.0\.1:\d+/.*\.gz is no https address"
-    ):
+    with pytest.raises(ZoovetError, match=r"downloaded: http://127\.0\.0\.1:\d+/.*\.gz is no https address"):
         load_dataset("mnist", "train")
 
 
