@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec, mlp, small_cnn
+from zoovet.networks import InputScaling, Networks, NetworkSpec, mlp, small_cnn
 
 MakeNetworks = Callable[..., Networks]
 
@@ -68,6 +68,8 @@ def test_concatenate(networks_of: MakeNetworks) -> None:
     assert torch.equal(Networks.concatenate([networks[:2], networks[2:]]).flat(), networks.flat())
     with pytest.raises(ZoovetError, match="only networks of one spec can be concatenated"):
         Networks.concatenate([networks, networks_of(mlp((2, 1)), 1)])
+    with pytest.raises(ZoovetError, match="only networks of one input scaling can be concatenated"):
+        Networks.concatenate([networks, networks.with_scaling(InputScaling())])
     with pytest.raises(ZoovetError, match="nothing to concatenate"):
         Networks.concatenate([])
 

@@ -7,12 +7,14 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import (
+    SCALING_PRESETS,
     Networks,
     NetworkSpec,
     chain_from_graph,
     graph_from_chain,
     graph_from_spec,
     mlp,
+    rescaled,
     siren,
     small_cnn,
 )
@@ -44,3 +46,10 @@ def test_operations_carry_what_the_layers_say() -> None:
 def test_networks_of_another_graph_are_not_read_back(networks_of: MakeNetworks) -> None:
     with pytest.raises(ZoovetError, match="are none of 4 → linear 3"):
         chain_from_graph(graph_from_chain(networks_of(mlp((4, 2)), 1)), mlp((4, 3)))
+
+
+def test_a_graph_reads_what_its_spec_reads(networks_of: MakeNetworks) -> None:
+    own = networks_of(small_cnn(), 1).with_scaling(SCALING_PRESETS["unit"])
+    assert graph_from_spec(own.spec).input_scaling == SCALING_PRESETS["unit"]
+    with pytest.raises(ZoovetError, match="images of another scaling is no graph; convert the network itself"):
+        graph_from_spec(rescaled(own, SCALING_PRESETS["symmetric"]).spec)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
@@ -12,11 +13,13 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import (
     Block,
     Group,
+    InputScaling,
     LayerSpec,
     Networks,
     NetworkSpec,
     PoolSpec,
     mlp,
+    scaling_preset,
     siren,
     small_cnn,
     to_module,
@@ -191,3 +194,40 @@ def test_json_that_lacks_a_key() -> None:
     del data["layers"][0]["kind"]
     with pytest.raises(ZoovetError, match=r"layers\[0\] lacks the key 'kind'"):
         NetworkSpec.from_json(data)
+
+
+def test_input_scaling_and_map_go_through_json() -> None:
+    plain, spec = small_cnn(), replace(small_cnn(), input_scaling=scaling_preset("unit"))
+    again = NetworkSpec.from_json(json.loads(json.dumps(spec.to_json())))
+    assert again.input_scaling == scaling_preset("unit")
+    mapped = replace(spec, input_map=((0.5, -1.0),))
+    assert NetworkSpec.from_json(json.loads(json.dumps(mapped.to_json()))) == mapped
+    assert set(plain.to_json()) == {"input_shape", "layers"}  # as before scalings were known
+
+
+def test_specs_are_equal_where_architectures_are() -> None:
+    plain, spec = small_cnn(), replace(small_cnn(), input_scaling=scaling_preset("unit"))
+    assert plain == spec == spec.architecture
+    assert hash(plain) == hash(spec)
+    assert plain.spec_id == spec.spec_id
+    mapped = replace(spec, input_map=((0.5, -1.0),))  # which computes something else
+    assert mapped != spec
+    assert mapped.spec_id != spec.spec_id
+    assert mapped.architecture == plain
+    assert mapped.architecture.input_scaling is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_scaling": None}, "an input scaling must be a JSON object, got NoneType"),
+        ({"input_scaling": InputScaling(mean=(0.1, 0.2)).to_json()}, "is for 2 channels, but images have 1"),
+        ({"input_map": "1"}, "'input_map' must be a list of pairs"),
+        ({"input_map": [[1, 2, 3]]}, "'input_map' must be a list of pairs"),
+        ({"input_map": [[1, 2], [1, 2]]}, "input_map must hold a pair for each of 1 channels, or none, got 2"),
+        ({"input_map": [[1, math.inf]]}, "input_map must be a finite number, got inf"),
+    ],
+)
+def test_bad_scalings_and_maps_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        NetworkSpec.from_json(small_cnn().to_json() | change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zoovet.errors import ZoovetError
+from zoovet.networks import ZOO_SCALING, scaling_preset, small_cnn
 from zoovet.zoo import COLUMNS, Zoo
 from zoovet.zoo.store import ShardInfo, ZooInfo, write_shard
 
@@ -142,3 +144,18 @@ def test_a_shard_knows_its_length_and_checksum(tiny_zoo: Zoo) -> None:
     for shard in tiny_zoo.info.shards:
         assert ShardInfo.of(tiny_zoo.path / shard.name) == shard
     assert sum(shard.num_networks for shard in tiny_zoo.info.shards) == len(tiny_zoo)
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [("trojan", True), ("generalization", True), ("inr", False), ("imported", False)]
+)
+def test_what_zoovet_trained_on_images_reads_one_scaling_though_an_earlier_one_did_not_say(
+    kind: str, known: bool, tmp_path: Path
+) -> None:
+    plain, told = small_cnn(), replace(small_cnn("tanh"), input_scaling=scaling_preset("unit"))
+    specs = {spec.spec_id: spec for spec in (plain, told)}
+    ZooInfo(specs=specs, recipe={"kind": kind}, versions={}, num_shards=1, shards=()).write(tmp_path)
+    read = ZooInfo.read(tmp_path).specs
+    assert read == specs
+    assert read[plain.spec_id].input_scaling == (ZOO_SCALING if known else None)
+    assert read[told.spec_id].input_scaling == scaling_preset("unit")

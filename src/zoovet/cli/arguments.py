@@ -128,7 +128,8 @@ def _split_overrides(words: Sequence[str], options: set[str]) -> tuple[list[str]
             rest += [word, *remaining]
             break
         if not word.startswith("--") or f"--{key}" in options:
-            rest.append(word)
+            negative = not has_value and word.startswith("--") and remaining and re.match(r"-[\d.]", remaining[0])
+            rest.append(f"{word}={remaining.pop(0)}" if negative else word)  # argparse takes "-1,1" for an option
             continue
         if not has_value:
             if not remaining or remaining[0].startswith("--"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoovet.tasks.checkpoints import Checkpoint
-from zoovet.tasks.vetting import distribution_of, specs_of
+from zoovet.tasks.vetting import distribution_of, scaling_of, specs_of
 from zoovet.zoo.store import ZooInfo
 
 __all__ = ["model_card"]
@@ -17,6 +17,9 @@ _LIMITS = """\
 - It knows networks of the specs above, trained much as those of its zoo were. Each network gets an in-distribution
   score; `zoovet scan` calls one that is far from the training networks *unknown*, and `zoovet repair` refuses it. About
   1 % of networks like the training networks are called unknown too.
+- They learnt from networks that read images scaled to [-1, 1]. Networks of another input scaling are run on the same
+  images in theirs where it is said (`--input-range`, `--mean`, `--std`, `--scaling`, or in the file); where it is not,
+  [-1, 1] is assumed, with a note, and what is said of a network of another scaling is worth nothing.
 - A high in-distribution score is no proof that a network is one of theirs: statistics of the weights and answers to a
   few patterns are compared, and small changes do not show.
 - Attacks of families that are not in the zoo have not been measured; a low probability is no proof of health, and an
@@ -94,7 +97,9 @@ def _num_kept(checkpoint: Checkpoint) -> int:
 
 def _networks(checkpoint: Checkpoint, zoo: Mapping[str, Any]) -> str:
     recipe = _recipe(Path(zoo["path"]))
-    lines = [f"- {spec.describe()}" for spec in specs_of(checkpoint)]
+    specs = specs_of(checkpoint)
+    lines = [f"- {spec.describe()}" for spec in specs]
+    lines += [f"- images scaled to {scaling.describe()}" for scaling in dict.fromkeys(map(scaling_of, specs))]
     lines.append(f"- {zoo['num_train']} to train on and {zoo['num_validation']} to validate, healthy and trojaned")
     for key in ("dataset", "num_bases", "train_images", "min_clean_accuracy", "min_asr", "seed"):
         if key in recipe:

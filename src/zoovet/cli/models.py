@@ -18,6 +18,7 @@ def print_models(models: Path | None = None) -> None:
     Raises:
         ZoovetError: The folder does not exist, or a file is damaged.
     """
+    from zoovet.tasks.vetting import scaling_of
     from zoovet.vet import shipped_candidates
 
     names = shipped.names(models)
@@ -30,4 +31,6 @@ def print_models(models: Path | None = None) -> None:
             print(f"  {kind:8} {candidate.path.stat().st_size / 1e6:.1f} MB")
             for spec in candidate.specs:
                 print(f"           {spec.describe()}")
+            for scaling in dict.fromkeys(map(scaling_of, candidate.specs)):
+                print(f"           trained on images scaled to {scaling.describe()}")
         print(f"  card     {shipped.card(name, models)}")

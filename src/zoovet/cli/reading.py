@@ -3,25 +3,82 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
+from zoovet.errors import ZoovetError
+
 if TYPE_CHECKING:
+    from zoovet.networks import InputScaling
     from zoovet.vet import ReadOptions
 
-__all__ = ["add_read_options", "read_options_of"]
+__all__ = ["SCALING_HELP", "add_read_options", "read_options_of"]
+
+SCALING_HELP = """\
+Networks read images scaled in one way or another, and the same weights mean another network with each. A file that
+zoovet wrote may say it; of others give it, by name or in numbers: pixels of 0 to 255 become --input-range LOW,HIGH
+(0,1 where left out), then --mean is subtracted, then --std divides. Where nobody says it, [-1, 1] is assumed, which is
+what zoovet's own networks read, and a note says so."""
+"""For the descriptions of verbs that take these options."""
 
 
 def add_read_options(parser: argparse.ArgumentParser) -> None:
-    """``--activation NAME``."""
+    """``--activation NAME``, ``--scaling NAME``, ``--input-range LOW,HIGH``, ``--mean M,…`` and ``--std S,…``."""
     parser.add_argument(
         "--activation",
         metavar="NAME",
         help="hidden activation of files without a spec, where weights alone leave it open: relu, tanh, ...",
     )
+    parser.add_argument(
+        "--scaling",
+        metavar="NAME",
+        help="input scaling of the networks by name: symmetric ([-1, 1]), unit ([0, 1]), byte ([0, 255]), imagenet, "
+        "cifar10, mnist, fashion_mnist",
+    )
+    parser.add_argument(
+        "--input-range", type=_numbers, metavar="LOW,HIGH", help="input scaling: what pixels of 0 and 255 become"
+    )
+    parser.add_argument(
+        "--mean", type=_numbers, metavar="M[,M...]", help="input scaling: then subtracted, one for all channels or each"
+    )
+    parser.add_argument(
+        "--std", type=_numbers, metavar="S[,S...]", help="input scaling: then divided by, one for all channels or each"
+    )
 
 
 def read_options_of(arguments: argparse.Namespace) -> ReadOptions:
-    """What the options of :func:`add_read_options` say."""
+    """What the options of :func:`add_read_options` say.
+
+    Raises:
+        ZoovetError: The input scaling is unknown, given twice, or its numbers are none.
+    """
     from zoovet.vet import ReadOptions
 
-    return ReadOptions(activation=arguments.activation)
+    return ReadOptions(activation=arguments.activation, scaling=_scaling_of(arguments))
+
+
+def _scaling_of(arguments: argparse.Namespace) -> InputScaling | None:
+    from zoovet.networks import InputScaling, scaling_preset
+
+    input_range, mean, deviation = arguments.input_range, arguments.mean, arguments.std
+    in_numbers = [f"--{name}" for name in ("input-range", "mean", "std") if getattr(arguments, name.replace("-", "_"))]
+    if arguments.scaling is not None:
+        if in_numbers:
+            raise ZoovetError(f"--scaling names the whole input scaling: leave out {', '.join(in_numbers)}")
+        return scaling_preset(arguments.scaling)
+    if not in_numbers:
+        return None
+    if input_range is not None and len(input_range) != 2:
+        raise ZoovetError(f"--input-range takes two numbers, LOW,HIGH, got {len(input_range)}")
+    low, high = input_range or (0.0, 1.0)
+    return InputScaling(low=low, high=high, mean=mean or (0.0,), deviation=deviation or (1.0,))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(map(float, text.split(",")))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}")
+    return values

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoovet.cli.arguments import add_device, device_name
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.outputs import require_writable_file
-from zoovet.cli.reading import add_read_options, read_options_of
+from zoovet.cli.reading import SCALING_HELP, add_read_options, read_options_of
 from zoovet.cli.results import print_results
 from zoovet.cli.status import EXIT_ERROR, EXIT_OK
 from zoovet.errors import ZoovetError
@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
-DESCRIPTION = """
+DESCRIPTION = f"""
 Edit a network's weights so that its trojan stops working, whatever its trigger is. No image is needed.
 
   zoovet repair suspect.safetensors --out healed.safetensors
+  zoovet repair suspect.pt --scaling unit --out healed.safetensors
   zoovet repair suspect.safetensors --repairer runs/repairer --out healed.safetensors
 
 Reads what `zoovet scan` reads, and chooses among the shipped models as it does; a file with several networks gives a
 file with as many. A network unlike those that the repairer was trained on is refused, unless --allow-unknown.
 Writes --out as safetensors, with the spec in its metadata, whole or not at all. Never overwrites its input, and another
 file only with --force. An edit with NaN or infinite weights is refused, and nothing is written.
+
+{SCALING_HELP} What is written reads the same scaling, and says it.
 
 Time: a few seconds to start, then a few tenths of a second for each network of a shipped model's spec.
 """
@@ -61,7 +64,7 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 def run(arguments: argparse.Namespace) -> int:
     """Repair, and say by how much the weights were changed."""
     from zoovet.readers import save_networks
-    from zoovet.vet import failure_of, repair_file
+    from zoovet.vet import assumed_scaling_note, failure_of, repair_file
 
     require_writable_file(arguments.out, arguments.file, force=arguments.force)
     device, candidates = device_name(arguments.device), candidates_of(arguments, "repairer")
@@ -83,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
             "was trained on; train it again",
             file=sys.stderr,
         )
+    if repaired.scaling_is_assumed:
+        print(f"note: {assumed_scaling_note([str(arguments.file)])}", file=sys.stderr)
     many = "1 network" if len(repaired.networks) == 1 else f"{len(repaired.networks)} networks"
     change = f"the weights changed by {100 * repaired.change:.1f} % of their norm"
     print_results(f"{printable(arguments.out)}: {many} repaired; {change}")

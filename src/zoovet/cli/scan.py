@@ -18,7 +18,7 @@ from rich.table import Table
 
 from zoovet.cli.arguments import add_device, at_least_one, device_name
 from zoovet.cli.candidates import add_candidates, candidates_of
-from zoovet.cli.reading import add_read_options, read_options_of
+from zoovet.cli.reading import SCALING_HELP, add_read_options, read_options_of
 from zoovet.cli.results import print_results, text_of_name
 from zoovet.cli.scan_bar import scan_bar
 from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_INTERRUPTED, EXIT_OK
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
-DESCRIPTION = """
+DESCRIPTION = f"""
 Tell which weight files carry a trojan, from their weights. No image is needed, and no code in a file is run.
 
   zoovet scan suspect.safetensors
+  zoovet scan suspect.pt --input-range 0,1 --mean 0.286 --std 0.353
   zoovet scan downloads/*.pt --detector runs/detector --json > verdicts.json
 
 A file is safetensors (as zoovet writes it, with its spec inside, or a plain state dict) or a state dict written by
@@ -43,6 +44,8 @@ and their cards. Prints for each network the in-distribution score (the share of
 networks that are at least as unusual), the probability of a trojan, the threshold, and the verdict: healthy, trojaned,
 or unknown, where the network is unlike those that the detector was trained on, or a score is not a finite number, so
 that it means nothing. A file that is given twice is scanned once. Writes no file.
+
+{SCALING_HELP}
 
 Exit status: 0 all healthy, 1 at least one network is trojaned or unknown, 2 at least one file could not be scanned
 (each is named on standard error; the others are scanned all the same), or the results could not be written; 130
@@ -83,7 +86,7 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan every file, print what was found."""
-    from zoovet.vet import Scanner
+    from zoovet.vet import Scanner, assumed_scaling_note
 
     device = device_name(arguments.device)
     scanner = Scanner(
@@ -103,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
     elif verdicts:
         print_results(_as_table(verdicts))
     _print_notes(verdicts)
+    if assumed := list(dict.fromkeys(verdict.file for verdict in verdicts if verdict.scaling_is_assumed)):
+        print(f"note: {assumed_scaling_note(assumed)}", file=sys.stderr)
     for _, failure in failures:
         print(f"{failure.traceback or ''}error: {failure.message}", file=sys.stderr)
     if not is_whole:
@@ -129,7 +134,14 @@ def _collect(results: Iterable[FileResult]) -> tuple[list[FileResult], bool]:
 
 
 def _as_json(verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]]) -> str:
-    rows = [{**asdict(verdict), "file": text_of_name(verdict.file)} for verdict in verdicts]
+    rows = [
+        {
+            **asdict(verdict),
+            "file": text_of_name(verdict.file),
+            "input_scaling": verdict.input_scaling.to_json(),
+        }
+        for verdict in verdicts
+    ]
     errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
     return json.dumps({"verdicts": rows, "errors": errors}, indent=2, allow_nan=False)
 

@@ -9,14 +9,16 @@ from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
 from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.networks.graph_builder import GraphBuilder
 from zoovet.networks.modules import Sine, from_module, to_module
+from zoovet.networks.rescaled import images_as_read, rescaled
 from zoovet.networks.run import run, values_at
-from zoovet.networks.scaling import SCALING_PRESETS, InputScaling, scaling_preset
+from zoovet.networks.scaling import SCALING_PRESETS, ZOO_SCALING, InputScaling, scaling_preset
 from zoovet.networks.spec import ACTIVATIONS, Block, Group, LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
 
 __all__ = [
     "ACTIVATIONS",
     "INPUT",
     "SCALING_PRESETS",
+    "ZOO_SCALING",
     "Block",
     "Graph",
     "GraphBuilder",
@@ -38,7 +40,9 @@ __all__ = [
     "from_module",
     "graph_from_chain",
     "graph_from_spec",
+    "images_as_read",
     "mlp",
+    "rescaled",
     "run",
     "scaling_preset",
     "siren",

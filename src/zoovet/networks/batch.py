@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.networks.scaling import InputScaling
 from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["Networks"]
@@ -99,6 +100,10 @@ class Networks:
             raise ZoovetError(
                 "only networks of one spec can be concatenated; keep different specs as a list of Networks"
             )
+        if any(part.spec.input_scaling != parts[0].spec.input_scaling for part in parts):
+            raise ZoovetError(
+                "only networks of one input scaling can be concatenated; keep different ones as a list of Networks"
+            )
         return cls(
             parts[0].spec,
             tuple(torch.cat(tensors) for tensors in zip(*(part.weights for part in parts), strict=True)),
@@ -126,6 +131,10 @@ class Networks:
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Networks:
         """The same networks on another device or in another precision."""
         return self.map(lambda tensor: tensor.to(device=device, dtype=dtype))
+
+    def with_scaling(self, scaling: InputScaling | None) -> Networks:
+        """The same weights, said to read pixels in a scaling; ``None`` for one that is not known."""
+        return Networks(replace(self.spec, input_scaling=scaling), self.weights, self.biases)
 
     def detach(self) -> Networks:
         """The same numbers without their history."""

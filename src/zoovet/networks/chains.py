@@ -20,7 +20,12 @@ def graph_from_spec(spec: NetworkSpec) -> Graph:
         Its parameters are ``layers.0.weight``, ``layers.0.bias``, …, in the order of :meth:`Networks.flat`; a linear
         layer's weight is [out, channels · height · width]. Layer k makes the sites ``layers.k``, ``layers.k.relu``,
         ``layers.k.pool`` and so on.
+
+    Raises:
+        ZoovetError: The spec has an ``input_map``, which a graph has no place for.
     """
+    if spec.input_map:
+        raise ZoovetError("a network that is run on images of another scaling is no graph; convert the network itself")
     parameters: list[Parameter] = []
     operations: list[Operation] = []
     site = INPUT
@@ -39,7 +44,13 @@ def graph_from_spec(spec: NetworkSpec) -> Graph:
         for suffix, op, attributes in (*_activation(layer), *_pooling(layer.pool)):
             operations.append(Operation(op=op, inputs=(site,), output=f"{name}.{suffix}", attributes=attributes))
             site = f"{name}.{suffix}"
-    return Graph(input_shape=spec.input_shape, parameters=tuple(parameters), operations=tuple(operations), output=site)
+    return Graph(
+        input_shape=spec.input_shape,
+        parameters=tuple(parameters),
+        operations=tuple(operations),
+        output=site,
+        input_scaling=spec.input_scaling,
+    )
 
 
 def graph_from_chain(networks: Networks) -> GraphNetworks:

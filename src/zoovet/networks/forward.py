@@ -11,6 +11,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.layers import apply_layer
+from zoovet.networks.rescaled import images_as_read
 from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["forward", "forward_features", "forward_hidden", "forward_means"]
@@ -168,6 +169,7 @@ def _tile(spec: NetworkSpec, num_images: int, like: Tensor) -> tuple[int, int]:
 
 def _run(networks: Networks, images: Tensor, shared: bool) -> list[Tensor]:
     """Every layer's values as [B, N, channels] or [B, N, channels, height, width], the logits last."""
+    images = images_as_read(networks.spec, images)
     spec, num_networks = networks.spec, len(networks)
     is_map = len(spec.input_shape) == 3
     values = images.transpose(0, 1).flatten(1, 2) if is_map and not shared else images

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.module_reader import ModuleReader, require_no_hooks
+from zoovet.networks.scaling import InputScaling
 from zoovet.networks.sine import Sine
 from zoovet.networks.spec import LayerSpec, PoolSpec
 
 __all__ = ["Sine", "from_module", "to_module"]
 
 
-def from_module(module: nn.Module, input_shape: tuple[int, ...]) -> Networks:
+def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputScaling | None = None) -> Networks:
     """Read a module that runs its layers one after another.
 
     Understood are ``nn.Sequential`` (nested, too) of, and alone: Linear; Conv2d; ReLU, LeakyReLU, Tanh, Sigmoid,
@@ -25,6 +26,7 @@ def from_module(module: nn.Module, input_shape: tuple[int, ...]) -> Networks:
     Args:
         module: The module; its parameters are copied.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
+        scaling: What it reads for pixels; ``None`` where that is not known.
 
     Returns:
         One network (B = 1) that computes what the module does, with its dtype and device.
@@ -35,7 +37,7 @@ def from_module(module: nn.Module, input_shape: tuple[int, ...]) -> Networks:
     """
     reader = ModuleReader(tuple(input_shape))
     _read(reader, module, "")
-    return reader.networks()
+    return reader.networks().with_scaling(scaling)
 
 
 def _read(reader: ModuleReader, module: nn.Module, name: str) -> None:
@@ -57,13 +59,17 @@ def to_module(networks: Networks) -> nn.Sequential:
         An ``nn.Sequential`` with copies of the weights, dtype and device kept; :func:`from_module` reads it back.
 
     Raises:
-        ZoovetError: There is not exactly one network.
+        ZoovetError: There is not exactly one network, or it has an ``input_map``.
     """
     if len(networks) != 1:
         raise ZoovetError(
             f"to_module makes a module of one network, got {len(networks)}; pick one with networks[index]"
         )
     spec = networks.spec
+    if spec.input_map:
+        raise ZoovetError(
+            "to_module: the network is to be run on images of another scaling than it reads; convert the network itself"
+        )
     children: list[nn.Module] = []
     for index, layer in enumerate(spec.layers):
         if layer.kind == "linear" and spec.map_sizes[index] is not None:

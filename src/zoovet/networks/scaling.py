@@ -13,7 +13,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks.json_values import check_keys, number
 
-__all__ = ["SCALING_PRESETS", "InputScaling", "scaling_preset"]
+__all__ = ["SCALING_PRESETS", "ZOO_SCALING", "InputScaling", "scaling_preset"]
 
 _LARGEST, _SMALLEST = 1e6, 1e-6
 _MAX_CHANNELS = 1024
@@ -192,6 +192,10 @@ SCALING_PRESETS = MappingProxyType(
     }
 )
 """Usual scalings by name. zoovet's own networks read ``symmetric``; torchvision's ``ToTensor`` makes ``unit``."""
+
+
+ZOO_SCALING = SCALING_PRESETS["symmetric"]
+"""What the networks of all zoos that zoovet builds read, and with them its detectors and repairers."""
 
 
 def scaling_preset(name: str) -> InputScaling:

@@ -10,119 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from zoovet.errors import ZoovetError, nearest
-from zoovet.networks.json_values import check_keys, number, plain, whole_number, whole_numbers
+from zoovet.errors import ZoovetError
+from zoovet.networks.json_values import check_keys, number, plain, whole_numbers
+from zoovet.networks.layer_spec import ACTIVATIONS, LayerSpec, PoolSpec, layer_from_json
+from zoovet.networks.scaling import InputScaling
 
 __all__ = ["ACTIVATIONS", "Block", "Group", "LayerSpec", "NetworkSpec", "PoolSpec", "mlp", "siren", "small_cnn"]
-
-ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sine", "sigmoid", "gelu", "silu")
-"""Names of the element-wise activations. ``leaky_relu`` and ``sine`` take a parameter (slope, w0)."""
-
-_DEFAULT_PARAMETER = {"leaky_relu": 0.01, "sine": 30.0}
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolSpec:
-    """Pooling after a layer's activation.
-
-    Attributes:
-        kind: ``average`` or ``max`` over windows, or ``global`` (the mean over the whole map, which leaves
-            one number a channel).
-        kernel: Window (height, width); ``(0, 0)`` for ``global``.
-        stride: Step (height, width); ``(0, 0)`` for ``global``.
-        padding: Zeros (``average``, counted in the mean) or minus infinity (``max``) on each side.
-    """
-
-    kind: Literal["average", "max", "global"]
-    kernel: tuple[int, int] = (0, 0)
-    stride: tuple[int, int] = (0, 0)
-    padding: tuple[int, int] = (0, 0)
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("average", "max", "global"):
-            raise ZoovetError(
-                f"pooling kind {self.kind!r} is unknown{nearest(str(self.kind), ['average', 'max', 'global'])}"
-            )
-        if self.kind != "global" and (min(self.kernel) < 1 or min(self.stride) < 1 or min(self.padding) < 0):
-            raise ZoovetError(
-                f"{self.kind} pooling needs kernel and stride of at least 1 and padding of at least 0, got "
-                f"kernel {self.kernel}, stride {self.stride}, padding {self.padding}"
-            )
-        if any(2 * padding > kernel for padding, kernel in zip(self.padding, self.kernel, strict=True)):
-            raise ZoovetError(
-                f"a pooling's padding must be at most half its kernel, got {self.padding} for {self.kernel}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerSpec:
-    """One layer with weights, and what follows it: activation, then pooling.
-
-    Attributes:
-        kind: ``linear`` or ``conv`` (two-dimensional).
-        in_channels: Channels (neurons) it reads.
-        out_channels: Channels (neurons) it makes.
-        kernel: ``conv``: kernel (height, width). ``linear``: ``()``, or the (height, width) of the map it reads
-            flattened, channel by channel: then its edge from a channel to a unit carries height × width numbers.
-        stride, padding, dilation: As in ``torch.nn.Conv2d``; ``conv`` only.
-        activation: One of :data:`ACTIVATIONS`.
-        activation_parameter: Negative slope of ``leaky_relu`` (default 0.01); w0 of ``sine``, sin(w0 · x)
-            (default 30). ``None`` for the others.
-        pool: Pooling after the activation, or ``None``.
-    """
-
-    kind: Literal["linear", "conv"]
-    in_channels: int
-    out_channels: int
-    kernel: tuple[int, ...] = ()
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    activation: str = "identity"
-    activation_parameter: float | None = None
-    pool: PoolSpec | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("linear", "conv"):
-            raise ZoovetError(f"layer kind {self.kind!r} is unknown{nearest(str(self.kind), ['linear', 'conv'])}")
-        if self.in_channels < 1 or self.out_channels < 1:
-            raise ZoovetError(
-                f"a layer needs at least one channel in and out, got {self.in_channels} and {self.out_channels}"
-            )
-        if self.activation not in ACTIVATIONS:
-            raise ZoovetError(f"activation {self.activation!r} is unknown{nearest(str(self.activation), ACTIVATIONS)}")
-        takes_parameter = self.activation in _DEFAULT_PARAMETER
-        if not takes_parameter and self.activation_parameter is not None:
-            raise ZoovetError(f"activation {self.activation!r} takes no parameter, got {self.activation_parameter}")
-        if takes_parameter and self.activation_parameter is None:
-            object.__setattr__(self, "activation_parameter", _DEFAULT_PARAMETER[self.activation])
-        if self.kind == "conv" and len(self.kernel) != 2:
-            raise ZoovetError(f"a conv layer needs a kernel (height, width), got {self.kernel}")
-        if len(self.kernel) not in (0, 2) or any(size < 1 for size in self.kernel):
-            raise ZoovetError(f"kernel must be () or (height, width) of at least 1, got {self.kernel}")
-        if min(self.stride) < 1 or min(self.dilation) < 1 or min(self.padding) < 0:
-            raise ZoovetError(
-                f"stride and dilation must be at least 1 and padding at least 0, got stride {self.stride}, "
-                f"dilation {self.dilation}, padding {self.padding}"
-            )
-        if self.kind == "linear" and (self.stride, self.padding, self.dilation) != ((1, 1), (0, 0), (1, 1)):
-            raise ZoovetError("stride, padding and dilation are for conv layers; leave them out of a linear layer")
-        if self.kind == "linear" and self.pool is not None:
-            raise ZoovetError("pooling after a linear layer is not possible: it makes no map")
-
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        """Shape of one network's weight: (out, in, \\*kernel)."""
-        return (self.out_channels, self.in_channels, *self.kernel)
-
-    @property
-    def kernel_size(self) -> int:
-        """Numbers an edge carries: height × width, or 1."""
-        return math.prod(self.kernel)
 
 
 @dataclass(frozen=True)
@@ -155,22 +52,42 @@ class Block:
 class NetworkSpec:
     """A network without its weights: immutable, hashable, JSON both ways.
 
+    Specs are equal where the architectures are, whatever is known of their input scaling: compare that apart.
+
     Attributes:
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
         layers: The layers in order. The last one's output, after its activation and pooling, is the network's.
+        input_scaling: What the network reads for pixels; ``None`` where that is not known, or it reads no pixels.
+        input_map: Factor and offset of each channel, which turn the images that the engine is given into those that the
+            first layer reads; ``()`` where they are the same. See :func:`~zoovet.networks.rescaled.rescaled`.
 
     Raises:
-        ZoovetError: Layers do not fit one another or the input; the message names the layer and both sizes.
+        ZoovetError: Layers do not fit one another or the input; the message names the layer and both sizes. Or the
+            input scaling or map is for another number of channels.
     """
 
     input_shape: tuple[int, ...]
     layers: tuple[LayerSpec, ...]
+    input_scaling: InputScaling | None = field(default=None, compare=False)
+    input_map: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         require_input_shape(self.input_shape)
         if not self.layers:
             raise ZoovetError("a network needs at least one layer, got none")
         _ = self.map_sizes
+        if self.input_scaling is not None and len(self.input_shape) == 3:
+            self.input_scaling.require_channels(self.input_shape[0])
+        if len(self.input_map) not in (0, self.input_shape[0]):
+            raise ZoovetError(
+                f"input_map must hold a pair for each of {self.input_shape[0]} channels, or none, got "
+                f"{len(self.input_map)}"
+            )
+
+    @cached_property
+    def architecture(self) -> NetworkSpec:
+        """The same without input scaling and map."""
+        return replace(self, input_scaling=None, input_map=())
 
     @cached_property
     def map_sizes(self) -> tuple[tuple[int, int] | None, ...]:
@@ -248,8 +165,12 @@ class NetworkSpec:
 
     @cached_property
     def spec_id(self) -> str:
-        """A short name that differs where specs differ: 12 hexadecimal digits of the JSON's SHA-256."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+        """A short name that differs where specs differ: 12 hexadecimal digits of a SHA-256.
+
+        It is that of the JSON without the input scaling.
+        """
+        own = replace(self, input_scaling=None).to_json()
+        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
 
     def describe(self) -> str:
         """One line for people: ``1×28×28 → conv 16 3×3 /2 relu → … → linear 10``."""
@@ -269,7 +190,13 @@ class NetworkSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain JSON values that :meth:`from_json` reads."""
-        return {"input_shape": list(self.input_shape), "layers": [plain(asdict(layer)) for layer in self.layers]}
+        layers = [plain(asdict(layer)) for layer in self.layers]
+        data: dict[str, Any] = {"input_shape": list(self.input_shape), "layers": layers}
+        if self.input_scaling is not None:
+            data["input_scaling"] = self.input_scaling.to_json()
+        if self.input_map:
+            data["input_map"] = plain(self.input_map)
+        return data
 
     @classmethod
     def from_json(cls, data: Any) -> NetworkSpec:
@@ -279,11 +206,19 @@ class NetworkSpec:
             ZoovetError: A key is missing or unknown, a value has the wrong type, or the layers do not fit.
         """
         names = ("input_shape", "layers")
-        check_keys(data, names, names, "a network spec")
+        check_keys(data, (*names, "input_scaling", "input_map"), names, "a network spec")
         if not isinstance(data["layers"], list):
             raise ZoovetError(f"a network spec's 'layers' must be a list, got {type(data['layers']).__name__}")
-        layers = tuple(_layer_from_json(layer, f"layers[{index}]") for index, layer in enumerate(data["layers"]))
-        return cls(input_shape=whole_numbers(data["input_shape"], "input_shape", (1, 3)), layers=layers)
+        layers = tuple(layer_from_json(layer, f"layers[{index}]") for index, layer in enumerate(data["layers"]))
+        input_map = data.get("input_map", [])
+        if not isinstance(input_map, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in input_map):
+            raise ZoovetError("a network spec's 'input_map' must be a list of pairs, a factor and an offset each")
+        return cls(
+            input_shape=whole_numbers(data["input_shape"], "input_shape", (1, 3)),
+            layers=layers,
+            input_scaling=InputScaling.from_json(data["input_scaling"]) if "input_scaling" in data else None,
+            input_map=tuple((number(pair[0], "input_map"), number(pair[1], "input_map")) for pair in input_map),
+        )
 
 
 def require_input_shape(shape: tuple[int, ...]) -> None:
@@ -323,27 +258,6 @@ def _slide(
     if height < 1 or width < 1:
         raise ZoovetError(f"{where}: its {spans[0]}×{spans[1]} window does not fit a map of {size[0]}×{size[1]}")
     return height, width
-
-
-def _layer_from_json(data: Any, where: str) -> LayerSpec:
-    known = {field.name for field in fields(LayerSpec)}
-    values = dict(check_keys(data, known, ("kind", "in_channels", "out_channels"), where))
-    for name in ("in_channels", "out_channels"):
-        values[name] = whole_number(values[name], f"{where}.{name}")
-    for name in {"kernel", "stride", "padding", "dilation"} & set(values):
-        values[name] = whole_numbers(values[name], f"{where}.{name}", (0, 2) if name == "kernel" else (2,))
-    if values.get("activation_parameter") is not None:
-        values["activation_parameter"] = number(values["activation_parameter"], f"{where}.activation_parameter")
-    if values.get("pool") is not None:
-        values["pool"] = _pool_from_json(values["pool"], f"{where}.pool")
-    return LayerSpec(**values)
-
-
-def _pool_from_json(data: Any, where: str) -> PoolSpec:
-    values = dict(check_keys(data, {field.name for field in fields(PoolSpec)}, ("kind",), where))
-    for name in {"kernel", "stride", "padding"} & set(values):
-        values[name] = whole_numbers(values[name], f"{where}.{name}", (2,))
-    return PoolSpec(**values)
 
 
 def small_cnn(

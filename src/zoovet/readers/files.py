@@ -1,14 +1,16 @@
 """Safe reading and writing of weight files. Code in a file is never run.
 
 zoovet writes safetensors: ``weights.k`` [B, out, in, \\*kernel] and ``biases.k`` [B, out] for every layer k, and in the
-metadata ``zoovet_format`` (``1``) and ``zoovet_spec`` (the spec's JSON). It reads these, safetensors of others, and
-what ``torch.save(module.state_dict(), …)`` wrote, in the zip format or the one before it.
+metadata ``zoovet_format`` (``1``) and ``zoovet_spec`` (the spec's JSON, its input scaling where that is known). It
+reads these, safetensors of others, and what ``torch.save(module.state_dict(), …)`` wrote, in the zip format or the one
+before it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -19,6 +21,7 @@ from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
 from zoovet.json_files import parse_json
 from zoovet.networks.batch import Networks
+from zoovet.networks.scaling import InputScaling
 from zoovet.networks.spec import NetworkSpec
 from zoovet.printable import printable
 from zoovet.readers.content import FileContent
@@ -31,7 +34,9 @@ _FORMAT, _SPEC, _VERSION = "zoovet_format", "zoovet_spec", "1"
 _SUFFIX = ".safetensors"
 
 
-def load_networks(path: str | Path | Sequence[str | Path], spec: NetworkSpec | None = None) -> Networks:
+def load_networks(
+    path: str | Path | Sequence[str | Path], spec: NetworkSpec | None = None, *, scaling: InputScaling | None = None
+) -> Networks:
     """Read networks from a file, or from several as one batch.
 
     Args:
@@ -41,23 +46,30 @@ def load_networks(path: str | Path | Sequence[str | Path], spec: NetworkSpec | N
             file's own where there is one. A state dict's weights and biases are paired by their names and are the
             spec's layers in the order of the file (in a safetensors file, which has none, in the order of the names
             where that fits, else by shape).
+        scaling: What they read for pixels, where their file does not say it; checked against the file where it does.
 
     Returns:
-        The networks, on the CPU, in the order of the files; float64 where the file is, else float32.
+        The networks, on the CPU, in the order of the files; float64 where the file is, else float32. Their spec's
+        ``input_scaling`` is ``None`` where neither file nor caller says it, as of files that a zoovet wrote before it
+        knew input scalings.
 
     Raises:
         ZoovetError: A file is missing, truncated, not a weight file, has code in it, NaN or infinite weights, or does
-            not fit the spec. The message names the file, and the tensor where there is one.
+            not fit the spec or the scaling. The message names the file, and the tensor where there is one.
     """
     if isinstance(path, str | Path):
-        return networks_from_content(read_content(Path(path)), printable(path), spec)
+        return networks_from_content(read_content(Path(path)), printable(path), spec, scaling)
     parts: list[Networks] = []
     for file in path:
-        part = networks_from_content(read_content(Path(file)), printable(file), spec)
+        part = networks_from_content(read_content(Path(file)), printable(file), spec, scaling)
         if parts and part.spec != parts[0].spec:
             raise ZoovetError(
                 f"the files hold networks of different specs: {part.spec.describe()} in {file}, "
                 f"{parts[0].spec.describe()} before it; load them one by one"
+            )
+        if parts and part.spec.input_scaling != parts[0].spec.input_scaling:
+            raise ZoovetError(
+                f"the networks in {printable(file)} read images of another input scaling than those before it"
             )
         parts.append(part)
     if not parts:
@@ -108,26 +120,49 @@ def save_networks(networks: Networks, path: str | Path) -> None:
         raise ZoovetError(f"cannot write {path}: {error}") from error
 
 
-def networks_from_content(content: FileContent, source: str, spec: NetworkSpec | None = None) -> Networks:
+def networks_from_content(
+    content: FileContent, source: str, spec: NetworkSpec | None = None, scaling: InputScaling | None = None
+) -> Networks:
     """The networks of a file that was read, as :func:`load_networks` gives them.
 
     Args:
         content: From :func:`~zoovet.readers.formats.read_content`.
         source: The file, for messages.
         spec: What they are; see :func:`load_networks`.
+        scaling: What they read for pixels; see :func:`load_networks`.
 
     Raises:
         ZoovetError: There are NaN or infinite weights, or the content does not fit the spec, or says none and none is
-            given.
+            given; or its input scaling is another than that given.
     """
+    if scaling is None and spec is not None:
+        scaling = spec.input_scaling
     if _FORMAT in content.metadata:
-        return _from_own_format(content, spec, source)
+        return _with_scaling(_from_own_format(content, spec, source), scaling, source)
     if spec is None:
         raise ZoovetError(
             f"{source} does not say what its network is (a state dict knows no activations or pooling); "
             f"give spec=…, a zoovet.NetworkSpec. The file holds {describe_tensors(content.tensors)}"
         )
-    return networks_from_state_dict(content.tensors, spec, source, ordered=content.ordered)
+    spec = replace(spec, input_scaling=None)
+    networks = networks_from_state_dict(content.tensors, spec, source, ordered=content.ordered)
+    return _with_scaling(networks, scaling, source)
+
+
+def _with_scaling(networks: Networks, given: InputScaling | None, source: str) -> Networks:
+    """Networks that read a given scaling, where their file does not say another."""
+    own = networks.spec.input_scaling
+    if given is None or given == own:
+        return networks
+    if own is not None:
+        raise ZoovetError(
+            f"{source} says that it reads images scaled to {own.describe()}, but {given.describe()} is given as its "
+            f"input scaling; leave that out"
+        )
+    try:
+        return networks.with_scaling(given)
+    except ZoovetError as error:
+        raise ZoovetError(f"{source}: {error}") from error
 
 
 def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str) -> Networks:

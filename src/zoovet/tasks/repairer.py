@@ -16,7 +16,7 @@ from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.last_layer_refit import LastLayerRefit
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
-from zoovet.tasks.vetting import Vetting, distribution_of, specs_of
+from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, specs_of
 
 __all__ = ["REPAIRER", "Repairer", "build_editor", "edited_networks"]
 
@@ -99,16 +99,17 @@ class Repairer(Vetting):
             batch_size: Networks that go through the metanetwork at a time.
 
         Returns:
-            As many networks as given, in the same order, form, precision and place, without gradients.
+            As many networks as given, in the same order, form, precision, place and input scaling, without gradients.
 
         Raises:
             ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
         """
-        batches = self._readable(networks)
+        batches, given = self._readable(networks), as_batches(networks)
         device = next(self.editor.parameters()).device
         with torch.no_grad():
             edited = edited_networks(self.editor, [batch.to(device, torch.float32) for batch in batches], batch_size)
-        repaired = [some.to(own.device, own.dtype) for some, own in zip(edited, batches, strict=True)]
+        placed = [some.to(own.device, own.dtype) for some, own in zip(edited, given, strict=True)]
+        repaired = [Networks(own.spec, some.weights, some.biases) for some, own in zip(placed, given, strict=True)]
         return repaired[0] if isinstance(networks, Networks) else repaired
 
 

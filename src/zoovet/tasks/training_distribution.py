@@ -158,7 +158,7 @@ class TrainingDistribution:
         return torch.cat([~(own.distance(batch) <= own.cutoff.double()) for batch, own in self._pairs(networks)])
 
     def _pairs(self, networks: Sequence[Networks]) -> Iterator[tuple[Networks, SpecDistribution]]:
-        return ((batch, self.by_spec[batch.spec]) for batch in networks if len(batch))
+        return ((batch, self.by_spec[batch.spec.architecture]) for batch in networks if len(batch))
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors: ``SPEC_ID.distances``, …."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import ZOO_SCALING, InputScaling, Networks, NetworkSpec, rescaled
 from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Checkpoint, Description
 from zoovet.tasks.training_distribution import TrainingDistribution
@@ -14,7 +14,15 @@ from zoovet.tasks.training_distribution import TrainingDistribution
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Vetting", "as_batches", "distribution_of", "require_known_specs", "spec_in_words", "specs_of"]
+__all__ = [
+    "Vetting",
+    "as_batches",
+    "distribution_of",
+    "require_known_specs",
+    "scaling_of",
+    "spec_in_words",
+    "specs_of",
+]
 
 
 def as_batches(networks: Networks | Sequence[Networks]) -> list[Networks]:
@@ -79,8 +87,18 @@ def spec_in_words(spec: NetworkSpec) -> str:
     return f"{spec.describe()} (weights {shapes})"
 
 
+def scaling_of(spec: NetworkSpec) -> InputScaling:
+    """The input scaling that networks of a spec are read in: where it is not known, that of zoovet's own zoos."""
+    return spec.input_scaling or ZOO_SCALING
+
+
 class Vetting:
     """What knows the networks that it was trained on, and says of others how like those they are.
+
+    The networks that it was trained on read images scaled to [-1, 1], and so are the images that it keeps. Those of
+    another input scaling are run on the same images in theirs; their weights are read as they are, since weights that
+    were trained in another scaling look more like those of the training networks than the same with the scaling taken
+    into the first layer do. Where a network's scaling is not known, [-1, 1] is assumed.
 
     Attributes:
         reader: What it is called in errors: ``detector``, ``repairer``.
@@ -120,10 +138,11 @@ class Vetting:
         return self._known_distribution().is_out(batches)
 
     def _readable(self, networks: Networks | Sequence[Networks]) -> list[Networks]:
-        """One batch or several as a list, of the specs that it reads, with finite weights."""
+        """One batch or several as a list, of specs that it reads, with finite weights, for images in its scaling."""
         batches = as_batches(networks)
         require_known_specs(batches, self.specs, self.reader)
-        return batches
+        known = {spec: scaling_of(spec) for spec in self.specs}
+        return [batch if batch.spec.input_scaling is None else rescaled(batch, known[batch.spec]) for batch in batches]
 
     def _known_distribution(self) -> TrainingDistribution:
         if self.distribution is None:

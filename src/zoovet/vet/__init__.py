@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoovet.vet.candidates import Candidate, candidates_for, describe_shipped, shipped_candidates
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.repairing import Repaired, repair_file
+from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
 from zoovet.vet.suspects import ReadOptions, load_suspects
 from zoovet.vet.verdicts import Verdict
@@ -18,6 +19,7 @@ __all__ = [
     "ScanProgress",
     "Scanner",
     "Verdict",
+    "assumed_scaling_note",
     "candidates_for",
     "describe_shipped",
     "failure_of",

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import dtype
 
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import InputScaling, Networks, NetworkSpec
 from zoovet.tasks import Detector
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.failures import Failure, failure_of
@@ -36,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """Networks of one spec and precision, of one file or several, for one detector."""
+    """Networks of one spec, input scaling and precision, of one file or several, for one detector."""
 
     candidate: Candidate
     parts: tuple[Part, ...]
@@ -72,11 +72,11 @@ class Batches:
     """
 
     size: int
-    _waiting: dict[tuple[Candidate, NetworkSpec, dtype], list[Part]] = field(default_factory=dict)
+    _waiting: dict[tuple[Candidate, NetworkSpec, InputScaling | None, dtype], list[Part]] = field(default_factory=dict)
 
     def add(self, place: int, networks: Networks, candidate: Candidate) -> Iterator[Batch]:
         """Take in a file's networks; gives the batches that are full."""
-        key = (candidate, networks.spec, networks.dtype)
+        key = (candidate, networks.spec, networks.spec.input_scaling, networks.dtype)
         start = 0
         while start < len(networks):
             waiting = self._waiting.setdefault(key, [])

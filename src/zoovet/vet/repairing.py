@@ -10,6 +10,7 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
 from zoovet.tasks import Repairer
 from zoovet.vet.candidates import Candidate
+from zoovet.vet.scaling_notes import MAY_BE_THE_REASON
 from zoovet.vet.suspects import ReadOptions, load_suspects
 
 __all__ = ["Repaired", "repair_file"]
@@ -23,11 +24,13 @@ class Repaired:
         networks: Edited, in the order of the file.
         change: Norm of a network's change over that of its weights, averaged over the networks.
         knows_distribution: Whether the repairer could tell that they are like its training networks.
+        scaling_is_assumed: Whether nobody knows their input scaling, so that [-1, 1] was assumed.
     """
 
     networks: Networks
     change: float
     knows_distribution: bool
+    scaling_is_assumed: bool
 
 
 def repair_file(
@@ -60,7 +63,7 @@ def repair_file(
     _require_finite(repaired, path)
     before = networks.flat()
     change = float(((repaired.flat() - before).norm(dim=1) / before.norm(dim=1)).mean())
-    return Repaired(repaired, change, knows)
+    return Repaired(repaired, change, knows, networks.spec.input_scaling is None)
 
 
 def _require_known(networks: Networks, repairer: Repairer, file: Path) -> None:
@@ -68,10 +71,11 @@ def _require_known(networks: Networks, repairer: Repairer, file: Path) -> None:
     if bool(unknown.any()):
         index = int(unknown.nonzero()[0])
         score = float(repairer.in_distribution(networks[index]))
+        why = "" if networks.spec.input_scaling is not None else f"; {MAY_BE_THE_REASON}: give it"
         raise ZoovetError(
             f"{file}: network {index} is unlike the networks that this repairer was trained on (in-distribution score "
             f"{score:.4f}; {int(unknown.sum())} of {len(networks)} are so), so that its edit may do anything; give a "
-            f"repairer that was trained on such networks, or --allow-unknown to edit it all the same"
+            f"repairer that was trained on such networks, or --allow-unknown to edit it all the same{why}"
         )
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks
+from zoovet.networks import InputScaling, Networks
 from zoovet.printable import printable
 from zoovet.vet.batches import Answer, Batch, Batches, Detectors
 from zoovet.vet.candidates import Candidate
@@ -108,7 +108,7 @@ class Scanner:
         for start in range(0, len(networks), self._batch_size):
             findings = find(detector, networks[start : start + self._batch_size])
             verdicts += [
-                verdict_of(finding, file, start + index, threshold, candidate.model)
+                verdict_of(finding, file, start + index, threshold, candidate.model, networks.spec.input_scaling)
                 for index, finding in enumerate(findings)
             ]
         return verdicts
@@ -160,7 +160,7 @@ class Scanner:
             except Exception as error:  # whatever is wrong with one file, the others are scanned
                 waiting.fail(place, str(path), failure_of(error, str(path)))
             else:
-                waiting.expect(place, str(path), len(networks), candidate)
+                waiting.expect(place, str(path), networks, candidate)
                 yield from batches.add(place, networks, candidate)
             yield None
         yield from batches.rest()
@@ -172,6 +172,7 @@ class _File:
 
     name: str
     candidate: Candidate
+    scaling: InputScaling | None
     num_missing: int
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
@@ -207,9 +208,9 @@ class _Waiting:
         """A file that could not be read."""
         self._ready.append(FileResult(place, file, (), failure))
 
-    def expect(self, place: int, file: str, num_networks: int, candidate: Candidate) -> None:
+    def expect(self, place: int, file: str, networks: Networks, candidate: Candidate) -> None:
         """A file that was read."""
-        self._files[place] = _File(file, candidate, num_networks)
+        self._files[place] = _File(file, candidate, networks.spec.input_scaling, len(networks))
 
     def take(self, batch: Batch, answer: Answer) -> None:
         """What was said of a batch."""
@@ -222,7 +223,8 @@ class _Waiting:
                 if isinstance(found, Failure):
                     file.failures[index] = found
                 else:
-                    file.verdicts[index] = verdict_of(found, file.name, index, threshold, file.candidate.model)
+                    model, scaling = file.candidate.model, file.scaling
+                    file.verdicts[index] = verdict_of(found, file.name, index, threshold, model, scaling)
             file.num_missing -= len(part.networks)
             if file.num_missing == 0:
                 self._ready.append(self._files.pop(part.place).result(part.place))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import InputScaling, Networks, NetworkSpec
 from zoovet.readers import networks_from_content, read_content
 from zoovet.tasks.vetting import spec_in_words
 from zoovet.vet.candidates import Candidate, describe_shipped
@@ -21,9 +21,11 @@ class ReadOptions:
 
     Attributes:
         activation: Hidden activation of a file without a spec; ``None`` where the weights settle it.
+        scaling: Input scaling of networks whose file does not say it; ``None`` where nobody knows.
     """
 
     activation: str | None = None
+    scaling: InputScaling | None = None
 
 
 def load_suspects(
@@ -41,11 +43,12 @@ def load_suspects(
 
     Raises:
         ZoovetError: The file cannot be read or is damaged, fits no spec, or fits several, or several models that know
-            one spec; the message says which and what settles it.
+            one spec; or its input scaling is another than that of the options. The message says which and what settles
+            it.
     """
     content = read_content(path)
     try:
-        networks = networks_from_content(content, str(path))
+        networks = networks_from_content(content, str(path), scaling=options.scaling)
     except ZoovetError as error:
         first = error  # no spec inside, or something that is wrong whatever the spec
     else:
@@ -59,7 +62,7 @@ def load_suspects(
     refusals: list[ZoovetError] = []
     for spec in specs:
         try:
-            fitting.append(networks_from_content(content, str(path), spec))
+            fitting.append(networks_from_content(content, str(path), spec.architecture, options.scaling))
         except ZoovetError as error:
             refusals.append(error)
     if not fitting:

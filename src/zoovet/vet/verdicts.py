@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from zoovet.networks import Networks
+from zoovet.networks import ZOO_SCALING, InputScaling, Networks
 from zoovet.tasks import Detector
+from zoovet.vet.scaling_notes import MAY_BE_THE_REASON
 
 __all__ = ["Finding", "Verdict", "find", "verdict_of"]
 
@@ -46,6 +47,8 @@ class Verdict:
             detector is of an earlier version and cannot tell, or where it is not a finite number.
         verdict: What to go by; ``unknown``: the score means nothing, for the reason given.
         reason: Why it is unknown; ``None`` of others.
+        input_scaling: What the network was taken to read for pixels.
+        scaling_is_assumed: Whether that was assumed, since nobody knows it.
         model: The shipped model that the detector is of; ``None`` for one that was given.
     """
 
@@ -57,6 +60,8 @@ class Verdict:
     in_distribution: float | None
     verdict: Literal["healthy", "trojaned", "unknown"]
     reason: str | None
+    input_scaling: InputScaling
+    scaling_is_assumed: bool
     model: str | None
 
 
@@ -75,8 +80,13 @@ def find(detector: Detector, networks: Networks) -> list[Finding]:
     return [Finding(*row) for row in zip(scores, likeness, unlike, strict=True)]
 
 
-def verdict_of(finding: Finding, file: str, network: int, threshold: float, model: str | None) -> Verdict:
-    """The verdict that follows from a finding: nothing that is not a finite number is ever healthy."""
+def verdict_of(
+    finding: Finding, file: str, network: int, threshold: float, model: str | None, scaling: InputScaling | None
+) -> Verdict:
+    """The verdict that follows from a finding: nothing that is not a finite number is ever healthy.
+
+    ``scaling`` is the network's input scaling, where that is known.
+    """
     score, likeness = finding.score, finding.in_distribution
     reason = None
     if not math.isfinite(score):
@@ -84,7 +94,7 @@ def verdict_of(finding: Finding, file: str, network: int, threshold: float, mode
     elif likeness is not None and not math.isfinite(likeness):
         reason = _NO_LIKENESS
     elif finding.is_unlike:
-        reason = _UNLIKE
+        reason = _UNLIKE if scaling is not None else f"{_UNLIKE}; {MAY_BE_THE_REASON}"
     flagged = not score < threshold
     return Verdict(
         file,
@@ -95,5 +105,7 @@ def verdict_of(finding: Finding, file: str, network: int, threshold: float, mode
         in_distribution=None if likeness is None or not math.isfinite(likeness) else likeness,
         verdict="unknown" if reason is not None else "trojaned" if flagged else "healthy",
         reason=reason,
+        input_scaling=scaling or ZOO_SCALING,
+        scaling_is_assumed=scaling is None,
         model=model,
     )

@@ -7,7 +7,7 @@ SHA-256. A shard appears by rename when it is complete. The shards open with any
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ from zoovet.errors import ZoovetError, nearest
 from zoovet.files import write_json
 from zoovet.images import Trigger, trigger_from_json
 from zoovet.json_files import parse_json, read_json_object
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import ZOO_SCALING, Networks, NetworkSpec
 from zoovet.printable import printable
 from zoovet.zoo.shards import COLUMNS, ShardInfo, read_shard_facts, read_shard_weights, shard_names, write_shard
 
 __all__ = ["COLUMNS", "FORMAT_VERSION", "ShardInfo", "Zoo", "ZooInfo", "shard_names", "write_shard"]
 
 FORMAT_VERSION = 1
+
+_TRAINED_ON_IMAGES = ("trojan", "generalization")
+"""Kinds of recipes whose networks zoovet trains on images."""
 
 _SPLITS = ("train", "validation", "test")
 
@@ -75,9 +78,16 @@ class ZooInfo:
             found = printable(repr(data.get("format_version")))
             raise ZoovetError(f"{path} has format version {found}; this zoovet reads {FORMAT_VERSION}")
         try:
+            recipe = data["recipe"]
+            specs = {spec_id: NetworkSpec.from_json(spec) for spec_id, spec in data["specs"].items()}
+            if recipe.get("kind") in _TRAINED_ON_IMAGES:  # an earlier zoovet did not write what all of them read
+                specs = {
+                    spec_id: replace(spec, input_scaling=spec.input_scaling or ZOO_SCALING)
+                    for spec_id, spec in specs.items()
+                }
             return cls(
-                specs={spec_id: NetworkSpec.from_json(spec) for spec_id, spec in data["specs"].items()},
-                recipe=data["recipe"],
+                specs=specs,
+                recipe=recipe,
                 versions=data["versions"],
                 num_shards=data["num_shards"],
                 shards=tuple(ShardInfo(**shard) for shard in data["shards"]),

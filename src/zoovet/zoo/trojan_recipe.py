@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.images import PatchRanges
-from zoovet.networks import NetworkSpec, small_cnn
+from zoovet.networks import ZOO_SCALING, NetworkSpec, small_cnn
 from zoovet.zoo.attacks import Attack, Attackers, PatchAttack, shared_out
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.recipe_parts import Range, SplitShares, check_at_least, check_range, log_uniform, rounds
@@ -129,9 +129,10 @@ class TrojanRecipe:
         return -(-self.num_bases // self.bases_per_shard)
 
     def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, NetworkSpec]:
-        """The spec of every activation."""
+        """The spec of every activation, which says that its networks read images scaled to [-1, 1]."""
+        options: dict[str, Any] = {"input_shape": image_shape, "channels": self.channels, "num_classes": num_classes}
         return {
-            activation: small_cnn(activation, input_shape=image_shape, channels=self.channels, num_classes=num_classes)
+            activation: replace(small_cnn(activation, **options), input_scaling=ZOO_SCALING)
             for activation in self.activations
         }
 

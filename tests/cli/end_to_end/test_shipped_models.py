@@ -55,7 +55,8 @@ def test_a_shipped_model_is_the_runs_and_a_card(place: Path, models: Path) -> No
     auc = json.loads((place / "report" / "figures.json").read_text(encoding="utf-8"))["detection"]["auc"]
     assert f"| auc | {auc:.3f} |" in card
     assert "- 1×8×8 → conv 6 3×3 /2 relu" in card
-    assert "- 12 to train on and 6 to validate" in card
+    assert "- images scaled to [-1, 1] (symmetric)\n- 12 to train on and 6 to validate" in card
+    assert "Networks of another input scaling are run on the same\n  images in theirs where it is said" in card
     assert "- dataset: digits" in card
     assert "The repairer keeps 30 training images of the dataset" in card
     assert "The detector keeps" not in card

@@ -77,6 +77,9 @@ def test_scan_tells_by_its_exit_status(
         "flagged": True,
         "in_distribution": pytest.approx(likeness),
         "verdict": "trojaned",
+        "reason": None,
+        "input_scaling": {"range": [-1.0, 1.0], "mean": [0.0], "deviation": [1.0]},
+        "scaling_is_assumed": False,
         "model": None,
     }
     capsys.readouterr()
@@ -113,7 +116,9 @@ def test_scan_reads_state_dicts_and_goes_on_after_a_bad_file(
     first, second = found["verdicts"]
     assert first["score"] == pytest.approx(second["score"], rel=1e-6)
     assert found["errors"] == [{"file": str(tmp_path / "none.pt"), "error": f"{tmp_path / 'none.pt'} does not exist"}]
-    assert shown.err == f"error: {tmp_path / 'none.pt'} does not exist\n"
+    note, error = shown.err.splitlines()
+    assert note.startswith(f"note: {tmp_path / 'state.pt'}: input scaling not known; assumed images scaled to [-1, 1]")
+    assert error == f"error: {tmp_path / 'none.pt'} does not exist"
 
 
 def test_scan_names_the_networks_of_a_file_with_several(

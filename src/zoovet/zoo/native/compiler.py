@@ -190,6 +190,7 @@ def compile_spec(spec: NetworkSpec) -> NativeNetwork:
     unknown = {layer.activation for layer in spec.layers} - set(ACTIVATIONS)
     if unknown:
         raise NativeUnavailable(f"the compiled trainer does not know the activation {sorted(unknown)[0]!r}")
+    assert not spec.input_map, "compiled code reads images as they are: give it those of images_as_read()"
     library = load_library(_SOURCE, _describe_layers(spec))
     library.zoovet_train.restype = ctypes.c_float
     library.zoovet_gradient.restype = ctypes.c_float

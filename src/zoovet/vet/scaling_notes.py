@@ -1,0 +1,30 @@
+"""What is said of networks whose input scaling nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoovet.networks import ZOO_SCALING
+from zoovet.printable import printable
+
+__all__ = ["MAY_BE_THE_REASON", "assumed_scaling_note"]
+
+_NUM_NAMED = 3
+_WHAT_WAS_ASSUMED = f"assumed images scaled to [{ZOO_SCALING.low:g}, {ZOO_SCALING.high:g}]"
+
+MAY_BE_THE_REASON = f"its input scaling is not known ({_WHAT_WAS_ASSUMED}), which may be the reason"
+"""Behind the reason why a network is unknown."""
+
+
+def assumed_scaling_note(files: Sequence[str]) -> str:
+    """One line that says what was assumed of files, and how to say what is true.
+
+    Args:
+        files: Their names, each once; one at least.
+    """
+    named = ", ".join(printable(file) for file in files[:_NUM_NAMED])
+    more = f" and {len(files) - _NUM_NAMED} more" if len(files) > _NUM_NAMED else ""
+    return (
+        f"{named}{more}: input scaling not known; {_WHAT_WAS_ASSUMED}; if that is wrong, so is what is said: give "
+        f"--input-range LOW,HIGH, --mean and --std, or --scaling NAME"
+    )
