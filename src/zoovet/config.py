@@ -301,6 +301,8 @@ def _wrong_value(key: str, expected: str, value: Any, where: str) -> ZoovetError
     name = f"'{printable(key)}'" if key else "the configuration"
     if isinstance(value, int) and abs(value) >= 1 << 63:
         return ZoovetError(f"{where}: {name} must be {expected}, got {received(value)}, which 64 bits do not hold")
+    if isinstance(value, float) and not math.isfinite(value):
+        return ZoovetError(f"{where}: {name} must be {expected}, got {value}; it must be finite")
     return ZoovetError(f"{where}: {name} must be {expected}, got {received(value)}")
 
 

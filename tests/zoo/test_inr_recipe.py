@@ -30,7 +30,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "zoo"
         ({"hidden": [32, 0]}, r"got \[32, 0\]"),
         ({"image_size": [28, 0]}, r"image_size must be two positive numbers, got \[28, 0\]"),
         ({"w0": 0}, r"w0 must be above 0, got 0\.0"),
-        ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+        ({"learning_rate": float("nan")}, "'learning_rate' must be a number, got nan; it must be finite"),
         ({"schedule": "linear"}, "'schedule' must be constant or cosine, got 'linear'"),
         ({"augmentation": {"max_shift": -1}}, r"augmentation\.max_shift must be at least 0, got -1"),
         ({"split": {"train": 0.9}}, "split shares must be at least 0 and sum to 1"),
