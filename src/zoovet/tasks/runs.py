@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-import pickle
 import signal
 import time
 import warnings
@@ -31,6 +30,7 @@ from zoovet.json_files import read_json_object, typed_value
 from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_checkpoint
 from zoovet.tasks.loggers import session_loggers
 from zoovet.tasks.network_pool import NetworkPool
+from zoovet.tasks.resume_state import checked_state
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import InversionProgress, Progress, TrainingProgress
 
@@ -74,7 +74,7 @@ class Run:
             KeyboardInterrupt: Ctrl-C; the run can be resumed.
         """
         resume = self.folder / _RESUME_NAME
-        state = _checked_state(resume) if resume.exists() else None
+        state = checked_state(resume) if resume.exists() else None
         if state is not None and _has_ended(state):
             seconds, cut_short = _kept(state, "seconds"), _kept(state, "cut_short")
         else:
@@ -278,17 +278,6 @@ class _Keeper(Callback):
 def _task(module: LightningModule) -> TaskModule:
     assert isinstance(module, TaskModule)
     return module
-
-
-def _checked_state(path: Path) -> dict[str, Any]:
-    """The state to resume from, read without running code."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ZoovetError(
-            f"the state of the unfinished run, {path}, cannot be read; remove that file to begin the run again"
-        ) from error
-    return state
 
 
 def _kept(state: dict[str, Any], name: str) -> Any:
