@@ -1,0 +1,51 @@
+"""The shipped detector on networks that were trained on differently scaled images, otherwise alike.
+
+``differently_scaled/`` holds, for each input scaling, a healthy and a trojaned network of two seeds in turn; made by
+``python benchmarks/input_scaling.py --seeds 15 18 --keep tests/vet/differently_scaled``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoovet.networks import SCALING_PRESETS, Networks
+from zoovet.readers import load_networks
+from zoovet.vet import Scanner, Verdict, candidates_for
+
+FOLDER = Path(__file__).parent / "differently_scaled"
+TRUE = ["healthy", "trojaned", "healthy", "trojaned"]
+
+
+@pytest.fixture(scope="module")
+def scanner() -> Scanner:
+    return Scanner(candidates_for("detector", model="fashion-mnist-small-cnn"))
+
+
+def networks_of(name: str) -> Networks:
+    networks = load_networks(FOLDER / f"{name}.safetensors")
+    assert networks.spec.input_scaling == SCALING_PRESETS[name]
+    return networks
+
+
+def words(verdicts: list[Verdict]) -> list[str]:
+    return [verdict.verdict for verdict in verdicts]
+
+
+@pytest.mark.parametrize("name", ["symmetric", "fashion_mnist", "unit"])
+def test_networks_of_a_scaling_that_is_said_get_the_verdicts_of_their_siblings(name: str, scanner: Scanner) -> None:
+    verdicts = scanner.scan(networks_of(name))
+    assert words(verdicts) == TRUE
+    assert not any(verdict.scaling_is_assumed for verdict in verdicts)
+
+
+def test_where_it_is_not_said_verdicts_are_wrong_and_say_what_was_assumed(scanner: Scanner) -> None:
+    verdicts = scanner.scan(networks_of("fashion_mnist")[[1, 3]].with_scaling(None))
+    assert words(verdicts) == ["healthy"] * 2
+    assert all(verdict.scaling_is_assumed for verdict in verdicts)
+    for verdict in scanner.scan(networks_of("unit")[:1].with_scaling(None)):
+        assert verdict.verdict == "unknown"
+        assert str(verdict.reason).endswith(
+            "its input scaling is not known (assumed images scaled to [-1, 1]), which may be the reason"
+        )
