@@ -61,3 +61,9 @@ def test_a_name_is_shown_harmless(tmp_path: Path) -> None:
     with pytest.raises(ZoovetError) as caught:
         read_text_file(tmp_path / "a\x1b[2J\n")
     assert str(caught.value).isprintable()
+
+
+def test_a_device_is_not_even_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(OSError, match="it is a device, not a file"):
+        open_regular("/dev/zero")

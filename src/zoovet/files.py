@@ -59,9 +59,9 @@ def _mode_of(path: Path) -> int | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically (UTF-8)."""
+    r"""Write a text file atomically (UTF-8); an odd byte of a name as ``\udcff``, which JSON reads back."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -68,11 +68,13 @@ def open_regular(path: str | Path, flags: int = 0) -> int:
     Raises:
         OSError: It cannot be opened, or is a folder, a named pipe, a device; its ``strerror`` says so.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
-    mode = os.fstat(descriptor).st_mode
+    mode = os.stat(path).st_mode  # before it is opened, which a device may take for a wish
     if stat.S_ISREG(mode):
-        return descriptor
-    os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            return descriptor
+        os.close(descriptor)
     raise OSError(errno.EINVAL, f"it {_KINDS.get(stat.S_IFMT(mode), 'is no regular file')}, not a file", str(path))
 
 

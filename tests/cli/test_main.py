@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -148,3 +151,28 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "run", _raise(IndexError("ours")))
     with pytest.raises(IndexError, match="ours"):
         main(["build", "a.yaml", "--out", "z"])
+
+
+def test_an_error_is_one_line_whatever_it_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: argparse.Namespace) -> int:
+        shown.append(warnings.formatwarning("odd\x1b[2J\nwarning: forged", UserWarning, "a.py", 1))
+        raise ZoovetError(f"a\x1b[2J\nerror: forged [red] caf\udce9 {'n' * 10**7}")
+
+    shown: list[str] = []
+    monkeypatch.setattr(build, "run", fail)
+    assert main(["build", "a.yaml", "--out", "z"]) == 2
+    assert shown == ["warning: odd\\x1b[2J\\nwarning: forged\n"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(r"error: a\x1b[2J\nerror: forged [red] caf\udce9 nnn")
+    assert len(line) < 2100
+
+
+def test_a_name_that_is_no_utf8_can_be_printed() -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with contextlib.redirect_stdout(output):
+        assert main(["--version"]) == 0
+        output.write(os.fsdecode(b"caf\xe9\n"))
+        output.flush()
+        assert output.buffer.getvalue().endswith(b"caf\\udce9\n")  # type: ignore[attr-defined]

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     console, started = Console(stderr=True), time.monotonic()
 
     def tell(text: str) -> None:
-        console.print(f"{clock(time.monotonic() - started)}  {text}", highlight=False, soft_wrap=True)
+        console.print(f"{clock(time.monotonic() - started)}  {text}", highlight=False, markup=False, soft_wrap=True)
 
     if not arguments.tables_only:
         run_benchmark(config, arguments.out, data_root=arguments.data_root, tell=tell, workers=arguments.workers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -15,6 +16,7 @@ from zoovet import __version__
 from zoovet.cli.arguments import VerbParser, parse_verb
 from zoovet.cli.status import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK
 from zoovet.errors import ZoovetError, nearest
+from zoovet.printable import printable
 
 __all__ = ["VERBS", "main", "verb_module"]
 
@@ -30,6 +32,9 @@ VERBS = {
     "demo": "all of it in a few minutes: build, train, evaluate, report",
 }
 
+_MAX_CHARACTERS = 2000
+"""Of a line that says what went wrong; whatever it names is escaped, and shortened before."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -41,14 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where ``scan`` found a trojaned or unknown network, 2 after bad input, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _show_any_name()
     try:
         with _warnings_in_one_line():
             return _run(arguments)
     except ZoovetError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error, _MAX_CHARACTERS)}", file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        said = printable(interrupt, _MAX_CHARACTERS)
+        print(f"interrupted{f': {said}' if said else ''}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
@@ -84,6 +91,12 @@ def _run(arguments: list[str]) -> int:
     return status
 
 
+def _show_any_name() -> None:
+    """Have standard output show a name that its encoding lacks, such as one that is no UTF-8, with escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     """Show what zoovet warns of as it shows errors, without the line of source that did."""
@@ -93,7 +106,7 @@ def _warnings_in_one_line() -> Iterator[None]:
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
         if category is UserWarning:
-            return f"warning: {message}\n"
+            return f"warning: {printable(message, _MAX_CHARACTERS)}\n"
         return usual(message, category, filename, lineno, line)
 
     warnings.formatwarning = shown

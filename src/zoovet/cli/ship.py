@@ -21,6 +21,7 @@ from zoovet.cli.model_card import model_card
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path, require_writable_folder, write_text
 from zoovet.json_files import read_json_object, typed_value
+from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint
 from zoovet.tasks.vetting import distribution_of, specs_of
 
@@ -118,7 +119,7 @@ def main(words: Sequence[str]) -> int:
         runs = {"detector": arguments.detector, "repairer": arguments.repairer}
         folder = ship(runs, arguments.name, models=arguments.models, figures=figures)
     except (ZoovetError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error, 2000)}", file=sys.stderr)
         return 2
     print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")
     return 0

@@ -177,16 +177,17 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
         own = NetworkSpec.from_json(described)
     except ZoovetError as error:
         raise ZoovetError(f"{source}: its {_SPEC} cannot be read: {printable(error, 160)}") from error
+    shown = printable(own.describe())
     if spec is not None and spec != own:
         raise ZoovetError(
-            f"{source} does not fit the spec: it holds networks of {own.describe()} (spec {own.spec_id}), "
+            f"{source} does not fit the spec: it holds networks of {shown} (spec {own.spec_id}), "
             f"expected are {spec.describe()} (spec {spec.spec_id})"
         )
     num_layers = len(own.layers)
     names = [f"{kind}.{index}" for kind in ("weights", "biases") for index in range(num_layers)]
     if set(names) != set(tensors):
         raise ZoovetError(
-            f"{source} does not fit its own spec, {own.describe()}: expected are the tensors {', '.join(names)}, "
+            f"{source} does not fit its own spec, {shown}: expected are the tensors {printable(', '.join(names))}, "
             f"it holds {describe_tensors(tensors)}"
         )
     numbers = usable({name: tensors[name] for name in names}, source)
@@ -194,4 +195,4 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
     try:
         return Networks(own, tuple(ordered[:num_layers]), tuple(ordered[num_layers:]))
     except ZoovetError as error:
-        raise ZoovetError(f"{source} does not fit its own spec, {own.describe()}: {printable(error, 160)}") from error
+        raise ZoovetError(f"{source} does not fit its own spec, {shown}: {printable(error)}") from error

@@ -111,6 +111,7 @@ class _Data:
     def __init__(self, file: bytearray | mmap.mmap, blob: memoryview, swap: bool) -> None:
         self.file, self.blob, self.swap = file, blob, swap
         self.odd_tensors: dict[str, str] = {}
+        self.texts: dict[tuple[int, int], bytes] = {}
 
     def make(self, node: Any, name: object = "") -> Any:
         """What a node of the description stands for, which has a name in its dictionary."""
@@ -130,7 +131,7 @@ class _Data:
             case "array":
                 return self._array(*parts)
             case "bytes":
-                return bytes(self.blob[parts[0] : parts[0] + parts[1]])
+                return self._bytes(*parts)
             case "complex":
                 return complex(*parts)
             case "instance":
@@ -138,6 +139,12 @@ class _Data:
             case "opaque":
                 return ForeignObject(parts[0])
         raise ValueError(f"{kind} is no kind of node")
+
+    def _bytes(self, start: int, num_bytes: int) -> bytes:
+        """Bytes that a pickle held; those that it holds many times are there once."""
+        if (start, num_bytes) not in self.texts:
+            self.texts[start, num_bytes] = bytes(self.blob[start : start + num_bytes])
+        return self.texts[start, num_bytes]
 
     def _odd(self, name: str, kind: str, dtype: str, shape: Sequence[int]) -> Tensor:
         of = f" of {dtype}" if dtype else ""
@@ -176,8 +183,8 @@ class _Data:
         if self.swap:
             size = dtype.itemsize // 2 if dtype.is_complex else dtype.itemsize
             numbers = numbers.reshape(-1, size).flip(1).reshape(-1)
-        if numbers.data_ptr() % dtype.itemsize:
-            numbers = numbers.clone()
+        if numbers.data_ptr() % dtype.itemsize and isinstance(self.file, bytearray):
+            numbers = numbers.clone()  # numbers where they belong; of what is mapped, processors read them anywhere
         return numbers.view(dtype)
 
     def _array(self, start: int, num_bytes: int, dtype: str, shape: list[int] | None, fortran: bool) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,16 +11,10 @@ from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.isolation import describe_file
 from zoovet.readers.loaded import Loaded, data_of
+from zoovet.text_files import open_regular
 
 __all__ = ["folder_index", "load_file"]
 
-_SPECIAL = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
-}
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _CONVERT = "which is not read; load it with its library and save its arrays with safetensors"
 _FOLDERS = {
@@ -30,7 +23,6 @@ _FOLDERS = {
     "checkpoint": f"a TensorFlow checkpoint, {_CONVERT}",
     "Manifest.json": f"a Core ML package, {_CONVERT}",
 }
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 def load_file(path: Path) -> Loaded:
@@ -67,10 +59,9 @@ def folder_index(folder: Path) -> Path:
 
 @contextmanager
 def _opened(path: Path, source: str) -> Iterator[tuple[int, int]]:
-    """A regular file's descriptor and size. It is looked at before it is opened, which a device might notice."""
+    """A regular file's descriptor and size."""
     try:
-        _require_regular(os.stat(path).st_mode, source)
-        descriptor = os.open(path, _FLAGS)
+        descriptor = open_regular(path)
     except FileNotFoundError as error:
         raise ZoovetError(f"{source} does not exist") from error
     except OSError as error:
@@ -78,14 +69,6 @@ def _opened(path: Path, source: str) -> Iterator[tuple[int, int]]:
     except ValueError as error:  # a NUL or a lone surrogate in its name
         raise ZoovetError(f"{source} does not exist: a file cannot have this name") from error
     try:
-        facts = os.fstat(descriptor)
-        _require_regular(facts.st_mode, source)
-        yield descriptor, facts.st_size
+        yield descriptor, os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
-
-
-def _require_regular(mode: int, source: str) -> None:
-    if not stat.S_ISREG(mode):
-        what = _SPECIAL.get(stat.S_IFMT(mode), "something else than a file")
-        raise ZoovetError(f"{source} is {what}, not a regular file; give a weight file")

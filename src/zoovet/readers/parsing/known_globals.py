@@ -6,7 +6,7 @@ A file is read if it names nothing else. What is listed as *inert* is no more th
 from __future__ import annotations
 
 import sys
-from _compat_pickle import IMPORT_MAPPING
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +33,9 @@ _DICTIONARIES = frozenset((
 ))  # fmt: skip
 _LISTS = frozenset(("builtins.list", "builtins.tuple", "builtins.set", "builtins.frozenset", "torch.Size"))
 _INERT = frozenset((
-    *(f"builtins.{name}" for name in ("bool", "bytes", "float", "int", "object", "range", "slice", "str", "NoneType")),
+    *(f"builtins.{name}" for name in ("bool", "float", "int", "object", "range", "slice", "str", "NoneType")),
+    *(f"numpy.random._pickle.__{made}_ctor" for made in ("bit_generator", "generator", "randomstate")),
+    *(f"numpy.random.{name}" for name in ("_mt19937.MT19937", "_pcg64.PCG64", "_philox.Philox", "_sfc64.SFC64")),
     *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
     *(f"numpy.{name}" for name in ("ndarray", "bool", "bool_", "half", "single", "double", "str_", "bytes_")),
     *(f"numpy.{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)),
@@ -42,15 +44,23 @@ _INERT = frozenset((
     *(f"omegaconf.{name}" for name in ("base.Metadata", "base.SCMode", "nodes.AnyNode", "nodes.StringNode")),
     *(f"omegaconf.nodes.{kind}Node" for kind in ("Integer", "Float", "Boolean", "Bytes", "Path")),
     *(f"pathlib.{pure}{kind}Path" for pure in ("", "Pure") for kind in ("", "Posix", "Windows")),
-    *(f"torch.{name}" for name in ("strided", "sparse_coo", "sparse_csr", "contiguous_format", "channels_last")),
+    *(f"torch.{name}" for name in ("strided", "sparse_coo", "sparse_csr", "device", "_C.Generator", "Generator")),
+    *(
+        f"{place}.{layout}_format"
+        for place in ("torch", "torch._utils.torch")
+        for layout in ("contiguous", "preserve")
+    ),
+    *(f"{place}.channels_last{more}" for place in ("torch", "torch._utils.torch") for more in ("", "_3d")),
     *(f"torch.per_{part}_{kind}" for part in ("tensor", "channel") for kind in ("affine", "symmetric")),
     "argparse.Namespace",
+    "builtins.Ellipsis",
     "collections.deque",
     "decimal.Decimal",
     "fractions.Fraction",
-    "torch.device",
+    "functools.partial",
+    "logging.getLogger",
+    "torch._dynamo.decorators._DimRange",
     "torch.per_channel_affine_float_qparams",
-    "torch.preserve_format",
     "torch.serialization._get_layout",
     "torch.storage.TypedStorage",
     "torch.torch_version.TorchVersion",
@@ -62,7 +72,7 @@ _INERT = frozenset((
 
 def modern_name(module: str, name: str) -> tuple[str, str]:
     """A module's name of today, where Python 2, an earlier NumPy or a later pathlib wrote the pickle."""
-    module = IMPORT_MAPPING.get(module, module)
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     if module.startswith("numpy.core."):
         module = f"numpy._core.{module.removeprefix('numpy.core.')}"
     return "pathlib" if module == "pathlib._local" else sys.intern(module), name
@@ -82,6 +92,7 @@ class Known:
             **TENSOR_CALLS,
             "_codecs.encode": self._encode,
             "builtins.bytearray": _bytearray,
+            "builtins.bytes": _bytearray,
             "builtins.complex": complex,
             "copyreg._reconstructor": _reconstructor,
             "numpy.dtype": _dtype,

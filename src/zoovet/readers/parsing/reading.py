@@ -26,6 +26,7 @@ _MAX_HEADER = 2**32
 _MAX_INDEX = 2**25
 _PICKLE_STARTS = b"\x80(c]})lds0123456789FIJKLMNSTUVXBCi"
 _OLD_PICKLE = 2**22
+_READ_WHOLE = 2**26
 
 
 def read_file(file: IO[bytes], file_bytes: int) -> Reply:
@@ -63,6 +64,8 @@ def _unknown(head: bytes) -> str:
 def _read_pickle(file: IO[bytes], file_bytes: int, name: str) -> Reply:
     """A file that may begin with a pickle: by ``torch.save`` before version 1.6, or by something else."""
     file.seek(0)
+    if file_bytes <= _READ_WHOLE:
+        file = io.BytesIO(file.read())  # which gives what there is, where more is asked for than there can be
     known = Known()
     try:
         first = PickleMachine(known, lambda _: None).read(file)
@@ -112,7 +115,7 @@ def _shards(file: IO[bytes], file_bytes: int) -> dict[str, list[str]] | None:
         raise Refusal(f"is the index of a sharded state dict that {DAMAGED}: it names no files; get it anew")
     shards: dict[str, list[str]] = {}
     for name, shard in names.items():
-        if "/" in shard or "\\" in shard or shard in ("", ".", "..") or "\x00" in shard:
+        if not shard.isprintable() or "/" in shard or "\\" in shard or shard in ("", ".", ".."):
             raise Refusal(f"is unsafe: it names the file '{printable(shard, 80)}', which is not beside it")
         shards.setdefault(shard, []).append(name)
     return shards

@@ -12,7 +12,7 @@ from zoovet.readers.parsing.values import Global, Instance, Pairs
 __all__ = ["refuse_wanted"]
 
 _DANGEROUS_MODULES = frozenset((
-    "_io", "_pickle", "_posixsubprocess", "_thread", "_winapi", "aiohttp", "asyncio", "bdb", "builtins",
+    "_io", "_pickle", "_posixsubprocess", "_thread", "_winapi", "aiohttp", "asyncio", "bdb",
     "cProfile", "code", "codecs", "codeop", "commands", "concurrent", "ctypes", "dill", "distutils",
     "doctest", "fileinput", "ftplib", "gc", "http", "idlelib", "imp", "importlib", "inspect", "io", "lib2to3",
     "marshal", "multiprocessing", "nt", "os", "paramiko", "pdb", "pickle", "pip", "pkgutil", "platform",
@@ -24,8 +24,10 @@ _DANGEROUS_FUNCTIONS = (
     *(f"torch.{name}" for name in ("hub.", "jit.", "load", "ops.", "serialization.load", "utils.cpp_extension.")),
     *(f"numpy.{name}" for name in ("load", "testing.", "f2py.", "lib.")),
 )
-_ALSO_IN_MODULES = frozenset(("builtins.getattr", "builtins.type", "builtins.print", "builtins.super"))
-_INDIRECT = frozenset(("functools", "operator", "types"))
+_DANGEROUS_BUILTINS = frozenset((
+    "__import__", "apply", "breakpoint", "compile", "delattr", "eval", "exec", "execfile", "globals", "input", "locals",
+    "open", "setattr", "vars",
+))  # fmt: skip
 
 
 def refuse_wanted(wanted: Sequence[Global], root: Any = None) -> Refusal:
@@ -39,10 +41,9 @@ def refuse_wanted(wanted: Sequence[Global], root: Any = None) -> Refusal:
     module = next((named for named in wanted if named.module.startswith("torch.nn.")), None)
     if isinstance(root, Instance) and _is_module(root.state):
         module = root.of
-    indirect = [named for named in wanted if named.path in _ALSO_IN_MODULES or named.module in _INDIRECT]
-    if dangerous or (indirect and module is None):
+    if dangerous:
         return Refusal(
-            f"was refused and nothing in it was run: its pickle asks for {_show([*dangerous, *indirect][0])}, "
+            f"was refused and nothing in it was run: its pickle asks for {_show(dangerous[0])}, "
             "as malicious files do: it may run any code; do not load it"
         )
     if module is not None:
@@ -52,7 +53,7 @@ def refuse_wanted(wanted: Sequence[Global], root: Any = None) -> Refusal:
         )
     first = wanted[0]
     of = {"sklearn": "a scikit-learn object, ", "joblib": "an object by joblib, "}.get(first.module.split(".")[0], "")
-    what = "the function" if first.name.rpartition(".")[2][:1].islower() else "an object of class"
+    what = "the function" if first.name.rpartition(".")[2].lstrip("_")[:1].islower() else "an object of class"
     return Refusal(
         f"was refused and nothing in it was run: it holds {of}{what} {_show(first)}, and a pickle of such may run any "
         f"code; where you trust it, load it yourself and {EXPORT}"
@@ -60,8 +61,8 @@ def refuse_wanted(wanted: Sequence[Global], root: Any = None) -> Refusal:
 
 
 def _is_dangerous(named: Global) -> bool:
-    if named.path in _ALSO_IN_MODULES:
-        return False
+    if named.module == "builtins":
+        return named.name in _DANGEROUS_BUILTINS
     return named.module.split(".")[0] in _DANGEROUS_MODULES or named.path.startswith(_DANGEROUS_FUNCTIONS)
 
 
@@ -74,4 +75,4 @@ def _is_module(state: Any) -> bool:
 def _show(named: Global) -> str:
     """Its name; of the modules that ``os`` is made of, the one that everybody knows."""
     path = f"os.{named.name}" if named.module in ("posix", "nt") else named.path
-    return f"'{printable(path, 80)}'"
+    return f"'{printable(path, 64)}'"

@@ -13,6 +13,7 @@ __all__ = ["TENSOR_CALLS", "TENSOR_CLASSES", "storage_of"]
 _MAX_DIMENSIONS = 64
 TENSOR_CLASSES = frozenset((
     "torch.Tensor",
+    "torch.nested._internal.nested_tensor.NestedTensor",
     "torch.nn.parameter.Buffer",
     *(f"torch.{place}{name.removesuffix('Storage')}Tensor" for name in STORAGES for place in ("", "cuda.")),
 ))  # fmt: skip
@@ -132,6 +133,7 @@ TENSOR_CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_meta_tensor_no_storage": _meta,
     "torch._utils._rebuild_nested_tensor": _nested,
     "torch._utils._rebuild_wrapper_subclass": _subclass,
+    "torch.nested._internal.nested_tensor._rebuild_njt": _nested,
     "torch.nn.parameter.Parameter": _parameter,
 }
 """Functions by which torch's tensors are pickled."""

@@ -36,7 +36,7 @@ def read_torch_zip(file: IO[bytes], file_bytes: int) -> Reply:
     try:
         entries = zipfile.ZipFile(file).infolist()
     except (zipfile.BadZipFile, NotImplementedError, ArithmeticError, LookupError, ValueError, struct.error) as error:
-        raise Refusal(f"is a zip file that {DAMAGED[3:]} ({printable(error, 80)}); get it anew") from error
+        raise Refusal(f"is a zip file that {DAMAGED} ({printable(error, 80)}); get it anew") from error
     prefix = _require_torch(entries)
     _require_safe(entries)
     archive = _Archive(file, file_bytes, prefix, {entry.filename: entry for entry in entries})
