@@ -141,8 +141,8 @@ def test_networks_it_was_not_trained_on_are_refused(trained: Path) -> None:
     spec = mlp((4, 3, 2))
     strangers = Networks.from_flat(spec, torch.zeros(1, spec.num_parameters))
     message = (
-        r"this detector was not trained on such networks. Given: 4 → linear 3 relu → linear 2 \(weights 3×4, 2×3\). "
-        r"It reads: 1×8×8 → conv 3 3×3 /2 (relu|tanh) .*\(weights 3×1×3×3, 2×3×3×3, 10×2\); or 1×8×8"
+        r"this detector was not trained on such networks. Given: 4 → linear 3 relu → linear 2\. "
+        r"It reads: 1×8×8 → conv 3 3×3 /2 (relu|tanh) .* and 1 more$"
     )
     with pytest.raises(ZoovetError, match=message):
         Detector.load(trained).score(strangers)

@@ -12,7 +12,7 @@ import torch
 from zoovet.networks import Networks, NetworkSpec, small_cnn
 from zoovet.readers import load_networks, save_networks
 from zoovet.tasks import Detector
-from zoovet.vet import FileResult, Scanner, candidates_for, scanner
+from zoovet.vet import FileResult, ReadOptions, Scanner, candidates_for, scanner
 
 NetworksOf = Callable[..., Networks]
 
@@ -124,3 +124,16 @@ def test_networks_in_memory_get_the_verdicts_of_their_file(detector: Path, files
     one = Scanner(candidates_for("detector", given=detector), batch_size=3)
     (result,) = one.scan_files(files[1:2])
     assert one.scan(load_networks(files[1]), str(files[1])) == list(result.verdicts)
+
+
+def test_what_was_assumed_when_a_file_was_read_is_told(
+    detector: Path, files: list[Path], tmp_path: Path, relu_spec: NetworkSpec, drawn: NetworksOf
+) -> None:
+    network = drawn(relu_spec)
+    state = {f"conv{k}.weight": weight[0] for k, weight in enumerate(network.weights)}
+    state |= {f"conv{k}.bias": bias[0] for k, bias in enumerate(network.biases)}
+    torch.save({"net": state, "ema": {name: 2 * tensor for name, tensor in state.items()}}, tmp_path / "a.pt")
+    results = results_of(detector, [files[0], tmp_path / "a.pt"], options=ReadOptions(activation="relu"))
+    assert [result.notes for result in results] == [(), ("read is 'net'; beside it the file holds 'ema'",)]
+    (verdict,) = results[1].verdicts
+    assert verdict.score == pytest.approx(float(Detector.load(detector).score(network)), abs=1e-6)

@@ -74,10 +74,10 @@ def test_the_spec_in_a_file_says_which_model_knows_it(models: Path, tmp_path: Pa
     assert [candidate.model for candidate in found] == ["large", "small"]
     for name, specs in (("small", SMALL), ("large", LARGE)):
         for spec in specs.values():
-            networks, candidate = load_suspects(with_spec(spec, tmp_path), found, ReadOptions(), "detector")
-            assert networks.spec == spec
-            assert candidate.model == name
-            assert candidate.path == models / name / "detector.safetensors"
+            suspects = load_suspects(with_spec(spec, tmp_path), found, ReadOptions(), "detector")
+            assert suspects.networks.spec == spec
+            assert suspects.candidate.model == name
+            assert suspects.candidate.path == models / name / "detector.safetensors"
 
 
 def test_a_state_dict_that_fits_several_is_settled_by_options(models: Path, tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ def test_a_state_dict_that_fits_several_is_settled_by_options(models: Path, tmp_
         ZoovetError, match=r"says nothing of its activation, .* fit several: give --activation relu or tanh$"
     ):
         load_suspects(path, large, ReadOptions(), "detector")
-    networks, candidate = load_suspects(path, large, ReadOptions(activation="tanh"), "detector")
-    assert networks.spec == LARGE["tanh"]
-    assert candidate.model == "large"
+    suspects = load_suspects(path, large, ReadOptions(activation="tanh"), "detector")
+    assert suspects.networks.spec == LARGE["tanh"]
+    assert suspects.candidate.model == "large"
     with pytest.raises(ZoovetError, match=r"--activation sine: trained on networks with relu or tanh only"):
         load_suspects(path, large, ReadOptions(activation="sine"), "detector")
 
@@ -109,24 +109,55 @@ def test_two_models_of_one_spec_are_told_apart_by_name(models: Path, tmp_path: P
         load_suspects(with_spec(SMALL["relu"], tmp_path), found, ReadOptions(), "detector")
 
 
-def test_networks_that_no_model_knows_are_described_with_those_that_are_known(models: Path, tmp_path: Path) -> None:
-    shipped = r"Shipped are large: 1×32×32 → .*; small: 1×28×28 → .*\. Give a detector of your own, --detector RUN"
+def test_networks_that_no_model_knows_are_told_in_one_short_line(models: Path, tmp_path: Path) -> None:
     found = candidates("--models-from", models)
-    with pytest.raises(
-        ZoovetError, match=rf"no shipped detector was trained on .* Given: 1×28×28 → conv 5 .*{shipped}"
-    ):
+    message = r"network\.safetensors holds a network that no shipped detector knows: 1×28×28 → conv 5 3×3 /2 relu → .*"
+    with pytest.raises(ZoovetError, match=message):
         load_suspects(with_spec(OTHER, tmp_path), found, ReadOptions(), "detector")
-    with pytest.raises(ZoovetError, match=rf"does not fit the spec: .*the file has 0\.weight 5×1×3×3.*{shipped}"):
-        load_suspects(state_dict(OTHER, tmp_path), found, ReadOptions(), "detector")
+    message = r"network\.pt holds 2 convolutions, 1 linear layer, 340 numbers: no shipped repairer knows such a net"
+    with pytest.raises(ZoovetError, match=message):
+        load_suspects(state_dict(OTHER, tmp_path), found, ReadOptions(), "repairer")
+    torch.save({f"{index}.weight": torch.ones(4, 4) for index in range(99)}, tmp_path / "deep.pt")
+    with pytest.raises(ZoovetError, match=r"deep\.pt holds 99 linear layers, 1\.6 k numbers: no shipped detector"):
+        load_suspects(tmp_path / "deep.pt", found, ReadOptions(), "detector")
+
+
+def test_what_is_wrong_with_a_file_that_fits_comes_before_specs_that_do_not(models: Path, tmp_path: Path) -> None:
+    found = candidates("--models-from", models)
+    spec = small_cnn("relu", input_shape=(1, 28, 28), channels=(4, 4))
+    state = torch.load(state_dict(spec, tmp_path), weights_only=True)
+    torch.save({**state, "0.bias": torch.full((4,), torch.inf)}, tmp_path / "network.pt")
+    with pytest.raises(ZoovetError, match=r"tensor '0\.bias' has NaN or infinite numbers"):
+        load_suspects(tmp_path / "network.pt", found, ReadOptions(), "detector")
+    torch.save({**state, "norm.weight": torch.ones(4), "norm.bias": torch.ones(4)}, tmp_path / "network.pt")
+    with pytest.raises(ZoovetError, match=r"tensor 'norm\.weight' \(4\) is no weight or bias of a convolution"):
+        load_suspects(tmp_path / "network.pt", found, ReadOptions(), "detector")
+
+
+def test_an_order_that_is_open_is_asked_for(tmp_path: Path) -> None:
+    spec = small_cnn("relu", input_shape=(1, 28, 28), channels=(4, 4, 4))
+    write_detector(tmp_path / "own.safetensors", [spec])
+    (own,) = candidates("--detector", tmp_path / "own.safetensors")
+    names = ("stem", "mid", "deep", "head")
+    state = torch.load(state_dict(spec, tmp_path), weights_only=True)
+    named = {f"{names[int(name[0])]}.{name[2:]}": tensor for name, tensor in state.items()}
+    torch.save(named, tmp_path / "network.pt")
+    with pytest.raises(ZoovetError, match=r"in which order mid 4×4×3×3, deep 4×4×3×3 run is open.*say it: --order"):
+        load_suspects(tmp_path / "network.pt", [own], ReadOptions(), "detector")
+    suspects = load_suspects(tmp_path / "network.pt", [own], ReadOptions(order=names), "detector")
+    assert torch.equal(suspects.networks.flat(), network(spec).flat())
+    suspects = load_suspects(with_spec(spec, tmp_path), [own], ReadOptions(order=names), "detector")
+    assert suspects.notes == ("its file says in which order its layers run; the order given was not used",)
 
 
 def test_a_detector_that_was_given_is_the_only_candidate(models: Path, tmp_path: Path) -> None:
     write_detector(tmp_path / "own.safetensors", [SMALL["relu"]])
     (own,) = candidates("--detector", tmp_path / "own.safetensors")
     assert (own.model, own.specs) == (None, (SMALL["relu"],))
-    networks, candidate = load_suspects(with_spec(OTHER, tmp_path), [own], ReadOptions(), "detector")
-    assert (networks.spec, candidate) == (OTHER, own)  # it says itself what it does not know
-    assert load_suspects(state_dict(SMALL["tanh"], tmp_path), [own], ReadOptions(), "detector")[0].spec == SMALL["relu"]
+    suspects = load_suspects(with_spec(OTHER, tmp_path), [own], ReadOptions(), "detector")
+    assert (suspects.networks.spec, suspects.candidate) == (OTHER, own)  # it says itself what it does not know
+    suspects = load_suspects(state_dict(SMALL["tanh"], tmp_path), [own], ReadOptions(), "detector")
+    assert suspects.networks.spec == SMALL["relu"]
     with pytest.raises(argparse.ArgumentError, match=r"not allowed with argument"):
         candidates("--detector", tmp_path / "own.safetensors", "--model", "small")
 

@@ -23,11 +23,17 @@ what zoovet's own networks read, and a note says so."""
 
 
 def add_read_options(parser: argparse.ArgumentParser) -> None:
-    """``--activation NAME``, ``--scaling NAME``, ``--input-range LOW,HIGH``, ``--mean M,…`` and ``--std S,…``."""
+    """``--activation``, ``--order``, ``--scaling``, ``--input-range``, ``--mean`` and ``--std``."""
     parser.add_argument(
         "--activation",
         metavar="NAME",
         help="hidden activation of files without a spec, where weights alone leave it open: relu, tanh, ...",
+    )
+    parser.add_argument(
+        "--order",
+        type=_names,
+        metavar="NAMES",
+        help="names of all layers as they run, for files whose names and shapes leave it open: stem,mid,deep,head",
     )
     parser.add_argument(
         "--scaling",
@@ -54,7 +60,7 @@ def read_options_of(arguments: argparse.Namespace) -> ReadOptions:
     """
     from zoovet.vet import ReadOptions
 
-    return ReadOptions(activation=arguments.activation, scaling=_scaling_of(arguments))
+    return ReadOptions(activation=arguments.activation, order=arguments.order, scaling=_scaling_of(arguments))
 
 
 def _scaling_of(arguments: argparse.Namespace) -> InputScaling | None:
@@ -82,3 +88,10 @@ def _numbers(text: str) -> tuple[float, ...]:
     if not all(map(math.isfinite, values)):
         raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}")
     return values
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"must be names of layers with commas between them, got {text!r}")
+    return names

@@ -80,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         failure = failure_of(error, str(arguments.file))
         print(f"{failure.traceback or ''}error: {failure.message}", file=sys.stderr)
         return EXIT_ERROR
+    for note in repaired.notes:
+        print(f"note: {printable(arguments.file)}: {note}", file=sys.stderr)
     if not repaired.knows_distribution:
         print(
             "note: this repairer, trained by an earlier zoovet, cannot tell whether networks are like those that it "

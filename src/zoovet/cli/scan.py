@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold", type=_probability, metavar="P", help="flag from this probability on; default the detector's own"
     )
     parser.add_argument(
-        "--json", action="store_true", help="print JSON: verdicts and errors, one entry a network or file"
+        "--json", action="store_true", help="print JSON: verdicts, errors and notes, one entry a network or file"
     )
     add_read_options(parser)
     add_device(parser)
@@ -101,10 +101,13 @@ def run(arguments: argparse.Namespace) -> int:
         results, is_whole = _collect(scanner.scan_files(files, progress=progress))
     verdicts = [verdict for result in results for verdict in result.verdicts]
     failures = [(result.file, result.failure) for result in results if result.failure is not None]
+    notes = [(result.file, note) for result in results for note in result.notes]
     if arguments.json:
-        print_results(_as_json(verdicts, failures))
+        print_results(_as_json(verdicts, failures, notes))
     elif verdicts:
         print_results(_as_table(verdicts))
+    for file, note in notes:
+        print(f"note: {printable(file)}: {note}", file=sys.stderr)
     _print_notes(verdicts)
     if assumed := list(dict.fromkeys(verdict.file for verdict in verdicts if verdict.scaling_is_assumed)):
         print(f"note: {assumed_scaling_note(assumed)}", file=sys.stderr)
@@ -133,7 +136,9 @@ def _collect(results: Iterable[FileResult]) -> tuple[list[FileResult], bool]:
     return sorted(collected, key=lambda result: result.place), True
 
 
-def _as_json(verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]]) -> str:
+def _as_json(
+    verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]], notes: Sequence[tuple[str, str]]
+) -> str:
     rows = [
         {
             **asdict(verdict),
@@ -143,7 +148,8 @@ def _as_json(verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]
         for verdict in verdicts
     ]
     errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
-    return json.dumps({"verdicts": rows, "errors": errors}, indent=2, allow_nan=False)
+    said = [{"file": text_of_name(file), "note": note} for file, note in notes]
+    return json.dumps({"verdicts": rows, "errors": errors, "notes": said}, indent=2, allow_nan=False)
 
 
 def _as_table(verdicts: Sequence[Verdict]) -> str:

@@ -11,19 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoovet.readers.content import FileContent
-    from zoovet.readers.files import load_networks, networks_from_content, read_state_dict, save_networks
+    from zoovet.readers.files import (
+        load_networks,
+        networks_from_content,
+        read_state_dict,
+        save_networks,
+        says_its_spec,
+    )
     from zoovet.readers.formats import read_content
+    from zoovet.readers.named_layers import contents_in_words
+    from zoovet.readers.state_dicts import Reading
 
 __all__ = [
     "FileContent",
+    "Reading",
+    "contents_in_words",
     "load_networks",
     "networks_from_content",
     "read_content",
     "read_state_dict",
     "save_networks",
+    "says_its_spec",
 ]
 
-_HOMES = {"FileContent": "content", "read_content": "formats"}
+_HOMES = {
+    "FileContent": "content",
+    "Reading": "state_dicts",
+    "contents_in_words": "named_layers",
+    "read_content": "formats",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,9 @@ class FileContent:
         tensors: By name, in the order of the file.
         metadata: Texts beside them; safetensors only.
         numbers: Plain numbers beside them, such as an epoch or a label; ``torch.save`` only.
-        ordered: Whether the order means anything: safetensors files are sorted by name.
+        ordered: Whether the order is that of registration: safetensors files are sorted by name.
+        parts: Where the file holds several state dicts: the prefix of each one's names in ``tensors``, the plain
+            weights' before averages of weights (``ema``, ``swa``). Empty where it holds one.
         notes: What whoever uses the tensors should be told, one line each, without the file's name.
     """
 
@@ -26,4 +28,5 @@ class FileContent:
     metadata: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
     ordered: bool = True
+    parts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

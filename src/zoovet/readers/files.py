@@ -26,16 +26,22 @@ from zoovet.networks.spec import NetworkSpec
 from zoovet.printable import printable
 from zoovet.readers.content import FileContent
 from zoovet.readers.formats import read_content
-from zoovet.readers.state_dicts import describe_tensors, networks_from_state_dict, usable
+from zoovet.readers.named_layers import contents_in_words
+from zoovet.readers.state_dicts import Reading, read_state_dicts
+from zoovet.readers.tensors import describe_tensors, usable
 
-__all__ = ["load_networks", "networks_from_content", "read_state_dict", "save_networks"]
+__all__ = ["load_networks", "networks_from_content", "read_state_dict", "save_networks", "says_its_spec"]
 
 _FORMAT, _SPEC, _VERSION = "zoovet_format", "zoovet_spec", "1"
 _SUFFIX = ".safetensors"
 
 
 def load_networks(
-    path: str | Path | Sequence[str | Path], spec: NetworkSpec | None = None, *, scaling: InputScaling | None = None
+    path: str | Path | Sequence[str | Path],
+    spec: NetworkSpec | None = None,
+    *,
+    scaling: InputScaling | None = None,
+    order: Sequence[str] | None = None,
 ) -> Networks:
     """Read networks from a file, or from several as one batch.
 
@@ -43,10 +49,10 @@ def load_networks(
         path: A file that :func:`save_networks` wrote (any number of networks), a state dict of one network
             (safetensors or ``torch.save``), or a sequence of such files, whose networks must have one spec.
         spec: What they are. Needed for files that zoovet did not write, which do not say it; checked against the
-            file's own where there is one. A state dict's weights and biases are paired by their names and are the
-            spec's layers in the order of the file (in a safetensors file, which has none, in the order of the names
-            where that fits, else by shape).
+            file's own where there is one. Which of a state dict's layers is which of the spec's, shapes and names
+            tell (:mod:`zoovet.readers.layer_order`).
         scaling: What they read for pixels, where their file does not say it; checked against the file where it does.
+        order: Names of a state dict's layers in the order in which they run, where shapes and names leave it open.
 
     Returns:
         The networks, on the CPU, in the order of the files; float64 where the file is, else float32. Their spec's
@@ -58,10 +64,14 @@ def load_networks(
             not fit the spec or the scaling. The message names the file, and the tensor where there is one.
     """
     if isinstance(path, str | Path):
-        return networks_from_content(read_content(Path(path)), printable(path), spec, scaling)
+        return networks_from_content(
+            read_content(Path(path)), printable(path), spec, scaling=scaling, order=order
+        ).networks
     parts: list[Networks] = []
     for file in path:
-        part = networks_from_content(read_content(Path(file)), printable(file), spec, scaling)
+        part = networks_from_content(
+            read_content(Path(file)), printable(file), spec, scaling=scaling, order=order
+        ).networks
         if parts and part.spec != parts[0].spec:
             raise ZoovetError(
                 f"the files hold networks of different specs: {part.spec.describe()} in {file}, "
@@ -82,11 +92,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
     Args:
         path: A safetensors file, or what ``torch.save`` wrote of a dictionary of tensors, also where that sits in
-            another dictionary under a usual name such as ``state_dict`` or ``model``. Entries that are not
-            tensors, such as an epoch, are left out.
+            other dictionaries or lists, whatever their keys. Entries that are not tensors, such as an epoch, are left
+            out.
 
     Returns:
-        The tensors, on the CPU.
+        The tensors, on the CPU. Where the file holds several state dicts, all of them, each name behind the keys that
+        lead to it.
 
     Raises:
         ZoovetError: The file is missing, truncated, not a weight file, or has code in it.
@@ -121,15 +132,21 @@ def save_networks(networks: Networks, path: str | Path) -> None:
 
 
 def networks_from_content(
-    content: FileContent, source: str, spec: NetworkSpec | None = None, scaling: InputScaling | None = None
-) -> Networks:
-    """The networks of a file that was read, as :func:`load_networks` gives them.
+    content: FileContent,
+    source: str,
+    spec: NetworkSpec | None = None,
+    *,
+    scaling: InputScaling | None = None,
+    order: Sequence[str] | None = None,
+) -> Reading:
+    """The networks of a file that was read, as :func:`load_networks` gives them, and what is to be said of them.
 
     Args:
         content: From :func:`~zoovet.readers.formats.read_content`.
         source: The file, for messages.
         spec: What they are; see :func:`load_networks`.
         scaling: What they read for pixels; see :func:`load_networks`.
+        order: Names of the layers as they run; see :func:`load_networks`.
 
     Raises:
         ZoovetError: There are NaN or infinite weights, or the content does not fit the spec, or says none and none is
@@ -137,16 +154,21 @@ def networks_from_content(
     """
     if scaling is None and spec is not None:
         scaling = spec.input_scaling
-    if _FORMAT in content.metadata:
-        return _with_scaling(_from_own_format(content, spec, source), scaling, source)
+    if says_its_spec(content):
+        notes = () if order is None else ("its file says in which order its layers run; the order given was not used",)
+        return Reading(networks=_with_scaling(_from_own_format(content, spec, source), scaling, source), notes=notes)
     if spec is None:
         raise ZoovetError(
             f"{source} does not say what its network is (a state dict knows no activations or pooling); "
-            f"give spec=…, a zoovet.NetworkSpec. The file holds {describe_tensors(content.tensors)}"
+            f"give spec=…, a zoovet.NetworkSpec. The file holds {contents_in_words(content.tensors)}"
         )
-    spec = replace(spec, input_scaling=None)
-    networks = networks_from_state_dict(content.tensors, spec, source, ordered=content.ordered)
-    return _with_scaling(networks, scaling, source)
+    reading = read_state_dicts(content, replace(spec, input_scaling=None), source, order=order)
+    return replace(reading, networks=_with_scaling(reading.networks, scaling, source))
+
+
+def says_its_spec(content: FileContent) -> bool:
+    """Whether a file is one that zoovet wrote, with its networks' spec in it."""
+    return _FORMAT in content.metadata
 
 
 def _with_scaling(networks: Networks, given: InputScaling | None, source: str) -> Networks:

@@ -1,161 +1,184 @@
-"""Fitting named tensors to a spec: which tensor is which layer's weight or bias."""
+"""From named tensors to a network of a spec: everything in a state dict has a place, or it is refused."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import LayerSpec, NetworkSpec
+from zoovet.networks.spec import NetworkSpec
+from zoovet.printable import printable
+from zoovet.readers.batch_norms import fold_batch_norms
+from zoovet.readers.content import FileContent
+from zoovet.readers.given_order import in_given_order
+from zoovet.readers.layer_order import LayerOrderError, fits, layers_in_order, weight_shapes
+from zoovet.readers.named_layers import NamedLayer, contents_in_words, name_layers
+from zoovet.readers.tensor_names import is_average
+from zoovet.readers.tensors import shape_in_words, usable
 
-__all__ = ["describe_tensors", "networks_from_state_dict", "usable"]
-
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-_NAMES_IN_MESSAGES = 12
+__all__ = ["Reading", "SpecMisfitError", "networks_from_state_dict", "read_state_dicts"]
 
 
-@dataclass
-class _Pair:
-    """The weight and the bias whose names agree but for these two words."""
+class SpecMisfitError(ZoovetError):
+    """A file holds other layers than a spec has; nothing else is known to be wrong with it."""
 
-    weight: str = ""
-    bias: str = ""
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reading:
+    """Networks of a file, and what whoever uses them should be told.
+
+    Attributes:
+        networks: float64 where the file is, else float32; on the CPU. Their spec has the input scaling that the file
+            says, or none.
+        notes: What was assumed, taken or left out, one line each, without the file's name.
+    """
+
+    networks: Networks
+    notes: tuple[str, ...] = ()
+
+
+def read_state_dicts(
+    content: FileContent, spec: NetworkSpec, source: str, *, order: Sequence[str] | None = None
+) -> Reading:
+    """The network of a spec among a file's state dicts.
+
+    Where there are several, it is the one that fits the spec; plain weights come before averages of them. Two that fit
+    and differ are refused. Where none fits alone, all plain ones together are tried (``encoder`` and ``head``).
+
+    Args:
+        content: What the file holds.
+        spec: What the network is.
+        source: The file, for messages.
+        order: Names of the layers as they run; ``None`` where names and shapes tell.
+
+    Raises:
+        ZoovetError: As :func:`networks_from_state_dict`, or several networks fit.
+    """
+    if not content.parts:
+        reading = networks_from_state_dict(content.tensors, spec, source, ordered=content.ordered, order=order)
+        return replace(reading, notes=content.notes + reading.notes)
+    fitting: dict[str, Reading] = {}
+    refusals: list[ZoovetError] = []
+    plain = [part for part in content.parts if not is_average(part)]
+    for parts in (plain, [part for part in content.parts if part not in plain]):
+        for part in parts if not fitting else ():
+            own = {name[len(part) :]: tensor for name, tensor in content.tensors.items() if name.startswith(part)}
+            try:
+                fitting[part] = networks_from_state_dict(own, spec, source, ordered=content.ordered, order=order)
+            except ZoovetError as error:
+                refusals.append(error)
+    names = {part: repr(printable(part[:-1], 40)) for part in content.parts}
+    if not fitting:
+        together = {name: tensor for name, tensor in content.tensors.items() if name.startswith(tuple(plain))}
+        try:
+            reading = networks_from_state_dict(together, spec, source, ordered=content.ordered, order=order)
+        except ZoovetError as error:
+            raise _weightiest(refusals, error) from error
+        note = f"read as one network: {' and '.join(names[part] for part in plain)}"
+        return replace(reading, notes=(note, *content.notes, *reading.notes))
+    (part, reading), *others = fitting.items()
+    for other, another in others:
+        if not torch.equal(reading.networks.flat(), another.networks.flat()):
+            raise ZoovetError(
+                f"{source} holds several networks that fit, {names[part]} and {names[other]}: save the one that is "
+                "meant in a file of its own"
+            )
+    beside = ", ".join(names[other] for other in content.parts if other != part)
+    note = f"read is {names[part]}; beside it the file holds {beside}"
+    return replace(reading, notes=(note, *content.notes, *reading.notes))
 
 
 def networks_from_state_dict(
-    state_dict: Mapping[str, Tensor], spec: NetworkSpec, source: str, *, ordered: bool = True
-) -> Networks:
+    state_dict: Mapping[str, Tensor],
+    spec: NetworkSpec,
+    source: str,
+    *,
+    ordered: bool = True,
+    order: Sequence[str] | None = None,
+) -> Reading:
     """One network from the tensors of somebody's module.
 
-    A weight and a bias belong together where their names agree but for these two words. The pairs are the spec's
-    layers in the order given; a weight without a bias has the bias 0. A linear layer that reads a flattened map may
-    come as [out, channels · height · width].
+    A weight and a bias belong together where their names agree but for these two words; a weight without a bias has the
+    bias 0. Pruning masks, weight norm, spectral norm and batch norms are folded. A linear layer that reads a flattened
+    map may come as [out, channels · height · width], a 1×1 convolution as a linear layer and the other way round.
+    :mod:`~zoovet.readers.layer_order` says which layer is which.
 
     Args:
         state_dict: Named tensors, as ``module.state_dict()`` gives them.
         spec: What the network is.
         source: Their file, for messages.
-        ordered: Whether the order is that of the layers. Where it is not (safetensors files are sorted by name),
-            names are sorted with their numbers as numbers, and where that order does not fit the spec, each layer
-            takes the first pair with its shapes.
-
-    Returns:
-        The network (B = 1), float64 where a tensor is, else float32.
+        ordered: Whether they are in the order of registration; safetensors files are sorted by name.
+        order: Names of the layers as they run; ``None`` where names and shapes tell.
 
     Raises:
-        ZoovetError: Names or shapes do not fit the spec (the message gives both), there are statistics of a batch
-            norm, or a tensor is not of real numbers, all finite.
+        SpecMisfitError: The layers do not fit the spec.
+        LayerOrderError: They fit in several orders, and nothing says in which they run.
+        ZoovetError: A tensor has no place in the spec, or is not of real numbers, all finite.
     """
-    names = list(state_dict) if ordered else sorted(state_dict, key=_natural)
-    pairs = _pair_up(names, state_dict, spec, source)
-    if not ordered and not all(map(_fits, spec.layers, pairs, [state_dict] * len(pairs))):
-        pairs = _by_shape(spec, pairs, state_dict) or pairs
-    for index, (layer, pair) in enumerate(zip(spec.layers, pairs, strict=True)):
-        _require_fit(index, layer, pair, state_dict, spec, source)
-    numbers = usable(state_dict, source)
+    named = name_layers(state_dict, source, ordered=ordered)
+    layers: tuple[NamedLayer, ...] | None = named.layers
+    follows: dict[str, str] = {}
+    if len(named.layers) != len(spec.layers):
+        raise SpecMisfitError(
+            f"{source} does not fit the spec: it holds {contents_in_words(state_dict)}, the spec is {spec.describe()}"
+        )
+    if order is not None:
+        layers, follows = in_given_order(named, order, source)
+        if not all(map(fits, spec.layers, layers)):
+            layers = None
+    else:
+        layers = layers_in_order(named.layers, spec, source, ordered=named.ordered)
+    if layers is None:
+        raise _misfit(named.layers, spec, source)
+    if named.obstacles:
+        raise ZoovetError(f"{source}: {named.obstacles[0]}")
+    layers, notes = fold_batch_norms(layers, named.norms, source, ordered=named.ordered, given=follows)
+    if named.scaling is not None and named.scaling.num_channels not in (None, spec.input_shape[0]):
+        raise SpecMisfitError(
+            f"{source} does not fit the spec: its input scaling is for {named.scaling.num_channels} channels, images "
+            f"have {spec.input_shape[0]}"
+        )
+    spec = replace(spec, input_scaling=named.scaling)
+    return Reading(networks=_networks(layers, spec, source), notes=named.notes + notes)
+
+
+def _networks(layers: Sequence[NamedLayer], spec: NetworkSpec, source: str) -> Networks:
+    tensors = {f"{layer.name}.weight": layer.weight for layer in layers}
+    tensors |= {f"{layer.name}.bias": layer.bias for layer in layers if layer.bias is not None}
+    numbers = usable(tensors, source)
     weights, biases = [], []
-    for layer, pair in zip(spec.layers, pairs, strict=True):
-        weights.append(numbers[pair.weight].reshape(1, *layer.weight_shape))
-        bias = numbers[pair.bias] if pair.bias else weights[-1].new_zeros(layer.out_channels)
+    for of_spec, layer in zip(spec.layers, layers, strict=True):
+        weights.append(numbers[f"{layer.name}.weight"].reshape(1, *of_spec.weight_shape))
+        bias = numbers.get(f"{layer.name}.bias", weights[-1].new_zeros(of_spec.out_channels))
         biases.append(bias.unsqueeze(0))
     return Networks(spec, tuple(weights), tuple(biases))
 
 
-def usable(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The tensors in one precision: float64 where one of them is, else float32.
-
-    Raises:
-        ZoovetError: One is not dense, not of real numbers, or has a NaN or an infinity; the message names it.
-    """
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or tensor.layout != torch.strided:
-            raise ZoovetError(
-                f"{source}: tensor {name!r} is {tensor.dtype}, {tensor.layout}; weights are dense real numbers"
-            )
-        if not bool(torch.isfinite(tensor).all()):
-            raise ZoovetError(f"{source}: tensor {name!r} has NaN or infinite numbers")
-    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors.values()) else torch.float32
-    return {name: tensor.to(dtype) for name, tensor in tensors.items()}
+def _weightiest(refusals: Sequence[ZoovetError], of_all: ZoovetError) -> ZoovetError:
+    """The error that says most: an open order, then whatever else is wrong besides layers that do not fit."""
+    for kind in (LayerOrderError, ZoovetError):
+        for error in refusals:
+            if isinstance(error, kind) and not isinstance(error, SpecMisfitError):
+                return error
+    return of_all
 
 
-def describe_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Names and shapes in one line: ``conv1.weight 16×3×5×5, conv1.bias 16``."""
-    parts = [f"{name} {'×'.join(map(str, tensor.shape)) or 'a number'}" for name, tensor in tensors.items()]
-    more = len(parts) - _NAMES_IN_MESSAGES
-    return ", ".join(parts[:_NAMES_IN_MESSAGES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts ``layers.10`` after ``layers.2``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _pair_up(names: Sequence[str], tensors: Mapping[str, Tensor], spec: NetworkSpec, source: str) -> list[_Pair]:
-    statistics = [name for name in names if name.rpartition(".")[2] in _STATISTICS]
-    if statistics:
-        raise ZoovetError(
-            f"{source} holds statistics of a batch norm ({', '.join(statistics[:3])}), which a spec has no place for; "
-            "build the module, load the file into it, and convert it with zoovet.networks.from_module, which folds "
-            "batch norms into the layers before them"
-        )
-    pairs: dict[str, _Pair] = {}
-    for name in names:
-        match = re.fullmatch(r"(.*)(weight|bias)(.*)", name)
-        if match is None:
-            raise ZoovetError(
-                f"{source}: tensor {name!r} is called neither weight nor bias; "
-                f"a network's file holds the layers' weights and biases only, this one {describe_tensors(tensors)}"
-            )
-        prefix, kind, suffix = match.groups()
-        setattr(pairs.setdefault(f"{prefix}*{suffix}", _Pair()), kind, name)
-    for pair in pairs.values():
-        if not pair.weight:
-            raise ZoovetError(f"{source}: the bias {pair.bias!r} has no weight; {describe_tensors(tensors)}")
-    if len(pairs) != len(spec.layers):
-        raise ZoovetError(
-            f"{source} does not fit the spec: the spec has {len(spec.layers)} layers ({spec.describe()}), "
-            f"the file {len(pairs)} ({describe_tensors(tensors)})"
-        )
-    return list(pairs.values())
-
-
-def _weight_shapes(layer: LayerSpec) -> set[tuple[int, ...]]:
-    """Shapes in which a layer's weight may come."""
-    shapes = {layer.weight_shape}
-    if layer.kind == "linear":
-        shapes.add((layer.out_channels, layer.in_channels * layer.kernel_size))
-    return shapes
-
-
-def _fits(layer: LayerSpec, pair: _Pair, tensors: Mapping[str, Tensor]) -> bool:
-    bias_fits = not pair.bias or tuple(tensors[pair.bias].shape) == (layer.out_channels,)
-    return bias_fits and tuple(tensors[pair.weight].shape) in _weight_shapes(layer)
-
-
-def _by_shape(spec: NetworkSpec, pairs: Sequence[_Pair], tensors: Mapping[str, Tensor]) -> list[_Pair] | None:
-    left, chosen = list(pairs), []
-    for layer in spec.layers:
-        pair = next((pair for pair in left if _fits(layer, pair, tensors)), None)
-        if pair is None:
-            return None
-        left.remove(pair)
-        chosen.append(pair)
-    return chosen
-
-
-def _require_fit(
-    index: int, layer: LayerSpec, pair: _Pair, tensors: Mapping[str, Tensor], spec: NetworkSpec, source: str
-) -> None:
-    if _fits(layer, pair, tensors):
-        return
-    found = {name: tensors[name] for name in (pair.weight, pair.bias) if name}
-    wanted = " or ".join("×".join(map(str, shape)) for shape in sorted(_weight_shapes(layer), key=len))
-    raise ZoovetError(
-        f"{source} does not fit the spec: layer {index} ({layer.kind}) must have a weight of {wanted} and a bias of "
-        f"{layer.out_channels}, the file has {describe_tensors(found)}; the spec is {spec.describe()}"
+def _misfit(layers: Sequence[NamedLayer], spec: NetworkSpec, source: str) -> SpecMisfitError:
+    """Names the first of the spec's layers that nothing fits, and a layer of the file that fits nothing."""
+    lonely = (i for i, of_spec in enumerate(spec.layers) if not any(fits(of_spec, layer) for layer in layers))
+    index = next(lonely, 0)
+    of_spec = spec.layers[index]
+    unfit = [layer for layer in layers if not any(fits(some, layer) for some in spec.layers)] or [layers[index]]
+    found = unfit[0]
+    wanted = " or ".join(map(shape_in_words, sorted(weight_shapes(of_spec), key=len)))
+    bias = "" if found.bias is None else f" and its bias {shape_in_words(found.bias.shape)}"
+    turned = tuple(found.weight.shape[1::-1]) in weight_shapes(of_spec) and found.weight.dim() == 2
+    hint = "; transposed it would, which is not guessed" if turned else ""
+    return SpecMisfitError(
+        f"{source} does not fit the spec: layer {index} ({of_spec.kind}) must have a weight of {wanted} and a bias of "
+        f"{of_spec.out_channels}, {printable(found.name, 40)!r} is {shape_in_words(found.weight.shape)}{bias}{hint}"
     )

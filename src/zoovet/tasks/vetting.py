@@ -14,15 +14,7 @@ from zoovet.tasks.training_distribution import TrainingDistribution
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "Vetting",
-    "as_batches",
-    "distribution_of",
-    "require_known_specs",
-    "scaling_of",
-    "spec_in_words",
-    "specs_of",
-]
+__all__ = ["Vetting", "as_batches", "distribution_of", "require_known_specs", "scaling_of", "specs_of"]
 
 
 def as_batches(networks: Networks | Sequence[Networks]) -> list[Networks]:
@@ -46,14 +38,14 @@ def require_known_specs(batches: Sequence[Networks], specs: Sequence[NetworkSpec
         reader: What it is called in errors: ``detector``, ``repairer``.
 
     Raises:
-        ZoovetError: A spec is not among them (the message describes both sides), or a weight is NaN or infinite.
+        ZoovetError: A spec is not among them (the message describes it and the first of them), or a weight is NaN or
+            infinite.
     """
     for batch in batches:
         if batch.spec not in specs:
-            known = "; or ".join(map(spec_in_words, specs))
-            raise ZoovetError(
-                f"this {reader} was not trained on such networks. Given: {spec_in_words(batch.spec)}. It reads: {known}"
-            )
+            given, known = (printable(spec.describe(), 90) for spec in (batch.spec, specs[0]))
+            known += f" and {len(specs) - 1} more" if len(specs) > 1 else ""
+            raise ZoovetError(f"this {reader} was not trained on such networks. Given: {given}. It reads: {known}")
         batch.require_finite("the networks given")
 
 
@@ -79,12 +71,6 @@ def distribution_of(checkpoint: Checkpoint) -> TrainingDistribution | None:
     if not checkpoint.extra:
         return None
     return TrainingDistribution.from_tensors(checkpoint.extra, specs_of(checkpoint), str(checkpoint.path))
-
-
-def spec_in_words(spec: NetworkSpec) -> str:
-    """One line for people, with the shapes of the weights."""
-    shapes = ", ".join("×".join(map(str, shape)) for shape in spec.weight_shapes)
-    return f"{spec.describe()} (weights {shapes})"
 
 
 def scaling_of(spec: NetworkSpec) -> InputScaling:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from zoovet.vet.candidates import Candidate, candidates_for, describe_shipped, shipped_candidates
+from zoovet.vet.candidates import Candidate, candidates_for, shipped_candidates
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.repairing import Repaired, repair_file
 from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
-from zoovet.vet.suspects import ReadOptions, load_suspects
+from zoovet.vet.suspects import ReadOptions, Suspects, load_suspects
 from zoovet.vet.verdicts import Verdict
 
 __all__ = [
@@ -18,10 +18,10 @@ __all__ = [
     "Repaired",
     "ScanProgress",
     "Scanner",
+    "Suspects",
     "Verdict",
     "assumed_scaling_note",
     "candidates_for",
-    "describe_shipped",
     "failure_of",
     "load_suspects",
     "repair_file",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import NetworkSpec
 from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Description, load_checkpoint, load_description
-from zoovet.tasks.vetting import spec_in_words, specs_of
+from zoovet.tasks.vetting import specs_of
 
-__all__ = ["Candidate", "candidates_for", "describe_shipped", "shipped_candidates"]
+__all__ = ["Candidate", "candidates_for", "shipped_candidates"]
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,3 @@ def shipped_candidates(kind: str, models: Path | None, name: str | None = None) 
 
 def _candidate(model: str | None, path: Path, description: Description) -> Candidate:
     return Candidate(model, path, specs_of(description), description.has_digest)
-
-
-def describe_shipped(candidates: Sequence[Candidate]) -> str:
-    """Names and specs in one line: ``NAME: 1×28×28 → …; or 1×28×28 → …``, semicolons between the models."""
-    return "; ".join(
-        f"{candidate.model}: {' or '.join(map(spec_in_words, candidate.specs))}" for candidate in candidates
-    )

@@ -25,12 +25,14 @@ class Repaired:
         change: Norm of a network's change over that of its weights, averaged over the networks.
         knows_distribution: Whether the repairer could tell that they are like its training networks.
         scaling_is_assumed: Whether nobody knows their input scaling, so that [-1, 1] was assumed.
+        notes: What was assumed, taken or left out when the file was read, one line each.
     """
 
     networks: Networks
     change: float
     knows_distribution: bool
     scaling_is_assumed: bool
+    notes: tuple[str, ...]
 
 
 def repair_file(
@@ -54,8 +56,8 @@ def repair_file(
         ZoovetError: The file cannot be read, no candidate or several know its networks, a network is unlike those that
             the repairer was trained on, or an edit has NaN or infinite weights.
     """
-    networks, candidate = load_suspects(path, candidates, options or ReadOptions(), "repairer")
-    repairer = Repairer.load(candidate.path, device=device)
+    suspects = load_suspects(path, candidates, options or ReadOptions(), "repairer")
+    networks, repairer = suspects.networks, Repairer.load(suspects.candidate.path, device=device)
     knows = repairer.distribution is not None
     if knows and not allow_unknown:
         _require_known(networks, repairer, path)
@@ -63,7 +65,7 @@ def repair_file(
     _require_finite(repaired, path)
     before = networks.flat()
     change = float(((repaired.flat() - before).norm(dim=1) / before.norm(dim=1)).mean())
-    return Repaired(repaired, change, knows, networks.spec.input_scaling is None)
+    return Repaired(repaired, change, knows, networks.spec.input_scaling is None, suspects.notes)
 
 
 def _require_known(networks: Networks, repairer: Repairer, file: Path) -> None:

@@ -15,7 +15,7 @@ from zoovet.vet.batches import Answer, Batch, Batches, Detectors
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.crew import Crew
 from zoovet.vet.failures import Failure, failure_of
-from zoovet.vet.suspects import ReadOptions, candidate_for, load_suspects
+from zoovet.vet.suspects import ReadOptions, Suspects, candidate_for, load_suspects
 from zoovet.vet.verdicts import Finding, Verdict, find, verdict_of
 
 __all__ = ["FileResult", "ScanProgress", "Scanner"]
@@ -48,12 +48,14 @@ class FileResult:
         file: Its name.
         verdicts: On its networks, in their order, but for those that failed.
         failure: Why it could not be read, or some of its networks not be scored; ``None`` where all went well.
+        notes: What was assumed, taken or left out when it was read, one line each.
     """
 
     place: int
     file: str
     verdicts: tuple[Verdict, ...]
     failure: Failure | None
+    notes: tuple[str, ...] = ()
 
 
 class Scanner:
@@ -154,14 +156,14 @@ class Scanner:
         batches = Batches(self._batch_size)
         for place, path in enumerate(files):
             try:
-                networks, candidate = load_suspects(path, self._candidates, self._options, "detector")
-                if len(networks) == 0:
+                suspects = load_suspects(path, self._candidates, self._options, "detector")
+                if len(suspects.networks) == 0:
                     raise ZoovetError(f"{path} holds no network")
             except Exception as error:  # whatever is wrong with one file, the others are scanned
                 waiting.fail(place, str(path), failure_of(error, str(path)))
             else:
-                waiting.expect(place, str(path), networks, candidate)
-                yield from batches.add(place, networks, candidate)
+                waiting.expect(place, str(path), suspects)
+                yield from batches.add(place, suspects.networks, suspects.candidate)
             yield None
         yield from batches.rest()
 
@@ -173,13 +175,14 @@ class _File:
     name: str
     candidate: Candidate
     scaling: InputScaling | None
+    notes: tuple[str, ...]
     num_missing: int
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
 
     def result(self, place: int) -> FileResult:
         verdicts = tuple(self.verdicts[index] for index in sorted(self.verdicts))
-        return FileResult(place, self.name, verdicts, self._failure())
+        return FileResult(place, self.name, verdicts, self._failure(), self.notes)
 
     def _failure(self) -> Failure | None:
         """The first network's, since a file has one line."""
@@ -208,9 +211,11 @@ class _Waiting:
         """A file that could not be read."""
         self._ready.append(FileResult(place, file, (), failure))
 
-    def expect(self, place: int, file: str, networks: Networks, candidate: Candidate) -> None:
+    def expect(self, place: int, file: str, suspects: Suspects) -> None:
         """A file that was read."""
-        self._files[place] = _File(file, candidate, networks.spec.input_scaling, len(networks))
+        networks = suspects.networks
+        scaling = networks.spec.input_scaling
+        self._files[place] = _File(file, suspects.candidate, scaling, suspects.notes, len(networks))
 
     def take(self, batch: Batch, answer: Answer) -> None:
         """What was said of a batch."""

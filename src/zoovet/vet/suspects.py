@@ -8,11 +8,13 @@ from pathlib import Path
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import InputScaling, Networks, NetworkSpec
-from zoovet.readers import networks_from_content, read_content
-from zoovet.tasks.vetting import spec_in_words
-from zoovet.vet.candidates import Candidate, describe_shipped
+from zoovet.printable import printable
+from zoovet.readers import FileContent, Reading, contents_in_words, networks_from_content, read_content, says_its_spec
+from zoovet.readers.layer_order import LayerOrderError
+from zoovet.readers.state_dicts import SpecMisfitError
+from zoovet.vet.candidates import Candidate
 
-__all__ = ["ReadOptions", "candidate_for", "load_suspects"]
+__all__ = ["ReadOptions", "Suspects", "candidate_for", "load_suspects"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +23,31 @@ class ReadOptions:
 
     Attributes:
         activation: Hidden activation of a file without a spec; ``None`` where the weights settle it.
+        order: Names of its layers as they run; ``None`` where shapes and names settle it.
         scaling: Input scaling of networks whose file does not say it; ``None`` where nobody knows.
     """
 
     activation: str | None = None
+    order: tuple[str, ...] | None = None
     scaling: InputScaling | None = None
 
 
-def load_suspects(
-    path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
-) -> tuple[Networks, Candidate]:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Suspects:
+    """Networks of a file, and who knows them.
+
+    Attributes:
+        networks: In the order of the file.
+        candidate: The detector or repairer that knows their spec.
+        notes: What was assumed, taken or left out, one line each, without the file's name.
+    """
+
+    networks: Networks
+    candidate: Candidate
+    notes: tuple[str, ...]
+
+
+def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str) -> Suspects:
     """The networks in a file, and who knows them.
 
     They are of the spec that the file names, or else of the one among the candidates' that its weights fit.
@@ -43,35 +60,55 @@ def load_suspects(
 
     Raises:
         ZoovetError: The file cannot be read or is damaged, fits no spec, or fits several, or several models that know
-            one spec; or its input scaling is another than that of the options. The message says which and what settles
-            it.
+            one spec; the order of its layers is open; or its input scaling is another than that of the options. The
+            message says which and what settles it.
     """
     content = read_content(path)
-    try:
-        networks = networks_from_content(content, str(path), scaling=options.scaling)
-    except ZoovetError as error:
-        first = error  # no spec inside, or something that is wrong whatever the spec
+    if says_its_spec(content):
+        reading = networks_from_content(content, str(path), scaling=options.scaling, order=options.order)
     else:
-        return networks, candidate_for(networks.spec, str(path), candidates, kind)
+        reading = _of_a_known_spec(content, path, candidates, options, kind)
+    candidate = candidate_for(reading.networks.spec, str(path), candidates, kind)
+    return Suspects(networks=reading.networks, candidate=candidate, notes=reading.notes)
+
+
+def _of_a_known_spec(
+    content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
+) -> Reading:
+    """The network of the one spec among the candidates' that the file's weights fit."""
     activation = options.activation
     specs = [spec for spec in _distinct_specs(candidates) if activation in (None, spec.activation)]
     if not specs:
         known = " or ".join(sorted({spec.activation for spec in _distinct_specs(candidates)}))
         raise ZoovetError(f"--activation {activation}: trained on networks with {known} only")
-    fitting: list[Networks] = []
+    fitting: list[Reading] = []
     refusals: list[ZoovetError] = []
     for spec in specs:
         try:
-            fitting.append(networks_from_content(content, str(path), spec.architecture, options.scaling))
+            fitting.append(
+                networks_from_content(
+                    content, str(path), spec.architecture, scaling=options.scaling, order=options.order
+                )
+            )
         except ZoovetError as error:
             refusals.append(error)
-    if not fitting:
-        if str(first) in map(str, refusals):
-            raise first
-        raise refusals[0] if _is_given(candidates) else ZoovetError(f"{refusals[0]}. {_shipped(candidates, kind)}")
     if len(fitting) > 1:
-        raise _ambiguous(path, [networks.spec for networks in fitting], candidates)
-    return fitting[0], candidate_for(fitting[0].spec, str(path), candidates, kind)
+        raise _ambiguous(path, [reading.networks.spec for reading in fitting], candidates)
+    if not fitting:
+        raise _weightiest(refusals, content, path, candidates, kind)
+    return fitting[0]
+
+
+def _weightiest(
+    refusals: Sequence[ZoovetError], content: FileContent, path: Path, candidates: Sequence[Candidate], kind: str
+) -> ZoovetError:
+    """The refusal that says most: that the order is open, what else is wrong with the file, or that nobody knows it."""
+    beyond_shapes = [error for error in refusals if not isinstance(error, SpecMisfitError)]
+    if beyond_shapes:
+        return next((error for error in beyond_shapes if isinstance(error, LayerOrderError)), beyond_shapes[0])
+    if _is_given(candidates):
+        return refusals[0]
+    return ZoovetError(f"{path} holds {contents_in_words(content.tensors)}: no shipped {kind} knows such a network")
 
 
 def candidate_for(spec: NetworkSpec, source: str, candidates: Sequence[Candidate], kind: str) -> Candidate:
@@ -93,11 +130,8 @@ def candidate_for(spec: NetworkSpec, source: str, candidates: Sequence[Candidate
         return candidates[0]
     if knowing:
         names = " or ".join(str(candidate.model) for candidate in knowing)
-        raise ZoovetError(f"{source}: several models know such networks, {spec.describe()}: give --model {names}")
-    raise ZoovetError(
-        f"{source}: no shipped {kind} was trained on such networks. Given: {spec_in_words(spec)}. "
-        f"{_shipped(candidates, kind)}"
-    )
+        raise ZoovetError(f"{source}: several models know such networks, {_described(spec)}: give --model {names}")
+    raise ZoovetError(f"{source} holds a network that no shipped {kind} knows: {_described(spec)}")
 
 
 def _ambiguous(path: Path, specs: Sequence[NetworkSpec], candidates: Sequence[Candidate]) -> ZoovetError:
@@ -124,5 +158,5 @@ def _is_given(candidates: Sequence[Candidate]) -> bool:
     return candidates[0].model is None
 
 
-def _shipped(candidates: Sequence[Candidate], kind: str) -> str:
-    return f"Shipped are {describe_shipped(candidates)}. Give a {kind} of your own, --{kind} RUN"
+def _described(spec: NetworkSpec) -> str:
+    return printable(spec.describe(), 120)

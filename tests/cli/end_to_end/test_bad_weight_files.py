@@ -31,7 +31,7 @@ class _Bomb:
         ("pickle", r"suspect\.pt was refused and nothing in it was run: it holds the function 'pathlib"),
         ("torch pickle", r"suspect\.pt was refused and nothing in it was run: it holds the function 'builtins"),
         ("nan", r"suspect\.pt: tensor 'weights\.0' has NaN or infinite numbers"),
-        ("misfit", r"suspect\.pt does not fit the spec: .*3 layers \(1×8×8 → conv 6.*the file 1"),
+        ("misfit", r"suspect\.pt does not fit the spec: it holds 1 .*, the spec is 1×8×8 → conv 6"),
         ("other spec", r"was not trained on such networks\. Given: 1×8×8 → conv 5.*It reads: 1×8×8 → conv 6"),
     ],
 )

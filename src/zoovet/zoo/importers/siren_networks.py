@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zoovet.errors import ZoovetError
 from zoovet.networks import NetworkSpec, siren
 from zoovet.readers.formats import read_content
-from zoovet.readers.state_dicts import networks_from_state_dict
+from zoovet.readers.state_dicts import read_state_dicts
 from zoovet.zoo.importers.published import published_recipe
 
 __all__ = ["IMAGE_SPLITS", "NUM_CLASSES", "SirenFile", "SirenNetworks", "published_sirens"]
@@ -161,7 +161,7 @@ def _read_siren(path: Path, spec: NetworkSpec) -> tuple[NDArray[np.float32], flo
     label = content.numbers.get(_LABEL)
     if (tensor := tensors.pop(_LABEL, None)) is not None:
         label = float(tensor) if tensor.numel() == 1 else None
-    networks = networks_from_state_dict(tensors, spec, str(path), ordered=content.ordered)
+    networks = read_state_dicts(replace(content, tensors=tensors), spec, str(path)).networks
     return networks.flat()[0].float().numpy(), label
 
 
