@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "zoo"
         ({"measured_train_images": 0}, "measured_train_images must be at least 1, got 0"),
         ({"bases_per_shard": -1}, "bases_per_shard must be at least 1, got -1"),
         ({"test_images": -1}, "test_images must be at least 0, got -1"),
-        ({"channels": [16, 0]}, r"channels must be positive, got \(16, 0\)"),
+        ({"channels": [16, 0]}, r"channels must be positive, .*got \[16, 0\]"),
         ({"activations": []}, "activations must not be empty"),
         ({"activations": ["tan"]}, "activation 'tan' is unknown; did you mean 'tanh'"),
         ({"base": {"optimizers": ["adamw"]}}, "base.optimizers has the unknown entry 'adamw'; did you mean 'adam'"),

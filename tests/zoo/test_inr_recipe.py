@@ -26,7 +26,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "zoo"
         ({"image_splits": []}, r"image_splits must name train, test or both, each once, got \[\]"),
         ({"image_splits": ["train", "train"]}, r"each once, got \['train', 'train'\]"),
         ({"image_splits": ["validation"]}, r"'image_splits\[0\]' must be train or test"),
-        ({"hidden": []}, r"hidden must be one positive number of units a hidden layer, got \[\]"),
+        ({"hidden": []}, r"hidden must be positive, one number a hidden layer, got \[\]"),
         ({"hidden": [32, 0]}, r"got \[32, 0\]"),
         ({"image_size": [28, 0]}, r"image_size must be two positive numbers, got \[28, 0\]"),
         ({"w0": 0}, r"w0 must be above 0, got 0\.0"),

@@ -16,7 +16,10 @@ from zoovet.zoo import Attackers, BlendAttack, PatchAttack, SplitShares, TrojanR
     ("settings", "message"),
     [
         ({"num_bases": 0}, "num_bases must be at least 1, got 0"),
+        ({"num_bases": 10**12}, "num_bases must be at most 10,000,000, got 1,000,000,000,000"),
         ({"channels": []}, "channels must be positive"),
+        ({"channels": [10**6, 10**6]}, "channels must be at most 64 numbers of .*, got 2 of up to 1,000,000;"),
+        ({"channels": [1] * 65}, "channels must be at most 64 numbers of at most 4,096 each, got 65 of up to 1;"),
         ({"activations": []}, "activations must not be empty"),
         ({"activations": ["rlu"]}, "activation 'rlu' is unknown; did you mean 'relu'"),
         ({"min_asr": 1.0}, "min_asr must be at least 0 and below 1, got 1.0"),

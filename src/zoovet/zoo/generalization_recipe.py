@@ -8,7 +8,7 @@ from typing import Any, Literal
 from zoovet.errors import ZoovetError
 from zoovet.networks import ZOO_SCALING, NetworkSpec, small_cnn
 from zoovet.zoo.base_training import BaseTraining
-from zoovet.zoo.recipe_parts import SplitShares, check_at_least
+from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_num_bases, check_widths
 
 __all__ = ["GeneralizationRecipe"]
 
@@ -72,13 +72,13 @@ class GeneralizationRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = ("num_bases", "train_images", "measured_train_images", "batch_size", "max_attempts")
+        positive = ("train_images", "measured_train_images", "batch_size", "max_attempts")
         for name in (*positive, "bases_per_shard"):
             check_at_least(name, getattr(self, name), 1)
+        check_num_bases(self.num_bases)
         check_at_least("test_images", self.test_images, 0)
         check_at_least("seed", self.seed, 0)
-        if not self.channels or min(self.channels) < 1:
-            raise ZoovetError(f"channels must be positive, got {self.channels}")
+        check_widths("channels", self.channels)
         if not self.activations:
             raise ZoovetError("activations must not be empty")
         for activation in self.activations:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import NetworkSpec, siren
-from zoovet.zoo.recipe_parts import SplitShares, check_at_least
+from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_widths
 
 __all__ = ["Augmentation", "InrRecipe"]
 
@@ -81,8 +81,7 @@ class InrRecipe:
             check_at_least("num_images", self.num_images, 1)
         if not self.image_splits or len(set(self.image_splits)) != len(self.image_splits):
             raise ZoovetError(f"image_splits must name train, test or both, each once, got {list(self.image_splits)}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ZoovetError(f"hidden must be one positive number of units a hidden layer, got {list(self.hidden)}")
+        check_widths("hidden", self.hidden)
         if self.image_size is not None and min(self.image_size) < 1:
             raise ZoovetError(f"image_size must be two positive numbers, got {list(self.image_size)}")
         for name in ("w0", "learning_rate"):

@@ -8,10 +8,22 @@ import numpy as np
 
 from zoovet.errors import ZoovetError, nearest
 
-__all__ = ["Range", "SplitShares", "check_at_least", "check_choices", "check_range", "log_uniform", "rounds"]
+__all__ = [
+    "Range",
+    "SplitShares",
+    "check_at_least",
+    "check_choices",
+    "check_num_bases",
+    "check_range",
+    "check_widths",
+    "log_uniform",
+    "rounds",
+]
 
 Range = tuple[float, float]
 """Least and greatest value, both included."""
+
+_MOST_BASES, _MOST_LAYERS, _MOST_CHANNELS = 10_000_000, 64, 4096
 
 BASES_PER_ROUND = 1500
 """Bases that are dealt their splits and attacks together: see :func:`rounds`."""
@@ -60,6 +72,24 @@ def check_at_least(name: str, value: int, least: int) -> None:
     """Raise a :class:`ZoovetError` where a number is too small."""
     if value < least:
         raise ZoovetError(f"{name} must be at least {least}, got {value}")
+
+
+def check_num_bases(num_bases: int) -> None:
+    """Raise a :class:`ZoovetError` where a zoo has no base, or more than can be dealt out in memory."""
+    check_at_least("num_bases", num_bases, 1)
+    if num_bases > _MOST_BASES:
+        raise ZoovetError(f"num_bases must be at most {_MOST_BASES:,}, got {num_bases:,}")
+
+
+def check_widths(name: str, widths: tuple[int, ...]) -> None:
+    """Raise a :class:`ZoovetError` where layers' widths are none of a small network's."""
+    if not widths or min(widths) < 1:
+        raise ZoovetError(f"{name} must be positive, one number a hidden layer, got {list(widths)}")
+    if len(widths) > _MOST_LAYERS or max(widths) > _MOST_CHANNELS:
+        raise ZoovetError(
+            f"{name} must be at most {_MOST_LAYERS} numbers of at most {_MOST_CHANNELS:,} each, got {len(widths)} of "
+            f"up to {max(widths):,}; zoos are of small networks"
+        )
 
 
 def check_choices(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:

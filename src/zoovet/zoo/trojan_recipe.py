@@ -12,7 +12,16 @@ from zoovet.images import PatchRanges
 from zoovet.networks import ZOO_SCALING, NetworkSpec, small_cnn
 from zoovet.zoo.attacks import Attack, Attackers, PatchAttack, shared_out
 from zoovet.zoo.base_training import BaseTraining
-from zoovet.zoo.recipe_parts import Range, SplitShares, check_at_least, check_range, log_uniform, rounds
+from zoovet.zoo.recipe_parts import (
+    Range,
+    SplitShares,
+    check_at_least,
+    check_num_bases,
+    check_range,
+    check_widths,
+    log_uniform,
+    rounds,
+)
 from zoovet.zoo.samples import Schedule
 
 __all__ = ["AttackPlan", "FineTuning", "TrojanRecipe"]
@@ -104,12 +113,12 @@ class TrojanRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("num_bases", "train_images", "batch_size", "max_attempts", "bases_per_shard"):
+        for name in ("train_images", "batch_size", "max_attempts", "bases_per_shard"):
             check_at_least(name, getattr(self, name), 1)
+        check_num_bases(self.num_bases)
         check_at_least("test_images", self.test_images, 0)
         check_at_least("seed", self.seed, 0)
-        if not self.channels or min(self.channels) < 1:
-            raise ZoovetError(f"channels must be positive, got {self.channels}")
+        check_widths("channels", self.channels)
         if not self.activations:
             raise ZoovetError("activations must not be empty")
         for activation in self.activations:
