@@ -17,7 +17,7 @@ class ShapedBuilder(GraphBuilder):
     """Declares each operation's parameters by their shapes."""
 
     def shaped(self, op: str, *inputs: str, shapes: dict[str, tuple[int, ...]], **attributes: object) -> str:
-        name = f"{op}{len(self._operations)}"
+        name = f"{op}{len(self._makers)}"
         roles = {role: self.parameter(f"{name}.{role}", shape) for role, shape in shapes.items()}
         return self.add(op, *inputs, name=name, parameters=roles, **attributes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoovet.networks.batch import Networks
 from zoovet.networks.chains import chain_from_graph, graph_from_chain, graph_from_spec
+from zoovet.networks.folding import fold_batch_norms
 from zoovet.networks.forward import forward, forward_features, forward_hidden, forward_means
 from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
 from zoovet.networks.graph_batch import GraphNetworks
@@ -33,6 +34,7 @@ __all__ = [
     "PoolSpec",
     "Sine",
     "chain_from_graph",
+    "fold_batch_norms",
     "forward",
     "forward_features",
     "forward_hidden",

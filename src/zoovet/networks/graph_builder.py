@@ -24,7 +24,7 @@ class GraphBuilder:
     def __init__(self, input_shape: Shape) -> None:
         self.input_shape = tuple(input_shape)
         self._parameters: dict[str, Parameter] = {}
-        self._operations: list[Operation] = []
+        self._makers: dict[str, Operation] = {}
         self._sites = {INPUT: Site(self.input_shape, 0)}
         self._names: dict[str, int] = {}
 
@@ -77,13 +77,17 @@ class GraphBuilder:
             site_made = operation.kind.infer(operation.attributes, [self._sites[site] for site in inputs], shapes)
         except ZoovetError as error:
             raise ZoovetError(f"{operation.describe()}: {error}") from None
-        self._operations.append(operation)
+        self._makers[operation.output] = operation
         self._sites[operation.output] = site_made
         return operation.output
 
     def site(self, name: str) -> Site:
         """What a site made so far holds."""
         return self._sites[name]
+
+    def maker(self, name: str) -> Operation | None:
+        """The operation that makes a site; ``None`` for the input."""
+        return self._makers.get(name)
 
     def graph(self, output: str, input_scaling: InputScaling | None = None) -> Graph:
         """The graph that answers with one of the sites.
@@ -94,7 +98,7 @@ class GraphBuilder:
             ZoovetError: As :class:`Graph`.
         """
         needed, kept = {output}, []
-        for operation in reversed(self._operations):
+        for operation in reversed(self._makers.values()):
             if operation.output in needed:
                 needed.update(operation.inputs)
                 kept.append(operation)

@@ -37,6 +37,8 @@ CASES: list[Case] = [
     ("scaled_dot_product_attention", TOKENS, 3, {}, {"is_causal": True}),
     ("batch_norm", MAP, 1, {**NORM, "running_mean": (8,), "running_var": (8,)}, {}),
     ("batch_norm", VECTOR, 1, {"running_mean": (10,), "running_var": (10,)}, {"eps": 0.1}),
+    ("channel_affine", MAP, 1, NORM, {}),
+    ("channel_affine", VECTOR, 1, {"weight": (10,), "bias": (10,)}, {}),
     ("instance_norm", MAP, 1, NORM, {}),
     ("group_norm", MAP, 1, NORM, {"num_groups": 4}),
     ("group_norm", MAP, 1, {}, {"num_groups": 1}),

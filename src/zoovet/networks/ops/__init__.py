@@ -1,7 +1,8 @@
 """The vocabulary: every operation that a graph may hold, an entry each.
 
-Names are torch.export's (ATen) where it has one; ``parameter``, ``add_scalar`` and ``mul_scalar`` are ours. An
-operation that the vocabulary lacks is added as an entry of one of the families here, and its law in ``symmetry``.
+Names are torch.export's (ATen) where it has one; ``parameter``, ``channel_affine``, ``add_scalar`` and ``mul_scalar``
+are ours. An operation that the vocabulary lacks is added as an entry of one of the families here, and its law in
+``symmetry``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Normalizations as they compute in evaluation mode."""
+"""Normalizations as they compute in evaluation mode, and what is left of one: a factor and an offset a channel."""
 
 from __future__ import annotations
 
@@ -67,8 +67,12 @@ def _differentiable_batch_norm(eps: float, values: Tensor, parameters: Mapping[s
     shift = -parameters["running_mean"] * scale
     if "bias" in parameters:
         shift = shift + parameters["bias"]
-    axes = (-1, *(1,) * (values.ndim - 2))
-    return values * scale.view(axes) + shift.view(axes)
+    return _channel_affine({}, [values], {"weight": scale, "bias": shift})
+
+
+def _channel_affine(attributes: Attributes, inputs: Sequence[Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+    axes = (-1, *(1,) * (inputs[0].ndim - 2))
+    return inputs[0] * parameters["weight"].view(axes) + parameters["bias"].view(axes)
 
 
 def _instance_norm_site(attributes: Attributes, sites: Sequence[Site], shapes: Mapping[str, Shape]) -> Site:
@@ -142,6 +146,14 @@ NORMS = (
         attributes={"eps": _EPSILON},
         roles=("running_mean", "running_var"),
         optional_roles=("weight", "bias"),
+        makes_fresh=True,
+    ),
+    OperationKind(
+        name="channel_affine",
+        infer=_batch_norm_site,
+        plain=_channel_affine,
+        many=many_per_channel(_channel_affine),
+        roles=("weight", "bias"),
         makes_fresh=True,
     ),
     OperationKind(
