@@ -12,7 +12,18 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import INPUT, Graph, GraphNetworks, forward, graph_from_chain, mlp, run, small_cnn, values_at
+from zoovet.networks import (
+    INPUT,
+    Graph,
+    GraphNetworks,
+    forward,
+    graph_from_chain,
+    mlp,
+    run,
+    siren,
+    small_cnn,
+    values_at,
+)
 from zoovet.networks.spec import NetworkSpec
 from zoovet.symmetry.samples import random_networks, random_spec
 
@@ -102,6 +113,14 @@ def test_values_at_sites_are_what_the_sites_hold(size: int, residual_graph: Grap
     assert_near(values["relu"], values["batch_norm1"].relu())
     assert torch.equal(images, before[0])
     assert torch.equal(networks.flat(), before[1])
+
+
+def test_a_site_before_a_sine_holds_what_the_layer_makes() -> None:
+    networks = graph_from_chain(random_networks(siren(w0=7.0), 2, torch.Generator().manual_seed(1)))
+    images = draw_images(networks.graph, 4)
+    values = values_at(networks, images, ["layers.0", "layers.0.sine"])
+    assert_near(values["layers.0.sine"], (7 * values["layers.0"]).sin())
+    assert_near(values_at(networks, images, ["layers.0.sine"])["layers.0.sine"], values["layers.0.sine"])
 
 
 def test_only_what_a_site_needs_is_run(residual_graph: Graph, draw_networks: DrawNetworks) -> None:

@@ -19,16 +19,17 @@ def graph_from_spec(spec: NetworkSpec) -> Graph:
     Returns:
         Its parameters are ``layers.0.weight``, ``layers.0.bias``, …, in the order of :meth:`Networks.flat`; a linear
         layer's weight is [out, channels · height · width]. Layer k makes the sites ``layers.k``, ``layers.k.relu``,
-        ``layers.k.pool`` and so on.
-
-    Raises:
-        ZoovetError: The spec has an ``input_map``, which a graph has no place for.
+        ``layers.k.pool`` and so on. An input map becomes a ``channel_affine`` of two constants.
     """
-    if spec.input_map:
-        raise ZoovetError("a network that is run on images of another scaling is no graph; convert the network itself")
     parameters: list[Parameter] = []
     operations: list[Operation] = []
     site = INPUT
+    if spec.input_map:
+        roles = {"weight": "input_map.weight", "bias": "input_map.bias"}
+        shape = (spec.input_shape[0],)
+        parameters += [Parameter(name=name, shape=shape, is_constant=True) for name in roles.values()]
+        operations.append(Operation(op="channel_affine", inputs=(INPUT,), output="input_map", parameters=roles))
+        site = "input_map"
     for index, layer in enumerate(spec.layers):
         name = f"layers.{index}"
         if layer.kind == "linear" and spec.map_sizes[index] is not None:
@@ -54,9 +55,12 @@ def graph_from_spec(spec: NetworkSpec) -> Graph:
 
 
 def graph_from_chain(networks: Networks) -> GraphNetworks:
-    """B networks of a spec as networks of its graph; their tensors are views of the same numbers."""
+    """B networks of a spec as networks of its graph; their weights are views of the same numbers."""
     graph = graph_from_spec(networks.spec)
     tensors = [tensor for pair in zip(networks.weights, networks.biases, strict=True) for tensor in pair]
+    if networks.spec.input_map:
+        maps = networks.weights[0].new_tensor(networks.spec.input_map)  # [channels, factor and offset]
+        tensors = [*(column.expand(len(networks), -1) for column in maps.unbind(1)), *tensors]
     return GraphNetworks(
         graph,
         {
@@ -77,7 +81,7 @@ def chain_from_graph(networks: GraphNetworks, spec: NetworkSpec) -> Networks:
             f"networks of the graph {networks.graph.graph_id} are none of {spec.describe()}; only graphs made by "
             "graph_from_spec are read back"
         )
-    tensors = list(networks.parameters.values())
+    tensors = list(networks.parameters.values())[2 if spec.input_map else 0 :]
     weights = (
         tensor.reshape(len(networks), *shape) for tensor, shape in zip(tensors[::2], spec.weight_shapes, strict=True)
     )

@@ -1,0 +1,171 @@
+"""What the interpreter of graphs takes, in units of what it stands for, in one run.
+
+Plain chains: `run` on the chain's graph against today's `forward` on the same networks and images, without gradients
+and with those to weights and images. CIFAR ResNet-20: `run` on the graph that `graph_from_module` reads, for one
+network, against the `nn.Module`; and after its batch norms are folded. The two are called in turn, each first every
+other time, and a figure is the median of the pairs' ratios.
+
+    python benchmarks/graph.py [--repeats 31] [--threads 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zoovet.networks import (
+    Networks,
+    NetworkSpec,
+    fold_batch_norms,
+    forward,
+    graph_from_chain,
+    mlp,
+    run,
+    siren,
+    small_cnn,
+)
+from zoovet.readers.exported import graph_from_module
+from zoovet.symmetry import random_networks
+
+RESULT = Path(__file__).parent / "results" / "graph.json"
+CHAINS: dict[str, tuple[NetworkSpec, int, int]] = {
+    "small CNN, ReLU, 64 networks, 64 images": (small_cnn(), 64, 64),
+    "small CNN, tanh, 16 networks, 256 images": (small_cnn("tanh"), 16, 256),
+    "small CNN, ReLU, 1 network, 256 images": (small_cnn(), 1, 256),
+    "small CNN, ReLU, 1 network, 1 image": (small_cnn(), 1, 1),
+    "CNN 8-16-32-32 in colour, 16 networks, 64 images": (
+        small_cnn(input_shape=(3, 32, 32), channels=(8, 16, 32, 32)),
+        16,
+        64,
+    ),
+    "SIREN, 64 networks, 784 places": (siren(), 64, 784),
+    "MLP 784-100-10, 32 networks, 64 images": (mlp((784, 100, 10)), 32, 64),
+}
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut without weights."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, out, 3, out // width, 1, bias=False)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.bn1, self.bn2, self.extra = nn.BatchNorm2d(out), nn.BatchNorm2d(out), out - width
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[N, width, H, W] to [N, out, …]."""
+        result = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(values)))))
+        if self.extra:
+            values = functional.pad(values[:, :, ::2, ::2], (0, 0, 0, 0, self.extra // 2, self.extra // 2))
+        return functional.relu(result + values)
+
+
+def resnet20() -> nn.Module:
+    """The ResNet-20 of CIFAR-10 (He et al. 2016, section 4.2)."""
+    widths = [(16, 16)] * 3 + [(16, 32)] + [(32, 32)] * 2 + [(32, 64)] + [(64, 64)] * 2
+    stem = (nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    return nn.Sequential(*stem, *(Block(*each) for each in widths), *head).eval()
+
+
+def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> dict[str, float]:
+    """Median of the ratios of pairs, and the median milliseconds of the other side."""
+    for function in (ours, theirs) * 2:
+        function()
+    ratios, times = [], []
+    for index in range(repeats):
+        taken = {}
+        for name, function in (("ours", ours), ("theirs", theirs))[:: 1 if index % 2 else -1]:
+            start = time.perf_counter()
+            function()
+            taken[name] = time.perf_counter() - start
+        ratios.append(taken["ours"] / taken["theirs"])
+        times.append(1e3 * taken["theirs"])
+    return {"ratio": round(statistics.median(ratios), 3), "yardstick_ms": round(statistics.median(times), 3)}
+
+
+def without_gradients(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The same in inference."""
+
+    def call() -> Tensor:
+        with torch.no_grad():
+            return function()
+
+    return call
+
+
+def with_gradients(function: Callable[[], Tensor], leaves: list[Tensor]) -> Callable[[], Any]:
+    """The same with gradients to weights and images."""
+    return lambda: torch.autograd.grad(function().square().sum(), leaves)
+
+
+def chain_figures(spec: NetworkSpec, num_networks: int, num_images: int, repeats: int) -> dict[str, Any]:
+    """Both ratios of one chain."""
+    generator = torch.Generator().manual_seed(0)
+    networks = random_networks(spec, num_networks, generator, dtype=torch.float32)
+    images = torch.randn(num_images, *spec.input_shape, generator=generator)
+    as_graph = graph_from_chain(networks)
+    figures: dict[str, Any] = ratio(
+        without_gradients(lambda: run(as_graph, images)), without_gradients(lambda: forward(networks, images)), repeats
+    )
+    leaves = [tensor.requires_grad_() for tensor in (*networks.weights, *networks.biases, images)]
+    chain = Networks(spec, networks.weights, networks.biases)
+    graph = graph_from_chain(chain)
+    step = ratio(
+        with_gradients(lambda: run(graph, images), leaves),
+        with_gradients(lambda: forward(chain, images), leaves),
+        repeats,
+    )
+    return {**figures, "with_gradients": step}
+
+
+def resnet_figures(num_images: int, repeats: int) -> dict[str, Any]:
+    """ResNet-20 for one network."""
+    torch.manual_seed(0)
+    module = resnet20()
+    networks = graph_from_module(module, (3, 32, 32))
+    images = torch.randn(num_images, 3, 32, 32)
+    both = without_gradients(lambda: module(images))
+    folded = fold_batch_norms(networks)
+    plain = ratio(without_gradients(lambda: run(networks, images)[0]), both, repeats)
+    lighter = ratio(without_gradients(lambda: run(folded, images)[0]), both, repeats)
+    images.requires_grad_()
+    learned = [tensor for name, tensor in networks.parameters.items() if "running" not in name]
+    leaves = [images, *(tensor.requires_grad_() for tensor in learned)]
+    step = ratio(
+        with_gradients(lambda: run(networks, images)[0], leaves),
+        with_gradients(lambda: module(images), [images, *module.parameters()]),
+        repeats,
+    )
+    return {**plain, "folded": lighter, "with_gradients": step}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=31)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    figures: dict[str, Any] = {}
+    for name, (spec, num_networks, num_images) in CHAINS.items():
+        figures[name] = chain_figures(spec, num_networks, num_images, arguments.repeats)
+        print(f"{name}: {figures[name]}", flush=True)
+    for num_images in (1, 64):
+        name = f"ResNet-20 against its module, {num_images} images"
+        figures[name] = resnet_figures(num_images, arguments.repeats)
+        print(f"{name}: {figures[name]}", flush=True)
+    RESULT.write_text(json.dumps({"threads": arguments.threads, "figures": figures}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
