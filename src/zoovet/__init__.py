@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
     from zoovet.networks.batch import Networks
     from zoovet.networks.forward import forward
+    from zoovet.networks.scaling import InputScaling
     from zoovet.networks.spec import NetworkSpec
     from zoovet.readers.files import load_networks, save_networks
     from zoovet.tasks.classifier import Classifier
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Detector",
+    "InputScaling",
     "InrEditor",
     "NetworkSpec",
     "Networks",
@@ -50,6 +52,7 @@ _HOMES = {
     "Classifier": "zoovet.tasks.classifier",
     "Detector": "zoovet.tasks.detector",
     "InrEditor": "zoovet.tasks.inr_editor",
+    "InputScaling": "zoovet.networks.scaling",
     "NetworkSpec": "zoovet.networks.spec",
     "Networks": "zoovet.networks.batch",
     "Repairer": "zoovet.tasks.repairer",

@@ -214,6 +214,9 @@ def test_load_networks_takes_and_checks_a_scaling(write: Callable[..., Path]) ->
     silent, told = write("silent", None), write("told", UNIT)
     assert load_networks(silent).spec.input_scaling is None
     assert load_networks(silent, scaling=UNIT).spec.input_scaling == UNIT
+    assert load_networks(silent, scaling="unit").spec.input_scaling == UNIT
+    with pytest.raises(ZoovetError, match="'unti' is unknown; did you mean 'unit'"):
+        load_networks(silent, scaling="unti")
     assert load_networks(told, SPEC).spec.input_scaling == UNIT
     said = Networks.from_flat(SPEC, torch.zeros(1, SPEC.num_parameters)).with_scaling(ZOO_SCALING).spec
     assert load_networks(silent, said).spec.input_scaling == ZOO_SCALING

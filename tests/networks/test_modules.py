@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec, Sine, forward, from_module, small_cnn, to_module
+from zoovet.networks import InputScaling, Networks, NetworkSpec, Sine, forward, from_module, small_cnn, to_module
 
 
 def draw(*shape: int) -> Tensor:
@@ -140,6 +140,15 @@ def test_from_module_computes_the_same(name: str) -> None:
     assert len(networks) == 1
     assert networks.dtype == torch.float64
     torch.testing.assert_close(forward(networks, images)[0], module(images).detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_from_module_notes_the_input_scaling_that_it_is_told() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
+    assert from_module(module, (1, 8, 8)).spec.input_scaling is None
+    for scaling in ("unit", InputScaling()):
+        assert from_module(module, (1, 8, 8), scaling=scaling).spec.input_scaling == InputScaling()
+    with pytest.raises(ZoovetError, match="is for 3 channels, but images have 1"):
+        from_module(module, (1, 8, 8), scaling="imagenet")
 
 
 def test_weights_are_copies() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.scaling import InputScaling
+from zoovet.networks.scaling import InputScaling, scaling_preset
 from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["Networks"]
@@ -132,9 +132,10 @@ class Networks:
         """The same networks on another device or in another precision."""
         return self.map(lambda tensor: tensor.to(device=device, dtype=dtype))
 
-    def with_scaling(self, scaling: InputScaling | None) -> Networks:
-        """The same weights, said to read pixels in a scaling; ``None`` for one that is not known."""
-        return Networks(replace(self.spec, input_scaling=scaling), self.weights, self.biases)
+    def with_scaling(self, scaling: InputScaling | str | None) -> Networks:
+        """The same weights, said to read pixels in a scaling, given itself or by name; ``None``: it is not known."""
+        known = None if scaling is None else scaling_preset(scaling)
+        return Networks(replace(self.spec, input_scaling=known), self.weights, self.biases)
 
     def detach(self) -> Networks:
         """The same numbers without their history."""

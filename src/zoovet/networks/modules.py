@@ -15,7 +15,7 @@ from zoovet.networks.spec import LayerSpec, PoolSpec
 __all__ = ["Sine", "from_module", "to_module"]
 
 
-def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputScaling | None = None) -> Networks:
+def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputScaling | str | None = None) -> Networks:
     """Read a module that runs its layers one after another.
 
     Understood are ``nn.Sequential`` (nested, too) of, and alone: Linear; Conv2d; ReLU, LeakyReLU, Tanh, Sigmoid,
@@ -26,7 +26,7 @@ def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputS
     Args:
         module: The module; its parameters are copied.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
-        scaling: What it reads for pixels; ``None`` where that is not known.
+        scaling: What it reads for pixels, or the name of one of ``SCALING_PRESETS``; ``None`` where it is not known.
 
     Returns:
         One network (B = 1) that computes what the module does, with its dtype and device.

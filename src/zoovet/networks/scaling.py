@@ -198,12 +198,14 @@ ZOO_SCALING = SCALING_PRESETS["symmetric"]
 """What the networks of all zoos that zoovet builds read, and with them its detectors and repairers."""
 
 
-def scaling_preset(name: str) -> InputScaling:
-    """One of :data:`SCALING_PRESETS`.
+def scaling_preset(name: InputScaling | str) -> InputScaling:
+    """One of :data:`SCALING_PRESETS` by its name; an input scaling stands for itself.
 
     Raises:
         ZoovetError: There is none of the name; the message names the nearest.
     """
+    if isinstance(name, InputScaling):
+        return name
     if name not in SCALING_PRESETS:
         raise ZoovetError(f"the input scaling {name!r} is unknown{nearest(name, SCALING_PRESETS)}")
     return SCALING_PRESETS[name]

@@ -21,7 +21,7 @@ from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
 from zoovet.json_files import parse_json
 from zoovet.networks.batch import Networks
-from zoovet.networks.scaling import InputScaling
+from zoovet.networks.scaling import InputScaling, scaling_preset
 from zoovet.networks.spec import NetworkSpec
 from zoovet.printable import printable
 from zoovet.readers.content import FileContent
@@ -40,7 +40,7 @@ def load_networks(
     path: str | Path | Sequence[str | Path],
     spec: NetworkSpec | None = None,
     *,
-    scaling: InputScaling | None = None,
+    scaling: InputScaling | str | None = None,
     order: Sequence[str] | None = None,
 ) -> Networks:
     """Read networks from a file, or from several as one batch.
@@ -51,7 +51,8 @@ def load_networks(
         spec: What they are. Needed for files that zoovet did not write, which do not say it; checked against the
             file's own where there is one. Which of a state dict's layers is which of the spec's, shapes and names
             tell (:mod:`zoovet.readers.layer_order`).
-        scaling: What they read for pixels, where their file does not say it; checked against the file where it does.
+        scaling: What they read for pixels, or its name in :data:`~zoovet.networks.SCALING_PRESETS`, where their file
+            does not say it; checked against the file where it does.
         order: Names of a state dict's layers in the order in which they run, where shapes and names leave it open.
 
     Returns:
@@ -63,6 +64,8 @@ def load_networks(
         ZoovetError: A file is missing, truncated, not a weight file, has code in it, NaN or infinite weights, or does
             not fit the spec or the scaling. The message names the file, and the tensor where there is one.
     """
+    if scaling is not None:
+        scaling = scaling_preset(scaling)
     if isinstance(path, str | Path):
         return networks_from_content(
             read_content(Path(path)), printable(path), spec, scaling=scaling, order=order
