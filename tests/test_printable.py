@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
+from zoovet.files import write_json
 from zoovet.printable import printable
 
 
@@ -22,3 +25,11 @@ def test_what_is_long_loses_its_middle() -> None:
     assert shown.startswith("aaa")
     assert shown.endswith("end")
     assert len(printable("\x00" * 1000, limit=40)) <= 40
+
+
+def test_a_name_that_is_no_utf8_survives_a_json_file(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\x1b[2J.pt")
+    write_json(tmp_path / "a.json", {"file": name, "other": "é"})
+    data = (tmp_path / "a.json").read_bytes()
+    assert rb'"caf\udce9\u001b[2J.pt"' in data
+    assert json.loads(data.decode("utf-8")) == {"file": name, "other": "é"}

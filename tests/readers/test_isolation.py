@@ -150,6 +150,20 @@ def test_no_process_outlives_the_one_that_reads(tmp_path: Path, ending: signal.S
         assert time.monotonic() - begun < 10
 
 
+def test_it_works_where_the_standard_files_are_closed(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    torch.save(state, tmp_path / "a.pt")
+    code = (
+        "import os, sys; [os.close(number) for number in (0, 1, 2)]\n"
+        "from zoovet.readers.isolation import describe_file\n"
+        "file = os.open(sys.argv[1], os.O_RDONLY); assert file == 0\n"
+        "answer = describe_file(file, os.fstat(file).st_size, 'a')\n"
+        "os._exit(40 + len(answer.description['data']) // 2)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.pt")], env=environment, check=False)
+    assert done.returncode == 40 + len(state)
+
+
 def test_a_file_takes_a_moment(tmp_path: Path, state: dict[str, Tensor]) -> None:
     torch.save(state, tmp_path / "a.pt")
     read_content(tmp_path / "a.pt")

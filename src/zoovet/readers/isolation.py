@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -188,7 +189,9 @@ class _ReadingProcess:
         return raw, (kind, ended_by)
 
     def _start(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
+        if not sys.executable:
+            raise OSError("this Python does not know its own program")
+        ours, theirs = map(_above_standard, socket.socketpair())
         with theirs:
             package = Path(__file__).resolve().parents[2]
             self.child = subprocess.Popen(
@@ -204,3 +207,9 @@ class _ReadingProcess:
         atexit.unregister(self.stop)
         atexit.register(self.stop)
         return ours
+
+
+def _above_standard(end: socket.socket) -> socket.socket:
+    """The same end under a number that is not standard input's, output's or error's, where those are closed."""
+    with end:
+        return socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
