@@ -116,7 +116,7 @@ def test_what_cannot_be_written(tmp_path: Path, networks: Networks) -> None:
         ),
         (
             {"zoovet_spec": json.dumps(mlp((3, 2)).to_json())},
-            r"own spec, 3 → linear 2: expected are the tensors weights\.0",
+            r"own spec, 3 → linear 2: expected are weights and biases of 1 layers, it holds more; get it anew",
         ),
         (
             {"zoovet_spec": json.dumps(small_cnn(channels=(4, 2)).to_json())},

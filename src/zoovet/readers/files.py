@@ -28,7 +28,7 @@ from zoovet.readers.content import FileContent
 from zoovet.readers.formats import read_content
 from zoovet.readers.named_layers import contents_in_words
 from zoovet.readers.state_dicts import Reading, read_state_dicts
-from zoovet.readers.tensors import describe_tensors, usable
+from zoovet.readers.tensors import usable
 
 __all__ = ["load_networks", "networks_from_content", "read_state_dict", "save_networks", "says_its_spec"]
 
@@ -202,7 +202,7 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
         own = NetworkSpec.from_json(described)
     except ZoovetError as error:
         raise ZoovetError(f"{source}: its {_SPEC} cannot be read: {printable(error, 160)}") from error
-    shown = printable(own.describe())
+    shown = printable(own.describe(), 100)
     if spec is not None and spec != own:
         raise ZoovetError(
             f"{source} does not fit the spec: it holds networks of {shown} (spec {own.spec_id}), "
@@ -211,9 +211,10 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
     num_layers = len(own.layers)
     names = [f"{kind}.{index}" for kind in ("weights", "biases") for index in range(num_layers)]
     if set(names) != set(tensors):
+        lacking = next((f"lacks {name}" for name in names if name not in tensors), "holds more")
         raise ZoovetError(
-            f"{source} does not fit its own spec, {shown}: expected are the tensors {printable(', '.join(names))}, "
-            f"it holds {describe_tensors(tensors)}"
+            f"{source} does not fit its own spec, {shown}: expected are weights and biases of {num_layers} layers, "
+            f"it {lacking}; get it anew"
         )
     numbers = usable({name: tensors[name] for name in names}, source)
     ordered = list(numbers.values())

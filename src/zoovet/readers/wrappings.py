@@ -19,11 +19,10 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.content import FileContent
+from zoovet.readers.parsing.refusal import EXPORT
 from zoovet.readers.tensor_names import is_average
 
-__all__ = ["HOW_TO_EXPORT", "unwrapped"]
-
-HOW_TO_EXPORT = "save its state dict: torch.save(module.state_dict(), 'weights.pt')"
+__all__ = ["unwrapped"]
 
 _MAX_DEPTH, _MAX_ENTRIES = 32, 500_000
 _NAMES_IN_MESSAGES = 6
@@ -70,18 +69,18 @@ def unwrapped(data: Any, source: str) -> FileContent:
     if not isinstance(data, Mapping | list | tuple):
         raise ZoovetError(
             f"{source} holds a {printable(type(data).__name__, 40)}, expected is a dictionary of named tensors; "
-            f"{HOW_TO_EXPORT}"
+            f"{EXPORT}"
         )
     try:
         found = list(_Search().state_dicts(data, (), {}))
     except _TooMuchError as error:
-        raise ZoovetError(f"{source} holds {error}, more than a checkpoint has; {HOW_TO_EXPORT}") from None
+        raise ZoovetError(f"{source} holds {error}, more than a checkpoint has; {EXPORT}") from None
     with_weights = [one for one in found if one.has_weights]
     chosen = sorted(with_weights, key=lambda one: one.is_average) or found[:1]
     if not chosen:
         names = [repr(printable(key, 30)) for key in list(data)[:_NAMES_IN_MESSAGES] if isinstance(key, str)]
         what = f"a dictionary of {', '.join(names)}" if names else f"a {type(data).__name__} of {len(data)} entries"
-        raise ZoovetError(f"{source} has no named tensors, it is {what}; {HOW_TO_EXPORT}")
+        raise ZoovetError(f"{source} has no named tensors, it is {what}; {EXPORT}")
     if len(chosen) == 1:
         return FileContent(tensors=chosen[0].tensors, numbers=chosen[0].numbers)
     tensors = {f"{one.prefix}{name}": tensor for one in chosen for name, tensor in one.tensors.items()}
