@@ -24,6 +24,7 @@ _MAX_REPEATED = 50_000
 _MAX_DEPTH = 100
 _MAX_NAME = 4096
 _LETTERS_A_VALUE = 16
+_RECORD = 4
 _SPARE_BYTES = 2**26
 _TIMES_FILE = 4
 _NUMBER_KINDS = "biufc"
@@ -170,7 +171,9 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _weight(value: Any) -> int:
-    return 1 + len(value) // _LETTERS_A_VALUE if isinstance(value, str) else 1
+    if isinstance(value, str):
+        return 1 + len(value) // _LETTERS_A_VALUE
+    return 1 if value is None or isinstance(value, int | float) else _RECORD
 
 
 def _require_bounded(root: Any) -> None:
