@@ -218,6 +218,11 @@ class Graph:
         return MappingProxyType({name: tuple(found) for name, found in readers.items()})
 
     @cached_property
+    def plans(self) -> dict[tuple[str, ...], Any]:
+        """What the interpreter worked out for wanted sites, kept with the graph that it follows from."""
+        return {}
+
+    @cached_property
     def num_parameters(self) -> int:
         """Numbers in one network, constants included: length of its flat vector."""
         return sum(parameter.num_numbers for parameter in self.parameters)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -96,8 +95,25 @@ class _Step:
         return {role: self.factor * parameters[name] for role, name in self.parameters}
 
 
-@lru_cache(maxsize=64)
-def _plan(graph: Graph, wanted: tuple[str, ...]) -> tuple[_Step, ...]:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The steps that make the wanted sites, and the numbers of the largest site on the way for one image."""
+
+    steps: tuple[_Step, ...]
+    largest: int
+
+
+def _plan(graph: Graph, wanted: tuple[str, ...]) -> _Plan:
+    """The plan for the wanted sites, made once for each graph."""
+    if wanted not in graph.plans:
+        steps = _steps(graph, wanted)
+        largest = max([graph.sites[step.output].num_numbers for step in steps], default=1)
+        graph.plans[wanted] = _Plan(steps, largest)
+    plan: _Plan = graph.plans[wanted]
+    return plan
+
+
+def _steps(graph: Graph, wanted: tuple[str, ...]) -> tuple[_Step, ...]:
     """The operations that the wanted sites need, in order."""
     needed = set(wanted)
     kept = []
@@ -142,12 +158,13 @@ def _in_tiles(networks: GraphNetworks, images: Tensor, wanted: tuple[str, ...], 
     """The wanted sites' values, each [B, N, …]; some networks run on some images at a time."""
     shared = _check_images(networks, images)
     axis = 0 if shared else 1
-    num_networks, num_images = _tile(networks.graph, wanted, images.shape[axis], images)
+    plan = _plan(networks.graph, wanted)
+    num_networks, num_images = _tile(networks.graph, plan.largest, images.shape[axis], images)
     if chunk_size is not None:
         if chunk_size < 1:
             raise ZoovetError(f"chunk_size must be at least 1, got {chunk_size}")
         num_images = chunk_size
-    steps = _plan(networks.graph, wanted)
+    steps = plan.steps
     if num_networks >= len(networks) and num_images >= images.shape[axis]:
         return _run(networks.graph, steps, networks.parameters, images, shared, wanted)
     parts = {name: torch.split(tensor, num_networks) for name, tensor in networks.parameters.items()}
@@ -188,19 +205,12 @@ def _check_images(networks: GraphNetworks, images: Tensor) -> bool:
     return shared
 
 
-@lru_cache(maxsize=64)
-def _largest_site(graph: Graph, wanted: tuple[str, ...]) -> int:
-    """Numbers of the largest site that is made for one image."""
-    return max([graph.sites[step.output].num_numbers for step in _plan(graph, wanted)], default=1)
-
-
-def _tile(graph: Graph, wanted: tuple[str, ...], num_images: int, like: Tensor) -> tuple[int, int]:
+def _tile(graph: Graph, numbers: int, num_images: int, like: Tensor) -> tuple[int, int]:
     """How many networks and images to run at a time, so that the largest site stays in the cache.
 
     A network with more weights than that runs on so many images that reading its weights costs no more than its sites.
-    A GPU is to be filled instead. ``like`` says which, by its dtype and device.
+    A GPU is to be filled instead. ``numbers`` are the largest site's; ``like`` says which, by its dtype and device.
     """
-    numbers = _largest_site(graph, wanted)
     num_bytes, most_images = (_CUDA_TILE_BYTES, num_images) if like.is_cuda else (_TILE_BYTES, _TILE_IMAGES)
     num_bytes = max(num_bytes, graph.num_parameters * like.element_size())
     num_pairs = max(1, num_bytes // (numbers * like.element_size()))

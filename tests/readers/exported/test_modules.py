@@ -321,6 +321,25 @@ def test_norms_of_instances_are_read_as_they_compute(norm: nn.Module) -> None:
     torch.testing.assert_close(run(networks, images)[0], module(images), rtol=1e-11, atol=1e-11)
 
 
+def test_norms_of_places_merged_with_images_are_read() -> None:
+    class Places(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.norm = nn.Linear(4, 6), nn.BatchNorm1d(6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.linear(x.flatten(2).transpose(1, 2))
+            return self.norm(x.flatten(0, 1)).reshape_as(x).mean(1)
+
+    module = Places()
+    assert module.norm.running_mean is not None
+    module.norm.running_mean.uniform_(-1, 1)
+    module = module.double().eval()
+    images = torch.randn(5, 4, 3, 2, dtype=torch.float64)
+    networks = graph_from_module(module, (4, 3, 2))
+    torch.testing.assert_close(run(networks, images)[0], module(images), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [

@@ -143,12 +143,15 @@ def _additive(mask: Constant) -> Constant:
 def _batch_norm(call: Call) -> Variable:
     if call.arguments.get("training") or call["running_mean"] is None:
         raise Unreadable("keeps no running statistics, so what it computes depends on the batch")
-    value = call.plain("input")
-    roles = ("weight", "bias", "running_mean", "running_var")
-    parameters = {role: call.constant(role) for role in roles}
-    return value.like(
-        call.writer.add("batch_norm", value.site, parameters=parameters, eps=float(call["eps"])), value.shape
-    )
+    value = call.variable("input")
+    if value.axis != 0:
+        raise Unreadable("works across images")
+    parameters = {role: call.constant(role) for role in ("weight", "bias", "running_mean", "running_var")}
+    # Where places are merged with images, as [images · places, channels], the site is [places, channels].
+    order = (1, 0, *range(2, len(value.site_shape))) if value.is_merged else ()
+    site = call.writer.add("permute", value.site, dims=order) if order else value.site
+    site = call.writer.add("batch_norm", site, parameters=parameters, eps=float(call["eps"]))
+    return value.like(call.writer.add("permute", site, dims=order) if order else site, value.shape)
 
 
 def _instance_norm(call: Call) -> Variable:
