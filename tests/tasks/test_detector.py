@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,11 @@ def reader(kind: str, trained: dict[str, Path]) -> Reader:
 
 
 def without_extra(run: Path, into: Path) -> Path:
-    """A checkpoint as earlier versions wrote it: without a training distribution."""
+    """A checkpoint as earlier versions wrote it: without a training distribution and digests."""
     with safe_open(run / "checkpoint.safetensors", framework="pt") as opened:
-        metadata: dict[str, Any] = opened.metadata()
+        description: dict[str, Any] = json.loads(opened.metadata()["zoovet"])
+        del description["tensors_sha256"]
+        metadata = {"zoovet": json.dumps(description)}
         names = [name for name in opened.keys() if not name.startswith("extra:")]  # noqa: SIM118 - no mapping
         save_file({name: opened.get_tensor(name) for name in names}, into, metadata)
     return into

@@ -18,6 +18,7 @@ from zoovet.networks import Networks, mlp
 from zoovet.symmetry import random_action
 from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.detector import Detector
+from zoovet.tasks.edit_sizes import EditSize, relative_changes
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
@@ -386,3 +387,16 @@ def test_images_that_do_not_fit_are_refused(
 def test_configurations_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ZoovetError, match=message):
         RepairConfig(**options)
+
+
+def test_the_checkpoint_says_by_how_much_training_networks_are_changed(trained: Path, zoo: Zoo) -> None:
+    repairer = Repairer.load(trained)
+    train, _ = load_populations(zoo)
+    assert set(repairer.edit_sizes) == set(repairer.specs)
+    for networks in train.batch(torch.arange(len(train))).networks:
+        changes = relative_changes(networks, repairer.repair(networks))
+        expected = EditSize.of(changes)
+        assert expected is not None
+        assert repairer.edit_sizes[networks.spec].limit == pytest.approx(expected.limit, rel=1e-4)
+        assert repairer.edit_sizes[networks.spec].num_networks == len(networks)
+        assert expected.limit >= float(changes.max()) > 0

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from zoovet.tasks.checkpoints import Checkpoint
+from zoovet.tasks.edit_sizes import edit_sizes_of
 from zoovet.tasks.vetting import distribution_of, scaling_of, specs_of
 from zoovet.zoo.store import ZooInfo
 
-__all__ = ["model_card"]
+__all__ = ["edit_sizes_in_words", "model_card"]
 
 _LIMITS = """\
 - It knows networks of the specs above, trained much as those of its zoo were. Each network gets an in-distribution
@@ -62,6 +63,7 @@ def model_card(name: str, checkpoints: Mapping[str, Checkpoint], figures: Mappin
         "## Figures",
         *_test_figures(figures),
         *(_validation_figures(kind, checkpoint) for kind, checkpoint in checkpoints.items()),
+        *(words for checkpoint in checkpoints.values() if (words := edit_sizes_in_words(checkpoint))),
         "## Limits",
         _LIMITS,
         "## Training",
@@ -146,6 +148,21 @@ def _validation_figures(kind: str, checkpoint: Checkpoint) -> str:
         f"The {kind} on the validation networks that its checkpoint was chosen by: {figures}. Networks that the "
         f"in-distribution score compares with, spec by spec: {counts}."
     )
+
+
+def edit_sizes_in_words(checkpoint: Checkpoint) -> str:
+    """Which edits a repairer's user is spared; empty where it does not say, or is none."""
+    specs = specs_of(checkpoint)
+    sizes = edit_sizes_of(checkpoint, specs)
+    limits = [
+        f"{100 * sizes[spec].limit:.1f} % of the norm with {spec.activation} ({sizes[spec].num_networks} networks)"
+        for spec in specs
+        if spec in sizes
+    ]
+    if not limits:
+        return ""
+    many = ", ".join(limits)
+    return f"The repairer's edits are refused where they change more than 99.9 % of its training networks' did: {many}."
 
 
 def _training(kind: str, checkpoint: Checkpoint) -> str:

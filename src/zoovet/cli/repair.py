@@ -31,7 +31,8 @@ Edit a network's weights so that its trojan stops working, whatever its trigger 
 Reads what `zoovet scan` reads, and chooses among the shipped models as it does; a file with several networks gives a
 file with as many. A network unlike those that the repairer was trained on is refused, unless --allow-unknown.
 Writes --out as safetensors, with the spec in its metadata, whole or not at all. Never overwrites its input, and another
-file only with --force. An edit with NaN or infinite weights is refused, and nothing is written.
+file only with --force. An edit that changes more than 99.9 % of the repairer's training networks were changed, or one
+with NaN or infinite weights, is refused, with --allow-unknown too, and nothing is written.
 
 {SCALING_HELP} What is written reads the same scaling, and says it.
 

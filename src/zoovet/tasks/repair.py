@@ -21,6 +21,7 @@ from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.tasks.augmentation import View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
+from zoovet.tasks.edit_sizes import MAX_NETWORKS, EditSize, edit_sizes_to_json, relative_changes
 from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.inversion_images import give_images
@@ -222,8 +223,25 @@ class RepairModule(TaskModule):
             "refit": None if refit is None else refit.to_json(),
             "specs": [spec.to_json() for spec in self._train.specs],
             "strength": validation.figures["strength"],
+            **self._usual_edits(validation.figures["strength"]),
             "config": config_to_dict(self._task),
         }
+
+    def _usual_edits(self, strength: float) -> dict[str, Any]:
+        """By how much the editor as it stands changes training networks, evenly chosen."""
+        model = self.best_guess
+        assert isinstance(model, Editor)
+        chosen = torch.linspace(0, len(self._train) - 1, min(len(self._train), MAX_NETWORKS)).round().long()
+        batch = self._train.batch(chosen)
+        with torch.no_grad():
+            changed = edited_networks(model.changed, batch.networks, 2 * self.config.batch_size, batch.inverted)
+            edited = model.refitted(
+                [_between(own, after, strength) for own, after in zip(batch.networks, changed, strict=True)]
+            )
+        pairs = zip(batch.networks, edited, strict=True)
+        found = [(own.spec, EditSize.of(relative_changes(own, after))) for own, after in pairs]
+        sizes = {spec: size for spec, size in found if size is not None}
+        return edit_sizes_to_json(sizes, self._train.specs)
 
 
 def train_repairer(

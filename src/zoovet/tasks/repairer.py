@@ -12,6 +12,7 @@ from torch import Tensor
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.shipped import file_of
 from zoovet.tasks.checkpoints import load_checkpoint
+from zoovet.tasks.edit_sizes import EditSizes, edit_sizes_of
 from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.last_layer_refit import LastLayerRefit
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_from_json
@@ -32,9 +33,10 @@ class Repairer(Vetting):
         specs: What it was trained on.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
         distribution: What the networks that it was trained on look like, where that is known.
+        edit_sizes: By how much it usually changes weights of a spec, where that is known.
 
     Attributes:
-        editor, specs, description, distribution: As given; the editor in evaluation mode.
+        editor, specs, description, distribution, edit_sizes: As given; the editor in evaluation mode.
     """
 
     reader = REPAIRER
@@ -45,11 +47,13 @@ class Repairer(Vetting):
         specs: Sequence[NetworkSpec],
         description: dict[str, Any] | None = None,
         distribution: TrainingDistribution | None = None,
+        edit_sizes: EditSizes | None = None,
     ) -> None:
         self.editor = editor.eval().requires_grad_(False)
         self.specs = tuple(specs)
         self.description = description or {}
         self.distribution = distribution
+        self.edit_sizes = edit_sizes or {}
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Repairer:
@@ -69,7 +73,8 @@ class Repairer(Vetting):
         )
         checkpoint.load_into(editor)
         (editor.strength,) = checkpoint.numbers("strength", default=(1.0,))
-        return cls(editor.to(device), specs, checkpoint.description, distribution_of(checkpoint))
+        sizes = edit_sizes_of(checkpoint, specs)
+        return cls(editor.to(device), specs, checkpoint.description, distribution_of(checkpoint), sizes)
 
     @classmethod
     def shipped(cls, name: str, *, models: Path | None = None, device: str = "cpu") -> Repairer:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
 from zoovet.tasks import Repairer
+from zoovet.tasks.edit_sizes import EditSize, relative_changes
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.scaling_notes import MAY_BE_THE_REASON
 from zoovet.vet.suspects import ReadOptions, load_suspects
@@ -54,7 +57,8 @@ def repair_file(
 
     Raises:
         ZoovetError: The file cannot be read, no candidate or several know its networks, a network is unlike those that
-            the repairer was trained on, or an edit has NaN or infinite weights.
+            the repairer was trained on, or an edit has NaN or infinite weights or changes more than 99.9 % of edits of
+            training networks did (``allow_unknown`` or not).
     """
     suspects = load_suspects(path, candidates, options or ReadOptions(), "repairer")
     networks, repairer = suspects.networks, Repairer.load(suspects.candidate.path, device=device)
@@ -63,9 +67,14 @@ def repair_file(
         _require_known(networks, repairer, path)
     repaired = repairer.repair(networks)
     _require_finite(repaired, path)
-    before = networks.flat()
-    change = float(((repaired.flat() - before).norm(dim=1) / before.norm(dim=1)).mean())
-    return Repaired(repaired, change, knows, networks.spec.input_scaling is None, suspects.notes)
+    changes = relative_changes(networks, repaired)
+    notes = suspects.notes
+    usual = repairer.edit_sizes.get(networks.spec)
+    if usual is None:
+        notes += ("this repairer, trained by an earlier zoovet, cannot tell whether an edit is too large",)
+    else:
+        _require_usual(changes, usual, path)
+    return Repaired(repaired, float(changes.mean()), knows, networks.spec.input_scaling is None, notes)
 
 
 def _require_known(networks: Networks, repairer: Repairer, file: Path) -> None:
@@ -78,6 +87,17 @@ def _require_known(networks: Networks, repairer: Repairer, file: Path) -> None:
             f"{file}: network {index} is unlike the networks that this repairer was trained on (in-distribution score "
             f"{score:.4f}; {int(unknown.sum())} of {len(networks)} are so), so that its edit may do anything; give a "
             f"repairer that was trained on such networks, or --allow-unknown to edit it all the same{why}"
+        )
+
+
+def _require_usual(changes: Tensor, usual: EditSize, file: Path) -> None:
+    beyond = changes > usual.limit
+    if bool(beyond.any()):
+        index = int(changes.argmax())
+        raise ZoovetError(
+            f"{file}: network {index} would change by {100 * float(changes[index]):.1f} % of its weights' norm "
+            f"({int(beyond.sum())} of {len(changes)} edits are too large), and 99.9 % of its training networks by at "
+            f"most {100 * usual.limit:.1f} %; nothing was written"
         )
 
 

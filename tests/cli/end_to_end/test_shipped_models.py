@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 
 import zoovet
 from zoovet import shipped
-from zoovet.cli import ship
+from zoovet.cli import edit_sizes, ship
 from zoovet.cli.main import main
 from zoovet.tasks.checkpoints import load_checkpoint
 
@@ -60,6 +61,7 @@ def test_a_shipped_model_is_the_runs_and_a_card(place: Path, models: Path) -> No
     assert "- dataset: digits" in card
     assert "The repairer keeps 30 training images of the dataset" in card
     assert "The detector keeps" not in card
+    assert "The repairer's edits are refused where they change more than 99.9 % of its training networks' did: " in card
     headings = [line for line in card.splitlines() if line.startswith("#")]
     assert headings == ["# digits-small-cnn", "## Data", "## Figures", "## Limits", "## Training"]
 
@@ -106,6 +108,14 @@ def test_repair_refuses_what_is_unlike_its_training_networks_unless_told(
     assert "1 of 2 are so" in complaint
     assert complaint.endswith("or --allow-unknown to edit it all the same")
     assert not (tmp_path / "healed.safetensors").exists()
+    complaint = refused(*words, "--allow-unknown")  # it is changed more than any network in training was, too
+    assert "network 1 would change by" in complaint
+    assert complaint.endswith("nothing was written")
+    assert not (tmp_path / "healed.safetensors").exists()
+    repairer = load_checkpoint(shipped.file_of("digits-small-cnn", "repairer", models), "repairer")
+    del repairer.description["edit_sizes"]
+    (tmp_path / "earlier.safetensors").write_bytes(repairer.to_bytes())
+    words[2:4] = ["--repairer", tmp_path / "earlier.safetensors"]
     assert command(*words, "--allow-unknown") == 0
     assert len(zoovet.load_networks(tmp_path / "healed.safetensors")) == 2
 
@@ -116,10 +126,11 @@ def test_what_half_precision_cannot_hold_stays_as_it_is() -> None:
 
 
 def without_distribution(run: Path, into: Path) -> Path:
-    """A checkpoint as an earlier version wrote it: without distribution and digests."""
+    """A checkpoint as an earlier version wrote it: without distribution, sizes of edits, and digests."""
     with safe_open(run / "checkpoint.safetensors", framework="pt") as opened:
         description: dict[str, Any] = json.loads(opened.metadata()["zoovet"])
         del description["tensors_sha256"]
+        description.pop("edit_sizes", None)  # of a repairer
         names = [name for name in opened.keys() if not name.startswith("extra:")]  # noqa: SIM118 - no mapping
         metadata = {"zoovet": json.dumps(description)}
         save_file({name: opened.get_tensor(name) for name in names}, into, metadata)
@@ -182,3 +193,30 @@ def test_the_command_lists_its_models(capsys: pytest.CaptureFixture[str]) -> Non
     shown = capsys.readouterr().out
     assert all(name in shown for name in shipped.names())
     assert str(shipped.folder()) in shown
+
+
+def test_what_a_repairers_edits_usually_are_can_be_measured_afterwards(
+    place: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "models" / "digits-small-cnn"
+    shutil.copytree(models / "digits-small-cnn", own)
+    before = load_checkpoint(own / "repairer.safetensors", "repairer")
+    assert edit_sizes.main(["digits-small-cnn", str(place / "zoo"), "--models", str(own.parent)]) == 0
+    after = load_checkpoint(own / "repairer.safetensors", "repairer")
+    assert all(torch.equal(tensor, after.tensors[name]) for name, tensor in before.tensors.items())
+    (said,) = after.get("edit_sizes")
+    assert said["num_networks"] == 18  # training and validation networks
+    assert after.description == {**before.description, "edit_sizes": [said]}
+    assert f"{100 * said['limit']:.1f} % of the norm" in (own / "card.md").read_text(encoding="utf-8")
+    assert edit_sizes.main(["no-model", str(place / "zoo"), "--models", str(own.parent)]) == 2
+    assert "error: there is no model 'no-model'" in capsys.readouterr().err
+
+
+def test_the_shipped_repairers_know_what_their_edits_usually_are() -> None:
+    for name in shipped.names():
+        repairer = zoovet.Repairer.shipped(name)
+        card = shipped.card(name).read_text(encoding="utf-8")
+        assert set(repairer.edit_sizes) == set(repairer.specs)
+        for size in repairer.edit_sizes.values():
+            assert f"{100 * size.limit:.1f} % of the norm" in card
+            assert f"({size.num_networks} networks)" in card

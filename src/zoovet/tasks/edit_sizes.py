@@ -1,0 +1,101 @@
+"""By how much a repairer usually changes weights, so that an edit that changes more can be refused.
+
+The limit is the 99.9 % quantile of the relative changes of training networks, for each spec by itself. Of fewer than
+1,000 networks that quantile is beyond all of them; then it is the upper prediction limit of a log-normal distribution,
+and never below the largest. Some changes of good networks are large: where a channel hardly ever fires, the refit of
+the last layer may give it a large weight. So a limit may lie far above what is usual.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from scipy.stats import t as student
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks.json_values import check_keys, number, whole_number
+from zoovet.tasks.checkpoints import Description
+
+__all__ = ["MAX_NETWORKS", "EditSize", "EditSizes", "edit_sizes_of", "edit_sizes_to_json", "relative_changes"]
+
+MAX_NETWORKS = 1024
+"""Training networks whose edits are looked at, evenly chosen, at most."""
+
+_SHARE = 0.999
+_KEY = "edit_sizes"
+_NAMES = ("limit", "num_networks")
+
+
+@dataclass(frozen=True)
+class EditSize:
+    """What changes of the weights of one spec's networks are usual.
+
+    Attributes:
+        limit: The 99.9 % quantile of relative changes; greater than 0.
+        num_networks: Networks that it rests on.
+    """
+
+    limit: float
+    num_networks: int
+
+    @classmethod
+    def of(cls, changes: Tensor) -> EditSize | None:
+        """That of networks that an editor changed; ``None`` of fewer than two, or where nothing was changed.
+
+        Args:
+            changes: Relative changes [n], finite.
+        """
+        count = len(changes)
+        if count < 2 or not bool((changes > 0).any()):
+            return None
+        values = changes.double()
+        if count * (1 - _SHARE) >= 1:
+            return cls(float(torch.quantile(values, _SHARE)), count)
+        logs = values.clamp(min=1e-12).log()
+        spread = float(logs.std()) * math.sqrt(1 + 1 / count)
+        limit = math.exp(min(100.0, float(logs.mean()) + float(student.ppf(_SHARE, count - 1)) * spread))
+        return cls(max(limit, float(values.max())), count)
+
+
+EditSizes = dict[NetworkSpec, EditSize]
+"""Of each spec of which it is known."""
+
+
+def edit_sizes_to_json(sizes: EditSizes, specs: Sequence[NetworkSpec]) -> dict[str, Any]:
+    """An entry of a checkpoint's description, which :func:`edit_sizes_of` reads: one for each of its specs, or null."""
+    return {_KEY: [asdict(sizes[spec]) if spec in sizes else None for spec in specs]}
+
+
+def edit_sizes_of(description: Description, specs: Sequence[NetworkSpec]) -> EditSizes:
+    """What a checkpoint says; nothing where it is of an earlier version.
+
+    Args:
+        description: The checkpoint's.
+        specs: Its specs.
+
+    Raises:
+        ZoovetError: It is damaged.
+    """
+    found = description.description.get(_KEY, [None] * len(specs))
+    where = f"{description.path}: its {_KEY}"
+    if not isinstance(found, list) or len(found) != len(specs):
+        raise ZoovetError(f"{where} must be a list with an entry for each of its {len(specs)} specs")
+    sizes = {}
+    for spec, entry in zip(specs, found, strict=True):
+        if entry is not None:
+            values = check_keys(entry, _NAMES, _NAMES, where)
+            sizes[spec] = EditSize(number(values["limit"], where), whole_number(values["num_networks"], where))
+    return sizes
+
+
+def relative_changes(before: Networks, after: Networks) -> Tensor:
+    """Norm of each network's change over that of its weights: float64 [B], on the CPU."""
+    own, edited = before.flat().double(), after.flat().double()
+    changes: Tensor = (edited - own).norm(dim=1) / own.norm(dim=1).clamp(min=1e-30)
+    return changes.cpu()
