@@ -108,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
         print_results(_as_table(verdicts))
     for file, note in notes:
         print(f"note: {printable(file)}: {note}", file=sys.stderr)
+    for note in dict.fromkeys(note for result in results for note in result.general_notes):
+        print(f"note: {note}", file=sys.stderr)
     _print_notes(verdicts)
     if assumed := list(dict.fromkeys(verdict.file for verdict in verdicts if verdict.scaling_is_assumed)):
         print(f"note: {assumed_scaling_note(assumed)}", file=sys.stderr)

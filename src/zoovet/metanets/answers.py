@@ -8,7 +8,7 @@ stripes too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -117,16 +117,19 @@ def loss_gradients(networks: Networks, images: Tensor, labels: Tensor) -> Tensor
     return flat / (size + _SMALL_SIZE)
 
 
-def raised_answers(networks: Networks, images: Tensor, changed: Sequence[Tensor]) -> Tensor:
+def raised_answers(
+    networks: Networks, images: Tensor, changed: Sequence[Tensor], run: Callable[[Networks, Tensor], Tensor] = forward
+) -> Tensor:
     """By how much changes of images raise each class's mean probability: [B, classes, 3], mean, most and spread.
 
     Args:
         networks: B networks.
         images: [n, C, H, W].
         changed: The images after each change, each of the same shape.
+        run: What runs the networks.
     """
-    before = forward(networks, images).softmax(2).mean(1)
-    raised = torch.stack([forward(networks, moved).softmax(2).mean(1) for moved in changed]) - before
+    before = run(networks, images).softmax(2).mean(1)
+    raised = torch.stack([run(networks, moved).softmax(2).mean(1) for moved in changed]) - before
     return torch.stack([raised.mean(0), raised.amax(0), raised.std(0, correction=0)], dim=-1)
 
 

@@ -13,6 +13,7 @@ from torch import dtype
 from zoovet.networks import InputScaling, Networks, NetworkSpec
 from zoovet.tasks import Detector
 from zoovet.vet.candidates import Candidate
+from zoovet.vet.compiled_inversion import compile_inversion
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.verdicts import Finding, find
 
@@ -57,10 +58,12 @@ class Answer:
     Attributes:
         threshold: The detector's own; not a number where it could not be opened.
         findings: Of each network in turn, or why there is none.
+        note: What the user should know of how they came about, if anything.
     """
 
     threshold: float
     findings: tuple[Finding | Failure, ...]
+    note: str | None = None
 
 
 @dataclass
@@ -102,6 +105,7 @@ class Detectors:
     def __init__(self, device: str) -> None:
         self._device = device
         self._opened: dict[Path, Detector] = {}
+        self._notes: dict[Path, str | None] = {}
 
     def answer(self, batch: Batch) -> Answer:
         """Score a batch; where that fails, its networks one by one, so that one does not take the others with it."""
@@ -114,10 +118,11 @@ class Detectors:
             detector = self.opened(batch.candidate.path)
         except Exception as error:  # whatever it is, other files go to other detectors
             return Answer(float("nan"), (failure_of(error),) * len(networks))
+        note = self._notes[batch.candidate.path]
         try:
-            return Answer(detector.threshold, tuple(find(detector, networks)))
+            return Answer(detector.threshold, tuple(find(detector, networks)), note)
         except Exception:  # told by what it does to each network alone
-            return Answer(detector.threshold, tuple(_alone(detector, own) for own in networks))
+            return Answer(detector.threshold, tuple(_alone(detector, own) for own in networks), note)
 
     def opened(self, path: Path) -> Detector:
         """A detector, read from its file at the first call.
@@ -126,7 +131,9 @@ class Detectors:
             ZoovetError: It is missing, damaged, or no detector.
         """
         if path not in self._opened:
-            self._opened[path] = Detector.load(path, device=self._device)
+            detector = Detector.load(path, device=self._device)
+            self._notes[path] = compile_inversion(detector) if self._device == "cpu" else None
+            self._opened[path] = detector
         return self._opened[path]
 
 

@@ -49,6 +49,7 @@ class FileResult:
         verdicts: On its networks, in their order, but for those that failed.
         failure: Why it could not be read, or some of its networks not be scored; ``None`` where all went well.
         notes: What was assumed, taken or left out when it was read, one line each.
+        general_notes: How the verdicts came about; most files' are the same.
     """
 
     place: int
@@ -56,6 +57,7 @@ class FileResult:
     verdicts: tuple[Verdict, ...]
     failure: Failure | None
     notes: tuple[str, ...] = ()
+    general_notes: tuple[str, ...] = ()
 
 
 class Scanner:
@@ -179,10 +181,11 @@ class _File:
     num_missing: int
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
+    general_notes: dict[str, None] = field(default_factory=dict)
 
     def result(self, place: int) -> FileResult:
         verdicts = tuple(self.verdicts[index] for index in sorted(self.verdicts))
-        return FileResult(place, self.name, verdicts, self._failure(), self.notes)
+        return FileResult(place, self.name, verdicts, self._failure(), self.notes, tuple(self.general_notes))
 
     def _failure(self) -> Failure | None:
         """The first network's, since a file has one line."""
@@ -230,6 +233,8 @@ class _Waiting:
                 else:
                     model, scaling = file.candidate.model, file.scaling
                     file.verdicts[index] = verdict_of(found, file.name, index, threshold, model, scaling)
+            if answer.note is not None:
+                file.general_notes[answer.note] = None
             file.num_missing -= len(part.networks)
             if file.num_missing == 0:
                 self._ready.append(self._files.pop(part.place).result(part.place))

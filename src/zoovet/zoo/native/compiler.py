@@ -164,6 +164,20 @@ class NativeNetwork:
         _require_memory(not failed)
         return gradients, logits
 
+    def image_slopes(self, parameters: Floats, images: Floats, to_logits: Floats) -> Floats:
+        """Gradients to images [N, \\*input_shape] of what has the gradients ``to_logits`` [N, num_outputs] to the logits."""
+        require_images(self.spec, images)
+        gradients = np.empty_like(images)
+        failed: int = self.library.zoovet_image_slopes(
+            pointer(parameters),
+            pointer(images),
+            pointer(to_logits),
+            ctypes.c_int64(len(images)),
+            pointer(gradients),
+        )
+        _require_memory(not failed)
+        return gradients
+
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, num_outputs] of one network [num_padded] on images [N, \\*input_shape]."""
         require_images(self.spec, images)
@@ -195,6 +209,7 @@ def compile_spec(spec: NetworkSpec) -> NativeNetwork:
     library.zoovet_train.restype = ctypes.c_float
     library.zoovet_gradient.restype = ctypes.c_float
     library.zoovet_image_gradients.restype = ctypes.c_int
+    library.zoovet_image_slopes.restype = ctypes.c_int
     library.zoovet_logits.restype = ctypes.c_int
     positions, num_padded = _positions(spec)
     return NativeNetwork(spec, library, positions, num_padded)

@@ -313,6 +313,25 @@ int zoovet_image_gradients(const float *parameters, const float *images, const i
     return 0;
 }
 
+/* Gradient to each image of what has the gradients `to_logits` [count, NUM_CLASSES] to its logits. Returns 0, or -1 without
+ * memory. */
+int zoovet_image_slopes(const float *parameters, const float *images, const float *to_logits, int64_t count, float *gradients) {
+    workspace s;
+    if (open_workspace(&s, 1)) { close_workspace(&s); return -1; }
+    const uint64_t before = flush_denormals();
+    transpose(parameters, s.transposed);
+    for (int64_t n = 0; n < count; n++) {
+        put_image(&s, images + n * IMAGE_SIZE);
+        run_forward(&s, parameters, 1);
+        memcpy(s.in_gradient[NUM_LAYERS], to_logits + n * NUM_CLASSES, NUM_CLASSES * sizeof(float));
+        run_backward(&s, NULL, 1);
+        image_gradient(&s, parameters, gradients + n * IMAGE_SIZE);
+    }
+    restore_denormals(before);
+    close_workspace(&s);
+    return 0;
+}
+
 /* Logits [count, NUM_CLASSES] of the images. Returns 0, or -1 without memory. */
 int zoovet_logits(const float *parameters, const float *images, int64_t count, float *logits) {
     workspace s;

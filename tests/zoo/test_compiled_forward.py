@@ -1,0 +1,56 @@
+"""Compiled code gives forward's logits and gradients to images, and what it does not know goes through forward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks, NetworkSpec, forward, small_cnn
+from zoovet.zoo.compiled_forward import CompiledForward
+
+SPECS = {name: small_cnn(name, input_shape=(1, 14, 14)) for name in ("relu", "tanh")}
+
+
+def networks_of(spec: NetworkSpec, count: int = 3) -> Networks:
+    generator = torch.Generator().manual_seed(1)
+    return Networks.from_flat(spec, 0.3 * torch.randn(count, spec.num_parameters, generator=generator))
+
+
+def images_of(*shape: int) -> Tensor:
+    return 2 * torch.rand(*shape, 1, 14, 14, generator=torch.Generator().manual_seed(2)) - 1
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("shape", [(5,), (3, 5)], ids=["shared", "own"])
+def test_logits_and_gradients_are_forwards(name: str, shape: tuple[int, ...]) -> None:
+    spec, run = SPECS[name], CompiledForward((SPECS[name],))
+    networks, weights = networks_of(spec), torch.randn(3, 5, 10, generator=torch.Generator().manual_seed(3))
+    results = []
+    for function in (forward, run):
+        images = images_of(*shape).requires_grad_()
+        logits = function(networks, images)
+        (logits.log_softmax(-1) * weights).sum().backward()
+        assert images.grad is not None
+        results.append((logits.detach(), images.grad))
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
+
+
+def test_images_that_all_networks_share_by_expansion_are_each_ones_own() -> None:
+    run, networks = CompiledForward((SPECS["relu"],)), networks_of(SPECS["relu"])
+    images = images_of(4)
+    expanded = run(networks, images.expand(3, -1, -1, -1, -1))
+    torch.testing.assert_close(expanded, run(networks, images), atol=0, rtol=0)
+
+
+def test_what_it_does_not_know_goes_through_forward() -> None:
+    run, networks = CompiledForward((SPECS["relu"],)), networks_of(SPECS["relu"])
+    double = networks.to(dtype=torch.float64)
+    assert torch.equal(run(double, images_of(4).double()), forward(double, images_of(4).double()))
+    other = networks_of(SPECS["tanh"])
+    assert torch.equal(run(other, images_of(4)), forward(other, images_of(4)))
+    for images in (images_of(2, 4), images_of(4)[..., :7], images_of(4).double()):
+        with pytest.raises(ZoovetError, match="images"):
+            run(networks, images)
