@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import os
+import signal
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,30 @@ import torch
 
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.vet import Candidate, Failure, candidates_for, crew
-from zoovet.vet.batches import Batch, Batches, Detectors
+from zoovet.vet.batches import Answer, Batch, Batches, Detectors
 from zoovet.vet.crew import Crew
 
 DEADLY = 77.0
 NetworksOf = Callable[..., Networks]
 
 
+def deadly_work(line: Any, device: str) -> None:
+    """A worker that a network's first weight kills, as the kernel does where memory is short."""
+    if device == "none":
+        os.kill(os.getpid(), signal.SIGKILL)
+    line.send(None)
+    while True:
+        job = line.recv()
+        if (job.flat[:, 0] == DEADLY).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        line.send(Answer(0.5, tuple(map(float, job.flat[:, 0]))))  # type: ignore[arg-type]  # sent through
+
+
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are those of ``deadly_worker.py``, which processes find beside this file."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setattr(crew, "_work", importlib.import_module("deadly_worker").work)
+    """Workers die; they are copies of this process, since a new one takes seconds to import PyTorch."""
+    monkeypatch.setattr(crew, "_work", deadly_work)
+    monkeypatch.setattr(crew, "get_context", lambda _: get_context("fork"))
 
 
 @pytest.fixture
@@ -46,6 +60,7 @@ def test_processes_answer_as_this_one_does(candidate: Candidate, relu_spec: Netw
     assert answers == {batch.parts: own.answer(batch) for batch in batches}
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_process_that_dies_takes_only_what_killed_it_with_it(
     candidate: Candidate, relu_spec: NetworkSpec, drawn: NetworksOf, deadly: None
 ) -> None:
@@ -64,6 +79,7 @@ def test_a_process_that_dies_takes_only_what_killed_it_with_it(
     assert failure.message == ("scoring it ended its process (killed by SIGKILL, as happens where memory is short)")
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_where_no_process_can_be_had_every_network_says_so(
     candidate: Candidate, relu_spec: NetworkSpec, drawn: NetworksOf, deadly: None
 ) -> None:
@@ -73,6 +89,7 @@ def test_where_no_process_can_be_had_every_network_says_so(
             assert failure.message.startswith("no process could be started to score it (killed by SIGKILL")
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_no_process_outlives_a_scan_that_is_left(
     candidate: Candidate, relu_spec: NetworkSpec, drawn: NetworksOf, deadly: None
 ) -> None:

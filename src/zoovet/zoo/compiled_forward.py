@@ -43,7 +43,7 @@ class CompiledForward:
         if images.ndim == num_axes + 2 and len(images) != len(networks):
             return forward(networks, images)  # says what is wrong
         parameters = [compiled.pack(flat) for flat in networks.detach().flat().numpy()]
-        logits: Tensor = _Logits.apply(images, parameters, compiled, num_axes)
+        logits: Tensor = _Logits.apply(images, parameters, compiled, num_axes)  # type: ignore[no-untyped-call]
         return logits
 
 

@@ -165,7 +165,7 @@ class NativeNetwork:
         return gradients, logits
 
     def image_slopes(self, parameters: Floats, images: Floats, to_logits: Floats) -> Floats:
-        """Gradients to images [N, \\*input_shape] of what has the gradients ``to_logits`` [N, num_outputs] to the logits."""
+        """Slopes to images [N, \\*input_shape] of what has the slopes ``to_logits`` to the logits [N, outputs]."""
         require_images(self.spec, images)
         gradients = np.empty_like(images)
         failed: int = self.library.zoovet_image_slopes(
