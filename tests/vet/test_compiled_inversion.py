@@ -65,8 +65,8 @@ def test_without_a_compiler_the_scan_goes_on_and_says_so(
     save_networks(drawn(relu_spec), tmp_path / "network.safetensors")
     path = write_detector(tmp_path / "detector.safetensors", [relu_spec])
     (quiet,) = Scanner(candidates_for("detector", given=path)).scan_files([tmp_path / "network.safetensors"])
-    assert quiet.notes == ()
+    assert quiet.general_notes == ()
     monkeypatch.setattr("zoovet.vet.batches.compile_inversion", lambda _: note)
     (told,) = Scanner(candidates_for("detector", given=path)).scan_files([tmp_path / "network.safetensors"])
-    assert told.notes == (note,)
+    assert told.general_notes == (note,)
     assert told.verdicts == quiet.verdicts

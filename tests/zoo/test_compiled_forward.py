@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -23,9 +25,10 @@ def images_of(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("input_map", [(), ((1.5, -0.25),)], ids=["as read", "rescaled"])
 @pytest.mark.parametrize("shape", [(5,), (3, 5)], ids=["shared", "own"])
-def test_logits_and_gradients_are_forwards(name: str, shape: tuple[int, ...]) -> None:
-    spec, run = SPECS[name], CompiledForward((SPECS[name],))
+def test_logits_and_gradients_are_forwards(name: str, shape: tuple[int, ...], input_map: tuple[()]) -> None:
+    run, spec = CompiledForward((SPECS[name],)), replace(SPECS[name], input_map=input_map)
     networks, weights = networks_of(spec), torch.randn(3, 5, 10, generator=torch.Generator().manual_seed(3))
     results = []
     for function in (forward, run):

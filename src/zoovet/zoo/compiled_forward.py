@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoovet.networks import Networks, NetworkSpec, forward
+from zoovet.networks.rescaled import images_as_read
 from zoovet.zoo.native import NativeNetwork, compile_spec
 from zoovet.zoo.samples import Floats
 
@@ -35,7 +37,7 @@ class CompiledForward:
         Raises:
             ZoovetError: The images do not fit the networks.
         """
-        compiled = self._compiled.get(networks.spec)
+        compiled = self._compiled.get(replace(networks.spec, input_map=()))
         is_float = networks.dtype == images.dtype == torch.float32
         if compiled is None or not is_float or networks.device.type != "cpu":
             return forward(networks, images)
@@ -43,7 +45,8 @@ class CompiledForward:
         if images.ndim == num_axes + 2 and len(images) != len(networks):
             return forward(networks, images)  # says what is wrong
         parameters = [compiled.pack(flat) for flat in networks.detach().flat().numpy()]
-        logits: Tensor = _Logits.apply(images, parameters, compiled, num_axes)  # type: ignore[no-untyped-call]
+        shown = images_as_read(networks.spec, images)
+        logits: Tensor = _Logits.apply(shown, parameters, compiled, num_axes)  # type: ignore[no-untyped-call]
         return logits
 
 
