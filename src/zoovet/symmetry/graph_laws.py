@@ -121,8 +121,19 @@ def _batch_norm(step: Step) -> None:
     step.ties.tie(before, after, scaled=not has_weight)
     step.along("running_mean", 0, before, (before, 1))
     step.along("running_var", 0, before)
-    step.along("weight", 0, after, (after, 1), (before, -1))
+    _affine(step)
+
+
+def _channel_affine(step: Step) -> None:
+    step.ties.tie(step.slots(0), step.slots(), scaled=False)
+    _affine(step)
+
+
+def _affine(step: Step) -> None:
+    """A factor a channel, that makes up for the scalar of what comes in, and an offset."""
+    before, after = step.slots(0), step.slots()
     step.along("bias", 0, after, (after, 1))
+    step.along("weight", 0, after, (after, 1), (before, -1))
 
 
 def _group_norm(step: Step) -> None:
@@ -323,6 +334,7 @@ LAWS: Mapping[str, Law] = MappingProxyType(
         "conv2d": _conv2d,
         "linear": _linear,
         "batch_norm": _channels_first(_batch_norm),
+        "channel_affine": _channels_first(_channel_affine),
         "instance_norm": _channels_first(lambda step: _normalizes(step, 0)),
         "group_norm": _channels_first(_group_norm),
         "layer_norm": _layer_norm,

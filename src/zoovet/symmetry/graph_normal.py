@@ -17,9 +17,9 @@ def normal_scales(networks: GraphNetworks) -> GraphNetworks:
     """Scale every channel that positive numbers may scale so that the weights into it have the norm 1.
 
     A channel's weights are those of the first operation that writes into its scale class, what they read being in
-    normal form already; where they are all 0, its bias, or what the next operation writes. Channels into which nothing
-    but zeros lead stay as they are. The function stays; networks that an action's positive scalars and permutations
-    lead into each other have normal forms that its permutations lead into each other.
+    normal form already. Where they are all 0, its offset gets the size 1, or else the weights that read the channel.
+    The function stays; networks that an action's positive scalars and permutations lead into each other have normal
+    forms that its permutations lead into each other.
 
     Args:
         networks: B networks, in any precision.
@@ -42,7 +42,7 @@ class _Normal:
         for use in symmetry.uses:
             tensor = networks.parameters[use.parameter].detach().double()
             if isinstance(use, Matrix):
-                self._close(use.rows, self._squares_of_rows(use, tensor))
+                self._close_matrix(use, tensor)
             else:
                 self._close_along(use, tensor)
 
@@ -54,28 +54,35 @@ class _Normal:
     def _classes(self, slots: Slots) -> Tensor:
         return torch.from_numpy(self._symmetry.scale_class[slots])
 
-    def _squares_of_rows(self, use: Matrix, tensor: Tensor) -> Tensor:
-        """[B, rows], sums of the squares of what each row will be before its own scalar."""
+    def _close_matrix(self, use: Matrix, tensor: Tensor) -> None:
         squares = tensor.flatten(3).square().sum(3) if tensor.ndim > 3 else tensor.square()
-        columns = self._classes(use.columns)
-        # What no weight has led into so far is 0, whatever is read of it.
-        inverse = torch.where(self._is_open[:, columns], 0.0, self._scalars[:, columns].square().reciprocal())
-        cells = squares.unflatten(1, (use.cells, -1)) * inverse.unflatten(1, (use.cells, -1))[:, :, None, :]
-        totals: Tensor = cells.sum(3).flatten(1)
-        return totals
+        cells = squares.unflatten(1, (use.cells, -1))  # [B, cells, out / cells, in / cells]
+        read = self._settled(use.columns, -1).unflatten(1, (use.cells, -1))
+        self._close(use.rows, (cells * read[:, :, None, :]).sum(3).flatten(1))
+        made = self._settled(use.rows, 1).unflatten(1, (use.cells, -1))
+        self._close(use.columns, (cells * made[..., None]).sum(2).flatten(1), divides=True)
 
     def _close_along(self, use: AlongAxis, tensor: Tensor) -> None:
-        values = tensor.movedim(use.axis + 1, 1).square().unsqueeze(-1).flatten(2).sum(2)
+        squares = tensor.movedim(use.axis + 1, 1).square().unsqueeze(-1).flatten(2).sum(2)
         for slots, exponent in use.factors:
-            if exponent != 1:
-                values = values * self._scalars[:, self._classes(slots)].square() ** exponent
-        for slots, exponent in use.factors:
-            if exponent == 1:
-                self._close(slots, values)
+            rest = squares
+            for others, power in use.factors:
+                if power != exponent:
+                    rest = rest * self._settled(others, power)
+            self._close(slots, rest, divides=exponent < 0)
 
-    def _close(self, slots: Slots, squares: Tensor) -> None:
-        """Settle the scalars of the slots' classes that are open still, where the squares are not 0."""
+    def _settled(self, slots: Slots, power: int) -> Tensor:
+        """[B, slots], squares of scalars to a power; 0 for those that are not settled, whose channel is 0 so far."""
+        classes = self._classes(slots)
+        return torch.where(self._is_open[:, classes], 0.0, self._scalars[:, classes].square() ** power)
+
+    def _close(self, slots: Slots, squares: Tensor, *, divides: bool = False) -> None:
+        """Settle the scalars of the slots' classes that are open still, where the squares are not 0.
+
+        ``divides``: the squares are of what is divided by the scalars.
+        """
         totals = torch.zeros_like(self._scalars).index_add_(1, self._classes(slots), squares)
         found = self._is_open & (totals > 0)
-        self._scalars = torch.where(found, totals.clamp_min(torch.finfo(torch.float64).tiny).rsqrt(), self._scalars)
+        sizes = totals.clamp_min(torch.finfo(torch.float64).tiny).sqrt()
+        self._scalars = torch.where(found, sizes if divides else 1 / sizes, self._scalars)
         self._is_open = self._is_open & ~found

@@ -20,7 +20,7 @@ _ACTIVATIONS = (
     *("relu", "relu", "relu", "leaky_relu", "tanh", "tanh", "sin", "prelu", "abs"),
     *("gelu", "silu", "sigmoid", "elu", "selu", "mish", "softplus", "hardswish", "hardsigmoid", "relu6"),
 )
-_NORMS = ("batch_norm", "batch_norm", "batch_norm", "group_norm", "instance_norm", "none", "none")
+_NORMS = ("batch_norm", "batch_norm", "batch_norm", "channel_affine", "group_norm", "instance_norm", "none", "none")
 
 
 class _Draft:
@@ -71,7 +71,7 @@ class _Draft:
         if kind == "none":
             return site
         shapes: dict[str, Sequence[int]] = {"weight": (channels,), "bias": (channels,)}
-        if not self.integer(0, 3):
+        if kind != "channel_affine" and not self.integer(0, 3):
             shapes.pop(self.choice(("weight", "bias")))
         if kind == "batch_norm":
             shapes |= {"running_mean": (channels,), "running_var": (channels,)}
