@@ -18,7 +18,7 @@ from zoovet.tasks.accuracy_data import AccuracyData
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.detector import logits_of
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
-from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
+from zoovet.tasks.vetting import as_batches, require_finite_answers, require_known_specs, specs_of
 
 __all__ = ["ACCURACY_PREDICTOR", "AccuracyPredictor"]
 
@@ -76,11 +76,12 @@ class AccuracyPredictor:
             float32 [B] in [0, 1] on the CPU, in the order of the networks.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
+            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights or predictions.
         """
         batches = as_batches(networks)
         require_known_specs(batches, self.specs, "accuracy predictor")
         device = next(self.metanetwork.parameters()).device
         batches = [batch.detach().to(device, torch.float32) for batch in batches]
         with torch.inference_mode():
-            return torch.sigmoid(logits_of(self.metanetwork, batches, batch_size)).cpu()
+            predicted = torch.sigmoid(logits_of(self.metanetwork, batches, batch_size)).cpu()
+        return require_finite_answers(predicted, "accuracy predictor")

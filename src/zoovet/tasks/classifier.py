@@ -13,7 +13,7 @@ from zoovet.networks import Networks, NetworkSpec
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.metanetworks import build_in_units, metanetwork_from_json
-from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
+from zoovet.tasks.vetting import as_batches, require_finite_answers, require_known_specs, specs_of
 
 __all__ = ["CLASSIFIER", "Classifier", "class_logits"]
 
@@ -77,7 +77,7 @@ class Classifier:
             float32 [B, C] on the CPU, in the order of the networks.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
+            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights or logits.
         """
         batches = as_batches(networks)
         require_known_specs(batches, self.specs, CLASSIFIER)
@@ -86,7 +86,7 @@ class Classifier:
         if self.canonicalized:
             batches = [canonicalize(batch) for batch in batches]
         with torch.inference_mode():
-            return class_logits(self.metanetwork, batches, batch_size).cpu()
+            return require_finite_answers(class_logits(self.metanetwork, batches, batch_size).cpu(), CLASSIFIER)
 
 
 def class_logits(model: nn.Module, batches: Sequence[Networks], batch_size: int) -> Tensor:

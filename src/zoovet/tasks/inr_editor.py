@@ -14,7 +14,7 @@ from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.metanetworks import build_in_units, metanetwork_from_json
 from zoovet.tasks.repairer import edited_networks
-from zoovet.tasks.vetting import as_batches, require_known_specs, specs_of
+from zoovet.tasks.vetting import as_batches, require_finite_answers, require_known_specs, specs_of
 
 __all__ = ["INR_EDITOR", "InrEditor"]
 
@@ -85,7 +85,7 @@ class InrEditor:
             canonicalizes, the change is added to the canonical weights, whose picture is the same.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
+            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights or edits.
         """
         batches = as_batches(networks)
         require_known_specs(batches, self.specs, "editor of INRs")
@@ -95,5 +95,7 @@ class InrEditor:
             given = [canonicalize(batch) for batch in given]
         with torch.no_grad():
             changed = edited_networks(self.editor, given, batch_size)
+        for some in changed:
+            require_finite_answers(some.flat(), "editor of INRs")
         edited = [some.to(own.device, own.dtype) for some, own in zip(changed, batches, strict=True)]
         return edited[0] if isinstance(networks, Networks) else edited

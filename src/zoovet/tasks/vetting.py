@@ -14,7 +14,15 @@ from zoovet.tasks.training_distribution import TrainingDistribution
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Vetting", "as_batches", "distribution_of", "require_known_specs", "scaling_of", "specs_of"]
+__all__ = [
+    "Vetting",
+    "as_batches",
+    "distribution_of",
+    "require_finite_answers",
+    "require_known_specs",
+    "scaling_of",
+    "specs_of",
+]
 
 
 def as_batches(networks: Networks | Sequence[Networks]) -> list[Networks]:
@@ -47,6 +55,25 @@ def require_known_specs(batches: Sequence[Networks], specs: Sequence[NetworkSpec
             known += f" and {len(specs) - 1} more" if len(specs) > 1 else ""
             raise ZoovetError(f"this {reader} was not trained on such networks. Given: {given}. It reads: {known}")
         batch.require_finite("the networks given")
+
+
+def require_finite_answers(answers: Tensor, reader: str) -> Tensor:
+    """The answers themselves.
+
+    Args:
+        answers: [B, ...], of each network.
+        reader: Who gave them, for messages.
+
+    Raises:
+        ZoovetError: One is NaN or infinite; the message names the first network.
+    """
+    damaged = ~answers.isfinite().flatten(1).all(dim=1) if answers.ndim > 1 else ~answers.isfinite()
+    if bool(damaged.any()):
+        raise ZoovetError(
+            f"what the {reader} says of network {int(damaged.nonzero()[0])} is not finite ({int(damaged.sum())} of "
+            f"{len(answers)} answers are not), so it means nothing; leave that network out, or train the {reader} again"
+        )
+    return answers
 
 
 def specs_of(description: Description) -> tuple[NetworkSpec, ...]:
