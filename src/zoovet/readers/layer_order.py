@@ -30,7 +30,7 @@ from zoovet.readers.named_layers import NamedLayer
 from zoovet.readers.tensor_names import number_form
 from zoovet.readers.tensors import shape_in_words
 
-__all__ = ["LayerOrderError", "fits", "layers_in_order", "weight_shapes"]
+__all__ = ["LayerOrderError", "assigned_in_order", "fits", "layers_in_order", "weight_shapes"]
 
 _NAMES_IN_MESSAGES = 4
 
@@ -56,7 +56,14 @@ def layers_in_order(
     Raises:
         LayerOrderError: Several orders fit, and the names do not tell which it is.
     """
-    may_be = np.array([[fits(of_spec, own) for own in layers] for of_spec in spec.layers])
+    return assigned_in_order(layers, spec.layers, source, ordered=ordered)
+
+
+def assigned_in_order(
+    layers: Sequence[NamedLayer], specs: Sequence[LayerSpec], source: str, *, ordered: bool
+) -> tuple[NamedLayer, ...] | None:
+    """As :func:`layers_in_order`, for layers of a spec alone: how they fit one another is not looked at."""
+    may_be = np.array([[fits(of_spec, own) for own in layers] for of_spec in specs])
     assigned = _some_assignment(may_be)
     if assigned is None:
         return None

@@ -15,7 +15,7 @@ from zoovet.readers.parametrizations import fold_parametrizations
 from zoovet.readers.tensor_names import is_average, is_loss
 from zoovet.readers.tensors import require_real, shape_in_words
 
-__all__ = ["BatchNorm", "NamedLayer", "NamedLayers", "contents_in_words", "name_layers"]
+__all__ = ["BatchNorm", "NamedLayer", "NamedLayers", "contents_in_words", "name_layers", "without_bookkeeping"]
 
 _MEAN, _VARIANCE = "running_mean", "running_var"
 _STATISTICS = (_MEAN, _VARIANCE, "num_batches_tracked")
@@ -94,13 +94,9 @@ def name_layers(tensors: Mapping[str, Tensor], source: str, *, ordered: bool = T
     """
     notes: list[str] = []
     obstacles: list[str] = []
-    kept = fold_parametrizations(_without_averages(_without_counters(tensors), notes), source)
-    kept, scaling = take_input_scaling(kept, source)
-    if scaling is not None:
-        notes.append(f"its buffers say how images are scaled: {scaling.describe()}")
+    kept, scaling = without_bookkeeping(tensors, source, notes)
     places = {name: place for place, name in enumerate(kept)}
     norms, kept = _take_norms(kept, places, source, obstacles)
-    kept = _without_losses(kept, notes)
     return NamedLayers(
         layers=_paired(kept, places, source, obstacles),
         norms=norms,
@@ -109,6 +105,29 @@ def name_layers(tensors: Mapping[str, Tensor], source: str, *, ordered: bool = T
         notes=tuple(notes),
         obstacles=tuple(obstacles),
     )
+
+
+def without_bookkeeping(
+    tensors: Mapping[str, Tensor], source: str, notes: list[str]
+) -> tuple[dict[str, Tensor], InputScaling | None]:
+    """What networks compute with: counters, averages, a loss's tensors are left out, masks and norms of weights folded.
+
+    Args:
+        tensors: By name.
+        source: Their file, for messages.
+        notes: What was left out is added, one line each.
+
+    Returns:
+        The tensors, and the input scaling that stood among them.
+
+    Raises:
+        ZoovetError: Parts of a weight do not fit one another, or are not of dense real numbers.
+    """
+    kept = fold_parametrizations(_without_averages(_without_counters(tensors), notes), source)
+    kept, scaling = take_input_scaling(kept, source)
+    if scaling is not None:
+        notes.append(f"its buffers say how images are scaled: {scaling.describe()}")
+    return _without_losses(kept, notes), scaling
 
 
 def contents_in_words(tensors: Mapping[str, Tensor]) -> str:

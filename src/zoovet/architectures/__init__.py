@@ -1,0 +1,9 @@
+"""Architectures by name: a state dict's graph is found among them where names and shapes fit."""
+
+from __future__ import annotations
+
+from zoovet.architectures.family import Candidate, Family
+from zoovet.architectures.names import ARCHITECTURES
+from zoovet.architectures.reading import ReadModule, match, read_module
+
+__all__ = ["ARCHITECTURES", "Candidate", "Family", "ReadModule", "match", "read_module"]

@@ -1,0 +1,269 @@
+"""From named tensors to a module of an architecture: each tensor has its place in it, or nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.architectures.external import external_module, is_external
+from zoovet.architectures.family import Candidate, Misfit
+from zoovet.architectures.names import ARCHITECTURES, Named, named
+from zoovet.errors import ZoovetError
+from zoovet.networks import InputScaling
+from zoovet.printable import printable
+from zoovet.readers import FileContent
+from zoovet.readers.named_layers import contents_in_words, without_bookkeeping
+from zoovet.readers.tensor_names import is_average
+from zoovet.readers.tensors import shape_in_words, usable
+
+__all__ = ["ReadModule", "match", "read_module"]
+
+_COUNTER = "num_batches_tracked"
+_MAX_TITLES = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadModule:
+    """A module with a file's weights.
+
+    Attributes:
+        module: In evaluation mode, on the CPU.
+        title: What it is, for people: ``ResNet-20``.
+        input_shape: Of its images.
+        scaling: The input scaling that stood among the tensors, or ``None``.
+        notes: What was taken or left out, one line each.
+    """
+
+    module: nn.Module
+    title: str
+    input_shape: tuple[int, ...]
+    scaling: InputScaling | None
+    notes: tuple[str, ...]
+
+
+def match(
+    tensors: Mapping[str, Tensor], image: tuple[int, int] | None = None, *, is_ordered: bool = True
+) -> list[Candidate]:
+    """The built-in architectures that names and shapes of tensors fit.
+
+    Args:
+        tensors: A state dict, without what no network computes with; their numbers are not looked at.
+        image: (height, width) of the images that the network reads, where that is known.
+        is_ordered: Whether they stand in the order of registration.
+    """
+    found = []
+    for family in ARCHITECTURES.values():
+        plain = Named(family=family, chosen={}, wanted={}, image=None)
+        try:
+            found.append(_checked(plain, tensors, image, is_ordered=is_ordered))
+        except Misfit:
+            continue
+    return found
+
+
+def read_module(
+    content: FileContent, architecture: str | None, source: str, *, image: tuple[int, ...] | None = None
+) -> ReadModule:
+    """The network of a file whose weights are of an architecture.
+
+    Args:
+        content: What the file holds.
+        architecture: ``vgg:activation=elu``, ``resnet20``, ``torchvision:NAME``, ``my_net.py:make``, …; ``None``
+            where names and shapes are to tell.
+        source: The file, for messages.
+        image: ``(channels, height, width)`` of reference images, where there are some.
+
+    Raises:
+        ZoovetError: The weights are not of the architecture, or names and shapes fit none or several, or leave
+            something open; the message says what to give.
+    """
+    refusals: list[ZoovetError] = []
+    ways = [part for part in content.parts if not is_average(part)] or [""]
+    for part in ways:
+        own = {name[len(part) :]: tensor for name, tensor in content.tensors.items() if name.startswith(part)}
+        try:
+            read = _read(own, content.ordered, architecture, source, image)
+        except ZoovetError as error:
+            refusals.append(error)
+            continue
+        others = len(content.parts) - 1
+        beside = (
+            (f"read is '{printable(part[:-1], 40)}'; the file holds {others} more beside it",) if others > 0 else ()
+        )
+        return ReadModule(
+            module=read.module,
+            title=read.title,
+            input_shape=read.input_shape,
+            scaling=read.scaling,
+            notes=(*beside, *content.notes, *read.notes),
+        )
+    raise refusals[0]
+
+
+def _read(
+    tensors: Mapping[str, Tensor],
+    is_ordered: bool,
+    architecture: str | None,
+    source: str,
+    image: tuple[int, ...] | None,
+) -> ReadModule:
+    notes: list[str] = []
+    kept, scaling = without_bookkeeping(tensors, source, notes)
+    kept = _without_prefix(kept)
+    num_counters = sum(name.endswith(_COUNTER) for name in tensors)
+    if num_counters:
+        notes.append(f"left out: {num_counters} {_COUNTER}, which no network computes with")
+    if architecture is not None and is_external(architecture):
+        if image is None:
+            raise ZoovetError(f"{source}: give --images, which tell the size of the images that {architecture} reads")
+        module, title, shape = _external(architecture, kept, source), architecture, image
+    else:
+        candidate = _candidate(kept, is_ordered, architecture, source, None if image is None else image[-2:])
+        if image is not None and candidate.input_shape is not None and len(candidate.input_shape) == 3:
+            _require_channels(candidate, image, source)
+        module, title, shape = candidate.build(), candidate.title, candidate.input_shape or ()
+        if architecture is None:
+            notes.append(f"read as {title} by its names and shapes (--architecture {candidate.family})")
+    return ReadModule(
+        module=_loaded(module, kept, source, title),
+        title=title,
+        input_shape=shape,
+        scaling=scaling,
+        notes=tuple(notes),
+    )
+
+
+def _candidate(
+    tensors: Mapping[str, Tensor],
+    is_ordered: bool,
+    architecture: str | None,
+    source: str,
+    image: tuple[int, ...] | None,
+) -> Candidate:
+    size = None if image is None else (image[0], image[1])
+    if architecture is None:
+        found = match(tensors, size, is_ordered=is_ordered)
+        if not found:
+            raise ZoovetError(
+                f"{source} holds {contents_in_words(tensors)}: no built-in architecture by names and shapes "
+                f"({', '.join(ARCHITECTURES)}); give --architecture my_net.py:make or torchvision:NAME"
+            )
+        if len(found) > 1:
+            forms = " or ".join(one.family for one in found[:_MAX_TITLES])
+            raise ZoovetError(
+                f"{source} fits several architectures by its names and shapes: give --architecture {forms}"
+            )
+        candidate = found[0]
+    else:
+        try:
+            candidate = _checked(named(architecture), tensors, size, is_ordered=is_ordered)
+        except Misfit as error:
+            others = [one.title for one in match(tensors, size, is_ordered=is_ordered)]
+            hint = f"; it may be a {' or '.join(others[:_MAX_TITLES])}" if others else ""
+            raise ZoovetError(f"{source} is no {printable(architecture, 60)}: it {error}{hint}") from None
+    if candidate.open:
+        raise ZoovetError(
+            f"{source} is a {candidate.title} whose {' and '.join(candidate.open)} no name or shape tells: give "
+            f"{_full(candidate, architecture)}"
+        )
+    return candidate
+
+
+def _full(candidate: Candidate, architecture: str | None) -> str:
+    """The forms, with what was chosen already in front."""
+    said = "" if architecture is None else architecture.partition(":")[2]
+    return candidate.forms.replace(f"{candidate.family}:", f"{candidate.family}:{said}{',' if said else ''}", 1)
+
+
+def _checked(
+    asked: Named, tensors: Mapping[str, Tensor], image: tuple[int, int] | None, *, is_ordered: bool
+) -> Candidate:
+    """The candidate of a family, after its module took each of the tensors and ran.
+
+    Raises:
+        Misfit: It did not.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    candidate = asked.match(shapes, image, is_ordered=is_ordered)
+    tried = candidate
+    if candidate.open:  # names and shapes do not depend on what is chosen
+        tried = asked.with_first_choices(candidate).match(shapes, image, is_ordered=is_ordered)
+    with torch.device("meta"), torch.no_grad():
+        module = tried.build().eval()
+        _require_all(module, shapes)
+        try:
+            module(torch.empty(2, *(tried.input_shape or ())))
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise Misfit(f"has layers that do not fit one another: {printable(error)}") from None
+    return candidate
+
+
+def _require_all(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that a module's tensors are those of a state dict, in their shapes.
+
+    Raises:
+        Misfit: One is missing, too many, or of another shape.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if not name.endswith(_COUNTER)}
+    for name, shape in own.items():
+        if name not in shapes:
+            raise Misfit(f"lacks {printable(name, 60)} ({shape_in_words(shape)})")
+        if shapes[name] != shape:
+            raise Misfit(
+                f"has {printable(name, 60)} of {shape_in_words(shapes[name])}, expected {shape_in_words(shape)}"
+            )
+    for name in shapes:
+        if name not in own:
+            raise Misfit(f"has {printable(name, 60)} ({shape_in_words(shapes[name])}), which has no place in it")
+
+
+def _external(architecture: str, tensors: Mapping[str, Tensor], source: str) -> nn.Module:
+    """The module of a library or of the user's own; a library's with as many classes as the file's last tensor says."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    module = external_module(architecture, None)
+    try:
+        _require_all(module, shapes)
+    except Misfit as error:
+        last = next((tensor.shape[0] for tensor in reversed(list(tensors.values())) if tensor.dim() in (1, 2)), None)
+        if architecture.rpartition(":")[0].endswith(".py") or last is None:
+            raise ZoovetError(f"{source} is no {printable(architecture, 60)}: it {error}") from None
+        module = external_module(architecture, last)
+        try:
+            _require_all(module, shapes)
+        except Misfit as again:
+            raise ZoovetError(f"{source} is no {printable(architecture, 60)} of {last} classes: it {again}") from None
+    return module
+
+
+def _require_channels(candidate: Candidate, image: tuple[int, ...], source: str) -> None:
+    own = candidate.input_shape or ()
+    if own != image:
+        raise ZoovetError(
+            f"{source} reads images of {shape_in_words(own)} (channels, height, width), the reference images are "
+            f"{shape_in_words(image)}"
+        )
+
+
+def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the parts that all of them begin with: ``module.``, ``_orig_mod.``, ``net.``."""
+    kept = dict(tensors)
+    while kept:
+        first = next(iter(kept)).partition(".")[0]
+        if not all(name.startswith(f"{first}.") and name.count(".") >= 2 for name in kept):
+            break
+        kept = {name[len(first) + 1 :]: tensor for name, tensor in kept.items()}
+    return kept
+
+
+def _loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str, title: str) -> nn.Module:
+    numbers = usable(tensors, source)
+    dtype = next(iter(numbers.values())).dtype
+    counters = {name: tensor for name, tensor in module.state_dict().items() if name.endswith(_COUNTER)}
+    try:
+        module.to(dtype).load_state_dict(numbers | counters, strict=True)
+    except RuntimeError as error:
+        raise ZoovetError(f"{source} does not fit {printable(title)}: {printable(error)}") from error
+    return module.eval().requires_grad_(False)
