@@ -45,13 +45,14 @@ class UnknownOperation(ZoovetError):
     """A network does something that no graph can say; as a module it can still be run.
 
     Attributes:
-        operation: What it is, by torch's name: ``aten.cumsum``.
-        place: Where it stands: the path of the module in the network and the line of code.
+        operation: What it is, by torch's name (``aten.cumsum``) or the file's.
+        place: Where it stands: the path of the module in the network and the line of code, or the node of a file.
+        why: What is the matter with it.
     """
 
-    def __init__(self, operation: str, place: str, why: str) -> None:
-        self.operation, self.place = operation, place
-        super().__init__(f"{operation} {why}{place and f', {place}'}")
+    def __init__(self, operation: str, place: str, why: str, source: str = "") -> None:
+        self.operation, self.place, self.why = operation, place, why
+        super().__init__(f"{source and f'{source}: '}{operation} {why}{place and f', {place}'}")
 
 
 class NeedsFunctional(Exception):

@@ -1,0 +1,7 @@
+"""ONNX files as graphs and weights; nothing of a file is run."""
+
+from __future__ import annotations
+
+from zoovet.readers.onnx.files import network_from_onnx, read_onnx
+
+__all__ = ["network_from_onnx", "read_onnx"]

@@ -1,0 +1,270 @@
+"""Computing what depends on no image: shapes, masks, tables. A small set of operations, and not too many numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Variable
+from zoovet.readers.onnx.calls import NodeCall, Value, axes_of, joint_shape
+from zoovet.readers.onnx.layout import resolved_shape
+
+__all__ = ["CONSTANT_NODES", "SOURCE_NODES"]
+
+_MAX_NUMBERS = 2**27
+_INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)
+_FLOATS = (1, 10, 11, 16)
+
+
+def _claim(call: NodeCall, count: int) -> None:
+    """Count numbers that are about to be computed.
+
+    Raises:
+        Unreadable: They are too many.
+    """
+    call.values.num_computed += count
+    if call.values.num_computed > _MAX_NUMBERS:
+        raise Unreadable(f"would bring the constants to be computed to more than {_MAX_NUMBERS} numbers")
+
+
+def _tensors(call: NodeCall) -> list[Tensor]:
+    return [call.weight(index).tensor for index in range(len(call.node.inputs))]
+
+
+def _elementwise(function: Callable[..., Tensor]) -> Callable[[NodeCall], Tensor]:
+    def compute(call: NodeCall) -> Tensor:
+        tensors = _tensors(call)
+        _claim(call, math.prod(joint_shape(*(tuple(tensor.shape) for tensor in tensors))))
+        return function(*tensors)
+
+    return compute
+
+
+def _divide(first: Tensor, second: Tensor) -> Tensor:
+    if first.is_floating_point():
+        return first / second
+    if not bool(second.all()):
+        raise Unreadable("divides by zero")
+    return torch.div(first, second, rounding_mode="trunc")
+
+
+def _cast(call: NodeCall) -> Tensor:
+    target, tensor = call.attribute("to", kind=int), call.weight(0).tensor
+    call.attribute("saturate")
+    _claim(call, tensor.numel())
+    if target in _FLOATS:
+        return tensor.float()
+    if target in _INTEGERS:
+        return tensor.long()
+    if target == 9:
+        return tensor.bool()
+    raise Unreadable("makes numbers of few bits, or texts")
+
+
+def _gather(call: NodeCall) -> Tensor:
+    data, indices = call.weight(0), call.weight(1).tensor
+    (axis,) = axes_of(data, (call.attribute("axis", 0),))
+    size = data.tensor.shape[axis]
+    if indices.is_floating_point() or bool(((indices < -size) | (indices >= size)).any()):
+        raise Unreadable(f"picks entries that are not among the {size}")
+    before, behind = data.tensor.shape[:axis], data.tensor.shape[axis + 1 :]
+    shape = (*before, *indices.shape, *behind)
+    _claim(call, math.prod(shape))
+    return data.tensor.index_select(axis, (indices % max(1, size)).flatten()).reshape(shape)
+
+
+def _concat(call: NodeCall) -> Tensor:
+    tensors = _tensors(call)
+    _claim(call, sum(tensor.numel() for tensor in tensors))
+    return torch.cat(tensors, axes_of(call.weight(0), (call.attribute("axis", 0, int),))[0])
+
+
+def _reshape(call: NodeCall) -> Tensor:
+    tensor, target = call.weight(0).tensor, call.integers(1) or ()
+    return tensor.reshape(resolved_shape(tuple(tensor.shape), target, bool(call.attribute("allowzero", 0))))
+
+
+def _flatten(call: NodeCall) -> Tensor:
+    tensor, axis = call.weight(0).tensor, call.attribute("axis", 1)
+    axis += tensor.ndim if axis < 0 else 0
+    return tensor.reshape(math.prod(tensor.shape[:axis]), -1)
+
+
+def _unsqueeze(call: NodeCall) -> Tensor:
+    tensor, axes = call.weight(0).tensor, call.axes(1, 13) or ()
+    rank = tensor.ndim + len(axes)
+    for axis in sorted(axis % rank for axis in axes):
+        tensor = tensor.unsqueeze(axis)
+    return tensor
+
+
+def _squeeze(call: NodeCall) -> Tensor:
+    constant, axes = call.weight(0), call.axes(1, 13)
+    return constant.tensor.squeeze() if axes is None else constant.tensor.squeeze(axes_of(constant, axes))
+
+
+def _transpose(call: NodeCall) -> Tensor:
+    constant = call.weight(0)
+    _claim(call, constant.tensor.numel())
+    order = call.ints("perm") or tuple(reversed(range(constant.tensor.ndim)))
+    return constant.tensor.permute(axes_of(constant, order)).contiguous()
+
+
+def _slice(call: NodeCall) -> Tensor:
+    constant = call.weight(0)
+    if call.opset >= 10:
+        starts, ends, axes, steps = (call.integers(index) for index in (1, 2, 3, 4))
+    else:
+        starts, ends, axes, steps = call.ints("starts"), call.ints("ends"), call.ints("axes"), None
+    starts, ends = starts or (), ends or ()
+    axes, steps = axes or tuple(range(len(starts))), steps or (1,) * len(starts)
+    tensor = constant.tensor
+    for axis, start, end, step in zip(axes_of(constant, axes), starts, ends, steps, strict=True):
+        if step == 0:
+            raise Unreadable("has a step of 0")
+        chosen = torch.tensor(range(*slice(start, end, step).indices(tensor.shape[axis])), dtype=torch.int64)
+        _claim(call, tensor.numel())
+        tensor = tensor.index_select(axis, chosen)
+    return tensor
+
+
+def _split(call: NodeCall) -> list[Tensor]:
+    constant = call.weight(0)
+    (axis,) = axes_of(constant, (call.attribute("axis", 0),))
+    sizes = call.integers(1) if call.opset >= 13 else call.ints("split")
+    num_pieces, size = call.attribute("num_outputs", len(call.node.outputs)), constant.tensor.shape[axis]
+    return list(constant.tensor.split(list(sizes) if sizes else max(1, -(-size // max(1, num_pieces))), axis))
+
+
+def _expand(call: NodeCall) -> Value:
+    constant, target = call.weight(0), call.integers(1) or ()
+    shape = joint_shape(tuple(constant.tensor.shape), target)
+    if call.values.batch is None and any(size and size % NUM_IMAGES == 0 for size in shape):
+        return call.writer.variable(constant, shape)
+    _claim(call, math.prod(shape))
+    return Constant(constant.tensor.expand(shape).contiguous(), "", constant.is_learned)
+
+
+def _filled(call: NodeCall) -> Value:
+    shape, value = call.integers(0) or (), call.attribute("value", kind=Constant)
+    if any(size < 0 for size in shape):
+        raise Unreadable(f"has the shape {list(shape)}, which is none")
+    number = torch.zeros(1) if value is None else value.tensor.reshape(-1)[:1]
+    if call.values.batch is None and any(size and size % NUM_IMAGES == 0 for size in shape):
+        return call.writer.variable(Constant(number.float().reshape((1,) * len(shape))), shape)
+    _claim(call, math.prod(shape))
+    return Constant(number.expand(math.prod(shape)).reshape(shape).clone())
+
+
+def _range(call: NodeCall) -> Tensor:
+    start, limit, delta = _tensors(call)
+    numbers = [tensor.item() for tensor in (start, limit, delta)]
+    if not numbers[2] or not all(math.isfinite(number) for number in numbers):
+        raise Unreadable("has a step of 0, or bounds that are none")
+    count = max(0, math.ceil((numbers[1] - numbers[0]) / numbers[2]))
+    _claim(call, count)
+    return start + torch.arange(count, dtype=start.dtype) * delta
+
+
+def _product(call: NodeCall) -> Tensor:
+    constant, axes = call.weight(0), call.axes(1, 18)
+    kept, tensor = bool(call.attribute("keepdims", 1)), constant.tensor
+    for axis in sorted(axes_of(constant, axes) if axes else range(tensor.ndim), reverse=True):
+        tensor = tensor.prod(axis, keepdim=kept)
+    return tensor
+
+
+def _where(condition: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    return torch.where(condition.bool(), first, second)
+
+
+def _all_of(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    def compute(first: Tensor, *others: Tensor) -> Tensor:
+        for other in others:
+            first = function(first, other)
+        return first
+
+    return compute
+
+
+def _shape(call: NodeCall) -> Constant:
+    value = call.value(0)
+    shape = call.shape_in_file(value) if isinstance(value, Variable) else tuple(value.tensor.shape)
+    start, end = call.attribute("start", 0), call.attribute("end", len(shape))
+    return Constant(torch.tensor(shape[slice(start, end)], dtype=torch.int64))
+
+
+def _size(call: NodeCall) -> Constant:
+    value = call.value(0)
+    shape = call.shape_in_file(value) if isinstance(value, Variable) else tuple(value.tensor.shape)
+    return Constant(torch.tensor(math.prod(shape), dtype=torch.int64))
+
+
+def _constant(call: NodeCall) -> Constant:
+    value = call.attribute("value", kind=Constant)
+    if value is not None:
+        assert isinstance(value, Constant)
+        return value
+    for name, dtype in (
+        ("value_float", torch.float32),
+        ("value_floats", torch.float32),
+        ("value_int", torch.int64),
+        ("value_ints", torch.int64),
+    ):
+        number = call.attribute(name)
+        if number is not None:
+            return Constant(torch.tensor(number, dtype=dtype))
+    raise Unreadable("holds no dense numbers")
+
+
+SOURCE_NODES: Mapping[str, Callable[[NodeCall], Any]] = MappingProxyType(
+    {"Constant": _constant, "Shape": _shape, "Size": _size}
+)
+"""ONNX's name → what gives a constant, whatever the node reads."""
+
+CONSTANT_NODES: Mapping[str, Callable[[NodeCall], Any]] = MappingProxyType(
+    {
+        "Identity": lambda call: call.weight(0),
+        "Dropout": lambda call: call.weight(0),
+        "Cast": _cast,
+        "Gather": _gather,
+        "Concat": _concat,
+        "Reshape": _reshape,
+        "Flatten": _flatten,
+        "Unsqueeze": _unsqueeze,
+        "Squeeze": _squeeze,
+        "Transpose": _transpose,
+        "Slice": _slice,
+        "Split": _split,
+        "Expand": _expand,
+        "ConstantOfShape": _filled,
+        "Range": _range,
+        "ReduceProd": _product,
+        "Add": _elementwise(torch.add),
+        "Sub": _elementwise(torch.sub),
+        "Mul": _elementwise(torch.mul),
+        "Div": _elementwise(_divide),
+        "Mod": _elementwise(torch.remainder),
+        "Pow": _elementwise(torch.pow),
+        "Min": _elementwise(_all_of(torch.minimum)),
+        "Max": _elementwise(_all_of(torch.maximum)),
+        "Neg": _elementwise(torch.neg),
+        "Abs": _elementwise(torch.abs),
+        "Sqrt": _elementwise(torch.sqrt),
+        "Exp": _elementwise(torch.exp),
+        "Reciprocal": _elementwise(torch.reciprocal),
+        "Floor": _elementwise(torch.floor),
+        "Ceil": _elementwise(torch.ceil),
+        "Not": _elementwise(torch.logical_not),
+        "Equal": _elementwise(torch.eq),
+        "Greater": _elementwise(torch.gt),
+        "Less": _elementwise(torch.lt),
+        "Where": _elementwise(_where),
+    }
+)
+"""ONNX's name → what computes it where nothing that it reads depends on the images."""

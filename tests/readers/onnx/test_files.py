@@ -1,0 +1,401 @@
+"""Files that are whole, and files that are damaged, odd, or made to harm: each is read, or refused in a line."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import run
+from zoovet.readers.exported import UnknownOperation
+from zoovet.readers.onnx import network_from_onnx, read_onnx
+
+pytest.importorskip("onnx")
+
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+_I = np.int64
+
+
+def _numbers(*shape: int) -> Any:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+_WEIGHTS: Mapping[str, Any] = {"w": _numbers(4, 3, 3, 3), "v": _numbers(4, 2)}
+
+
+def _small(
+    extra: Sequence[Any] = (),
+    tensors: Mapping[str, Any] | None = None,
+    *,
+    shape: Sequence[int | str | None] = ("N", 3, 6, 6),
+    outputs: Sequence[str] = ("y",),
+    dtype: int = TensorProto.FLOAT,
+    opset: int = 17,
+    source: str = "x",
+) -> ModelProto:
+    """A convolution, a pooling, a linear layer, and what is added to them."""
+    nodes = [
+        helper.make_node("Conv", [source, "w"], ["a"], name="conv"),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flat"),
+        helper.make_node("Gemm", ["f", "v"], ["y"], name="fc"),
+        *extra,
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", dtype, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(np.asarray(one), name) for name, one in {**_WEIGHTS, **(tensors or {})}.items()],
+    )
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.example", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def _read(model: ModelProto, **settings: Any) -> Any:
+    return network_from_onnx(model.SerializeToString(), **settings)
+
+
+_IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def test_parameters_keep_their_names_and_a_file_says_what_it_answers(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(_small().SerializeToString())
+    read = read_onnx(tmp_path / "a.onnx")
+    assert list(read.networks.graph.shapes) == ["w", "fc.weight"]
+    assert torch.equal(read.networks.parameters["w"][0], torch.from_numpy(_WEIGHTS["w"]))
+    assert [one.output for one in read.networks.graph.operations] == ["conv", "pool", "flat", "fc"]
+    assert read.notes == ()
+
+
+def test_nodes_in_any_order_and_in_another_number_of_images() -> None:
+    wanted = run(_read(_small()).networks, _IMAGES)
+    shuffled = _small(shape=(5, 3, 6, 6))
+    shuffled.graph.node.sort(key=lambda node: node.name)
+    assert torch.equal(run(_read(shuffled).networks, _IMAGES), wanted)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_reshapes_to_a_fixed_number_of_images(batch: int) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["a", "t"], ["b"]),
+        helper.make_node("MatMul", ["b", "u"], ["z"]),
+    ]
+    tensors = {"t": np.array([batch, 64], _I), "u": _numbers(64, 2)}
+    model = _small(nodes, tensors, shape=(batch, 3, 6, 6), outputs=("z",))
+    expected = torch.nn.functional.conv2d(_IMAGES, torch.from_numpy(_WEIGHTS["w"])).flatten(1)
+    answers = run(_read(model, output="z").networks, _IMAGES)[0]
+    torch.testing.assert_close(answers, expected @ torch.from_numpy(tensors["u"]))
+
+
+def test_an_open_size_is_asked_for() -> None:
+    model = _small(shape=("N", 3, "height", None))
+    with pytest.raises(ZoovetError, match=r"open, \[3, '\?', '\?'\]; say it: --input-shape \(input_shape=\) 3,32,32$"):
+        _read(model)
+    assert _read(model, input_shape=(3, 6, 6)).networks.graph.input_shape == (3, 6, 6)
+    with pytest.raises(ZoovetError, match=r"reads images of \[3, '\?', '\?'\], not \[1, 6, 6\]$"):
+        _read(model, input_shape=(1, 6, 6))
+
+
+def test_channels_last_files_read_images_with_channels_first() -> None:
+    turn = helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])
+    model = _small([turn], shape=("N", 6, 6, 3), source="t")
+    read = _read(model)
+    assert torch.equal(run(read.networks, _IMAGES), run(_read(_small()).networks, _IMAGES))
+    assert read.networks.graph.operations[0].op == "conv2d"
+    assert read.notes == ("the file reads channels last; images are given channels first",)
+
+
+def test_images_without_an_axis_of_channels() -> None:
+    node = helper.make_node("Flatten", ["x"], ["b"])
+    model = _small([node, helper.make_node("MatMul", ["b", "u"], ["z"])], {"u": _numbers(36, 2)}, shape=("N", 6, 6))
+    model.graph.output[0].name = "z"
+    images = _IMAGES[:, :1]
+    answers = run(_read(model).networks, images)[0]
+    torch.testing.assert_close(answers, images.flatten(1) @ torch.from_numpy(_numbers(36, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
+def test_weights_of_other_precision_are_read_as_float32_and_named(dtype: str) -> None:
+    model = _small()
+    kind = {"float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE, "bfloat16": TensorProto.BFLOAT16}[dtype]
+    given = torch.from_numpy(_WEIGHTS["w"]).to(getattr(torch, dtype))
+    raw = given.view(torch.int16).numpy() if given.element_size() == 2 else given.numpy()
+    model.graph.initializer[0].CopyFrom(TensorProto(name="w", dims=given.shape, data_type=kind, raw_data=raw.tobytes()))
+    read = _read(model)
+    assert torch.equal(read.networks.parameters["w"][0], given.float())
+    assert read.notes[0].startswith("weights of ")
+
+
+def test_numbers_may_lie_in_typed_fields() -> None:
+    model = _small()
+    model.graph.initializer[0].CopyFrom(
+        helper.make_tensor("w", TensorProto.FLOAT, (4, 3, 3, 3), _WEIGHTS["w"].flatten())
+    )
+    assert torch.equal(run(_read(model).networks, _IMAGES), run(_read(_small()).networks, _IMAGES))
+
+
+def test_one_of_several_outputs_is_asked_for() -> None:
+    model = _small(outputs=("y", "p"))
+    with pytest.raises(ZoovetError, match=r"^the ONNX file: it has 2 outputs \('y', 'p'\); say which, output=NAME$"):
+        _read(model)
+    assert _read(model, output="p").networks.graph.output_shape == (4, 1, 1)
+    with pytest.raises(ZoovetError, match=r"nothing makes its output 'q'"):
+        _read(model, output="q")
+
+
+def _without_weights(model: ModelProto) -> None:
+    del model.graph.initializer[0]
+
+
+def _cycle(model: ModelProto) -> None:
+    model.graph.node[1].input[0] = "f"
+
+
+def _twice(model: ModelProto) -> None:
+    model.graph.node[1].output[0] = "a"
+
+
+def _second_input(model: ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
+
+
+def _sparse(model: ModelProto) -> None:
+    model.graph.sparse_initializer.add()
+
+
+def _few_numbers(model: ModelProto) -> None:
+    model.graph.initializer[0].raw_data = b"1234"
+
+
+def _huge(model: ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [2**62, 2**62]
+
+
+def _negative(model: ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [-4, -3, 3, 3]
+
+
+def _quantized_weight(model: ModelProto) -> None:
+    model.graph.initializer[0].data_type = TensorProto.INT4
+
+
+def _not_finite(model: ModelProto) -> None:
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(_WEIGHTS["w"] * np.float32(np.nan), "w"))
+
+
+def _old(model: ModelProto) -> None:
+    model.opset_import[0].version = 8
+
+
+def _escape(model: ModelProto) -> None:
+    model.graph.node[0].input[1] = "w\x1b[2J\n"
+
+
+def _texts(model: ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
+
+
+def _no_graph(model: ModelProto) -> None:
+    model.ClearField("graph")
+
+
+REFUSED: list[tuple[Callable[[ModelProto], None], str]] = [
+    (_without_weights, r"Conv reads 'w', which is no input and no initializer, and nothing makes it, in node 'conv'"),
+    (_cycle, r"its nodes form a cycle: GlobalAveragePool waits for itself, in node 'pool' \(number 1\)$"),
+    (_twice, r"'a' is made twice, again in node 'pool'"),
+    (_second_input, r"has 2 inputs \('x', 'mask'\); a network reads images alone$"),
+    (_sparse, r"has sparse tensors"),
+    (_few_numbers, r"'w' says \[4, 3, 3, 3\] numbers of float, 432 bytes, and has 4$"),
+    (_huge, r"'w' says \[4611686018427387904, 4611686018427387904\] numbers of float, \d+ bytes, and has 432$"),
+    (_negative, r"'w' has the shape \[-4, -3, 3, 3\], which is none$"),
+    (_quantized_weight, r"'w' is of int4; weights are dense real numbers of 16 to 64 bits$"),
+    (_not_finite, r"its weights: network 0 has NaN or infinite numbers in 'w'$"),
+    (_old, r"is of opset 8; opsets 9 to 28 are read"),
+    (_escape, r"Conv reads 'w\\x1b\[2J\\n'"),
+    (_texts, r"its input 'x' is of string; images are numbers"),
+    (_no_graph, r"has no nodes"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED)
+def test_what_is_wrong_is_said_in_one_line(change: Callable[[ModelProto], None], message: str) -> None:
+    model = _small()
+    change(model)
+    with pytest.raises(ZoovetError, match="^the ONNX file: .*" + message) as error:
+        _read(model)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_that_no_node_reads_are_an_error_but_other_leftovers_are_not() -> None:
+    with pytest.raises(ZoovetError, match=r"'u' \[2, 2\] is read by no node: the file is not whole$"):
+        _read(_small(tensors={"u": _numbers(2, 2)}))
+    assert len(_read(_small(tensors={"u": np.array([1, 2], _I)})).networks) == 1
+
+
+_THEN = helper.make_graph([], "then", [], [])
+BEYOND: list[tuple[Any, str]] = [
+    (helper.make_node("If", ["c"], ["z"], name="n", then_branch=_THEN, else_branch=_THEN), "If decides or repeats"),
+    (helper.make_node("Loop", ["", "", "y"], ["z"], name="n", body=_THEN), "Loop decides or repeats"),
+    (helper.make_node("Foo", ["y"], ["z"], name="n", domain="com.example"), "com.example::Foo is no operation of ONNX"),
+    (helper.make_node("QuantizeLinear", ["y", "s"], ["z"], name="n"), "QuantizeLinear is quantized"),
+    (helper.make_node("CumSum", ["y", "c"], ["z"], name="n"), "CumSum is not in the vocabulary of graphs"),
+    (helper.make_node("Resize", ["a", "", "s"], ["z"], name="n"), "Resize is not in the vocabulary"),
+    (helper.make_node("Relu", ["y"], ["z"], name="n", slope=2), "Relu has the attribute 'slope', which is not known"),
+    (helper.make_node("Elu", ["y"], ["z"], name="n", alpha="b"), "Elu has an attribute 'alpha' of another type"),
+    (helper.make_node("Gemm", ["y", "big"], ["z"], name="n"), "Gemm does not fit: .*reads 3 features"),
+    (helper.make_node("Add", ["y", "big"], ["z"], name="n"), r"Add puts \['N', 2\] and \[3, 3\] together"),
+    (helper.make_node("Reshape", ["y", "c"], ["z"], name="n"), "Reshape has the shape"),
+    (helper.make_node("Softmax", ["y"], ["z"], name="n", axis=0), "Softmax works across images"),
+    (helper.make_node("Transpose", ["y"], ["z"], name="n", perm=[0, 7]), "Transpose names the axis 7 of 2"),
+    (helper.make_node("Pad", ["y", "pads"], ["z"], name="n", mode="reflect"), "Pad pads in the mode 'reflect'"),
+]
+
+
+@pytest.mark.parametrize(("node", "message"), BEYOND)
+def test_operations_beyond_the_vocabulary_are_named_with_their_node(node: Any, message: str) -> None:
+    tensors = {"c": np.array([7], _I), "s": _numbers(1), "big": _numbers(3, 3), "pads": np.array([0, 1, 0, 1], _I)}
+    read = {name: tensors[name] for name in node.input if name in tensors}
+    model = _small([node], read, outputs=("z",))
+    with pytest.raises(UnknownOperation, match=rf"^the ONNX file: ({message}).*, in node 'n' \(number 4\)$"):
+        _read(model)
+
+
+def test_constants_do_not_take_all_memory() -> None:
+    nodes = [
+        helper.make_node("ConstantOfShape", ["s"], ["c"], name="bomb"),
+        helper.make_node("ReduceProd", ["c"], ["d"], keepdims=0),
+        helper.make_node("Mul", ["y", "d"], ["z"]),
+    ]
+    model = _small(nodes, {"s": np.array([2**20, 2**20], _I)}, outputs=("z",))
+    with pytest.raises(UnknownOperation, match=r"more than 134217728 numbers, in node 'bomb'"):
+        _read(model)
+
+
+def test_two_bytes_an_object_do_not_take_all_memory() -> None:
+    nodes = b"\x0a\x00" * 600_000
+    size = len(nodes)
+    length = bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14])
+    with pytest.raises(ZoovetError, match=r"^the ONNX file: it has more than 500000 parts$"):
+        network_from_onnx(b"\x3a" + length + nodes)
+
+
+def test_much_beside_the_numbers_is_refused() -> None:
+    model = _small()
+    model.graph.doc_string = "a" * (17 << 20)
+    with pytest.raises(ZoovetError, match=r"has 17 MB beside the numbers of its tensors; 16 MB are read$"):
+        _read(model)
+
+
+def test_damage_never_raises_another_error() -> None:
+    data = _small().SerializeToString()
+    draw = random.Random(0)
+    messages = []
+    for trial in range(300):
+        damaged = bytearray(data[: draw.randrange(len(data))] if trial % 3 == 0 else data)
+        for _ in range(draw.randrange(1, 4) if trial % 3 else 0):
+            place = draw.randrange(200) if trial % 2 else draw.randrange(len(damaged))
+            damaged[place % len(damaged)] ^= 1 << draw.randrange(8)
+        try:
+            network_from_onnx(bytes(damaged))
+        except ZoovetError as error:
+            messages.append(str(error))
+    assert len(messages) > 150
+    assert all(message.isprintable() for message in messages)
+
+
+def _with_external(folder: Path, location: str, **where: int) -> Path:
+    """A file whose first weight lies elsewhere."""
+    model = _small()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **where}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_numbers_in_a_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "w.bin").write_bytes(b"1234" + _WEIGHTS["w"].tobytes())
+    read = read_onnx(_with_external(tmp_path, "data/w.bin", offset=4, length=432))
+    assert torch.equal(read.networks.parameters["w"][0], torch.from_numpy(_WEIGHTS["w"]))
+
+
+@pytest.mark.parametrize(
+    ("location", "where", "message"),
+    [
+        ("../secret", {}, r"lies in '\.\./secret', outside the file's folder; that is not opened"),
+        ("/etc/passwd", {}, r"lies in '/etc/passwd', outside the file's folder"),
+        ("", {}, r"outside the file's folder"),
+        ("link", {}, r"lies in 'link', which is a link; links are not followed"),
+        ("linked/w.bin", {}, r"which is a link"),
+        ("pipe", {}, r"'pipe', which cannot be read: it is a named pipe"),
+        ("gone", {}, r"'gone', which cannot be read: No such file"),
+        ("w.bin", {"offset": 10}, r"needs 432 bytes from byte 10 of 'w\.bin', which has 432$"),
+        ("w.bin", {"length": 4}, r"and says 4$"),
+        ("w.bin", {"offset": -5}, r"has the offset '-5', which is no number of bytes"),
+    ],
+)
+def test_numbers_elsewhere_are_refused(tmp_path: Path, location: str, where: Any, message: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for place in (tmp_path / "secret", folder / "w.bin"):
+        place.write_bytes(_WEIGHTS["w"].tobytes())
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "linked").symlink_to(folder, target_is_directory=True)
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(ZoovetError, match=message):
+        read_onnx(_with_external(folder, location, **where))
+
+
+def test_bytes_alone_have_no_files_beside_them(tmp_path: Path) -> None:
+    data = _with_external(tmp_path, "w.bin").read_bytes()
+    with pytest.raises(ZoovetError, match=r"give the path of the ONNX file, not its bytes$"):
+        network_from_onnx(data)
+
+
+def test_tensors_that_overlap_do_not_take_all_memory(tmp_path: Path) -> None:
+    path = _with_external(tmp_path, "w.bin")
+    (tmp_path / "w.bin").write_bytes(_WEIGHTS["w"].tobytes())
+    model = ModelProto.FromString(path.read_bytes())
+    model.graph.initializer.add().CopyFrom(model.graph.initializer[0])
+    model.graph.initializer[-1].name = "again"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ZoovetError, match=r"its tensors together are larger than the file 'w\.bin'"):
+        read_onnx(path)
+
+
+def test_a_file_that_is_missing_or_none(tmp_path: Path) -> None:
+    with pytest.raises(ZoovetError, match=r"gone\.onnx does not exist$"):
+        read_onnx(tmp_path / "gone.onnx")
+    with pytest.raises(ZoovetError, match=r"cannot be read: it is a folder"):
+        read_onnx(tmp_path)
+    (tmp_path / "text.onnx").write_text("no protobuf at all")
+    with pytest.raises(ZoovetError, match=r"text\.onnx: it is (no ONNX file, or it is damaged|cut off or damaged)$"):
+        read_onnx(tmp_path / "text.onnx")
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def refuse(name: str, *others: Any) -> Any:
+        if name.split(".")[0] == "onnx":
+            raise ImportError(name)
+        return real(name, *others)
+
+    data = _small().SerializeToString()
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ZoovetError, match=r"needs onnx: pip install 'zoovet\[onnx\]'$"):
+        network_from_onnx(data)
