@@ -14,6 +14,7 @@ from zoovet.errors import ZoovetError
 
 if TYPE_CHECKING:
     from zoovet import shipped, symmetry
+    from zoovet.images.images import Images
     from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
     from zoovet.networks.batch import Networks
     from zoovet.networks.forward import forward
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from zoovet.tasks.detector import Detector
     from zoovet.tasks.inr_editor import InrEditor
     from zoovet.tasks.repairer import Repairer
+    from zoovet.vet.network import Network
+    from zoovet.vet.reading import from_module, read
     from zoovet.zoo.store import Zoo
 
 __version__ = "0.1.0"
@@ -31,8 +34,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Detector",
+    "Images",
     "InputScaling",
     "InrEditor",
+    "Network",
     "NetworkSpec",
     "Networks",
     "Repairer",
@@ -42,7 +47,9 @@ __all__ = [
     "ZoovetError",
     "__version__",
     "forward",
+    "from_module",
     "load_networks",
+    "read",
     "save_networks",
     "shipped",
     "symmetry",
@@ -51,8 +58,10 @@ __all__ = [
 _HOMES = {
     "Classifier": "zoovet.tasks.classifier",
     "Detector": "zoovet.tasks.detector",
+    "Images": "zoovet.images.images",
     "InrEditor": "zoovet.tasks.inr_editor",
     "InputScaling": "zoovet.networks.scaling",
+    "Network": "zoovet.vet.network",
     "NetworkSpec": "zoovet.networks.spec",
     "Networks": "zoovet.networks.batch",
     "Repairer": "zoovet.tasks.repairer",
@@ -60,7 +69,9 @@ _HOMES = {
     "ScaleGMNConfig": "zoovet.metanets.scalegmn",
     "Zoo": "zoovet.zoo.store",
     "forward": "zoovet.networks.forward",
+    "from_module": "zoovet.vet.reading",
     "load_networks": "zoovet.readers.files",
+    "read": "zoovet.vet.reading",
     "save_networks": "zoovet.readers.files",
 }
 

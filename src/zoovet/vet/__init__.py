@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from zoovet.vet.candidates import Candidate, candidates_for, shipped_candidates
 from zoovet.vet.failures import Failure, failure_of
+from zoovet.vet.network import Network
+from zoovet.vet.reading import from_module, read
 from zoovet.vet.repairing import Repaired, repair_file
 from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
@@ -14,6 +16,7 @@ __all__ = [
     "Candidate",
     "Failure",
     "FileResult",
+    "Network",
     "ReadOptions",
     "Repaired",
     "ScanProgress",
@@ -23,7 +26,9 @@ __all__ = [
     "assumed_scaling_note",
     "candidates_for",
     "failure_of",
+    "from_module",
     "load_suspects",
+    "read",
     "repair_file",
     "shipped_candidates",
 ]

@@ -1,0 +1,133 @@
+"""Images: a few images of the kind that a network reads, with labels or without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.images.image_files import read_image_folder, read_npz
+from zoovet.printable import printable
+
+__all__ = ["Images"]
+
+_MAX_CHANNELS = 16
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Images:
+    """Images of one size.
+
+    Attributes:
+        pixels: uint8 [N, C, H, W], 0 black to 255 white.
+        labels: int64 [N], or ``None`` where nobody says them.
+        class_names: Names of the labels; empty where they have none.
+        notes: What was taken or left out when they were read, one line each.
+
+    Raises:
+        ZoovetError: Other dtypes or shapes, no images, lengths that differ, or a label below 0.
+    """
+
+    pixels: Tensor
+    labels: Tensor | None = None
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or 0 in self.pixels.shape:
+            raise ZoovetError(
+                f"images must be uint8 [N, C, H, W], at least one, got {self.pixels.dtype} {list(self.pixels.shape)}"
+            )
+        if self.labels is None:
+            return
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.pixels),):
+            raise ZoovetError(
+                f"labels of {len(self.pixels)} images must be int64 [{len(self.pixels)}], got {self.labels.dtype} "
+                f"{list(self.labels.shape)}"
+            )
+        if int(self.labels.min()) < 0:
+            raise ZoovetError(f"labels must be 0 or more, got {int(self.labels.min())}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def __getitem__(self, index: slice | Tensor) -> Images:
+        """Some of the images, with their labels."""
+        labels = None if self.labels is None else self.labels[index]
+        return Images(pixels=self.pixels[index], labels=labels, class_names=self.class_names, notes=self.notes)
+
+    @classmethod
+    def from_arrays(cls, images: Any, labels: Any = None) -> Images:
+        """Images from arrays or tensors.
+
+        Args:
+            images: uint8 [N, H, W] for gray ones, or [N, H, W, C].
+            labels: Whole numbers [N], or ``None``.
+
+        Raises:
+            ZoovetError: Another dtype or shape; the message says both.
+        """
+        array = np.asarray(images)
+        if array.dtype != np.uint8:
+            raise ZoovetError(f"images must be uint8, 0 black to 255 white, got {printable(array.dtype)}")
+        if array.ndim not in (3, 4) or 0 in array.shape:
+            raise ZoovetError(f"images must be [N, H, W] or [N, H, W, C], at least one, got {list(array.shape)}")
+        array = array[..., None] if array.ndim == 3 else array
+        if array.shape[3] > _MAX_CHANNELS:
+            hint = "; channels come last" if array.shape[1] <= _MAX_CHANNELS else ""
+            wanted = f"[N, H, W, C] of at most {_MAX_CHANNELS} channels"
+            raise ZoovetError(f"images must be {wanted}, got {list(array.shape)}{hint}")
+        pixels = torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+        if labels is None:
+            return cls(pixels=pixels)
+        whole = np.asarray(labels)
+        if whole.dtype.kind not in "iu" or whole.shape != (len(array),):
+            raise ZoovetError(
+                f"labels must be whole numbers [{len(array)}], one an image, got {printable(whole.dtype)} "
+                f"{list(whole.shape)}"
+            )
+        return cls(pixels=pixels, labels=torch.from_numpy(whole.astype(np.int64)))
+
+    @classmethod
+    def from_folder(cls, path: str | Path) -> Images:
+        """Images from a folder of class folders, or of a folder that has images itself, which are without labels.
+
+        Class folders are sorted by name and counted from 0; where all names are numbers, these are the labels. Images
+        are gray where all of them are, else red, green, blue. Files that cannot be read are left out, with a note.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            ZoovetError: It is none, has no image that can be read, or images of several sizes.
+        """
+        found = read_image_folder(Path(path))
+        made = cls.from_arrays(found.images, found.labels)
+        return cls(pixels=made.pixels, labels=made.labels, class_names=found.class_names, notes=found.notes)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Images:
+        """Images from a folder (:meth:`from_folder`), or from an ``.npz`` with ``images`` and, maybe, ``labels``.
+
+        Raises:
+            ZoovetError: As there, or the file is no such one.
+        """
+        path = Path(path)
+        if path.is_dir():
+            return cls.from_folder(path)
+        images, labels = read_npz(path)
+        try:
+            return cls.from_arrays(images, labels)
+        except ZoovetError as error:
+            raise ZoovetError(f"{printable(path)}: {error}") from None

@@ -1,0 +1,194 @@
+"""Network: one image classifier that can be run on images, whatever it is made of."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.errors import ZoovetError
+from zoovet.images import Images
+from zoovet.networks import Graph, GraphNetworks, InputScaling, fold_batch_norms
+from zoovet.networks import run as run_graph
+from zoovet.printable import printable
+from zoovet.readers.exported import UnknownOperation, graph_from_module
+from zoovet.readers.tensors import shape_in_words
+
+__all__ = ["Network", "network_of_module"]
+
+_IMAGES_AT_A_TIME = 256
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Network:
+    """One network.
+
+    Attributes:
+        input_shape: ``(channels, height, width)`` of its images, or ``(features,)``.
+        title: What it is, for people: ``ResNet-20``.
+        networks: Its graph and weights (B = 1); ``None`` where no graph can say what it does.
+        module: What runs where there is no graph.
+        beyond: Which operation no graph can say, and where it stands; ``None`` where there is a graph.
+        scaling: What numbers it reads for pixels; ``None`` where nobody knows it.
+        notes: What was assumed, found, taken or left out, one line each.
+    """
+
+    input_shape: tuple[int, ...]
+    title: str
+    networks: GraphNetworks | None
+    module: nn.Module | None = None
+    beyond: str | None = None
+    scaling: InputScaling | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert (self.networks is None) != (self.module is None)
+        if self.scaling is not None and len(self.input_shape) == 3:
+            self.scaling.require_channels(self.input_shape[0])
+
+    @property
+    def graph(self) -> Graph | None:
+        """Its graph, with the input scaling; ``None`` where it can only be run."""
+        if self.networks is None:
+            return None
+        graph = self.networks.graph
+        return replace(graph, input_scaling=self.scaling if len(self.input_shape) == 3 else None)
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in its weights, batch norms folded where it has a graph."""
+        if self.networks is not None:
+            return self.networks.graph.num_parameters
+        return sum(tensor.numel() for tensor in self.module.parameters()) if self.module is not None else 0
+
+    def describe(self) -> str:
+        """For people: ``ResNet-20, 269,034 parameters, reads 3×32×32``."""
+        return f"{printable(self.title)}, {self.num_parameters:,} parameters, reads {shape_in_words(self.input_shape)}"
+
+    def with_scaling(self, scaling: InputScaling, *notes: str) -> Network:
+        """The same weights, read with another input scaling, which makes another network of them."""
+        return replace(self, scaling=scaling, notes=(*self.notes, *notes))
+
+    def with_note(self, note: str) -> Network:
+        """The same network, with one more thing to be said of it."""
+        return replace(self, notes=(*self.notes, note))
+
+    def predict(self, images: Any) -> Tensor:
+        """The class of each image.
+
+        Args:
+            images: As in :meth:`logits`.
+
+        Returns:
+            int64 [N], on the CPU.
+
+        Raises:
+            ZoovetError: As in :meth:`logits`.
+        """
+        return self.logits(images).argmax(dim=1)
+
+    def logits(self, images: Any) -> Tensor:
+        """What the network answers, before a softmax unless it has one itself.
+
+        Args:
+            images: :class:`~zoovet.images.Images`, or an array or tensor uint8 [N, H, W] or [N, H, W, C].
+
+        Returns:
+            float [N, classes], on the CPU, in the precision of the weights.
+
+        Raises:
+            ZoovetError: Images of another size or number of channels, or nobody knows the input scaling.
+        """
+        own = images if isinstance(images, Images) else Images.from_arrays(images)
+        self.require_fitting(own)
+        if self.scaling is None:
+            raise ZoovetError(
+                "the network's input scaling is not known: give scaling=…, as 'unit' or 'imagenet', or labelled images "
+                "to find it with"
+            )
+        parts = []
+        with torch.no_grad():
+            for pixels in own.pixels.split(_IMAGES_AT_A_TIME):
+                values = self.scaling.apply(pixels)
+                parts.append(self._answers(values.flatten(1) if len(self.input_shape) == 1 else values))
+        return torch.cat(parts)
+
+    def require_fitting(self, images: Images) -> None:
+        """Raise where images are of another size or number of channels than the network reads."""
+        fits = images.shape == self.input_shape
+        if len(self.input_shape) == 1:
+            fits = images.pixels[0].numel() == self.input_shape[0]
+        if not fits:
+            raise ZoovetError(
+                f"the network reads images of {shape_in_words(self.input_shape)} (channels, height, width), these are "
+                f"{shape_in_words(images.shape)}"
+            )
+
+    def _answers(self, values: Tensor) -> Tensor:
+        if self.networks is not None:
+            return run_graph(self.networks, values.to(self.networks.dtype))[0]
+        assert self.module is not None
+        like = next(self.module.parameters())
+        return _logits_of(self.module(values.to(like.dtype)))
+
+
+def network_of_module(
+    module: nn.Module, input_shape: tuple[int, ...], title: str, notes: tuple[str, ...] = ()
+) -> Network:
+    """The network of a module: its graph, or where no graph can say what it does, the module itself.
+
+    Args:
+        module: Of any class; read as it computes in evaluation mode.
+        input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
+        title: For people.
+        notes: What is to be said of it.
+
+    Raises:
+        ZoovetError: It has no parameters, or does not take such images.
+    """
+    networks, beyond, shape = None, "", tuple(input_shape)
+    try:
+        networks = fold_batch_norms(graph_from_module(module, shape)).to("cpu")
+    except UnknownOperation as error:
+        beyond = str(error)
+    except ZoovetError as error:
+        beyond = str(error)
+        _require_runnable(module, shape, beyond)
+    if networks is not None:
+        if len(networks.graph.output_shape) != 1:
+            raise ZoovetError(_no_classifier(networks.graph.output_shape))
+        return Network(input_shape=shape, title=title, networks=networks, notes=notes)
+    said = f"it can only be run, as no graph can say it: {beyond}"
+    runnable = copy.deepcopy(module).to("cpu").eval().requires_grad_(False)
+    return Network(input_shape=shape, title=title, networks=None, module=runnable, beyond=beyond, notes=(*notes, said))
+
+
+def _require_runnable(module: nn.Module, shape: tuple[int, ...], why: str) -> None:
+    """Raise what tracing a module said where it cannot be called on images either."""
+    like = next(module.parameters(), None)
+    if like is None:
+        raise ZoovetError(why)
+    trial = copy.deepcopy(module).eval()
+    try:
+        with torch.no_grad():
+            _logits_of(trial(torch.zeros(2, *shape, dtype=like.dtype, device=like.device)))
+    except ZoovetError:
+        raise
+    except Exception as error:  # whatever the module's own code raises
+        raise ZoovetError(why) from error
+
+
+def _logits_of(answer: Any) -> Tensor:
+    """The tensor [N, classes] that a module answers, or that its answer calls logits."""
+    logits = getattr(answer, "logits", answer)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        shape = tuple(logits.shape[1:]) if isinstance(logits, Tensor) else ()
+        raise ZoovetError(_no_classifier(shape))
+    return logits
+
+
+def _no_classifier(shape: tuple[int, ...]) -> str:
+    return f"the network answers {list(shape)} for an image, expected is one number for each class, [classes]"

@@ -1,0 +1,137 @@
+"""From a file, or a module, to one network that can be run on images."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from zoovet.architectures import read_module
+from zoovet.errors import ZoovetError
+from zoovet.images import Images
+from zoovet.networks import InputScaling, graph_from_chain, scaling_preset
+from zoovet.printable import printable
+from zoovet.readers import FileContent, networks_from_content, read_content, says_its_spec
+from zoovet.vet.found_scaling import find_scaling, some_images
+from zoovet.vet.network import Network, network_of_module
+
+__all__ = ["from_module", "network_from_content", "read"]
+
+
+def read(
+    source: str | Path | bytes,
+    architecture: str | None = None,
+    scaling: InputScaling | str | None = None,
+    images: Images | None = None,
+) -> Network:
+    """Read one network from a weight file. No code in the file is run.
+
+    Args:
+        source: The file, or what is in it.
+        architecture: What the network is, where the file does not say it: ``vgg:activation=elu,pooling=max``,
+            ``resnet20``, ``torchvision:resnet18``, or ``my_net.py:make``, whose code is run. Where left out, names and
+            shapes tell, if they do.
+        scaling: What it reads for pixels, or its name in ``SCALING_PRESETS``, where the file does not say it.
+        images: Reference images. Where nobody says the scaling and they have labels, it is found on them.
+
+    Returns:
+        The network, on the CPU. Its ``notes`` say what was found, taken or left out; its ``scaling`` is ``None`` where
+        it stays unknown.
+
+    Raises:
+        ZoovetError: The file cannot be read or holds several networks, the weights do not fit the architecture, names
+            and shapes leave something open, or the images do not fit the network. The message says what to give.
+    """
+    if isinstance(source, bytes):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights"
+            path.write_bytes(source)
+            try:
+                content = read_content(path)
+            except ZoovetError as error:
+                raise ZoovetError(str(error).replace(printable(path), "the bytes given")) from None
+        return network_from_content(content, "the bytes given", architecture, scaling, images)
+    return network_from_content(read_content(Path(source)), printable(source), architecture, scaling, images)
+
+
+def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputScaling | str | None = None) -> Network:
+    """The network that a module of any class is.
+
+    Args:
+        module: Read as it computes in evaluation mode; its parameters are copied.
+        input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
+        scaling: What it reads for pixels, or its name in ``SCALING_PRESETS``; ``None`` where nobody knows.
+
+    Raises:
+        ZoovetError: It has no parameters, does not take such images, or is no classifier.
+    """
+    network = network_of_module(module, tuple(input_shape), type(module).__name__)
+    return network if scaling is None else network.with_scaling(scaling_preset(scaling))
+
+
+def network_from_content(
+    content: FileContent,
+    source: str,
+    architecture: str | None = None,
+    scaling: InputScaling | str | None = None,
+    images: Images | None = None,
+) -> Network:
+    """The network of a file that was read; see :func:`read`.
+
+    Args:
+        content: What the file holds.
+        source: The file, for messages.
+        architecture: See :func:`read`.
+        scaling: See :func:`read`.
+        images: See :func:`read`.
+
+    Raises:
+        ZoovetError: See :func:`read`.
+    """
+    given = None if scaling is None else scaling_preset(scaling)
+    try:
+        if says_its_spec(content):
+            network, own = _of_own_format(content, source)
+        else:
+            read_as = read_module(content, architecture, source, image=None if images is None else images.shape)
+            network = network_of_module(read_as.module, read_as.input_shape, read_as.title, read_as.notes)
+            own = read_as.scaling
+        if images is not None:
+            network.require_fitting(images)
+        return _scaled(network, own, given, images)
+    except ZoovetError as error:
+        text = str(error)
+        raise ZoovetError(text if source in text else f"{source}: {text}") from error
+
+
+def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputScaling | None]:
+    networks = networks_from_content(content, source).networks
+    if len(networks) != 1:
+        raise ZoovetError(f"{source} holds {len(networks)} networks, one is read; zoovet.load_networks reads them all")
+    graphs = graph_from_chain(networks)
+    shape = networks.spec.input_shape
+    return Network(input_shape=shape, title=networks.spec.describe(), networks=graphs), networks.spec.input_scaling
+
+
+def _scaled(network: Network, own: InputScaling | None, given: InputScaling | None, images: Images | None) -> Network:
+    """The network with the scaling that its file says, else that given, else what is found on labelled images."""
+    if own is not None and given is not None and own != given:
+        raise ZoovetError(f"it says that it reads images scaled to {own.describe()}, given is {given.describe()}")
+    known = own or given
+    if known is not None:
+        return network.with_scaling(known)
+    if images is None or images.labels is None:
+        return network.with_note("its input scaling is not known: give it, or labelled images to find it with")
+    tried = some_images(images)
+    found = find_scaling(lambda scaling: _checked_logits(network.with_scaling(scaling), tried), tried)
+    return network.with_note(found.note) if found.scaling is None else network.with_scaling(found.scaling, found.note)
+
+
+def _checked_logits(network: Network, images: Images) -> Tensor:
+    logits = network.logits(images)
+    assert images.labels is not None
+    highest = int(images.labels.max())
+    if highest >= logits.shape[1]:
+        raise ZoovetError(f"the network tells {logits.shape[1]} classes apart, but images have the label {highest}")
+    return logits

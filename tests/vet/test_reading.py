@@ -1,0 +1,195 @@
+"""A file or a module becomes one network that can be run, with its input scaling said, found, or asked for."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zoovet
+from zoovet import Images, ZoovetError
+from zoovet.networks import SCALING_PRESETS, small_cnn
+from zoovet.networks.batch import Networks
+
+LEVELS = torch.linspace(0.05, 0.95, 10)
+
+
+def brightness_reader(sharpness: float = 400.0) -> nn.Module:
+    """Tells ten levels of gray apart, read in [0, 1]: logits -sharpness · (mean - level)² but for a constant."""
+    layer = nn.Linear(64, 10)
+    with torch.no_grad():
+        layer.weight.copy_((2 * sharpness * LEVELS / 64)[:, None].expand(-1, 64))
+        layer.bias.copy_(-sharpness * LEVELS**2)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def grays(count: int = 60, seed: int = 0) -> Images:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(10, (count,), generator=generator)
+    pixels = (255 * LEVELS[labels])[:, None, None, None] + torch.randn(count, 1, 8, 8, generator=generator)
+    return Images(pixels=pixels.clamp(0, 255).to(torch.uint8), labels=labels)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    torch.save(
+        {"state_dict": {f"module.{k}": v for k, v in brightness_reader().state_dict().items()}}, tmp_path / "f.pt"
+    )
+    return tmp_path / "f.pt"
+
+
+def test_the_scaling_is_found_on_labelled_images_and_said_with_its_accuracy(file: Path) -> None:
+    images = grays()
+    network = zoovet.read(file, "mlp", images=images)
+    assert network.scaling == SCALING_PRESETS["unit"]
+    assert network.notes[-1].startswith(
+        "input scaling found on 60 labelled images: [0, 1] (unit) gets 1.00 right; next"
+    )
+    assert torch.equal(network.predict(images), images.labels)
+    assert network.graph is not None
+    assert network.graph.input_scaling == network.scaling
+    assert network.describe() == "MLP 64-10, 650 parameters, reads 1×8×8"
+
+
+def test_bytes_are_read_as_the_file_is(file: Path) -> None:
+    images = grays()
+    first, second = zoovet.read(file, scaling="unit"), zoovet.read(file.read_bytes(), "mlp", "unit")
+    assert torch.equal(first.logits(images), second.logits(images))
+    with pytest.raises(ZoovetError, match=r"^the bytes given"):
+        zoovet.read(b"nothing that anyone wrote")
+
+
+@pytest.mark.parametrize("kind", ["chance", "tie", "too few"])
+def test_a_scaling_that_is_not_clearly_best_is_asked_for(kind: str, file: Path) -> None:
+    images = grays(3 if kind == "too few" else 60)
+    if kind == "chance":
+        images = Images(pixels=images.pixels, labels=grays(60, seed=1).labels)
+    if kind == "tie":  # every preset sees the same signs: its answers differ, how often it is right does not
+        module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, bias=False))
+        with torch.no_grad():
+            module[1].weight.copy_(torch.randn(10, 64, generator=torch.Generator().manual_seed(2)) * 1e-4)
+        torch.save(module.state_dict(), file)
+    network = zoovet.read(file, "mlp", images=images)
+    assert network.scaling is None
+    assert network.notes[-1].startswith(f"input scaling not found on {len(images)} labelled images: ")
+    assert network.notes[-1].endswith("give more images, or --scaling NAME")
+    with pytest.raises(ZoovetError, match="input scaling is not known: give scaling=…"):
+        network.predict(images)
+
+
+def test_nearly_equal_scalings_are_named_beside_the_one_taken() -> None:
+    generator = torch.Generator().manual_seed(3)
+    colours = torch.rand(10, 3, 1, 1, generator=generator)
+    labels = torch.arange(10).repeat(8)
+    pixels = (255 * colours[labels]).expand(-1, 3, 4, 4).round().to(torch.uint8).clone()
+    read = SCALING_PRESETS["imagenet"].apply(pixels[:10]).flatten(1)
+    module = nn.Linear(48, 10)
+    with torch.no_grad():
+        module.weight.copy_(read)
+        module.bias.copy_(-(read**2).sum(1) / 2)
+    buffer = io.BytesIO()
+    torch.save({f"fc.{name}": tensor for name, tensor in module.state_dict().items()}, buffer)
+    network = zoovet.read(buffer.getvalue(), "mlp", images=Images(pixels=pixels, labels=labels))
+    assert network.scaling == SCALING_PRESETS["imagenet"]
+    assert "nearly the same answers with" in network.notes[-1]
+    assert "(cifar10)" in network.notes[-1]
+
+
+def test_what_is_said_of_the_scaling_must_agree(file: Path) -> None:
+    state = dict(brightness_reader().state_dict())
+    torch.save(state | {"normalize.mean": torch.tensor([0.5]), "normalize.std": torch.tensor([0.5])}, file)
+    assert zoovet.read(file).scaling == SCALING_PRESETS["symmetric"]
+    with pytest.raises(ZoovetError, match=r"it says that it reads .*\[-1, 1\]|\(symmetric\), given is \[0, 1\]"):
+        zoovet.read(file, scaling="unit")
+
+
+def test_images_of_another_size_are_refused_with_both_shapes(file: Path) -> None:
+    network = zoovet.read(file, scaling="unit")
+    wrong = torch.zeros(2, 9, 8, dtype=torch.uint8)
+    with pytest.raises(ZoovetError, match=r"reads images of 1×8×8 \(channels, height, width\), these are 1×9×8"):
+        network.predict(wrong)
+    with pytest.raises(ZoovetError, match=r"f.pt is no mlp: it reads 64 numbers, which images of 9×8 do not have"):
+        zoovet.read(file, "mlp", images=Images.from_arrays(wrong))
+    more = Images(pixels=grays(3).pixels, labels=torch.tensor([0, 1, 12]))
+    with pytest.raises(ZoovetError, match=r"f.pt: the network tells 10 classes apart, but images have the label 12"):
+        zoovet.read(file, images=more)
+
+
+def test_a_file_with_its_spec_inside_says_all(tmp_path: Path) -> None:
+    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+    flat = torch.linspace(-1, 1, 2 * spec.num_parameters).reshape(2, -1)
+    networks = Networks.from_flat(spec, flat).with_scaling("unit")
+    zoovet.save_networks(networks[0], tmp_path / "own.safetensors")
+    network = zoovet.read(tmp_path / "own.safetensors")
+    assert network.scaling == SCALING_PRESETS["unit"]
+    images = grays(4)
+    expected = zoovet.forward(networks[0], images.pixels / 255)[0]
+    assert torch.allclose(network.logits(images), expected, atol=1e-6)
+    zoovet.save_networks(networks, tmp_path / "two.safetensors")
+    with pytest.raises(ZoovetError, match=r"holds 2 networks, one is read; zoovet.load_networks reads them all"):
+        zoovet.read(tmp_path / "two.safetensors")
+
+
+def test_a_module_of_any_class_is_a_network() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(108, 4)
+    )
+    network = zoovet.from_module(module, (1, 8, 8), scaling="symmetric")
+    images = grays(5)
+    with torch.no_grad():
+        expected = module.eval()(images.pixels / 127.5 - 1)
+    assert torch.allclose(network.logits(images), expected, atol=1e-5)
+    assert network.graph is not None
+    assert network.beyond is None
+
+
+class Sorting(nn.Module):
+    """What no graph can say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not self.training
+        return self.fc(torch.sort(x.flatten(1), dim=1).values)
+
+
+class Deciding(nn.Module):
+    """Decides by what is in the images, so that it cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.flatten(1)) if float(x.sum()) > 0 else -self.fc(x.flatten(1))
+
+
+@pytest.mark.parametrize(("module", "word"), [(Sorting(), "sort"), (Deciding(), "decide by what is in them")])
+def test_what_no_graph_can_say_is_run_and_says_which_operation(module: nn.Module, word: str) -> None:
+    network = zoovet.from_module(module, (1, 8, 8), scaling="unit")
+    assert network.graph is None
+    assert network.beyond is not None
+    assert word in network.beyond
+    assert network.notes[-1].startswith("it can only be run, as no graph can say it: ")
+    images = grays(5)
+    with torch.no_grad():
+        assert torch.allclose(network.logits(images), module.eval()(images.pixels / 255))
+    before = network.logits(images)
+    with torch.no_grad():
+        module.fc.weight.zero_()  # type: ignore[union-attr, operator]
+    assert torch.equal(network.logits(images), before)
+    assert network.num_parameters == 260
+
+
+def test_modules_that_are_no_classifiers_are_refused() -> None:
+    with pytest.raises(ZoovetError, match=r"answers \[1, 6, 6\] for an image, expected is one number for each class"):
+        zoovet.from_module(nn.Conv2d(1, 1, 3), (1, 8, 8))
+    with pytest.raises(ZoovetError, match="cannot be traced with images of"):
+        zoovet.from_module(nn.Linear(3, 2), (1, 8, 8))
+    with pytest.raises(ZoovetError, match="has no parameters"):
+        zoovet.from_module(nn.Flatten(), (1, 8, 8))
