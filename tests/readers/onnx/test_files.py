@@ -270,6 +270,12 @@ def test_operations_beyond_the_vocabulary_are_named_with_their_node(node: Any, m
         _read(model)
 
 
+def test_names_that_are_no_text() -> None:
+    data = _small().SerializeToString().replace(b"conv", b"\xff\xfe\xfd\xfc")
+    with pytest.raises(ZoovetError, match=r"^the ONNX file: a name in it is no text in UTF-8: it is damaged$"):
+        network_from_onnx(data)
+
+
 def test_constants_do_not_take_all_memory() -> None:
     nodes = [
         helper.make_node("ConstantOfShape", ["s"], ["c"], name="bomb"),

@@ -256,6 +256,20 @@ def test_shapes_that_are_computed_and_a_number_of_images_that_is_open() -> None:
     assert_same(model_of(nodes, _MAP, tensors), _MAP)
 
 
+def test_a_table_whose_entries_are_replaced() -> None:
+    nodes = [
+        helper.make_node("Mod", ["five", "three"], ["two"], fmod=0),
+        helper.make_node("Concat", ["zero", "two"], ["place"], axis=0),
+        helper.make_node("Unsqueeze", ["place", "zero"], ["places"]),
+        helper.make_node("ScatterND", ["table", "places", "new"], ["changed"]),
+        helper.make_node("Mul", ["x", "changed"], ["y"]),
+    ]
+    numbers = {"five": 5, "three": 3, "zero": 0}
+    tensors = {name: np.array([number], _I) for name, number in numbers.items()}
+    model = model_of(nodes, (5,), {**tensors, "table": _random(1, 5), "new": np.array([7], np.float32)})
+    assert_same(model, (5,))
+
+
 def test_a_channel_shuffle_is_one_operation() -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["a"]),

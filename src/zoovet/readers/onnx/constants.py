@@ -53,6 +53,24 @@ def _divide(first: Tensor, second: Tensor) -> Tensor:
     return torch.div(first, second, rounding_mode="trunc")
 
 
+def _remainder(call: NodeCall) -> Tensor:
+    function = torch.fmod if call.attribute("fmod", 0) else torch.remainder
+    if not call.weight(1).tensor.is_floating_point() and not bool(call.weight(1).tensor.all()):
+        raise Unreadable("divides by zero")
+    return _elementwise(function)(call)
+
+
+def _scatter(call: NodeCall) -> Tensor:
+    """A tensor in which entries are replaced, as a mask is by slices."""
+    if call.attribute("reduction", "none") != "none":
+        raise Unreadable("adds to entries rather than replacing them")
+    data, indices, updates = (call.weight(index).tensor for index in range(3))
+    _claim(call, data.numel())
+    result = data.clone()
+    result[indices.unbind(-1)] = updates
+    return result
+
+
 def _cast(call: NodeCall) -> Tensor:
     target, tensor = call.attribute("to", kind=int), call.weight(0).tensor
     call.attribute("saturate")
@@ -249,7 +267,8 @@ CONSTANT_NODES: Mapping[str, Callable[[NodeCall], Any]] = MappingProxyType(
         "Sub": _elementwise(torch.sub),
         "Mul": _elementwise(torch.mul),
         "Div": _elementwise(_divide),
-        "Mod": _elementwise(torch.remainder),
+        "Mod": _remainder,
+        "ScatterND": _scatter,
         "Pow": _elementwise(torch.pow),
         "Min": _elementwise(_all_of(torch.minimum)),
         "Max": _elementwise(_all_of(torch.maximum)),

@@ -10,7 +10,7 @@ from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.exported.values import Constant
 from zoovet.readers.onnx.external import ExternalData
-from zoovet.readers.onnx.tensors import dtype_name, read_tensor
+from zoovet.readers.onnx.tensors import dtype_name, read_tensor, text
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
@@ -89,14 +89,15 @@ def read_model(proto: ModelProto, external: ExternalData) -> Model:
     notes: dict[str, None] = {}
     constants: dict[str, Constant] = {}
     for tensor in graph.initializer:
-        if not tensor.name or tensor.name in constants:
-            raise ZoovetError(f"the initializer '{printable(tensor.name, 80)}' occurs twice or has no name")
-        constants[tensor.name] = read_tensor(tensor, tensor.name, external, notes)
+        name = text(tensor.name)
+        if not name or name in constants:
+            raise ZoovetError(f"the initializer '{printable(name, 80)}' occurs twice or has no name")
+        constants[name] = read_tensor(tensor, name, external, notes)
     nodes = [_node(one, index, external, notes) for index, one in enumerate(graph.node)]
     name, shape = _input(graph, constants, notes)
     ordered = _in_order(nodes, {name, *constants})
     _require_read(constants, nodes, graph)
-    outputs = tuple(one.name for one in graph.output)
+    outputs = tuple(text(one.name) for one in graph.output)
     if not outputs:
         raise ZoovetError("it names no output")
     return Model(opset, ordered, constants, name, shape, outputs, tuple(notes))
@@ -115,18 +116,18 @@ def _opset(proto: ModelProto) -> int:
 
 
 def _node(proto: NodeProto, index: int, external: ExternalData, notes: dict[str, None]) -> Node:
-    op = proto.op_type if proto.domain in _OWN_DOMAINS else f"{proto.domain}::{proto.op_type}"
-    outputs = tuple(proto.output)
-    what = f"'{printable(proto.name or proto.op_type, 80)}'"
+    op = text(proto.op_type) if proto.domain in _OWN_DOMAINS else f"{text(proto.domain)}::{text(proto.op_type)}"
+    inputs, outputs = (tuple(map(text, names)) for names in (proto.input, proto.output))
+    what = f"'{printable(text(proto.name) or op, 80)}'"
     if not any(outputs):
         raise ZoovetError(f"node {what} (number {index}) makes nothing")
     attributes: dict[str, Any] = {}
     for one in proto.attribute:
-        if one.name in attributes or one.ref_attr_name:
+        if text(one.name) in attributes or one.ref_attr_name:
             shown = printable(one.name, 80)
             raise ZoovetError(f"node {what}: the attribute '{shown}' is there twice, or refers elsewhere")
         attributes[one.name] = _attribute(one, outputs[0], external, notes)
-    return Node(op, proto.name, tuple(proto.input), outputs, attributes, index)
+    return Node(op, proto.name, inputs, outputs, attributes, index)
 
 
 def _attribute(proto: AttributeProto, name: str, external: ExternalData, notes: dict[str, None]) -> Any:
@@ -161,7 +162,7 @@ def _input(
     graph: GraphProto, constants: Mapping[str, Constant], notes: dict[str, None]
 ) -> tuple[str, tuple[int | None, ...]]:
     """Name and axes of the only input that is no initializer."""
-    inputs = [one for one in graph.input if one.name not in constants]
+    inputs = [one for one in graph.input if text(one.name) not in constants]
     if len(inputs) != 1:
         names = ", ".join(repr(printable(one.name, 40)) for one in inputs[:5])
         raise ZoovetError(f"it has {len(inputs)} inputs ({names or 'none'}); a network reads images alone")

@@ -31,6 +31,7 @@ _READERS = {**ELEMENTWISE_NODES, **LAYER_NODES, **LAYOUT_NODES}
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _COLOURS = (1, 3, 4)
 _MAX_NAME = 200
+_MAX_REASON = 300
 
 
 def read_program(
@@ -141,9 +142,9 @@ def _results(call: NodeCall) -> list[Any]:
         results = _read(call)
         call.require_all_used()
     except Unreadable as error:
-        raise UnknownOperation(op, place, str(error)) from None
+        raise UnknownOperation(op, place, printable(error, _MAX_REASON)) from None
     except ZoovetError as error:
-        raise UnknownOperation(op, place, f"does not fit: {error}") from None
+        raise UnknownOperation(op, place, printable(f"does not fit: {error}", _MAX_REASON)) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         first = printable(next(iter(str(error).splitlines()), type(error).__name__), 120)
         raise UnknownOperation(op, place, f"does not fit: {first}") from None

@@ -19,7 +19,7 @@ from zoovet.readers.onnx.external import ExternalData
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["dtype_name", "read_tensor"]
+__all__ = ["dtype_name", "read_tensor", "text"]
 
 _NAMES = (
     *("undefined", "float", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16"),
@@ -45,6 +45,17 @@ _STORED: Mapping[str, tuple[str, str]] = MappingProxyType(
 """Name of a type → how its numbers lie in bytes, and the field that has them otherwise."""
 _EXTERNAL = 1
 _MAX_AXES = 16
+
+
+def text(value: object) -> str:
+    """A text as protobuf gives it.
+
+    Raises:
+        ZoovetError: It is none in UTF-8, for which protobuf gives bytes.
+    """
+    if not isinstance(value, str):
+        raise ZoovetError("a name in it is no text in UTF-8: it is damaged")
+    return value
 
 
 def dtype_name(number: int) -> str:
@@ -85,7 +96,7 @@ def _numbers(
     layout, field = _STORED[dtype]
     kind = np.dtype(layout)
     if proto.data_location == _EXTERNAL:
-        where = {entry.key: entry.value for entry in proto.external_data}
+        where = {text(entry.key): text(entry.value) for entry in proto.external_data}
         return np.frombuffer(external.read(where, count * kind.itemsize, what), kind)
     if proto.HasField("raw_data"):
         if len(proto.raw_data) != count * kind.itemsize:
