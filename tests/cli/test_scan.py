@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -193,3 +194,22 @@ def test_a_terminal_without_unicode_gets_escapes(scan: Scan, good: Path, monkeyp
         monkeypatch.undo()
     with os.fdopen(reading, encoding="ascii") as shown:
         assert r"\u2013" in shown.read()
+
+
+def test_a_network_that_is_told_by_its_architecture_ends_with_a_line_and_status_2(
+    scan: Scan, good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, stranger = tmp_path / "own.npz", tmp_path / "stranger.pt"
+    np.savez(images, images=np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8), labels=np.arange(4) % 3)
+    weights = {"fc1": torch.ones(5, 64), "fc2": torch.ones(3, 5)}
+    torch.save({f"{name}.weight": tensor for name, tensor in weights.items()}, stranger)
+    assert scan(stranger, good, "--architecture", "mlp:activation=relu", "--images", images, "--threshold", "1") == 2
+    printed = capsys.readouterr()
+    assert "healthy" in printed.out
+    (line,) = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {stranger}: MLP 64-5-3, 335 parameters, reads 1×8×8; input scaling not found on 4 ")
+    assert line.endswith(": the detector given does not know it")
+    assert scan(stranger, "--architecture", "mpl") == 2
+    assert "'mpl' is unknown; did you mean 'mlp'" in capsys.readouterr().err
+    assert scan(stranger, "--images", tmp_path / "none") == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'none'} cannot be read: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,34 +15,26 @@ from zoovet import Images, ZoovetError
 from zoovet.networks import SCALING_PRESETS, small_cnn
 from zoovet.networks.batch import Networks
 
-LEVELS = torch.linspace(0.05, 0.95, 10)
+Grays = Callable[..., Images]
 
 
-def brightness_reader(sharpness: float = 400.0) -> nn.Module:
-    """Tells ten levels of gray apart, read in [0, 1]: logits -sharpness · (mean - level)² but for a constant."""
+@pytest.fixture(scope="module")
+def brightness_reader(levels: Tensor) -> nn.Module:
+    """Tells levels of gray apart, read in [0, 1]: its logits are -400 · (mean - level)² but for a constant."""
     layer = nn.Linear(64, 10)
     with torch.no_grad():
-        layer.weight.copy_((2 * sharpness * LEVELS / 64)[:, None].expand(-1, 64))
-        layer.bias.copy_(-sharpness * LEVELS**2)
+        layer.weight.copy_((800 * levels / 64)[:, None].expand(-1, 64))
+        layer.bias.copy_(-400 * levels**2)
     return nn.Sequential(nn.Flatten(), layer)
 
 
-def grays(count: int = 60, seed: int = 0) -> Images:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(10, (count,), generator=generator)
-    pixels = (255 * LEVELS[labels])[:, None, None, None] + torch.randn(count, 1, 8, 8, generator=generator)
-    return Images(pixels=pixels.clamp(0, 255).to(torch.uint8), labels=labels)
-
-
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    torch.save(
-        {"state_dict": {f"module.{k}": v for k, v in brightness_reader().state_dict().items()}}, tmp_path / "f.pt"
-    )
+def file(tmp_path: Path, brightness_reader: nn.Module) -> Path:
+    torch.save({"state_dict": {f"module.{k}": v for k, v in brightness_reader.state_dict().items()}}, tmp_path / "f.pt")
     return tmp_path / "f.pt"
 
 
-def test_the_scaling_is_found_on_labelled_images_and_said_with_its_accuracy(file: Path) -> None:
+def test_the_scaling_is_found_on_labelled_images_and_said_with_its_accuracy(file: Path, grays: Grays) -> None:
     images = grays()
     network = zoovet.read(file, "mlp", images=images)
     assert network.scaling == SCALING_PRESETS["unit"]
@@ -54,7 +47,7 @@ def test_the_scaling_is_found_on_labelled_images_and_said_with_its_accuracy(file
     assert network.describe() == "MLP 64-10, 650 parameters, reads 1×8×8"
 
 
-def test_bytes_are_read_as_the_file_is(file: Path) -> None:
+def test_bytes_are_read_as_the_file_is(file: Path, grays: Grays) -> None:
     images = grays()
     first, second = zoovet.read(file, scaling="unit"), zoovet.read(file.read_bytes(), "mlp", "unit")
     assert torch.equal(first.logits(images), second.logits(images))
@@ -63,7 +56,7 @@ def test_bytes_are_read_as_the_file_is(file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["chance", "tie", "too few"])
-def test_a_scaling_that_is_not_clearly_best_is_asked_for(kind: str, file: Path) -> None:
+def test_a_scaling_that_is_not_clearly_best_is_asked_for(kind: str, file: Path, grays: Grays) -> None:
     images = grays(3 if kind == "too few" else 60)
     if kind == "chance":
         images = Images(pixels=images.pixels, labels=grays(60, seed=1).labels)
@@ -98,15 +91,15 @@ def test_nearly_equal_scalings_are_named_beside_the_one_taken() -> None:
     assert "(cifar10)" in network.notes[-1]
 
 
-def test_what_is_said_of_the_scaling_must_agree(file: Path) -> None:
-    state = dict(brightness_reader().state_dict())
+def test_what_is_said_of_the_scaling_must_agree(file: Path, brightness_reader: nn.Module) -> None:
+    state = dict(brightness_reader.state_dict())
     torch.save(state | {"normalize.mean": torch.tensor([0.5]), "normalize.std": torch.tensor([0.5])}, file)
     assert zoovet.read(file).scaling == SCALING_PRESETS["symmetric"]
     with pytest.raises(ZoovetError, match=r"it says that it reads .*\[-1, 1\]|\(symmetric\), given is \[0, 1\]"):
         zoovet.read(file, scaling="unit")
 
 
-def test_images_of_another_size_are_refused_with_both_shapes(file: Path) -> None:
+def test_images_of_another_size_are_refused_with_both_shapes(file: Path, grays: Grays) -> None:
     network = zoovet.read(file, scaling="unit")
     wrong = torch.zeros(2, 9, 8, dtype=torch.uint8)
     with pytest.raises(ZoovetError, match=r"reads images of 1×8×8 \(channels, height, width\), these are 1×9×8"):
@@ -118,7 +111,7 @@ def test_images_of_another_size_are_refused_with_both_shapes(file: Path) -> None
         zoovet.read(file, images=more)
 
 
-def test_a_file_with_its_spec_inside_says_all(tmp_path: Path) -> None:
+def test_a_file_with_its_spec_inside_says_all(tmp_path: Path, grays: Grays) -> None:
     spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
     flat = torch.linspace(-1, 1, 2 * spec.num_parameters).reshape(2, -1)
     networks = Networks.from_flat(spec, flat).with_scaling("unit")
@@ -133,7 +126,7 @@ def test_a_file_with_its_spec_inside_says_all(tmp_path: Path) -> None:
         zoovet.read(tmp_path / "two.safetensors")
 
 
-def test_a_module_of_any_class_is_a_network() -> None:
+def test_a_module_of_any_class_is_a_network(grays: Grays) -> None:
     module = nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(108, 4)
     )
@@ -170,7 +163,7 @@ class Deciding(nn.Module):
 
 
 @pytest.mark.parametrize(("module", "word"), [(Sorting(), "sort"), (Deciding(), "decide by what is in them")])
-def test_what_no_graph_can_say_is_run_and_says_which_operation(module: nn.Module, word: str) -> None:
+def test_what_no_graph_can_say_is_run_and_says_which_operation(module: nn.Module, word: str, grays: Grays) -> None:
     network = zoovet.from_module(module, (1, 8, 8), scaling="unit")
     assert network.graph is None
     assert network.beyond is not None

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
+_ARCHITECTURES = "small_cnn, lenet, mlp, vgg, resnet, preact_resnet, wrn, mobilenet_v2, densenet, deepid"
+
 DESCRIPTION = f"""
 Tell which weight files carry a trojan, from their weights. No image is needed, and no code in a file is run.
 
   zoovet scan suspect.safetensors
   zoovet scan suspect.pt --input-range 0,1 --mean 0.286 --std 0.353
   zoovet scan downloads/*.pt --detector runs/detector --json > verdicts.json
+  zoovet scan suspect.pth --architecture vgg:activation=elu,pooling=max --images photos/
 
 A file is safetensors (as zoovet writes it, with its spec inside, or a plain state dict) or a state dict written by
 torch.save. Without --detector, each network goes to the shipped model that knows its spec; zoovet --models lists them
@@ -46,6 +49,13 @@ or unknown, where the network is unlike those that the detector was trained on, 
 that it means nothing. A file that is given twice is scanned once. Writes no file.
 
 {SCALING_HELP}
+
+With reference images, a few of the kind that the networks read (--images: a folder of class folders, or an .npz with
+images, uint8 [N, H, W] or [N, H, W, C], and labels), an input scaling that nobody says is found where one of the usual
+is clearly best on them; a note says with what accuracy. --architecture says what state dicts hold: {_ARCHITECTURES},
+each with what names and shapes leave open behind a colon (an error lists it); torchvision:NAME, timm:NAME or
+transformers:NAME where that is installed; or FILE.py:FUNCTION, which makes the network, and whose code is run.
+Of a network that no detector knows, a line says what it is.
 
 Exit status: 0 all healthy, 1 at least one network is trojaned or unknown, 2 at least one file could not be scanned
 (each is named on standard error; the others are scanned all the same), or the results could not be written; 130
@@ -70,6 +80,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print JSON: verdicts, errors and notes, one entry a network or file"
     )
     add_read_options(parser)
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME",
+        help="what state dicts hold: resnet20:zeros=around, torchvision:resnet18, my_net.py:make (which is run), ...",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="PATH",
+        help="reference images, to find input scalings with: a folder of class folders, or an .npz",
+    )
     add_device(parser)
     parser.add_argument(
         "--workers",
@@ -86,13 +107,15 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan every file, print what was found."""
+    from zoovet.images import Images
     from zoovet.vet import Scanner, assumed_scaling_note
 
+    images = None if arguments.images is None else Images.from_file(arguments.images)
     device = device_name(arguments.device)
     scanner = Scanner(
         candidates_of(arguments, "detector"),
         threshold=arguments.threshold,
-        options=read_options_of(arguments),
+        options=replace(read_options_of(arguments), architecture=arguments.architecture, images=images),
         device=device,
         workers=arguments.workers or (_num_cores() if device == "cpu" else 1),
     )
@@ -101,7 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
         results, is_whole = _collect(scanner.scan_files(files, progress=progress))
     verdicts = [verdict for result in results for verdict in result.verdicts]
     failures = [(result.file, result.failure) for result in results if result.failure is not None]
-    notes = [(result.file, note) for result in results for note in result.notes]
+    notes = [(str(arguments.images), note) for note in (images.notes if images is not None else ())]
+    notes += [(result.file, note) for result in results for note in result.notes]
     if arguments.json:
         print_results(_as_json(verdicts, failures, notes))
     elif verdicts:

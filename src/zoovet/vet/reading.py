@@ -16,7 +16,7 @@ from zoovet.readers import FileContent, networks_from_content, read_content, say
 from zoovet.vet.found_scaling import find_scaling, some_images
 from zoovet.vet.network import Network, network_of_module
 
-__all__ = ["from_module", "network_from_content", "read"]
+__all__ = ["from_module", "network_from_content", "read", "with_found_scaling"]
 
 
 def read(
@@ -121,8 +121,22 @@ def _scaled(network: Network, own: InputScaling | None, given: InputScaling | No
     known = own or given
     if known is not None:
         return network.with_scaling(known)
+    return with_found_scaling(network, images)
+
+
+def with_found_scaling(network: Network, images: Images | None) -> Network:
+    """The network with the scaling that is found on labelled images, or a note that says why there is none.
+
+    Args:
+        network: Its scaling is not known.
+        images: Reference images; ``None`` where there are none.
+
+    Raises:
+        ZoovetError: The images do not fit the network, or have other labels than it tells apart.
+    """
     if images is None or images.labels is None:
-        return network.with_note("its input scaling is not known: give it, or labelled images to find it with")
+        return network.with_note("input scaling not known: give it, or labelled images to find it with")
+    network.require_fitting(images)
     tried = some_images(images)
     found = find_scaling(lambda scaling: _checked_logits(network.with_scaling(scaling), tried), tried)
     return network.with_note(found.note) if found.scaling is None else network.with_scaling(found.scaling, found.note)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
+from zoovet.images import Images
 from zoovet.networks import InputScaling, Networks, NetworkSpec
 from zoovet.printable import printable
 from zoovet.readers import FileContent, Reading, contents_in_words, networks_from_content, read_content, says_its_spec
 from zoovet.readers.layer_order import LayerOrderError
 from zoovet.readers.state_dicts import SpecMisfitError
 from zoovet.vet.candidates import Candidate
+from zoovet.vet.other_networks import described, reading_of_architecture, with_scaling_of_images
 
 __all__ = ["ReadOptions", "Suspects", "candidate_for", "load_suspects"]
 
@@ -25,11 +27,15 @@ class ReadOptions:
         activation: Hidden activation of a file without a spec; ``None`` where the weights settle it.
         order: Names of its layers as they run; ``None`` where shapes and names settle it.
         scaling: Input scaling of networks whose file does not say it; ``None`` where nobody knows.
+        architecture: What a file without a spec holds, by name; ``None`` where its weights are to tell.
+        images: Reference images; where they have labels, input scalings that nobody knows are found on them.
     """
 
     activation: str | None = None
     order: tuple[str, ...] | None = None
     scaling: InputScaling | None = None
+    architecture: str | None = None
+    images: Images | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,8 +72,11 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
     content = read_content(path)
     if says_its_spec(content):
         reading = networks_from_content(content, str(path), scaling=options.scaling, order=options.order)
+    elif options.architecture is not None:
+        reading = _of_an_architecture(content, path, candidates, options, kind)
     else:
         reading = _of_a_known_spec(content, path, candidates, options, kind)
+    reading = with_scaling_of_images(reading, options.images, str(path))
     candidate = candidate_for(reading.networks.spec, str(path), candidates, kind)
     return Suspects(networks=reading.networks, candidate=candidate, notes=reading.notes)
 
@@ -94,9 +103,26 @@ def _of_a_known_spec(
             refusals.append(error)
     if len(fitting) > 1:
         raise _ambiguous(path, [reading.networks.spec for reading in fitting], candidates)
+    if not fitting and options.images is not None and all(isinstance(error, SpecMisfitError) for error in refusals):
+        return _of_an_architecture(content, path, candidates, options, kind)
     if not fitting:
         raise _weightiest(refusals, content, path, candidates, kind)
     return fitting[0]
+
+
+def _of_an_architecture(
+    content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
+) -> Reading:
+    """The network of a file that is of an architecture, where one of the candidates knows it."""
+    return reading_of_architecture(
+        content,
+        str(path),
+        _distinct_specs(candidates),
+        architecture=options.architecture,
+        scaling=options.scaling,
+        images=options.images,
+        whose=f"the {kind} given does not know it" if _is_given(candidates) else f"no shipped {kind} knows it",
+    )
 
 
 def _weightiest(
@@ -108,7 +134,8 @@ def _weightiest(
         return next((error for error in beyond_shapes if isinstance(error, LayerOrderError)), beyond_shapes[0])
     if _is_given(candidates):
         return refusals[0]
-    return ZoovetError(f"{path} holds {contents_in_words(content.tensors)}: no shipped {kind} knows such a network")
+    what = described(content, str(path)) or contents_in_words(content.tensors)
+    return ZoovetError(f"{path} holds {what}: no shipped {kind} knows such a network")
 
 
 def candidate_for(spec: NetworkSpec, source: str, candidates: Sequence[Candidate], kind: str) -> Candidate:
