@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import run
+from zoovet.networks import SCALING_PRESETS, run
 from zoovet.readers.exported import UnknownOperation
 from zoovet.readers.onnx import network_from_onnx, read_onnx
 
@@ -270,6 +270,26 @@ def test_operations_beyond_the_vocabulary_are_named_with_their_node(node: Any, m
         _read(model)
 
 
+def test_a_file_that_reads_bytes() -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["c", "top"], ["d"]),
+    ]
+    read = _read(_small(nodes, {"top": np.float32(255)}, dtype=TensorProto.UINT8, source="d"))
+    assert read.networks.graph.input_scaling == SCALING_PRESETS["unit"]
+    assert read.notes[0] == "the file reads uint8; its network is read in float32"
+    assert torch.equal(run(read.networks, _IMAGES), run(_read(_small()).networks, _IMAGES))
+
+
+def test_a_weight_of_one_number_is_learned_and_statistics_are_not() -> None:
+    norm = helper.make_node("BatchNormalization", ["y", "g", "h", "m", "s"], ["n"])
+    last = helper.make_node("Gemm", ["n", "u", "b"], ["z"])
+    tensors = {"u": _numbers(2, 1), "b": _numbers(1), **dict.fromkeys("ghms", np.ones(2, np.float32))}
+    parameters = _read(_small([norm, last], tensors, outputs=("z",))).networks.graph.parameters
+    assert {one.name for one in parameters if one.is_constant} == {"m", "s"}
+    assert "b" in {one.name for one in parameters}
+
+
 def test_names_that_are_no_text() -> None:
     data = _small().SerializeToString().replace(b"conv", b"\xff\xfe\xfd\xfc")
     with pytest.raises(ZoovetError, match=r"^the ONNX file: a name in it is no text in UTF-8: it is damaged$"):
@@ -364,6 +384,14 @@ def test_numbers_elsewhere_are_refused(tmp_path: Path, location: str, where: Any
     os.mkfifo(folder / "pipe")
     with pytest.raises(ZoovetError, match=message):
         read_onnx(_with_external(folder, location, **where))
+
+
+def test_a_link_to_a_file_has_its_numbers_beside_the_link(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    path = _with_external(tmp_path / "blobs", "w.bin")
+    (tmp_path / "link.onnx").symlink_to(path)
+    (tmp_path / "w.bin").write_bytes(_WEIGHTS["w"].tobytes())
+    assert len(read_onnx(tmp_path / "link.onnx").networks) == 1
 
 
 def test_bytes_alone_have_no_files_beside_them(tmp_path: Path) -> None:

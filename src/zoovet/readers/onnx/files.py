@@ -60,7 +60,7 @@ def read_onnx(
         if size > _MAX_BYTES:
             raise ZoovetError(f"{source} is larger than 2 GB, what an ONNX file may weigh; save it with external data")
         data = file.read(_MAX_BYTES + 1)
-    return network_from_onnx(data, input_shape, output=output, folder=Path(path).resolve().parent, source=source)
+    return network_from_onnx(data, input_shape, output=output, folder=Path(path).parent, source=source)
 
 
 def network_from_onnx(

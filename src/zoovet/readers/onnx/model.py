@@ -224,7 +224,7 @@ def _require_read(constants: Mapping[str, Constant], nodes: Sequence[Node], grap
     read = {name for node in nodes for name in node.inputs} | {one.name for one in graph.output}
     has_subgraphs = any(one.type in (one.GRAPH, one.GRAPHS) for node in graph.node for one in node.attribute)
     for name, constant in constants.items():
-        if name not in read and constant.is_learned and not has_subgraphs:
+        if name not in read and constant.is_learned and constant.tensor.numel() > 1 and not has_subgraphs:
             raise ZoovetError(
                 f"the initializer '{printable(name, 80)}' {list(constant.tensor.shape)} is read by no node: "
                 "the file is not whole"

@@ -87,7 +87,7 @@ def read_tensor(proto: TensorProto, name: str, external: ExternalData, notes: di
     tensor = _converted(numbers, dtype, what)
     if tensor.is_floating_point() and dtype != "float":
         notes[f"weights of {dtype} are read as float32"] = None
-    return Constant(tensor.reshape(shape), name, tensor.is_floating_point() and tensor.numel() > 1)
+    return Constant(tensor.reshape(shape), name, tensor.is_floating_point() and tensor.ndim > 0)
 
 
 def _numbers(
