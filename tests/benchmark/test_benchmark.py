@@ -25,6 +25,7 @@ from zoovet.benchmark.worker import InversionJob, counted_networks, repaired_net
 from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import DetectionResults, RepairResults
+from zoovet.folder_lock import folder_lock
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo
 
@@ -267,6 +268,22 @@ def test_what_a_zoo_cannot_give(config: BenchmarkConfig, zoo: Zoo, tmp_path: Pat
         run(families=("blende",))
     with pytest.raises(ZoovetError, match=r"has 7 training bases, but sizes asks for 400"):
         run(sizes=(400,))
+
+
+def test_shards_are_checked_and_one_process_works_in_a_folder(
+    config: BenchmarkConfig, zoo: Zoo, tmp_path: Path
+) -> None:
+    copy = tmp_path / zoo.path.name
+    shutil.copytree(zoo.path, copy)
+    shard = copy / "shard-00000.parquet"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 4
+    shard.write_bytes(data)
+    with pytest.raises(ZoovetError, match=r"shard-00000.parquet has the wrong checksum"):
+        run_benchmark(replace(config, zoos=(copy,)), tmp_path / "out", data_root=None, tell=print)
+    assert not (tmp_path / "out").exists()
+    with folder_lock(tmp_path / "out", "written"), pytest.raises(ZoovetError, match="out is being written by process"):
+        run_benchmark(config, tmp_path / "out", data_root=None, tell=print)
 
 
 def test_a_missing_extra_is_said_at_the_start(

@@ -22,6 +22,14 @@ def test_a_new_an_empty_and_an_own_folder_may_be_written_to(tmp_path: Path) -> N
     assert (tmp_path / "new" / "inner").is_dir()
 
 
+def test_what_a_killed_process_left_is_no_more_than_nothing(tmp_path: Path) -> None:
+    for name in (".zoovet.lock", ".run.json.abcdefgh.partial", "config.yaml"):
+        (tmp_path / name).touch()
+    require_own_folder(tmp_path, "run.json", "a run", begun=("config.yaml",))
+    with pytest.raises(ZoovetError, match=r"holds something else than a run \('config.yaml', no 'run.json'\)"):
+        require_own_folder(tmp_path, "run.json", "a run")
+
+
 def test_a_folder_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     message = re.escape(f"{tmp_path} holds something else than a run ('thesis.tex', no 'run.json'); give another --out")

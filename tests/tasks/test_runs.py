@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import math
+import os
 import pickle
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +22,9 @@ from lightning.pytorch import LightningModule
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zoovet.config import read_yaml
+from zoovet.config import read_yaml, write_config
 from zoovet.errors import ZoovetError
+from zoovet.files import StorageError
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.random_streams import seeded_generator
 from zoovet.tasks.runs import open_run
@@ -302,6 +307,71 @@ def test_an_unwritable_place_is_refused_before_anything_happens(tmp_path: Path, 
     (tmp_path / "file").write_text("")
     with pytest.raises(ZoovetError, match=r"cannot write into .*file"):
         open_run(tmp_path / "file", "detector", training(), {})
+
+
+def test_one_training_a_folder(tmp_path: Path, training: Config) -> None:
+    opened = open_run(tmp_path, "detector", training(), {})
+    with pytest.raises(ZoovetError, match=rf"is being trained by process {os.getpid()} on .* wait for it to end"):
+        open_run(tmp_path, "detector", training(), {})
+    with pytest.raises(KeyboardInterrupt):
+        opened.train(Regression(training()), device="cpu", progress=Interruption(3))
+    open_run(tmp_path, "detector", training(), {}).train(Regression(training()), device="cpu", progress=None)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "run.json", "checkpoint.safetensors", "log"}
+
+
+def test_a_run_that_was_killed_in_its_first_moments_or_its_last_is_finished(tmp_path: Path, training: Config) -> None:
+    write_config(training(), tmp_path / "config.yaml")  # and not yet run.json
+    (tmp_path / ".run.json.abcdefgh.partial").touch()
+    run(tmp_path, training())
+    (tmp_path / "resume.ckpt").touch()  # run.json said that it is finished already
+    run(tmp_path, training())
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "run.json", "checkpoint.safetensors", "log"}
+
+
+def test_a_configuration_of_something_else_is_not_overwritten(tmp_path: Path, training: Config) -> None:
+    write_config(training(seed=7), tmp_path / "config.yaml")
+    with pytest.raises(ZoovetError, match=r"config\.yaml is there and of something else than this run"):
+        run(tmp_path, training())
+
+
+class Damage:
+    """Progress that damages something once a step is reached."""
+
+    def __init__(self, at_step: int, damage: Callable[[], object]) -> None:
+        self._at_step, self._damage = at_step, damage
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        if progress.step == self._at_step:
+            self._damage()
+
+
+def test_a_folder_that_vanishes_midway_is_one_line(tmp_path: Path, training: Config) -> None:
+    folder = tmp_path / "run"
+    opened = open_run(folder, "detector", training(), {})
+    damage = Damage(3, lambda: shutil.rmtree(folder))
+    with pytest.raises(StorageError, match=r"cannot go on in .*run: it was removed|cannot write into .*run: No such"):
+        opened.train(Regression(training()), device="cpu", progress=damage)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "resume.ckpt"])
+def test_a_disk_that_fills_is_one_line_and_the_run_goes_on_later(
+    tmp_path: Path, training: Config, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    usual = io.open
+
+    def full(file: Any, *arguments: Any, **options: Any) -> Any:
+        mode = str(arguments[0] if arguments else options.get("mode", "r"))
+        if name in str(file) and {"w", "a"} & set(mode):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        return usual(file, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("builtins.open", full)
+        patched.setattr(io, "open", full)
+        with pytest.raises(StorageError, match=r"cannot write .*: No space left on device"):
+            run(tmp_path, training())
+    run(tmp_path, training())
+    assert json.loads((tmp_path / "run.json").read_text())["finished"]
 
 
 def test_a_state_with_code_in_it_is_refused_and_never_run(tmp_path: Path, training: Config) -> None:

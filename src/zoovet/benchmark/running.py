@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,9 @@ from zoovet.benchmark.worker import (
     results_path,
 )
 from zoovet.errors import ZoovetError
+from zoovet.files import remove_dead_partials, storage_errors
+from zoovet.folder_lock import folder_lock, require_free_folder
+from zoovet.processes import end_with_parent
 from zoovet.tasks.inversion_images import inverts
 from zoovet.zoo import Zoo
 
@@ -62,26 +66,36 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
         workers: Processes, of one thread each; 1 works in this process.
 
     Raises:
-        ZoovetError: A zoo is missing or too small, a package is not installed, ``workers`` is below 1, or ``out`` holds
-            a benchmark of other settings, other zoos or older revisions of what is compared.
+        ZoovetError: A zoo is missing, damaged or too small, a package is not installed, ``workers`` is below 1, ``out``
+            is held by another process, or holds a benchmark of other settings, other zoos or older revisions of what is
+            compared; or the disk does not take what is written.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
     if workers < 1:
         raise ZoovetError(f"workers must be at least 1, got {workers}")
     require_extras(config.detectors)
+    require_free_folder(out, "written")
     zoos = {path.name: Zoo.open(path) for path in config.zoos}
-    require_known_families(config, zoos)
+    require_known_families(config, zoos)  # what is refused leaves no folder behind; what lies there is read again below
     require_same_choices(config, out)
-    stages = _plan(config, out, zoos)
-    origin = require_same_origin(config, out)
-    require_same_settings(config, out)
-    write_origin(origin, out)
-    if stages[-1]:
-        progress = _Progress(sum(map(len, stages)), tell)
-        with _crew(config, out, data_root, workers) as do:
-            for stage in stages:
-                for job in do(stage):
-                    progress.done(job)
+    _plan(config, out, zoos)
+    require_same_origin(config, out)
+    for path in config.zoos:
+        Zoo.open(path, verify=True)
+    with folder_lock(out, "written") as lock, storage_errors(out):
+        remove_dead_partials(out, recursive=True)
+        require_same_choices(config, out)
+        stages = _plan(config, out, zoos)
+        origin = require_same_origin(config, out)
+        require_same_settings(config, out)
+        write_origin(origin, out)
+        if stages[-1]:
+            progress = _Progress(sum(map(len, stages)), tell)
+            with _crew(config, out, data_root, workers) as do:
+                for stage in stages:
+                    for job in do(stage):
+                        lock.require_held()
+                        progress.done(job)
 
 
 class _Progress:
@@ -118,7 +132,8 @@ def _crew(
         finally:
             torch.set_num_threads(num_threads)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (config, out, data_root))
+    others = set(active_children())
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (config, out, data_root, os.getpid()))
 
     def side_by_side(jobs: Sequence[Job]) -> Iterator[Job]:
         waiting = {pool.submit(_do, job): job for job in jobs}
@@ -129,6 +144,10 @@ def _crew(
     try:
         with _one_thread_each():
             yield side_by_side
+    except BaseException:
+        for process in set(active_children()) - others:  # what they are at may take an hour, and would be waited for
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -151,7 +170,10 @@ _worker: list[Worker] = []
 """The worker of a process of the crew; empty in the process that leads it."""
 
 
-def _start(config: BenchmarkConfig, out: Path, data_root: Path | None) -> None:
+def _start(config: BenchmarkConfig, out: Path, data_root: Path | None, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that leads the crew ends it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent(parent)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # see zoovet.cli.main
     _worker.append(Worker(config, out, data_root))

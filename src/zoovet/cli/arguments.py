@@ -21,6 +21,7 @@ __all__ = [
     "VerbParser",
     "add_data_root",
     "add_device",
+    "add_repair_zoo",
     "add_seed",
     "at_least_one",
     "device_name",
@@ -174,6 +175,15 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         default="auto",
         help="where to compute; auto: a GPU where there is one",
+    )
+
+
+def add_repair_zoo(parser: argparse.ArgumentParser) -> None:
+    """``--repair-zoo``, of verbs that make a zoo."""
+    parser.add_argument(
+        "--repair-zoo",
+        action="store_true",
+        help="make shards again that are damaged or do not belong where they lie; without, they are named and refused",
     )
 
 

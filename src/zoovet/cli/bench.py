@@ -13,6 +13,7 @@ from rich.console import Console
 
 from zoovet.cli.arguments import add_data_root, at_least_one
 from zoovet.cli.clock import clock
+from zoovet.cli.keeping import AGAIN, saying_what_is_kept
 from zoovet.cli.status import EXIT_OK
 
 if TYPE_CHECKING:
@@ -70,10 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
     def tell(text: str) -> None:
         console.print(f"{clock(time.monotonic() - started)}  {text}", highlight=False, markup=False, soft_wrap=True)
 
-    if not arguments.tables_only:
-        run_benchmark(config, arguments.out, data_root=arguments.data_root, tell=tell, workers=arguments.workers)
-    bench = Bench(config, arguments.out, {path.name: Zoo.open(path) for path in config.zoos})
-    text = write_benchmark(bench, shlex.join(["zoovet", *sys.argv[1:]]), arguments.data_root)
+    with saying_what_is_kept(arguments.out, lambda: f"what is done is kept in {arguments.out}; {AGAIN}"):
+        if not arguments.tables_only:
+            run_benchmark(config, arguments.out, data_root=arguments.data_root, tell=tell, workers=arguments.workers)
+        bench = Bench(config, arguments.out, {path.name: Zoo.open(path, verify=True) for path in config.zoos})
+        text = write_benchmark(bench, shlex.join(["zoovet", *sys.argv[1:]]), arguments.data_root)
     print(text)
     print(arguments.out / "benchmark.html")
     return EXIT_OK

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoovet.cli.arguments import add_data_root, add_seed, at_least_one, device_name
+from zoovet.cli.arguments import add_data_root, add_repair_zoo, add_seed, at_least_one, device_name
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.zoo_bar import zoo_bar
 from zoovet.config import read_config, read_yaml
@@ -32,6 +32,8 @@ Train a zoo: many small networks, each in a healthy and a poisoned version, as a
 Writes zoo.json and shard-00000.parquet ... into --out: a row for each network, with its weights, hyperparameters,
 trigger, accuracy, ASR and RA, measured on test images. Every shard is whole from the moment it appears. A build that
 was interrupted, even killed, is finished by the same command, and ends with the same zoo as one that ran through.
+What is there is checked first, its checksums and which networks it holds: damage is named and refused, or made again
+with --repair-zoo. One build works in a folder at a time; a second one says which process it would disturb.
 With --device cuda, trojan zoos are trained by one process, hundreds of networks side by side: the draws are the same,
 the last bits of the weights are not. An interrupted build loses up to 1,024 bases then, less than a minute's work.
 
@@ -53,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         help="where to train a trojan zoo; auto: a GPU where there is one; default cpu, the same bytes at every build",
     )
+    add_repair_zoo(parser)
     add_seed(parser, "the recipe's")
     add_data_root(parser)
 
@@ -88,13 +91,20 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         side_by_side=side_by_side,
         data_root=arguments.data_root,
+        repair=arguments.repair_zoo,
     )
     print(summary(zoo))
     return EXIT_OK
 
 
 def build_with_progress(
-    recipe: Recipe, out: Path, *, workers: int, data_root: Path | None, side_by_side: str | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    workers: int,
+    data_root: Path | None,
+    side_by_side: str | None = None,
+    repair: bool = False,
 ) -> Zoo:
     """Build a zoo while a bar shows networks, rate and time left; see :func:`zoovet.zoo.build_zoo`.
 
@@ -104,7 +114,15 @@ def build_with_progress(
     from zoovet.zoo import build_zoo
 
     with zoo_bar("building", out) as bar:
-        return build_zoo(recipe, out, workers=workers, side_by_side=side_by_side, data_root=data_root, progress=bar)
+        return build_zoo(
+            recipe,
+            out,
+            workers=workers,
+            side_by_side=side_by_side,
+            data_root=data_root,
+            progress=bar,
+            repair=repair,
+        )
 
 
 def summary(zoo: Zoo) -> str:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoovet.cli.arguments import add_repair_zoo
 from zoovet.cli.build import summary
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.zoo_bar import zoo_bar
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and options."""
     parser.add_argument("zoo", type=Path, metavar="ZOO", help="folder of a zoo of SIRENs")
     parser.add_argument("--out", type=Path, required=True, metavar="ZOO", help="folder of the new zoo")
+    add_repair_zoo(parser)
 
 
 def config_classes() -> dict[str, type[DataclassInstance]]:
@@ -49,6 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
     from zoovet.zoo.canonical_zoo import canonicalize_zoo
 
     with zoo_bar("canonicalizing", arguments.out) as bar:
-        zoo = canonicalize_zoo(arguments.zoo, arguments.out, progress=bar)
+        zoo = canonicalize_zoo(arguments.zoo, arguments.out, progress=bar, repair=arguments.repair_zoo)
     print(summary(zoo))
     return EXIT_OK

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from zoovet.cli.arguments import add_data_root, add_device, add_seed, at_least_one, device_name
+from zoovet.cli.arguments import add_data_root, add_device, add_repair_zoo, add_seed, at_least_one, device_name
 from zoovet.cli.build import build_with_progress, summary
 from zoovet.cli.clock import clock
 from zoovet.cli.evaluate import headline
+from zoovet.cli.keeping import AGAIN, saying_what_is_kept
 from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
@@ -24,6 +25,8 @@ from zoovet.cli.train import train_with_progress
 from zoovet.cli.trained_runs import TrainedRun, by_kind
 from zoovet.config import read_config, write_config
 from zoovet.errors import ZoovetError
+from zoovet.files import remove_dead_partials
+from zoovet.folder_lock import folder_lock
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=at_least_one, metavar="N", help="processes that train networks; default one a core"
     )
     parser.add_argument("--open", action="store_true", help="open the report in a browser, where there is a display")
+    add_repair_zoo(parser)
     add_seed(parser, "0")
     add_device(parser)
     add_data_root(parser)
@@ -75,14 +79,21 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build, train twice, evaluate."""
+    """Build, train twice, evaluate, while the folder is held."""
+    out: Path = arguments.out
+    require_own_folder(out, _CONFIG_NAME, "a demo")
+    with saying_what_is_kept(out, lambda: f"what is done is kept in {out}; {AGAIN}"), folder_lock(out, "written"):
+        remove_dead_partials(out)
+        return _demonstrate(arguments)
+
+
+def _demonstrate(arguments: argparse.Namespace) -> int:
     import torch
 
     from zoovet.cli.demo_config import demo_config
     from zoovet.cli.train_configs import TrainingData
 
     started, out = time.monotonic(), arguments.out
-    require_own_folder(out, _CONFIG_NAME, "a demo")
     torch.set_num_threads(1)  # more make it slower, on a busy machine many times, and may change the last bits
     device = device_name(arguments.device)
     seeds = ("zoo.seed", "detection.training.seed", "repair.training.seed")
@@ -105,7 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     tell(1, f"training {config.zoo.num_networks} networks on {config.zoo.dataset}: every base healthy and poisoned")
     workers = arguments.workers or len(os.sched_getaffinity(0))
-    print(f"  {summary(build_with_progress(config.zoo, out / 'zoo', workers=workers, **options))}")
+    repair = arguments.repair_zoo
+    print(f"  {summary(build_with_progress(config.zoo, out / 'zoo', workers=workers, repair=repair, **options))}")
     tell(2, "training a detector: a ScaleGMN that reads weights")
     train_with_progress("detection", config.detection, data, out / "detector", device=device, **options)
     tell(3, "training a repairer: a ScaleGMN that edits weights")
@@ -132,7 +144,7 @@ def _dataset(out: Path, arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def _begin(out: Path, config: DemoConfig) -> bool:
-    """Claim the folder; whether the demo begins there, rather than goes on.
+    """Write the configuration into the folder; whether the demo begins there, rather than goes on.
 
     Raises:
         ZoovetError: It holds a demo of another configuration.

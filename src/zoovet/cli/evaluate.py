@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from zoovet.cli.arguments import add_data_root, add_device, add_seed, at_least_one, device_name
+from zoovet.cli.keeping import saying_what_is_kept
 from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.trained_runs import CutShort, RunsByKind, TrainedRun, by_kind
 from zoovet.errors import ZoovetError
+from zoovet.files import remove_dead_partials
+from zoovet.folder_lock import folder_lock
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -78,7 +81,29 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     runs = by_kind([TrainedRun.read(folder) for folder in arguments.runs])
     zoo_path = arguments.zoo or _common_zoo(runs)
-    require_own_folder(arguments.out, "figures.json", "an evaluation")
+    require_own_folder(arguments.out, "figures.json", "an evaluation", begun=_begun(arguments.out))
+    with (
+        saying_what_is_kept(arguments.out, lambda: "nothing is kept; the same command begins again"),
+        folder_lock(arguments.out, "written"),
+    ):
+        remove_dead_partials(arguments.out)
+        figures = _measure_and_write(arguments, runs, zoo_path, started)
+    print(headline(figures))
+    print(arguments.out / "report.html")
+    return EXIT_OK
+
+
+def _begun(out: Path) -> tuple[str, ...]:
+    """What an evaluation that was killed as it wrote left behind: results first, then the report."""
+    from zoovet.evaluation.measured import PARTS
+
+    results = tuple(f"{part}.parquet" for part in PARTS)
+    return (*results, "report.html") if any((out / name).exists() for name in results) else ()
+
+
+def _measure_and_write(
+    arguments: argparse.Namespace, runs: RunsByKind, zoo_path: Path, started: float
+) -> dict[str, Any]:
     device, seed = device_name(arguments.device), arguments.seed or 0
 
     from zoovet.cli.held_out import measure_runs, require_same_networks, write_evaluation
@@ -106,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
             tell=tell,
         )
         unfinished = [str(run.folder) for some in runs.values() for run in some if not run.finished]
-        figures = write_evaluation(
+        return write_evaluation(
             arguments.out,
             measured,
             runs,
@@ -118,9 +143,6 @@ def run(arguments: argparse.Namespace) -> int:
             commands=[shlex.join(["zoovet", *sys.argv[1:]])],
             notes=[f"{folder} is not finished; this is its best checkpoint so far" for folder in unfinished],
         )
-    print(headline(figures))
-    print(arguments.out / "report.html")
-    return EXIT_OK
 
 
 def _common_zoo(runs: RunsByKind) -> Path:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoovet.cli.arguments import add_seed
+from zoovet.cli.arguments import add_repair_zoo, add_seed
 from zoovet.cli.build import summary
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.zoo_bar import zoo_bar
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="cifar-inr: take the augmented copies 0 to K - 1 of each training image; default all that are there",
     )
+    add_repair_zoo(parser)
     add_seed(parser, "0; only a split that is drawn uses it")
 
 
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = ImportOptions(split_file=arguments.split_file, seed=seed, copies=arguments.copies)
     published = open_published(arguments.layout, arguments.path, options)
     with zoo_bar("importing", arguments.out) as bar:
-        zoo = import_zoo(published, arguments.out, progress=bar)
+        zoo = import_zoo(published, arguments.out, progress=bar, repair=arguments.repair_zoo)
     print(summary(zoo))
     for remark in published.remarks:
         print(f"  {remark}")

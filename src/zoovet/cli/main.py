@@ -14,7 +14,9 @@ from typing import Any
 
 from zoovet import __version__
 from zoovet.cli.arguments import VerbParser, parse_verb
-from zoovet.cli.status import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK
+from zoovet.cli.signals import ending_signals
+from zoovet.cli.status import EXIT_ERROR, EXIT_OK
+from zoovet.cli.streams import flush, is_told, say
 from zoovet.errors import ZoovetError, nearest
 from zoovet.printable import printable
 
@@ -43,22 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default ``sys.argv[1:]``.
 
     Returns:
-        The exit status: 0, 1 where ``scan`` found a trojaned or unknown network, 2 after bad input, 130 after Ctrl-C.
+        The exit status: 0, 1 where ``scan`` found a trojaned or unknown network, 2 after bad input or where results
+        cannot be written, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _show_any_name()
-    try:
-        with _warnings_in_one_line():
-            return _run(arguments)
-    except ZoovetError as error:
-        print(f"error: {printable(error, _MAX_CHARACTERS)}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt as interrupt:
-        said = printable(interrupt, _MAX_CHARACTERS)
-        print(f"interrupted{f': {said}' if said else ''}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+    with ending_signals() as ending, _warnings_in_one_line():
+        try:
+            status = _run(arguments)
+            flush()
+            return status
+        except ZoovetError as error:
+            say(f"error: {printable(error, _MAX_CHARACTERS)}")
+        except KeyboardInterrupt as interrupt:
+            said = printable(interrupt, _MAX_CHARACTERS)
+            say(f"{ending.word}{f': {said}' if said else ''}")
+            return ending.exit_status
+        except OSError as error:
+            if not is_told(error):
+                raise
         return EXIT_ERROR
 
 
@@ -151,8 +156,8 @@ verbs:
   zoovet --models        the detectors and repairers that come with zoovet, what they know, where their cards are
   zoovet --version
 
-Exit status: 0 done (scan: all healthy), 1 scan found a trojaned or unknown network, 2 bad input (a message says what),
-130 Ctrl-C.
+Exit status: 0 done (scan: all healthy), 1 scan found a trojaned or unknown network, 2 bad input or a full disk (a
+message says what), 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 
 example:
   zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --workers 2

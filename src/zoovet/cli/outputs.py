@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
-from zoovet.files import require_writable_folder
+from zoovet.files import is_partial, require_writable_folder
+from zoovet.folder_lock import LOCK_NAME
 
 __all__ = ["require_own_folder", "require_writable_file"]
 
 
-def require_own_folder(folder: Path, marker: str, what: str) -> None:
+def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str] = ()) -> None:
     """Check that a folder is ours to write into: new, empty, or begun by the same verb.
 
     Args:
         folder: Made where missing.
         marker: A file in it that says the verb has been there.
         what: What the verb makes there, for the message.
+        begun: What the verb writes before the marker: a process that was killed may have left it alone.
 
     Raises:
         ZoovetError: It holds something else, or cannot be written to.
@@ -24,7 +27,10 @@ def require_own_folder(folder: Path, marker: str, what: str) -> None:
     if folder.is_file():
         raise ZoovetError(f"{folder} is a file; give a folder for {what} as --out")
     if folder.is_dir() and not (folder / marker).exists():
-        found = next((path.name for path in sorted(folder.iterdir())), None)
+        own = {LOCK_NAME, *begun}
+        found = next(
+            (path.name for path in sorted(folder.iterdir()) if path.name not in own and not is_partial(path)), None
+        )
         if found is not None:
             raise ZoovetError(
                 f"{folder} holds something else than {what} ({found!r}, no {marker!r}); give another --out"

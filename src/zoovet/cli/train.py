@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoovet.cli.arguments import add_data_root, add_device, add_seed, device_name
+from zoovet.cli.keeping import saying_what_is_kept
 from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.trained_runs import TrainedRun
 from zoovet.cli.training_bar import training_bar
 from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError, nearest
+from zoovet.folder_lock import require_free_folder
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -111,15 +113,20 @@ def train_with_progress(
 
     Raises:
         KeyboardInterrupt: Ctrl-C; its message says how to go on.
+        ZoovetError: A damaged zoo; a folder that holds something else or that another process holds; a full disk.
     """
     from zoovet.cli.train_configs import TASKS, Place
     from zoovet.zoo import Zoo
 
+    require_free_folder(out, "trained")
     zoo = Zoo.open(data.zoo, verify=True)
-    require_own_folder(out, "run.json", "a training run")
-    with training_bar(TASKS[task].shown) as bar:
-        try:
-            place = Place(out=out, device=device, data_root=data_root, progress=bar)
-            return TASKS[task].train(config, data, zoo, place)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{out} keeps the last validated state; the same command resumes there") from None
+    require_own_folder(out, "run.json", "a training run", begun=("config.yaml",))
+    with saying_what_is_kept(out, lambda: _kept(out)), training_bar(TASKS[task].shown) as bar:
+        place = Place(out=out, device=device, data_root=data_root, progress=bar)
+        return TASKS[task].train(config, data, zoo, place)
+
+
+def _kept(out: Path) -> str:
+    if (out / "resume.ckpt").exists():
+        return f"{out} keeps the last validated state; the same command resumes there"
+    return "nothing was validated yet; the same command begins again"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoovet.cli.clock import clock
+from zoovet.cli.keeping import saying_what_is_kept, shards_kept
 from zoovet.cli.plain_progress import PlainProgress
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def zoo_bar(doing: str, out: Path) -> Iterator[ZooBar]:
 
     Raises:
         KeyboardInterrupt: Ctrl-C; its message says what was kept and how to go on.
+        ZoovetError: The disk is full, or the like; so does its message.
     """
     columns = (
         TextColumn(doing),
@@ -64,11 +66,8 @@ def zoo_bar(doing: str, out: Path) -> Iterator[ZooBar]:
         display.update(task, completed=progress.num_networks, total=progress.total, texts=texts)
 
     try:
-        yield show
-    except KeyboardInterrupt:
-        kept = len(list(out.glob("shard-*.parquet")))
-        shards = f"{kept} whole shard{'' if kept == 1 else 's'}"
-        raise KeyboardInterrupt(f"{shards} kept in {out}; the same command goes on from there") from None
+        with saying_what_is_kept(out, lambda: shards_kept(out)):
+            yield show
     finally:
         if display.live.is_started:
             display.stop()

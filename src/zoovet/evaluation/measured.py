@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from zoovet.evaluation.edit_examples import EditExample
     from zoovet.evaluation.examples import NetworkExamples
 
-__all__ = ["Measured"]
+__all__ = ["PARTS", "Measured"]
+
+PARTS = ("detection", "repair", "inr_classification", "inr_editing", "generalization")
+"""Names of what can be measured: of blocks in ``figures.json``, and of the files with results network by network."""
 
 Results = DetectionResults | RepairResults | ClassificationResults | EditingResults | GeneralizationResults
 
@@ -48,11 +51,5 @@ class Measured:
     @property
     def parts(self) -> dict[str, Results]:
         """What was evaluated, by the name of its block in ``figures.json``."""
-        parts: dict[str, Results | None] = {
-            "detection": self.detection,
-            "repair": self.repair,
-            "inr_classification": self.classification,
-            "inr_editing": self.editing,
-            "generalization": self.generalization,
-        }
-        return {name: results for name, results in parts.items() if results is not None}
+        parts = (self.detection, self.repair, self.classification, self.editing, self.generalization)
+        return {name: results for name, results in zip(PARTS, parts, strict=True) if results is not None}

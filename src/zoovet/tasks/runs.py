@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from zoovet.config import config_to_dict, dotted, write_config, written_config
 from zoovet.errors import ZoovetError
-from zoovet.files import atomic_path, require_writable_folder, write_json
+from zoovet.files import atomic_path, remove_dead_partials, storage_errors, write_json
+from zoovet.folder_lock import FolderLock
 from zoovet.json_files import read_json_object, typed_value
 from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_checkpoint
 from zoovet.tasks.loggers import session_loggers
 from zoovet.tasks.network_pool import NetworkPool
 from zoovet.tasks.resume_state import checked_state
+from zoovet.tasks.state_file import StateFile
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import InversionProgress, Progress, TrainingProgress
 
@@ -53,12 +55,14 @@ class Run:
         kind: What its checkpoint is for: ``detector``, ``repairer``.
         facts: What ``run.json`` says of the data; JSON values.
         finished: Whether the training has ended already.
+        lock: What holds the folder until the training has ended, or nobody knows of the run any more.
     """
 
     folder: Path
     kind: str
     facts: dict[str, Any]
     finished: bool
+    lock: FolderLock | None = field(default=None, repr=False, compare=False)
 
     def train(self, module: TaskModule, *, device: str, progress: Progress | None) -> None:
         """Train from where the run stands to its end; afterwards the folder holds the best checkpoint.
@@ -69,10 +73,23 @@ class Run:
             progress: Told how it goes.
 
         Raises:
-            ZoovetError: The device or the logger is not there, the loss is no longer finite, or the state to resume
-                from is damaged.
+            ZoovetError: The device or the logger is not there, the loss is no longer finite, the state to resume from
+                is damaged, or the disk does not take what is written; what was validated is kept.
             KeyboardInterrupt: Ctrl-C; the run can be resumed.
         """
+        try:
+            with storage_errors(self.folder):
+                self._train(module, device=device, progress=progress)
+        finally:
+            if self.lock is not None:
+                self.lock.release()
+
+    def require_held(self) -> None:
+        """Raise a :class:`zoovet.files.StorageError` where the folder is gone, or another process's."""
+        if self.lock is not None:
+            self.lock.require_held()
+
+    def _train(self, module: TaskModule, *, device: str, progress: Progress | None) -> None:
         resume = self.folder / _RESUME_NAME
         state = checked_state(resume) if resume.exists() else None
         if state is not None and _has_ended(state):
@@ -89,12 +106,14 @@ class Run:
                     num_sanity_val_steps=0,
                     logger=loggers,
                     callbacks=[keeper],
+                    plugins=[StateFile()],
                     enable_checkpointing=False,
                     enable_progress_bar=False,
                     enable_model_summary=False,
                 )
                 _fit(trainer, module, resume if state is not None else None)
             seconds, cut_short = keeper.seconds, keeper.cut_short
+        self.require_held()
         self._write(finished=True, seconds=round(seconds, 3), cut_short=cut_short)
         resume.unlink(missing_ok=True)
 
@@ -115,16 +134,32 @@ def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: di
         facts: What the run is of, beside its configuration: JSON values.
 
     Raises:
-        ZoovetError: The folder cannot be written to, or holds a run of another kind, configuration or zoo; the
-            message names the first difference.
+        ZoovetError: The folder cannot be written to, is held by another process, or holds a run of another kind,
+            configuration or zoo; the message names the first difference.
     """
-    folder = require_writable_folder(Path(folder))
+    folder = Path(folder)
+    lock = FolderLock(folder, "trained")
+    try:
+        finished = _begin_or_compare(folder, kind, config, facts)
+        remove_dead_partials(folder)
+    except BaseException:
+        lock.release()
+        raise
+    if finished:
+        lock.release()
+    return Run(folder, kind, facts, finished, None if finished else lock)
+
+
+def _begin_or_compare(folder: Path, kind: str, config: DataclassInstance, facts: dict[str, Any]) -> bool:
+    """Write what a new run begins with, or check that it is the one that lies there; whether that is finished."""
     written = folder / "run.json"
     if not written.exists():
-        run = Run(folder, kind, facts, finished=False)
-        write_config(config, folder / "config.yaml")
-        run._write(finished=False)
-        return run
+        path = folder / "config.yaml"
+        if path.exists() and written_config(type(config), path) != config_to_dict(config):
+            raise ZoovetError(f"{path} is there and of something else than this run; give another --out")
+        write_config(config, path)
+        Run(folder, kind, facts, finished=False)._write(finished=False)
+        return False
     try:
         before = read_json_object(written)
         finished = typed_value(before, "finished", bool, f"{written} is damaged")
@@ -141,7 +176,9 @@ def open_run(folder: Path | str, kind: str, config: DataclassInstance, facts: di
                 f"{folder} holds {'a finished' if finished else 'an unfinished'} run with another {name}: "
                 f"{old.get(key)!r} there, {new.get(key)!r} now; give another --out, or remove that folder"
             )
-    return Run(folder, kind, facts, finished)
+    if finished:
+        (folder / _RESUME_NAME).unlink(missing_ok=True)  # of a run that was killed as it ended
+    return finished
 
 
 def zoo_facts(path: Path, train: NetworkPool, validation: NetworkPool) -> dict[str, Any]:
@@ -235,6 +272,7 @@ class _Keeper(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the state, which is complete once validation is over."""
+        self._run.require_held()
         with atomic_path(self._run.folder / _RESUME_NAME) as temporary:
             trainer.save_checkpoint(temporary)
 
@@ -242,6 +280,7 @@ class _Keeper(Callback):
         self._ended, trainer.should_stop = reason, True
 
     def _save(self, module: TaskModule, validation: Validation, step: int) -> None:
+        self._run.require_held()
         description = {
             **module.describe(validation),
             "validation": validation.figures,

@@ -10,7 +10,7 @@ from zoovet.zoo.recipe_parts import Range, check_at_least, check_choices, check_
 from zoovet.zoo.samples import Schedule
 from zoovet.zoo.training import INITIALIZERS, OPTIMIZERS
 
-__all__ = ["BaseTraining", "DrawnTraining", "base_seed"]
+__all__ = ["BaseTraining", "DrawnTraining", "base_seed", "is_base_seed"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,8 @@ class BaseTraining:
 def base_seed(recipe_seed: int, base_id: int, attempt: int) -> int:
     """The seed of one attempt at a base: 63 bits of a hash of the recipe's seed, the base and the attempt."""
     return int(np.random.SeedSequence([recipe_seed, base_id, attempt]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def is_base_seed(seed: int, recipe_seed: int, base_id: int, max_attempts: int) -> bool:
+    """Whether a seed is that of one of a base's attempts."""
+    return any(base_seed(recipe_seed, base_id, attempt) == seed for attempt in range(max_attempts))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
 
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError, nearest
@@ -74,9 +76,11 @@ class Builder(Protocol):
 
         Args:
             index: Which shard, from 0.
-            finished: To be called with the number of networks that got done since the last call. It does not return
-                where the build has been given up.
+            finished: To be called with the number of networks that got done since the last call.
         """
+
+    def mismatch(self, index: int, facts: Mapping[str, NDArray[Any]]) -> str:
+        """What in the columns of a stored shard cannot be of this recipe's shard of that number; empty: nothing."""
 
 
 class SideBySideBuilder(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,24 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
 from zoovet.symmetry import canonicalize
-from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter
-from zoovet.zoo.shards import read_shard_rows, write_shard
+from zoovet.zoo.growing_zoo import BuildProgress, ProgressCounter, growing_zoo
+from zoovet.zoo.shard_content import first_difference
+from zoovet.zoo.shard_label import MADE_FROM
+from zoovet.zoo.shards import read_shard_rows
 from zoovet.zoo.store import Zoo
 
 __all__ = ["CANONICALIZED", "canonicalize_zoo"]
 
-CANONICALIZED = ("canonicalized", "canonicalized_from")
+CANONICALIZED = ("canonicalized", MADE_FROM)
 """What a canonical zoo's recipe says beside its source's: ``true``, and a fingerprint of the source (SHA-256)."""
 
 
 def canonicalize_zoo(
-    source: Path | str, out: Path | str, *, progress: Callable[[BuildProgress], None] | None = None
+    source: Path | str,
+    out: Path | str,
+    *,
+    progress: Callable[[BuildProgress], None] | None = None,
+    repair: bool = False,
 ) -> Zoo:
     """Write a zoo whose networks have canonical phases, or finish one that was interrupted.
 
@@ -36,13 +42,15 @@ def canonicalize_zoo(
         source: Folder of the zoo to read; its checksums are verified.
         out: The new zoo's folder; made where missing.
         progress: Called after every shard.
+        repair: Make damaged shards of ``out`` again, which else are refused.
 
     Returns:
         The finished zoo.
 
     Raises:
         ZoovetError: A source that is no zoo, damaged, or has networks without sine layers; an ``out`` that is the
-            source itself, cannot be written to, or holds something else or a zoo made from another source.
+            source itself, cannot be written to, is held by another process, or holds something else, a zoo made from
+            another source, or a damaged one.
         KeyboardInterrupt: Ctrl-C; whole shards are kept.
     """
     zoo, folder = Zoo.open(source, verify=True), Path(out)
@@ -51,15 +59,22 @@ def canonicalize_zoo(
     _require_sines(zoo)
     fingerprint = hashlib.sha256("".join(shard.sha256 for shard in zoo.info.shards).encode()).hexdigest()
     recipe = {**zoo.recipe, **dict(zip(CANONICALIZED, (True, fingerprint), strict=True))}
-    growing = GrowingZoo(folder, specs=zoo.specs, recipe=recipe, num_shards=zoo.info.num_shards)
-    counter = ProgressCounter(growing.num_networks, len(zoo), progress)
     ends = np.cumsum([shard.num_networks for shard in zoo.info.shards])
-    for index in growing.missing:
-        first, last = int(ends[index]) - zoo.info.shards[index].num_networks, int(ends[index])
-        shard = write_shard(growing.path(index), _canonical_rows(zoo, index, np.arange(first, last)))
-        growing.add(shard)
-        counter.add(shard.num_networks)
-    return Zoo.open(folder)
+
+    def places(index: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return np.arange(ends[index] - zoo.info.shards[index].num_networks, ends[index])
+
+    def mismatch(index: int, facts: Mapping[str, np.ndarray[Any, Any]]) -> str:
+        names = ("base_id", "network_id", "split")
+        return first_difference(facts, {name: zoo.column(name)[places(index)].tolist() for name in names})
+
+    with growing_zoo(
+        folder, specs=zoo.specs, recipe=recipe, num_shards=zoo.info.num_shards, mismatch=mismatch, repair=repair
+    ) as growing:
+        counter = ProgressCounter(growing.num_networks, len(zoo), progress)
+        for index in growing.missing:
+            counter.add(growing.write(index, _canonical_rows(zoo, index, places(index))).num_networks)
+        return Zoo.open(folder)
 
 
 def _require_sines(zoo: Zoo) -> None:

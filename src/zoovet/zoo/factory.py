@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import queue
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 from zoovet.errors import ZoovetError
+from zoovet.processes import end_with_parent
 from zoovet.zoo.builders import (
     Rebuilder,
     Recipe,
@@ -30,7 +30,8 @@ from zoovet.zoo.builders import (
     require_device_choice,
     side_by_side_builder_of,
 )
-from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter
+from zoovet.zoo.growing_zoo import BuildProgress, ProgressCounter, growing_zoo
+from zoovet.zoo.shard_label import ShardLabel
 from zoovet.zoo.shards import ShardInfo, shard_names, write_shard
 from zoovet.zoo.store import Zoo
 
@@ -47,8 +48,12 @@ def build_zoo(
     side_by_side: str | None = None,
     data_root: Path | None = None,
     progress: Callable[[BuildProgress], None] | None = None,
+    repair: bool = False,
 ) -> Zoo:
     """Build a zoo, or finish one that was interrupted.
+
+    What lies in its folder is kept where it is what was written and what belongs there: every shard's checksum, and the
+    bases that it must hold, are checked first.
 
     Args:
         recipe: What it should hold.
@@ -58,13 +63,15 @@ def build_zoo(
             trials ``cpu``); without, networks are trained one after another on processors, in compiled code.
         data_root: Where image datasets lie.
         progress: Called as networks get done, in this process.
+        repair: Make damaged shards again, which else are refused.
 
     Returns:
         The finished zoo.
 
     Raises:
-        ZoovetError: ``out`` cannot be written to, holds something else or a zoo of another recipe, the recipe cannot
-            be met or is of a kind that cannot be built side by side, or several workers are to share a device.
+        ZoovetError: ``out`` cannot be written to, is held by another process, holds something else, a zoo of another
+            recipe or a damaged one, the recipe cannot be met or is of a kind that cannot be built side by side, or
+            several workers are to share a device.
         KeyboardInterrupt: Ctrl-C; whole shards are kept.
     """
     if workers < 1:
@@ -77,23 +84,26 @@ def build_zoo(
                 f"--workers out"
             )
     builder = builder_of(recipe, data_root)
-    growing = GrowingZoo(Path(out), specs=builder.specs, recipe=_recipe_json(recipe), num_shards=builder.num_shards)
-    missing = growing.missing
-    if missing:
-        if side_by_side is None:
-            builder.prepare()
-        counter = ProgressCounter(growing.num_networks, builder.num_networks, progress)
-        try:
-            work = _Work(recipe, growing.folder, data_root, side_by_side, builder.num_shards)
+    with growing_zoo(
+        Path(out),
+        specs=builder.specs,
+        recipe=_recipe_json(recipe),
+        num_shards=builder.num_shards,
+        mismatch=builder.mismatch,
+        repair=repair,
+    ) as growing:
+        if missing := growing.missing:
+            if side_by_side is None:
+                builder.prepare()
+            counter = ProgressCounter(growing.num_networks, builder.num_networks, progress)
+            work = _Work(recipe, growing.folder, data_root, side_by_side, builder.num_shards, growing.fingerprint)
             with _Crew(work, min(workers, len(missing)), missing) as crew:
                 for event in crew.events():
                     if isinstance(event, ShardInfo):
                         growing.add(event)
                     else:
                         counter.add(event)
-        finally:
-            growing.remove_partial_files()
-    return Zoo.open(growing.folder)
+        return Zoo.open(growing.folder)
 
 
 def rebuild_network(zoo: Zoo, place: int, data_root: Path | None = None) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -121,13 +131,14 @@ def _recipe_json(recipe: Recipe) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Work:
-    """What the workers do: the arguments of :func:`build_zoo` that they need."""
+    """What the workers do: the arguments of :func:`build_zoo` that they need, and what labels their shards."""
 
     recipe: Recipe
     folder: Path
     data_root: Path | None
     side_by_side: str | None
     num_shards: int
+    fingerprint: str
 
     def shards(
         self, indices: Iterator[int], finished: Callable[[int], None]
@@ -201,19 +212,16 @@ class _Crew:
 
 
 def _worker(work: _Work, tasks: Any, events: Any, parent: int) -> None:
-    """A worker: build shards until there are none left, or the parent is gone."""
+    """A worker: build shards until there are none left; it does not outlive its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an ignored one is handed down, and the parent ends its workers so
+    end_with_parent(parent)
     torch.set_num_threads(1)
-
-    def finished(count: int) -> None:
-        if os.getppid() != parent:
-            sys.exit()
-        events.put(count)
-
     names = list(shard_names(work.num_shards))
     try:
-        for index, rows in work.shards(iter(tasks.get, None), finished):
-            events.put(write_shard(work.folder / names[index], rows))
+        for index, rows in work.shards(iter(tasks.get, None), events.put):
+            label = ShardLabel(work.fingerprint, index)
+            events.put(write_shard(work.folder / names[index], rows, label))
     except ZoovetError as error:
         events.put(error)
     except Exception:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import NetworkSpec
-from zoovet.zoo.base_training import DrawnTraining, base_seed
+from zoovet.zoo.base_training import DrawnTraining, base_seed, is_base_seed
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
 from zoovet.zoo.image_arrays import load_images
 from zoovet.zoo.samples import Floats, Integers, Samples
+from zoovet.zoo.shard_content import first_difference, foreign_seed
 from zoovet.zoo.store import Zoo
 from zoovet.zoo.training import NetworkTrainer, initial_weights, network_trainer, train_epochs
 
@@ -64,12 +66,23 @@ class GeneralizationBuilder:
     def build_shard(self, index: int, finished: Callable[[int], None]) -> list[Row]:
         """The rows of one shard."""
         rows: list[Row] = []
-        first = index * self.recipe.bases_per_shard
-        for base_id in range(first, min(first + self.recipe.bases_per_shard, self.recipe.num_bases)):
+        for base_id in self._bases_of(index):
             made = self._build_base(base_id)
             rows += made
             finished(len(made))
         return rows
+
+    def mismatch(self, index: int, facts: Mapping[str, NDArray[Any]]) -> str:
+        """What in a stored shard's columns cannot be of this shard: see :class:`zoovet.zoo.builders.Builder`."""
+        bases = [base_id for base_id in self._bases_of(index) for _ in self.recipe.checkpoints]
+        expected: dict[str, list[Any]] = {"base_id": bases, "split": [self._splits[base_id] for base_id in bases]}
+        return first_difference(facts, expected) or foreign_seed(
+            facts, lambda base_id, seed: is_base_seed(seed, self.recipe.seed, base_id, self.recipe.max_attempts)
+        )
+
+    def _bases_of(self, shard: int) -> range:
+        first = shard * self.recipe.bases_per_shard
+        return range(first, min(first + self.recipe.bases_per_shard, self.recipe.num_bases))
 
     def rebuild(self, zoo: Zoo, place: int) -> Floats:
         """Train a stored network again from its seed: see :func:`zoovet.zoo.factory.rebuild_network`."""

@@ -1,22 +1,34 @@
-"""A zoo's folder while its shards are written: what is there, what is missing, and ``zoo.json`` in step with it."""
+"""A zoo's folder while its shards are written: what is there, what is missing, and ``zoo.json`` in step with it.
+
+One process holds the folder. Every shard that it finds is checked before it is kept, so that damage is never written
+into ``zoo.json`` as if it had been meant.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from zoovet.errors import ZoovetError
-from zoovet.files import require_writable_folder
+from zoovet.files import StorageError, is_partial, remove_dead_partials, require_writable_folder
+from zoovet.folder_lock import LOCK_NAME, FolderLock, folder_lock
 from zoovet.networks import NetworkSpec
-from zoovet.zoo.shards import ShardInfo, shard_names
+from zoovet.printable import printable
+from zoovet.zoo.shard_check import CheckedShard, Mismatch, check_shard
+from zoovet.zoo.shard_label import ShardLabel, recipe_fingerprint
+from zoovet.zoo.shards import ShardInfo, shard_names, write_shard
 from zoovet.zoo.store import ZooInfo
 
-__all__ = ["BuildProgress", "GrowingZoo", "ProgressCounter"]
+__all__ = ["BuildProgress", "GrowingZoo", "ProgressCounter", "growing_zoo"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +74,12 @@ class ProgressCounter:
             self._progress(BuildProgress(self._done, self._found, self._total, time.monotonic() - self._start))
 
 
+def _no_mismatch(index: int, facts: Mapping[str, NDArray[Any]]) -> str:
+    return ""
+
+
 class GrowingZoo:
-    """A zoo's folder, new or begun before by the same recipe.
+    """A zoo's folder, new or begun before by the same recipe; who writes into it holds it: see :func:`growing_zoo`.
 
     Args:
         folder: Made where missing.
@@ -71,20 +87,46 @@ class GrowingZoo:
         recipe: What ``zoo.json`` keeps of where the zoo comes from, in JSON values; that of a zoo that is there must be
             the same.
         num_shards: Shards of the finished zoo.
+        mismatch: What in a stored shard's columns cannot be of that shard; without, its checksum alone is checked.
+        repair: Remove damaged shards, so that they are missing, which else are refused.
+        lock: What holds the folder.
 
     Raises:
-        ZoovetError: The folder cannot be written to, holds something else, or a zoo of another recipe.
+        ZoovetError: The folder cannot be written to, or holds something else, a zoo of another recipe, or a damaged
+            one; nothing was changed then.
     """
 
-    def __init__(self, folder: Path, *, specs: dict[str, NetworkSpec], recipe: dict[str, Any], num_shards: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        specs: dict[str, NetworkSpec],
+        recipe: dict[str, Any],
+        num_shards: int,
+        mismatch: Mismatch = _no_mismatch,
+        repair: bool = False,
+        lock: FolderLock | None = None,
+    ) -> None:
         self.folder = folder
-        self._specs, self._recipe = specs, recipe
+        self._specs, self._lock = specs, lock
         self._names = list(shard_names(num_shards))
-        _require_same_zoo(folder, recipe)
-        self.remove_partial_files()
-        there = [name for name in self._names if (folder / name).exists()]
-        self._shards = {name: ShardInfo.of(folder / name) for name in there}
-        self._write_info()
+        _require_new_or_zoo(folder, self._names)
+        require_writable_folder(folder)
+        stored = _stored_zoo(folder, recipe, self._names, may_be_damaged=repair)
+        self._recipe = recipe if stored is None else stored.recipe
+        self.fingerprint = recipe_fingerprint(self._recipe)
+        listed = {} if stored is None else {shard.name: shard for shard in stored.shards}
+        found = {
+            name: check_shard(folder / name, listed.get(name), ShardLabel(self.fingerprint, index), mismatch)
+            for index, name in enumerate(self._names)
+        }
+        faults = {name: shard.fault for name, shard in found.items() if shard.fault}
+        self._require_repairable(stored, found, faults, repair=repair)
+        for name in faults:
+            _remove(folder / name)
+        self._shards = {name: shard.info for name, shard in found.items() if shard.info is not None}
+        if stored is None or self._shards != listed:
+            self._write_info()
 
     @property
     def missing(self) -> list[int]:
@@ -100,15 +142,46 @@ class GrowingZoo:
         """Where a shard belongs."""
         return self.folder / self._names[index]
 
+    def write(self, index: int, rows: Sequence[dict[str, Any]]) -> ShardInfo:
+        """Write a shard to its place, and note it."""
+        shard = write_shard(self.path(index), rows, ShardLabel(self.fingerprint, index))
+        self.add(shard)
+        return shard
+
     def add(self, shard: ShardInfo) -> None:
-        """Note a shard that was written to its place."""
+        """Note a shard that was written to its place.
+
+        Raises:
+            StorageError: The folder is gone or another process's, or ``zoo.json`` cannot be written.
+        """
+        if self._lock is not None:
+            self._lock.require_held()
         self._shards[shard.name] = shard
         self._write_info()
 
-    def remove_partial_files(self) -> None:
-        """Remove what writers that were killed had begun."""
-        for partial in self.folder.glob(".*.partial"):
-            partial.unlink(missing_ok=True)
+    def _require_repairable(
+        self, stored: ZooInfo | None, found: dict[str, CheckedShard], faults: dict[str, str], *, repair: bool
+    ) -> None:
+        """Refuse what is damaged where it is not to be repaired, and what may be another's zoo in any case."""
+        if faults and not repair:
+            name, fault = next(iter(faults.items()))
+            more = {1: "", 2: " (and another one is damaged)"}.get(
+                len(faults), f" (and {len(faults) - 1} others are damaged)"
+            )
+            raise ZoovetError(
+                f"the zoo {self.folder} is damaged: {name} {fault}{more}; give --repair-zoo to make again what is "
+                f"damaged, or restore it"
+            )
+        for name in faults:
+            if (self.folder / name).is_dir():
+                raise ZoovetError(f"{self.folder / name} is a folder where a shard belongs; remove it")
+        if stored is None and (there := [name for name in self._names if os.path.lexists(self.folder / name)]):
+            labels = {found[name].label for name in there if found[name].label is not None}
+            if not labels or any(label.recipe != self.fingerprint for label in labels if label is not None):
+                raise ZoovetError(
+                    f"{self.folder} has shards and no readable zoo.json, and not all of them say that they are of this "
+                    f"recipe; restore zoo.json, or give another --out"
+                )
 
     def _write_info(self) -> None:
         ZooInfo(
@@ -120,20 +193,89 @@ class GrowingZoo:
         ).write(self.folder)
 
 
+@contextmanager
+def growing_zoo(
+    folder: Path,
+    *,
+    specs: dict[str, NetworkSpec],
+    recipe: dict[str, Any],
+    num_shards: int,
+    mismatch: Mismatch,
+    repair: bool = False,
+) -> Iterator[GrowingZoo]:
+    """Hold a zoo's folder while the block writes its shards; see :class:`GrowingZoo`.
+
+    Raises:
+        ZoovetError: As there, or another process holds the folder.
+    """
+    _require_new_or_zoo(folder, shard_names(num_shards))
+    with folder_lock(folder, "built") as lock:
+        remove_dead_partials(folder)
+        try:
+            yield GrowingZoo(
+                folder,
+                specs=specs,
+                recipe=recipe,
+                num_shards=num_shards,
+                mismatch=mismatch,
+                repair=repair,
+                lock=lock,
+            )
+        finally:
+            remove_dead_partials(folder)
+
+
 def _versions() -> dict[str, str]:
     found = {name: metadata.version(name) for name in ("numpy", "pyarrow", "torch", "zoovet")}
     return {"python": platform.python_version(), "machine": platform.machine(), **found}
 
 
-def _require_same_zoo(folder: Path, recipe: dict[str, Any]) -> None:
-    require_writable_folder(folder)
-    if (folder / "zoo.json").exists():
-        stored = ZooInfo.read(folder).recipe
-        for key in {**stored, **recipe}:
-            if stored.get(key) != recipe.get(key):
-                raise ZoovetError(
-                    f"{folder} holds a zoo of another recipe: {key} is {stored.get(key)!r} there, {recipe.get(key)!r} "
-                    f"here; give another --out, or the same recipe to continue it"
-                )
-    elif any(folder.iterdir()):
+def _require_new_or_zoo(folder: Path, shards: Iterable[str]) -> None:
+    """Check that a folder is missing, empty, or a zoo's: begun by a build that may have been killed at once."""
+    if not folder.is_dir() or os.path.lexists(folder / "zoo.json"):
+        return
+    own = {LOCK_NAME, *shards}
+    if any(path.name not in own and not is_partial(path) for path in folder.iterdir()):
         raise ZoovetError(f"{folder} is not empty and holds no zoo; give another --out")
+
+
+def _stored_zoo(folder: Path, recipe: dict[str, Any], names: Sequence[str], *, may_be_damaged: bool) -> ZooInfo | None:
+    """What ``zoo.json`` says; ``None`` where there is none, or it is damaged and may be.
+
+    Raises:
+        ZoovetError: It is of another recipe, or damaged.
+    """
+    try:
+        if not os.path.lexists(folder / "zoo.json"):
+            if any(os.path.lexists(folder / name) for name in names):
+                raise ZoovetError(f"the zoo {folder} has shards, but no zoo.json")
+            return None
+        stored = ZooInfo.read(folder)
+    except ZoovetError as error:
+        if (folder / "zoo.json").is_dir():
+            raise ZoovetError(f"{folder / 'zoo.json'} is a folder; remove it, or give another --out") from error
+        if may_be_damaged:
+            return None
+        raise ZoovetError(f"{error}; give --repair-zoo to write it anew from the shards, or another --out") from error
+    for key in {**stored.recipe, **recipe}:
+        if stored.recipe.get(key) != recipe.get(key):
+            raise ZoovetError(
+                f"{folder} holds a zoo of another recipe: {key} is {printable(repr(stored.recipe.get(key)))} there, "
+                f"{recipe.get(key)!r} here; give another --out, or the same recipe to continue it"
+            )
+    if stored.num_shards == len(names) and {shard.name for shard in stored.shards} <= set(names):
+        return stored
+    if may_be_damaged:
+        return None
+    raise ZoovetError(
+        f"{folder / 'zoo.json'} is damaged: it tells of {stored.num_shards} shards, its recipe of {len(names)}; give "
+        f"--repair-zoo to write it anew from the shards, or another --out"
+    )
+
+
+def _remove(path: Path) -> None:
+    """Remove what is to be made again."""
+    try:
+        path.unlink()
+    except OSError as error:
+        raise StorageError(f"cannot remove the damaged {path}: {error.strerror}") from error

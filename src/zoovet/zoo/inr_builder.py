@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +19,7 @@ from zoovet.zoo.inr_fitting import initial_siren, learning_rates, siren_fitter
 from zoovet.zoo.inr_pictures import OFFSET, coordinates, pictures, psnr
 from zoovet.zoo.inr_recipe import InrRecipe
 from zoovet.zoo.samples import Floats
+from zoovet.zoo.shard_content import first_difference
 from zoovet.zoo.store import Zoo
 
 __all__ = ["InrBuilder", "augmented", "source_images"]
@@ -86,9 +88,7 @@ class InrBuilder:
 
     def build_shard(self, index: int, finished: Callable[[int], None]) -> list[Row]:
         """The rows of one shard."""
-        first = index * self.recipe.images_per_shard
-        shown = list(self._splits)[first : first + self.recipe.images_per_shard]
-        todo = [(image, copy) for image in shown for copy in range(self._num_copies(image))]
+        todo = self._pictures_of(index)
         together = siren_fitter(self.spec).num_together
         rows: list[Row] = []
         for start in range(0, len(todo), together):
@@ -96,6 +96,22 @@ class InrBuilder:
             rows += made
             finished(len(made))
         return rows
+
+    def mismatch(self, index: int, facts: Mapping[str, NDArray[Any]]) -> str:
+        """What in a stored shard's columns cannot be of this shard: see :class:`zoovet.zoo.builders.Builder`."""
+        shown = self._pictures_of(index)
+        expected: dict[str, list[Any]] = {
+            "base_id": [image for image, _ in shown],
+            "network_id": [_network_id(picture) for picture in shown],
+            "split": [self._splits[image] for image, _ in shown],
+        }
+        own = [self._seed(shown[0]), *facts["seed"][1:].tolist()]  # the first row's tells one recipe from another
+        return first_difference(facts, {**expected, "seed": own})
+
+    def _pictures_of(self, shard: int) -> list[Picture]:
+        first = shard * self.recipe.images_per_shard
+        shown = list(self._splits)[first : first + self.recipe.images_per_shard]
+        return [(image, copy) for image in shown for copy in range(self._num_copies(image))]
 
     def rebuild(self, zoo: Zoo, place: int) -> Floats:
         """Fit a stored SIREN again: see :func:`zoovet.zoo.factory.rebuild_network`."""
@@ -145,7 +161,7 @@ class InrBuilder:
         values = psnr(pictures(Networks.from_flat(self.spec, torch.from_numpy(flat)), height, width), targets)
         return [
             {
-                "network_id": f"{image:05d}-{copy}",
+                "network_id": _network_id((image, copy)),
                 "base_id": image,
                 "spec_id": self.spec.spec_id,
                 "split": self._splits[image],
@@ -164,6 +180,11 @@ class InrBuilder:
             }
             for (image, copy), weights, value in zip(shown, flat, values, strict=True)
         ]
+
+
+def _network_id(picture: Picture) -> str:
+    image, copy = picture
+    return f"{image:05d}-{copy}"
 
 
 def augmented(picture: Tensor, recipe: InrRecipe, generator: np.random.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,15 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
+from zoovet.printable import printable
+from zoovet.zoo.shard_label import ShardLabel, write_labelled
 
 __all__ = [
     "COLUMNS",
+    "ShardError",
     "ShardInfo",
+    "facts_of",
+    "read_shard_bytes",
     "read_shard_facts",
     "read_shard_rows",
     "read_shard_weights",
@@ -79,6 +85,9 @@ origin ``scratch`` has no base, both siblings start from the same random weights
 ``poison_rate`` is 0.
 """
 
+_MISSING = "is missing"
+_REMEDY = "run the command that made the zoo again with --repair-zoo, or restore the file"
+
 _REQUIRED = ("network_id", "base_id", "spec_id", "split")
 
 
@@ -91,21 +100,33 @@ class ShardInfo:
     num_bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        """Raise a ``TypeError`` where a value is none of these, as a file's may be."""
+        is_number = [isinstance(value, int) for value in (self.num_networks, self.num_bytes)]
+        is_text = [isinstance(value, str) for value in (self.name, self.sha256)]
+        if not (all(is_number) and all(is_text)) or "/" in self.name or self.name.startswith("."):
+            raise TypeError(f"{self!r} is no shard in the zoo's folder")
+
     @classmethod
     def of(cls, path: Path) -> ShardInfo:
         """Measure a shard on disk."""
-        data = path.read_bytes()
-        num_rows = _reading(path, lambda: pq.read_metadata(path)).num_rows
+        return cls.of_bytes(path, read_shard_bytes(path))
+
+    @classmethod
+    def of_bytes(cls, path: Path, data: bytes) -> ShardInfo:
+        """Measure a shard whose file was read."""
+        num_rows = _reading(path, lambda: pq.read_metadata(pa.BufferReader(data))).num_rows
         return cls(path.name, num_rows, len(data), hashlib.sha256(data).hexdigest())
 
 
-def write_shard(path: Path, rows: Sequence[dict[str, Any]]) -> ShardInfo:
-    """Write networks as one Parquet file, atomically.
+def write_shard(path: Path, rows: Sequence[dict[str, Any]], label: ShardLabel | None = None) -> ShardInfo:
+    """Write networks as one Parquet file, atomically, with its own checksum in its metadata.
 
     Args:
         path: Where; the folder must be there.
         rows: One dictionary a network with ``weights`` (flat float32 vector) and keys of :data:`COLUMNS`: the first
             three and ``split`` at least.
+        label: Which shard of which zoo it is, for its metadata.
 
     Returns:
         What ``zoo.json`` keeps of it.
@@ -124,19 +145,56 @@ def write_shard(path: Path, rows: Sequence[dict[str, Any]]) -> ShardInfo:
     arrays = [pa.array([row.get(name) for row in rows], type=kind) for name, kind in COLUMNS.items()]
     table = pa.Table.from_arrays([*arrays, weights], names=[*COLUMNS, "weights"])
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression={**dict.fromkeys(COLUMNS, "zstd"), "weights.list.element": "none"})
-    return ShardInfo.of(path)
+        compression = {**dict.fromkeys(COLUMNS, "zstd"), "weights.list.element": "none"}
+        write_labelled(table, temporary, label, compression=compression)
+        return ShardInfo.of_bytes(path, read_shard_bytes(temporary))
+
+
+class ShardError(ZoovetError):
+    """A shard is damaged, or not the one that was written.
+
+    Attributes:
+        what: What is wrong with it, without its name and without the remedy.
+    """
+
+    what = ""
+
+    @classmethod
+    def of(cls, path: Path, what: str) -> ShardError:
+        """The error that a shard gives, with what can be done."""
+        remedy = "build the zoo again, or restore the file" if what == _MISSING else _REMEDY
+        error = cls(f"the shard {path} {what}; {remedy}")
+        error.what = what
+        return error
 
 
 def _reading(path: Path, read: Any) -> Any:
     try:
         return read()
     except FileNotFoundError:
-        raise ZoovetError(f"the shard {path} is missing; build the zoo again, or restore the file") from None
-    except (OSError, pa.ArrowException) as error:
-        raise ZoovetError(
-            f"the shard {path} is damaged: {error}; remove it and run the command that made the zoo again"
-        ) from error
+        raise ShardError.of(path, _MISSING) from None
+    except ZoovetError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        cause = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ShardError.of(path, f"is damaged: {printable(cause)}") from error
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what reading would block or fail on: a folder, a pipe, a device."""
+    if not _reading(path, lambda: stat.S_ISREG(path.stat().st_mode)):
+        raise ShardError.of(path, "is damaged: it is no file")
+
+
+def read_shard_bytes(path: Path) -> bytes:
+    """A shard's whole file.
+
+    Raises:
+        ZoovetError: It is missing, no file, or cannot be read.
+    """
+    _require_file(path)
+    data: bytes = _reading(path, path.read_bytes)
+    return data
 
 
 def read_shard_facts(folder: Path, shard: ShardInfo, *, verify: bool) -> dict[str, NDArray[Any]]:
@@ -151,29 +209,49 @@ def read_shard_facts(folder: Path, shard: ShardInfo, *, verify: bool) -> dict[st
         ZoovetError: It is missing, truncated, damaged, not what was written, or lacks a column that every row has.
     """
     path = folder / shard.name
-    num_bytes = _reading(path, lambda: path.stat().st_size)
-    remedy = "remove it and run the command that made the zoo again"
+    _require_file(path)
+    num_bytes = path.stat().st_size
     if num_bytes != shard.num_bytes:
-        raise ZoovetError(
-            f"the shard {path} is truncated or changed: {num_bytes} bytes, expected {shard.num_bytes}; {remedy}"
-        )
+        raise ShardError.of(path, f"is truncated or changed: {num_bytes} bytes, expected {shard.num_bytes}")
     if verify:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = hashlib.sha256(read_shard_bytes(path)).hexdigest()
         if found != shard.sha256:
-            raise ZoovetError(f"the shard {path} has the wrong checksum: {found}, expected {shard.sha256}; {remedy}")
-    table = _reading(path, lambda: _read_columns(path))
-    lacking = [name for name in _REQUIRED if name not in table.column_names]
-    if lacking:
-        raise ZoovetError(f"the shard {path} lacks the column {lacking[0]!r}")
-    for name, kind in COLUMNS.items():
-        if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(len(table), kind))
-    return {name: _to_numpy(table, name) for name in COLUMNS}
+            raise ShardError.of(path, f"has the wrong checksum: {found}, expected {shard.sha256}")
+    facts = facts_of(path)
+    if (count := len(facts["network_id"])) != shard.num_networks:
+        raise ShardError.of(path, f"has {count} networks, expected {shard.num_networks}")
+    return facts
 
 
-def _read_columns(path: Path) -> pa.Table:
-    present = set(pq.read_schema(path).names)
-    return pq.read_table(path, columns=[name for name in COLUMNS if name in present])
+def facts_of(path: Path, data: bytes | None = None) -> dict[str, NDArray[Any]]:
+    """A shard's columns but the weights, as :func:`read_shard_facts` gives them.
+
+    Args:
+        path: Where it lies.
+        data: Its whole file, where it was read already.
+
+    Raises:
+        ZoovetError: It is missing, damaged, or lacks a column that every row has.
+    """
+
+    def read() -> dict[str, NDArray[Any]]:
+        table = _read_columns(path if data is None else pa.BufferReader(data))
+        lacking = [name for name in _REQUIRED if name not in table.column_names]
+        if lacking:
+            raise ShardError.of(path, f"lacks the column {lacking[0]!r}")
+        for name, kind in COLUMNS.items():
+            if name not in table.column_names:
+                table = table.append_column(name, pa.nulls(len(table), kind))
+        return {name: _to_numpy(table, name) for name in COLUMNS}
+
+    facts: dict[str, NDArray[Any]] = _reading(path, read)
+    return facts
+
+
+def _read_columns(source: Any) -> pa.Table:
+    file = pq.ParquetFile(source)
+    present = set(file.schema_arrow.names)
+    return file.read(columns=[name for name in COLUMNS if name in present])
 
 
 def read_shard_rows(path: Path) -> list[dict[str, Any]]:

@@ -22,7 +22,16 @@ from zoovet.images import Trigger, trigger_from_json
 from zoovet.json_files import parse_json, read_json_object
 from zoovet.networks import ZOO_SCALING, Networks, NetworkSpec
 from zoovet.printable import printable
-from zoovet.zoo.shards import COLUMNS, ShardInfo, read_shard_facts, read_shard_weights, shard_names, write_shard
+from zoovet.zoo.shard_label import ShardLabel, read_label, recipe_fingerprint
+from zoovet.zoo.shards import (
+    COLUMNS,
+    ShardError,
+    ShardInfo,
+    read_shard_facts,
+    read_shard_weights,
+    shard_names,
+    write_shard,
+)
 
 __all__ = ["COLUMNS", "FORMAT_VERSION", "ShardInfo", "Zoo", "ZooInfo", "shard_names", "write_shard"]
 
@@ -68,7 +77,8 @@ class ZooInfo:
         """Read ``zoo.json``.
 
         Raises:
-            ZoovetError: It is missing, no JSON, of another format version, or lacks a key.
+            ZoovetError: It is missing, no JSON, of another format version, lacks a key, or has a value of another
+                kind than zoovet writes.
         """
         path = folder / "zoo.json"
         data = read_json_object(
@@ -79,6 +89,8 @@ class ZooInfo:
             raise ZoovetError(f"{path} has format version {found}; this zoovet reads {FORMAT_VERSION}")
         try:
             recipe = data["recipe"]
+            if not isinstance(recipe, dict):
+                raise TypeError("recipe is no object")
             specs = {spec_id: NetworkSpec.from_json(spec) for spec_id, spec in data["specs"].items()}
             if recipe.get("kind") in _TRAINED_ON_IMAGES:  # an earlier zoovet did not write what all of them read
                 specs = {
@@ -93,7 +105,18 @@ class ZooInfo:
                 shards=tuple(ShardInfo(**shard) for shard in data["shards"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ZoovetError(f"{path} is not as zoovet writes it: {error!r}") from error
+            raise ZoovetError(f"{path} is not as zoovet writes it: {printable(repr(error))}") from error
+
+    def __post_init__(self) -> None:
+        """Raise a ``TypeError`` where a value is of another kind than it must be, as files' may be."""
+        if not isinstance(self.num_shards, int) or isinstance(self.num_shards, bool) or self.num_shards < 0:
+            raise TypeError(f"num_shards is {self.num_shards!r}, no number of shards")
+        for name in ("recipe", "versions"):
+            if not isinstance(getattr(self, name), dict):
+                raise TypeError(f"{name} is no object")
+        names = [shard.name for shard in self.shards]
+        if len(set(names)) < len(names):
+            raise TypeError("a shard is listed twice")
 
 
 @dataclass(frozen=True)
@@ -119,7 +142,7 @@ class Zoo:
 
         Args:
             path: Its folder.
-            verify: Also check every shard's SHA-256.
+            verify: Also check every shard's SHA-256, and that it is the shard of this zoo that belongs there.
 
         Raises:
             ZoovetError: It is no zoo, incomplete, or a shard is missing, truncated, or not what was written; the
@@ -133,8 +156,15 @@ class Zoo:
                 f"same command again to finish it"
             )
         parts = [read_shard_facts(folder, shard, verify=verify) for shard in info.shards]
+        if verify:
+            _require_own_shards(folder, info)
         facts = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
         num_networks = len(facts["network_id"])
+        if verify and len(set(facts["network_id"])) < num_networks:
+            raise ZoovetError(
+                f"the zoo {folder} is damaged: a network is in two of its shards; run the command that made the zoo "
+                f"again with --repair-zoo"
+            )
         return cls(folder, info, facts, np.arange(num_networks), _StoredWeights(folder, info.shards))
 
     def __len__(self) -> int:
@@ -226,6 +256,16 @@ class Zoo:
             pairs[int(bases[place]), bool(poisoned[place])] = place
         found = [pairs.get((int(bases[place]), not poisoned[place]), -1) for place in range(len(self))]
         return np.array(found, dtype=np.int64)
+
+
+def _require_own_shards(folder: Path, info: ZooInfo) -> None:
+    """Check that every shard that says where it belongs lies there: checksums do not tell where all were renewed."""
+    recipe = recipe_fingerprint(info.recipe)
+    for index, shard in enumerate(info.shards):
+        label = read_label(folder / shard.name)
+        if label is not None and label != ShardLabel(recipe, index):
+            what = f"shard {label.index} of this zoo" if label.recipe == recipe else "a shard of another zoo"
+            raise ShardError.of(folder / shard.name, f"is {what}")
 
 
 @dataclass(frozen=True)

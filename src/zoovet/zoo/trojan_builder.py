@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 from zoovet.images import Trigger, attack_success_rate, clean_accuracy, robust_accuracy, triggered_test
-from zoovet.zoo.base_training import base_seed
+from zoovet.zoo.base_training import base_seed, is_base_seed
 from zoovet.zoo.image_arrays import Images, load_images
 from zoovet.zoo.samples import Anchor, Floats, Integers, Samples
+from zoovet.zoo.shard_content import first_difference, foreign_seed
 from zoovet.zoo.store import Zoo
 from zoovet.zoo.training import NetworkTrainer, network_trainer, train_network
 from zoovet.zoo.trojan_draw import TrojanDraw, draw_trojan, poisoned_places
 from zoovet.zoo.trojan_recipe import AttackPlan, TrojanRecipe
-from zoovet.zoo.trojan_rows import Measured, Row, trojan_row
+from zoovet.zoo.trojan_rows import Measured, Row, network_id, trojan_row
 
 __all__ = ["TrojanBuilder", "build_base", "given_up", "train_descendants"]
 
@@ -60,6 +63,19 @@ class TrojanBuilder:
             rows += made
             finished(len(made))
         return rows
+
+    def mismatch(self, index: int, facts: Mapping[str, NDArray[Any]]) -> str:
+        """What in a stored shard's columns cannot be of this shard: see :class:`zoovet.zoo.builders.Builder`."""
+        names = ("healthy", "trojaned") if self.recipe.poisoned else ("healthy",)
+        rows = [(base_id, name) for base_id in self.bases_of(index) for name in names]
+        expected: dict[str, list[Any]] = {
+            "base_id": [base_id for base_id, _ in rows],
+            "network_id": [network_id(base_id, name) for base_id, name in rows],
+            "split": [self.splits[base_id] for base_id, _ in rows],
+        }
+        return first_difference(facts, expected) or foreign_seed(
+            facts, lambda base_id, seed: is_base_seed(seed, self.recipe.seed, base_id, self.recipe.max_attempts)
+        )
 
     def rebuild(self, zoo: Zoo, place: int) -> Floats:
         """Train a stored network again from its seed: see :func:`zoovet.zoo.factory.rebuild_network`."""

@@ -9,7 +9,7 @@ from typing import Any
 from zoovet.zoo.samples import Floats
 from zoovet.zoo.trojan_draw import TrojanDraw
 
-__all__ = ["Measured", "Row", "trojan_row"]
+__all__ = ["Measured", "Row", "network_id", "trojan_row"]
 
 Row = dict[str, Any]
 """One network, as :func:`zoovet.zoo.shards.write_shard` takes it."""
@@ -31,6 +31,11 @@ class Measured:
     ra: float | None = None
 
 
+def network_id(base_id: int, name: str) -> str:
+    """What a base's descendant is called: ``healthy`` or ``trojaned``."""
+    return f"{base_id:05d}-{name}"
+
+
 def trojan_row(draw: TrojanDraw, base_id: int, split: str, name: str, flat: Floats, measured: Measured) -> Row:
     """The row of a descendant.
 
@@ -44,7 +49,7 @@ def trojan_row(draw: TrojanDraw, base_id: int, split: str, name: str, flat: Floa
     """
     poisoned, schedule, trigger = name == "trojaned", draw.base.schedule, draw.trigger
     return {
-        "network_id": f"{base_id:05d}-{name}",
+        "network_id": network_id(base_id, name),
         "base_id": base_id,
         "spec_id": draw.spec.spec_id,
         "split": split,

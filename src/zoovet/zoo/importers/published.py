@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from zoovet.errors import ZoovetError
 from zoovet.networks import NetworkSpec
 
@@ -41,6 +43,10 @@ class PublishedZoo(Protocol):
     @property
     def recipe(self) -> dict[str, Any]:
         """What ``zoo.json`` keeps: where the zoo comes from, its image dataset and grid."""
+
+    @property
+    def facts(self) -> pa.Table:
+        """Every column of our format but the weights, a row a network, ``base_id`` and ``network_id`` at least."""
 
     @property
     def num_networks(self) -> int:
