@@ -186,3 +186,29 @@ def test_modules_that_are_no_classifiers_are_refused() -> None:
         zoovet.from_module(nn.Linear(3, 2), (1, 8, 8))
     with pytest.raises(ZoovetError, match="has no parameters"):
         zoovet.from_module(nn.Flatten(), (1, 8, 8))
+
+
+def test_an_onnx_file_says_its_network_and_perhaps_its_scaling(
+    tmp_path: Path, grays: Grays, brightness_reader: nn.Module
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    make, path, images = onnx.helper, tmp_path / "gray.onnx", grays()
+    numbers = {name: tensor.detach().numpy() for name, tensor in brightness_reader[1].state_dict().items()}  # type: ignore[index]
+    graph = make.make_graph(
+        [
+            make.make_node("Flatten", ["images"], ["flat"], axis=1),
+            make.make_node("Gemm", ["flat", "weight", "bias"], ["logits"], transB=1),
+        ],
+        "gray",
+        [make.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["N", 1, 8, 8])],
+        [make.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", 10])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in numbers.items()],
+    )
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
+    network = zoovet.read(path, images=images)
+    assert network.scaling == SCALING_PRESETS["unit"]
+    assert torch.equal(network.predict(images), images.labels)
+    with pytest.raises(ZoovetError, match="says itself what its network is: leave out the architecture, mlp"):
+        zoovet.read(path, "mlp")
+    with pytest.raises(ZoovetError, match="does not exist"):
+        zoovet.read(tmp_path / "none.onnx")

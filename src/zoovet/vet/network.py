@@ -17,7 +17,7 @@ from zoovet.printable import printable
 from zoovet.readers.exported import UnknownOperation, graph_from_module
 from zoovet.readers.tensors import shape_in_words
 
-__all__ = ["Network", "network_of_module"]
+__all__ = ["Network", "network_of_graph", "network_of_module"]
 
 _IMAGES_AT_A_TIME = 256
 
@@ -158,12 +158,21 @@ def network_of_module(
         beyond = str(error)
         _require_runnable(module, shape, beyond)
     if networks is not None:
-        if len(networks.graph.output_shape) != 1:
-            raise ZoovetError(_no_classifier(networks.graph.output_shape))
-        return Network(input_shape=shape, title=title, networks=networks, notes=notes)
+        return network_of_graph(networks, title, notes)
     said = f"it can only be run, as no graph can say it: {beyond}"
     runnable = copy.deepcopy(module).to("cpu").eval().requires_grad_(False)
     return Network(input_shape=shape, title=title, networks=None, module=runnable, beyond=beyond, notes=(*notes, said))
+
+
+def network_of_graph(networks: GraphNetworks, title: str, notes: tuple[str, ...] = ()) -> Network:
+    """The network of a graph and its weights (B = 1); its input scaling is not taken over.
+
+    Raises:
+        ZoovetError: It does not answer one number for each class.
+    """
+    if len(networks.graph.output_shape) != 1:
+        raise ZoovetError(_no_classifier(networks.graph.output_shape))
+    return Network(input_shape=networks.graph.input_shape, title=title, networks=networks, notes=notes)
 
 
 def _require_runnable(module: nn.Module, shape: tuple[int, ...], why: str) -> None:

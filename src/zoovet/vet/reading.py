@@ -10,13 +10,16 @@ from torch import Tensor, nn
 from zoovet.architectures import read_module
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.networks import InputScaling, graph_from_chain, scaling_preset
+from zoovet.networks import InputScaling, fold_batch_norms, graph_from_chain, scaling_preset
 from zoovet.printable import printable
 from zoovet.readers import FileContent, networks_from_content, read_content, says_its_spec
+from zoovet.readers.onnx import read_onnx
 from zoovet.vet.found_scaling import find_scaling, some_images
-from zoovet.vet.network import Network, network_of_module
+from zoovet.vet.network import Network, network_of_graph, network_of_module
 
 __all__ = ["from_module", "network_from_content", "read", "with_found_scaling"]
+
+_ONNX = ".onnx"
 
 
 def read(
@@ -25,10 +28,10 @@ def read(
     scaling: InputScaling | str | None = None,
     images: Images | None = None,
 ) -> Network:
-    """Read one network from a weight file. No code in the file is run.
+    """Read one network from a weight file, or from an ONNX file by its name. No code in the file is run.
 
     Args:
-        source: The file, or what is in it.
+        source: The file, or what is in it (of ONNX files the path alone).
         architecture: What the network is, where the file does not say it: ``vgg:activation=elu,pooling=max``,
             ``resnet20``, ``torchvision:resnet18``, or ``my_net.py:make``, whose code is run. Where left out, names and
             shapes tell, if they do.
@@ -43,6 +46,8 @@ def read(
         ZoovetError: The file cannot be read or holds several networks, the weights do not fit the architecture, names
             and shapes leave something open, or the images do not fit the network. The message says what to give.
     """
+    if not isinstance(source, bytes) and Path(source).suffix.lower() == _ONNX:
+        return _of_onnx(Path(source), architecture, scaling, images)
     if isinstance(source, bytes):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights"
@@ -103,6 +108,24 @@ def network_from_content(
     except ZoovetError as error:
         text = str(error)
         raise ZoovetError(text if source in text else f"{source}: {text}") from error
+
+
+def _of_onnx(
+    path: Path, architecture: str | None, scaling: InputScaling | str | None, images: Images | None
+) -> Network:
+    source = printable(path)
+    if architecture is not None:
+        shown = printable(architecture)
+        raise ZoovetError(f"{source} says itself what its network is: leave out the architecture, {shown}")
+    read_as = read_onnx(path, None if images is None else images.shape)
+    own = read_as.networks.graph.input_scaling
+    try:
+        network = network_of_graph(fold_batch_norms(read_as.networks), path.name, read_as.notes)
+        if images is not None:
+            network.require_fitting(images)
+        return _scaled(network, own, None if scaling is None else scaling_preset(scaling), images)
+    except ZoovetError as error:
+        raise ZoovetError(f"{source}: {error}") from error
 
 
 def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputScaling | None]:
