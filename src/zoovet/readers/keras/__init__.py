@@ -1,0 +1,7 @@
+"""Keras files as graphs and weights; nothing of a file is run."""
+
+from __future__ import annotations
+
+from zoovet.readers.keras.files import read_keras
+
+__all__ = ["read_keras"]
