@@ -1,4 +1,4 @@
-"""Reading networks at the door: checked, in the model's precision, in buckets of one spec and one symmetry."""
+"""Reading networks at the door: checked, in the model's precision, in buckets of one structure and one symmetry."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.features import Weights
+from zoovet.metanets.contents import Weights
+from zoovet.metanets.graph_numbers import graph_weights
+from zoovet.metanets.graph_structure import graph_structure
 from zoovet.metanets.layout import Bucket
+from zoovet.metanets.structure import Structure, chain_structure
 from zoovet.networks.batch import Networks
+from zoovet.networks.graph import Graph
+from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.networks.spec import ACTIVATIONS, NetworkSpec
 from zoovet.symmetry import Symmetry, group_symmetries
 
-__all__ = ["Batch", "NodeFeatures", "read_batch"]
+__all__ = ["AnyNetworks", "Batch", "NodeFeatures", "listed", "read_batch", "require_chains"]
 
+AnyNetworks = Networks | GraphNetworks
 NodeFeatures = Sequence[Tensor] | Sequence[Sequence[Tensor]]
 
+_ONLY_CHAINS = "probes and inversion run networks of a spec only, got GraphNetworks; build the metanetwork without them"
 _ACCEPTED: dict[str, tuple[str, ...]] = {"scale": ("scale",), "sign": ("sign",)}
 
 
@@ -34,18 +41,38 @@ class Batch:
         buckets: What the networks are.
         contents: Their tensors.
         given: Per bucket, which of the ``Networks`` that were given, and which of its rows (``None`` for all).
-        specs: Specs of the ``Networks`` that were given.
+        kinds: Per bucket, what its networks are.
+        specs: What the networks that were given are.
     """
 
     buckets: tuple[Bucket, ...]
     contents: tuple[Weights, ...]
     given: tuple[tuple[int, Tensor | None], ...]
-    specs: tuple[NetworkSpec, ...]
+    kinds: tuple[NetworkSpec | Graph, ...]
+    specs: tuple[NetworkSpec | Graph, ...]
+
+    def chains(self) -> list[NetworkSpec]:
+        """Specs of the networks that were given.
+
+        Raises:
+            ZoovetError: Some of them are no chains.
+        """
+        return [_require_spec(spec) for spec in self.specs]
 
     def networks(self) -> list[Networks]:
-        """Every bucket's networks."""
-        pairs = zip(self.buckets, self.contents, strict=True)
-        return [Networks(bucket.spec, content.weights, content.biases) for bucket, content in pairs]
+        """Every bucket's networks.
+
+        Raises:
+            ZoovetError: Some of them are no chains.
+        """
+        made = []
+        for kind, content in zip(self.kinds, self.contents, strict=True):
+            weights, biases = (
+                tuple(tensor for tensor in tensors if tensor is not None)
+                for tensors in (content.weights, content.biases)
+            )
+            made.append(Networks(_require_spec(kind), weights, biases))
+        return made
 
     def with_node_features(self, features: Sequence[Sequence[Tensor]]) -> Batch:
         """The same with further features, per bucket and channel group [B, n, k], behind those that it has."""
@@ -64,7 +91,7 @@ class Batch:
         padded = []
         for bucket, (which, index) in zip(self.buckets, self.given, strict=True):
             own = features[which] if index is None else features[which][index]
-            sizes = [group.size for group in bucket.spec.groups]
+            sizes = [group.size for group in bucket.structure.groups]
             missing = sum(sizes) - own.shape[1]
             padded.append(torch.split(functional.pad(own, (0, 0, missing, 0)), sizes, dim=1))
         return self.with_node_features(padded)
@@ -74,7 +101,7 @@ class Batch:
         contents = []
         for content, (which, index) in zip(self.contents, self.given, strict=True):
             own = [one if index is None else one[index] for one in gradients[which]]
-            contents.append(replace(content, gradients=tuple((one.weights, one.biases) for one in own)))
+            contents.append(replace(content, gradients=tuple((one.weights, (None, *one.biases)) for one in own)))
         return replace(self, contents=tuple(contents))
 
     def in_order(self, rows: Tensor) -> Tensor:
@@ -109,7 +136,7 @@ class Batch:
 
 
 def read_batch(
-    networks: Networks | Sequence[Networks],
+    networks: AnyNetworks | Sequence[AnyNetworks],
     activations: Sequence[str] | None,
     node_features: NodeFeatures | None,
     *,
@@ -131,51 +158,85 @@ def read_batch(
     Raises:
         ZoovetError: Something does not fit; the message says what, where, and what was expected.
     """
-    given = [networks] if isinstance(networks, Networks) else list(networks)
-    if not given or not all(isinstance(part, Networks) for part in given):
-        names = ", ".join(type(part).__name__ for part in given) or "nothing"
-        raise ZoovetError(f"a metanetwork reads Networks or a list of them, got {names}")
+    given = listed(networks)
     total = sum(map(len, given))
     if activations is not None and len(activations) != total:
         raise ZoovetError(f"activations must name one for each of the {total} networks, got {len(activations)}")
-    features = _split_features(node_features, isinstance(networks, Networks), given, config.num_node_features)
-    buckets, contents, places = [], [], []
+    single = isinstance(networks, AnyNetworks)
+    features = _split_features(node_features, single, given, config.num_node_features)
+    buckets, contents, places, kinds = [], [], [], []
     position = 0
     for which, part in enumerate(given):
         part.require_finite("the networks" if len(given) == 1 else f"networks[{which}]")
         own = None if activations is None else activations[position : position + len(part)]
         position += len(part)
-        for spec, index in _by_activation(part.spec, own, part.device):
-            _require_room(spec, config)
+        for kind, index in _by_activation(part, own):
             size = len(part) if index is None else len(index)
-            buckets.append(_bucket(spec, size, config, behaviour))
+            buckets.append(_bucket(kind, size, config, behaviour))
             contents.append(_contents(part, features[which], index, dtype))
             places.append((which, index))
-    return Batch(tuple(buckets), tuple(contents), tuple(places), tuple(part.spec for part in given))
+            kinds.append(kind)
+    specs = tuple(part.spec if isinstance(part, Networks) else part.graph for part in given)
+    return Batch(tuple(buckets), tuple(contents), tuple(places), tuple(kinds), specs)
+
+
+def listed(networks: AnyNetworks | Sequence[AnyNetworks]) -> list[AnyNetworks]:
+    """What was given to a metanetwork, as a list.
+
+    Raises:
+        ZoovetError: It is something else, or nothing.
+    """
+    given = [networks] if isinstance(networks, AnyNetworks) else list(networks)
+    if not given or not all(isinstance(part, AnyNetworks) for part in given):
+        names = ", ".join(type(part).__name__ for part in given) or "nothing"
+        raise ZoovetError(f"a metanetwork reads Networks, GraphNetworks, or a list of them, got {names}")
+    return given
+
+
+def require_chains(networks: AnyNetworks | Sequence[AnyNetworks]) -> list[Networks]:
+    """What was given, as a list of chains.
+
+    Raises:
+        ZoovetError: Some of them are none.
+    """
+    given = []
+    for part in listed(networks):
+        if not isinstance(part, Networks):
+            raise ZoovetError(_ONLY_CHAINS)
+        given.append(part)
+    return given
 
 
 def _contents(
-    networks: Networks, features: Sequence[Tensor] | None, index: Tensor | None, dtype: torch.dtype
+    networks: AnyNetworks, features: Sequence[Tensor] | None, index: Tensor | None, dtype: torch.dtype
 ) -> Weights:
     def taken(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple((tensor if index is None else tensor[index]).to(dtype) for tensor in tensors)
 
-    return Weights(taken(networks.weights), taken(networks.biases), None if features is None else taken(features))
+    own = None if features is None else taken(features)
+    if isinstance(networks, GraphNetworks):
+        return graph_weights(networks.to(dtype=dtype), own)
+    return Weights(taken(networks.weights), (None, *taken(networks.biases)), own)
 
 
 def _by_activation(
-    spec: NetworkSpec, names: Sequence[str] | None, device: torch.device
-) -> list[tuple[NetworkSpec, Tensor | None]]:
-    """(spec with that activation, rows of it) for each activation; all rows of the spec itself without names."""
+    networks: AnyNetworks, names: Sequence[str] | None
+) -> list[tuple[NetworkSpec | Graph, Tensor | None]]:
+    """(spec with that activation, rows of it) for each activation; all rows of the networks' own without names."""
+    if isinstance(networks, GraphNetworks):
+        if names is not None:
+            raise ZoovetError("activations can be told only of chains, but GraphNetworks are among the networks")
+        return [(networks.graph, None)]
+    spec = networks.spec
     if names is None:
         return [(spec, None)]
     for name in names:
         if name not in ACTIVATIONS:
             raise ZoovetError(f"activation {name!r} is unknown; known: {', '.join(ACTIVATIONS)}")
-    parts: list[tuple[NetworkSpec, Tensor | None]] = []
+    parts: list[tuple[NetworkSpec | Graph, Tensor | None]] = []
     for name in dict.fromkeys(names):
         rows = [row for row, other in enumerate(names) if other == name]
-        parts.append((_with_activation(spec, name), torch.tensor(rows, device=device)))
+        parts.append((_with_activation(spec, name), torch.tensor(rows, device=networks.device)))
     return parts
 
 
@@ -189,11 +250,13 @@ def _with_activation(spec: NetworkSpec, name: str) -> NetworkSpec:
 
 
 @lru_cache(maxsize=1024)
-def _bucket(spec: NetworkSpec, size: int, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> Bucket:
-    symmetries = group_symmetries(spec)
-    if behaviour.symmetry_from_activation:
-        symmetries = group_symmetries(_without_max_pooling(spec))
-    hidden = [symmetry for group, symmetry in zip(spec.groups, symmetries, strict=True) if group.role == "hidden"]
+def _bucket(kind: NetworkSpec | Graph, size: int, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> Bucket:
+    structure = _structure(kind)
+    symmetries = tuple(group.symmetry for group in structure.groups)
+    if behaviour.symmetry_from_activation and isinstance(kind, NetworkSpec):
+        symmetries = group_symmetries(_without_max_pooling(kind))
+    roles = [group.role for group in structure.groups]
+    hidden = [symmetry for role, symmetry in zip(roles, symmetries, strict=True) if role == "hidden"]
     accepted = _ACCEPTED.get(config.symmetry)
     if config.symmetry == "mixed":
         accepted = (*behaviour.branches, *(("nonzero",) if "permutation" in behaviour.branches else ()))
@@ -201,13 +264,23 @@ def _bucket(spec: NetworkSpec, size: int, config: ScaleGMNConfig, behaviour: Rel
         if accepted is not None and symmetry not in accepted:
             raise ZoovetError(
                 f"a metanetwork with symmetry {config.symmetry!r} reads hidden groups with the symmetry "
-                f"{' or '.join(accepted)}, got {symmetry!r} in {spec.describe()}; use symmetry 'mixed' for networks "
-                f"of several kinds"
+                f"{' or '.join(accepted)}, got {symmetry!r} in {structure.description}; use symmetry 'mixed' for "
+                f"networks of several kinds"
             )
     if config.symmetry == "permutation":
         symmetries = tuple("permutation" if symmetry != "fixed" else "fixed" for symmetry in symmetries)
     fallback: Symmetry = "scale" if config.symmetry == "mixed" else config.symmetry
-    return Bucket(spec, size, symmetries, hidden[0] if hidden and config.symmetry != "permutation" else fallback)
+    return Bucket(structure, size, symmetries, hidden[0] if hidden and config.symmetry != "permutation" else fallback)
+
+
+def _require_spec(kind: NetworkSpec | Graph) -> NetworkSpec:
+    if isinstance(kind, NetworkSpec):
+        return kind
+    raise ZoovetError(_ONLY_CHAINS)
+
+
+def _structure(kind: NetworkSpec | Graph) -> Structure:
+    return graph_structure(kind) if isinstance(kind, Graph) else chain_structure(kind)
 
 
 def _without_max_pooling(spec: NetworkSpec) -> NetworkSpec:
@@ -221,25 +294,8 @@ def _without_max_pooling(spec: NetworkSpec) -> NetworkSpec:
     return replace(spec, layers=tuple(layers))
 
 
-def _require_room(spec: NetworkSpec, config: ScaleGMNConfig) -> None:
-    kernels = [layer.kernel or (1, 1) for layer in spec.layers]
-    rooms = (
-        ("max_inputs", spec.groups[0].size, config.max_inputs, "input channels"),
-        ("max_depth", len(spec.groups) - 2, config.max_depth, "hidden layers"),
-        ("max_outputs", spec.num_outputs, config.max_outputs, "output channels"),
-        ("max_kernel", max(kernel[0] for kernel in kernels), config.max_kernel[0], "rows of a kernel"),
-        ("max_kernel", max(kernel[1] for kernel in kernels), config.max_kernel[1], "columns of a kernel"),
-    )
-    for name, size, room, what in rooms:
-        if size > room:
-            raise ZoovetError(
-                f"the metanetwork has room for {room} {what} ({name}), but {spec.describe()} has {size}; "
-                f"build it with a larger {name}"
-            )
-
-
 def _split_features(
-    features: NodeFeatures | None, is_single: bool, given: Sequence[Networks], width: int
+    features: NodeFeatures | None, is_single: bool, given: Sequence[AnyNetworks], width: int
 ) -> list[Sequence[Tensor] | None]:
     if features is None:
         if width:
@@ -249,7 +305,8 @@ def _split_features(
     if len(parts) != len(given):
         raise ZoovetError(f"node_features must be one list for each of the {len(given)} networks, got {len(parts)}")
     for part, networks in zip(parts, given, strict=True):
-        shapes = [(len(networks), group.size, width) for group in networks.spec.groups]
+        structure = _structure(networks.spec if isinstance(networks, Networks) else networks.graph)
+        shapes = [(len(networks), group.size, width) for group in structure.groups]
         got = [tuple(tensor.shape) for tensor in part]
         if got != shapes:
             raise ZoovetError(f"node_features must have the shapes {shapes}, one for each channel group, got {got}")

@@ -55,10 +55,12 @@ class ScaleGMNConfig:
         edge_embedding: Positional embeddings of edges.
         message_embedding: Give messages the positional embedding of a node.
         update_embedding: Give updates the positional embedding of their node.
-        max_inputs: Largest number of input channels of a network.
-        max_depth: Largest number of hidden layers of a network.
-        max_outputs: Largest number of output channels of a network.
-        max_kernel: Largest kernel (height, width), or map that a linear layer reads flattened.
+        max_inputs: Rows of the tables that tell input channels apart. Larger networks are read too: beyond its rows, a
+            table is interpolated (:mod:`zoovet.metanets.tables`).
+        max_depth: The same for hidden layers.
+        max_outputs: The same for output channels.
+        max_kernel: Largest kernel (height, width), or map that a linear layer reads flattened, that is read number by
+            number; larger ones are averaged over areas.
         out_scale: Initial scale of the weight changes (``output="weights"``).
         num_node_features: Further features of every node that the caller hands in with the networks.
         num_probes: Learned probe inputs, whose activations are node features too; 0 for none.

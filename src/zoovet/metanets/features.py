@@ -14,37 +14,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.layout import Bucket, Chunk, EdgeLayout, EdgeSegment, NodeLayout
-from zoovet.metanets.reciprocal_norm import smallest_square
+from zoovet.metanets.contents import Sizes, Weights, block_ratio, channel_sizes, gate_numbers
+from zoovet.metanets.kernels import fitted_kernels, kernel_positions, used_positions
+from zoovet.metanets.layout import Bucket, Chunk, EdgeLayout, EdgeSegment, NodeLayout, of_cells
+from zoovet.metanets.structure import StructureBlock
+from zoovet.metanets.tables import table_row, table_rows
 
 __all__ = [
     "EdgeEmbedding",
     "EdgeFeatures",
     "NodeEmbedding",
-    "Weights",
-    "channel_sizes",
     "edge_rows",
-    "kernel_positions",
     "node_rows",
-    "used_positions",
 ]
 
 
 _GRADIENT_UNIT = 0.2
 """Gradients, whose size is about 1, times this are about as large as weights."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One bucket's tensors: per layer [B, out, in, \\*kernel] and [B, out], per group [B, n, features] or ``None``.
-
-    Gradients are like weights and biases, but scale as their reciprocals.
-    """
-
-    weights: tuple[Tensor, ...]
-    biases: tuple[Tensor, ...]
-    node_features: tuple[Tensor, ...] | None
-    gradients: tuple[tuple[tuple[Tensor, ...], tuple[Tensor, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,23 +70,6 @@ class EdgeFeatures:
         return weight if self.projection is None else weight @ self.projection
 
 
-def kernel_positions(kernel: tuple[int, ...], max_kernel: tuple[int, int]) -> list[int]:
-    """Where a kernel's numbers lie among those of the largest kernel, flattened row by row.
-
-    Smaller kernels sit in the centre, ⌊difference / 2⌋ from the start; a weight without kernel axes at position 0.
-    """
-    if not kernel:
-        return [0]
-    top, left = (max_kernel[0] - kernel[0]) // 2, (max_kernel[1] - kernel[1]) // 2
-    return [(top + row) * max_kernel[1] + left + column for row in range(kernel[0]) for column in range(kernel[1])]
-
-
-def used_positions(buckets: Sequence[Bucket], max_kernel: tuple[int, int]) -> list[int]:
-    """All positions that a kernel of these networks uses, in order: K of them."""
-    kernels = {layer.kernel for bucket in buckets for layer in bucket.spec.layers}
-    return sorted({position for kernel in kernels for position in kernel_positions(kernel, max_kernel)})
-
-
 def node_rows(
     layout: NodeLayout, buckets: Sequence[Bucket], contents: Sequence[Weights], input_feature: float
 ) -> Tensor:
@@ -114,58 +83,22 @@ def node_rows(
     parts = []
     for segment in layout.segments:
         content = contents[segment.key[0]]
-        if segment.role == "input":
-            column = content.biases[0].new_full((segment.num_rows, 1), input_feature)
+        bias = content.biases[segment.key[1]]
+        if bias is None:
+            value = input_feature if segment.role == "input" else 0.0
+            column = content.like.new_full((segment.num_rows, 1), value)
             column = functional.pad(column, (0, len(content.gradients)))
         else:
-            column = content.biases[segment.key[1] - 1].reshape(-1, 1)
+            column = bias.reshape(-1, 1)
             for _, biases in content.gradients:
-                size, gradient = sizes[segment.key[0]][segment.key[1]], biases[segment.key[1] - 1]
+                size, gradient = sizes[segment.key[0]][segment.key[1]], biases[segment.key[1]]
+                assert gradient is not None
                 scaled = gradient if size is None or segment.role == "output" else gradient * size.square()
                 column = torch.cat([column, _GRADIENT_UNIT * scaled.reshape(-1, 1)], dim=1)
         if content.node_features is not None:
             column = torch.cat([column, content.node_features[segment.key[1]].flatten(0, 1)], dim=1)
         parts.append(column)
     return torch.cat(parts)
-
-
-def flat_kernels(weight: Tensor) -> Tensor:
-    """A layer's weights with flattened kernels, [B, out, in, K]."""
-    return weight.flatten(3) if weight.ndim > 3 else weight.unsqueeze(3)
-
-
-def channel_sizes(bucket: Bucket, content: Weights, *, mean: bool = False) -> list[Tensor | None]:
-    """A size for every channel that scales with it: √(bias² + Σ over its sources of ‖kernel‖² · size²).
-
-    Args:
-        bucket: What the networks are.
-        content: Their weights.
-        mean: Take the mean over its sources instead, so that sizes do not grow from layer to layer.
-
-    Returns:
-        Per group [B, n], or ``None`` for 1: the input, hidden groups that no positive number scales, and an output
-        group that no scaled group leads to. Sizes whose squares are too small for their precision are 0.
-    """
-    groups, symmetries = bucket.spec.groups, bucket.symmetries
-    is_scaled = [symmetry in ("scale", "nonzero") for symmetry in symmetries]
-    sizes: list[Tensor | None] = [None] * len(groups)
-    for position, group in enumerate(groups):
-        blocks = [block for block in bucket.spec.blocks if block.target == position]
-        if not is_scaled[position] and not (
-            group.role == "output" and any(is_scaled[block.source] for block in blocks)
-        ):
-            continue
-        squares = []
-        for block in blocks:
-            kernels = flat_kernels(content.weights[block.layer]).square().sum(3)
-            source = sizes[block.source]
-            from_sources = kernels if source is None else kernels * source.square()[:, None, :]
-            from_all = from_sources.mean(2) if mean else from_sources.sum(2)
-            squares.append(content.biases[block.layer].square() + from_all)
-        total = torch.stack(squares).sum(0)
-        is_zero = total < smallest_square(total.dtype)
-        sizes[position] = torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, total).sqrt())
-    return sizes
 
 
 def edge_rows(
@@ -192,26 +125,55 @@ def edge_rows(
         and so is multiplied with (size_i / size_j)² where ``inverse`` is not asked for.
     """
     used = used_positions(buckets, max_kernel)
-    needs_sizes = inverse or any(content.gradients for content in contents)
-    pairs = zip(buckets, contents, strict=True)
-    sizes = [channel_sizes(bucket, content, mean=not inverse) for bucket, content in pairs] if needs_sizes else []
+    sizes = [
+        channel_sizes(bucket, content, mean=not inverse) if _needs_sizes(bucket, content, inverse=inverse) else None
+        for bucket, content in zip(buckets, contents, strict=True)
+    ]
     parts = []
     for segment in layout.segments:
         bucket, content = buckets[segment.key[0]], contents[segment.key[0]]
-        block = bucket.spec.blocks[segment.key[1]]
-        ends = [sizes[segment.key[0]][end] for end in (block.source, block.target)] if needs_sizes else [None, None]
-        kernels = [flat_kernels(content.weights[block.layer])]
-        if inverse:
-            kernels = [_twice(kernels[0], _size_ratio(*ends))]
+        block = bucket.structure.blocks[segment.key[1]]
+        own = sizes[segment.key[0]]
+        kernels = _block_numbers(
+            content.weights[segment.key[1]], block, own, segment, content.like, max_kernel, inverse
+        )
         for weights, _ in content.gradients:
-            gradient = flat_kernels(weights[block.layer])
-            if not inverse:
-                gradient = _twice(gradient.transpose(1, 2), _size_ratio(*reversed(ends))).transpose(1, 2)
+            weight = weights[segment.key[1]]
+            assert weight is not None
+            gradient = fitted_kernels(weight, max_kernel)
+            if not inverse and own is not None:
+                ratio = block_ratio(block, own, is_reversed=True)
+                gradient = _twice(gradient.transpose(1, 2), ratio).transpose(1, 2)
             kernels.append(_GRADIENT_UNIT * gradient)
-        positions = kernel_positions(bucket.spec.layers[block.layer].kernel, max_kernel)
+        positions = kernel_positions(block.kernel, max_kernel)
         columns = [_rows(one, segment.num_rows, positions, used, is_reversed=layout.is_reversed) for one in kernels]
-        parts.append(torch.cat(columns, dim=1))
+        parts.append(torch.cat(columns, dim=1) if len(columns) > 1 else columns[0])
     return torch.cat(parts)
+
+
+def _needs_sizes(bucket: Bucket, content: Weights, *, inverse: bool) -> bool:
+    return inverse or bool(content.gradients) or any(block.kind == "gate" for block in bucket.structure.blocks)
+
+
+def _block_numbers(
+    weight: Tensor | None,
+    block: StructureBlock,
+    sizes: Sizes | None,
+    segment: EdgeSegment,
+    like: Tensor,
+    max_kernel: tuple[int, int],
+    inverse: bool,
+) -> list[Tensor]:
+    """A block's numbers, [B · cells, targets, sources, K], along the edges, or such as to go against them."""
+    if weight is None:
+        found = None
+        if block.kind == "gate" and sizes is not None:
+            found = gate_numbers(block, sizes, like, inverse=inverse)
+        return [like.new_ones(segment.batch, block.num_targets, block.num_sources, 1) if found is None else found]
+    kernels = fitted_kernels(weight, max_kernel)
+    if inverse and sizes is not None:
+        kernels = _twice(kernels, block_ratio(block, sizes)).to(weight.dtype)
+    return [kernels]
 
 
 def _twice(kernels: Tensor, ratio: Tensor | float) -> Tensor:
@@ -226,15 +188,6 @@ def _rows(kernels: Tensor, num_rows: int, positions: list[int], used: list[int],
         return rows
     columns = torch.tensor([used.index(position) for position in positions], device=rows.device)
     return rows.new_zeros(rows.shape[0], len(used)).index_copy(1, columns, rows)
-
-
-def _size_ratio(source: Tensor | None, target: Tensor | None) -> Tensor | float:
-    """size_j / size_i from the sizes [B, n], as [B, n_i, n_j, 1]; 0 where size_i is 0."""
-    ratio: Tensor | float = 1.0
-    if target is not None:
-        is_zero = target == 0
-        ratio = torch.where(is_zero, 0.0, 1.0 / torch.where(is_zero, 1.0, target))[:, :, None, None]
-    return ratio if source is None else ratio * source[:, None, :, None]
 
 
 class NodeEmbedding(nn.Module):
@@ -257,15 +210,16 @@ class NodeEmbedding(nn.Module):
         for table, adds in ((self.inputs, self.adds_io), (self.hidden, self.adds_hidden), (self.outputs, self.adds_io)):
             nn.init.normal_(table, mean=0.0 if adds else 1.0, std=1.0 if adds else 0.3, generator=generator)
 
-    def rows(self, layout: NodeLayout) -> Tensor:
+    def rows(self, layout: NodeLayout, buckets: Sequence[Bucket]) -> Tensor:
         """The embedding of every node, [N, d]."""
         parts = []
         for segment in layout.segments:
             if segment.role == "hidden":
-                parts.append(self.hidden[segment.depth - 1].expand(segment.num_rows, -1))
+                num_depths = buckets[segment.key[0]].structure.num_hidden_depths
+                parts.append(table_row(self.hidden, segment.depth - 1, num_depths).expand(segment.num_rows, -1))
             else:
                 table = self.inputs if segment.role == "input" else self.outputs
-                parts.append(table[: segment.size].repeat(segment.batch, 1))
+                parts.append(table_rows(table, segment.size).repeat(segment.batch, 1))
         return torch.cat(parts)
 
     def forward(self, x: Tensor, rows: Tensor, layout: NodeLayout) -> Tensor:
@@ -305,31 +259,36 @@ class EdgeEmbedding(nn.Module):
         for segment, rows in zip(
             layout.segments, torch.split(x, [segment.num_rows for segment in layout.segments]), strict=True
         ):
-            shaped = rows.view(segment.batch, segment.num_targets, segment.num_sources, -1)
+            shaped = rows.view(-1, segment.cells, segment.num_targets, segment.num_sources, rows.shape[1])
             for embedding in self._of_segment(segment, layout.is_reversed, buckets[segment.key[0]]):
                 shaped = shaped + embedding if self.adds else shaped * embedding
             parts.append(shaped.reshape(segment.num_rows, -1))
         return torch.cat(parts)
 
     def _of_segment(self, segment: EdgeSegment, is_reversed: bool, bucket: Bucket) -> list[Tensor]:
-        """Tables that apply to a segment, each of shape [n_targets or 1, n_sources or 1, d]."""
-        block = bucket.spec.blocks[segment.key[1]]
-        source, target = (bucket.spec.groups[end] for end in (block.source, block.target))
+        """Tables that apply to a segment, each of shape [cells or 1, n_targets, n_sources, d]."""
+        block, structure = bucket.structure.blocks[segment.key[1]], bucket.structure
+        source, target = (structure.groups[end] for end in (block.source, block.target))
         tables = []
         if source.role == "input":
-            tables.append(self.inputs[: source.size].expand(target.size, -1, -1))
+            of_inputs = table_rows(self.inputs, source.size).unsqueeze(0)
+            of_sources = of_cells(of_inputs, block.source_index, block.cells)[:, None]
+            tables.append(of_sources.expand(-1, block.num_targets, -1, -1))
         if target.role == "output":
-            tables.append(self._output_rows(target.size, source.size))
-        if not tables:
-            tables.append(self.hidden[source.depth - 1].expand(target.size, source.size, -1))
-        return [table.transpose(0, 1) for table in tables] if is_reversed else tables
+            tables.append(self._output_rows(block, target.size))
+        if not tables and len(self.hidden):
+            row = table_row(self.hidden, source.depth - 1, structure.num_hidden_depths - 1)
+            tables.append(row.expand(1, block.num_targets, block.num_sources, -1))
+        return [table.transpose(1, 2) for table in tables] if is_reversed else tables
 
-    def _output_rows(self, num_outputs: int, num_sources: int) -> Tensor:
-        """[n_outputs, n_sources, d]: row i for edges into output i, or the released order."""
-        outputs = torch.arange(num_outputs, device=self.outputs.device)
+    def _output_rows(self, block: StructureBlock, num_outputs: int) -> Tensor:
+        """[cells, n_outputs, n_sources, d]: row i for edges into output i, or the released order."""
         if len(self.outputs) == 1:
-            return self.outputs.expand(num_outputs, num_sources, -1)
+            return self.outputs.expand(1, num_outputs, block.num_sources, -1)
         if not self.released_output_edges:
-            return self.outputs[outputs][:, None].expand(-1, num_sources, -1)
-        sources = torch.arange(num_sources, device=self.outputs.device)
-        return self.outputs[(sources[None, :] * num_outputs + outputs[:, None]) // num_sources]
+            of_outputs = table_rows(self.outputs, num_outputs).unsqueeze(0)
+            of_targets = of_cells(of_outputs, block.target_index, block.cells)[:, :, None]
+            return of_targets.expand(-1, -1, block.num_sources, -1)
+        outputs = torch.arange(num_outputs, device=self.outputs.device)
+        sources = torch.arange(block.num_sources, device=self.outputs.device)
+        return self.outputs[(sources[None, :] * num_outputs + outputs[:, None]) // block.num_sources].unsqueeze(0)

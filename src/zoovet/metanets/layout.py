@@ -1,24 +1,38 @@
 """Where the nodes and edges of a batch of networks lie in memory, and which of them a round of message passing needs.
 
-Networks of any specs share two kinds of matrices: node rows [N, features] and edge rows [E, features]. The nodes of a
-channel group of B networks are one *segment* of B · n consecutive rows (network, channel); the edges of a block are one
-segment of B · n_targets · n_sources rows (network, target, source). A linear map then runs over the rows of all
-networks at once, and a segment, viewed as [B, n, features] or [B, n_targets, n_sources, features], needs broadcasting
-and sums only. Segments that are treated alike lie side by side.
+Networks of any structures share two kinds of matrices: node rows [N, features] and edge rows [E, features]. The nodes
+of a group of B networks are one *segment* of B · n consecutive rows (network, channel); the edges of a block are one
+segment of B · n_targets · n_sources rows (network, target, source), where each of its cells counts as a network of its
+own. A linear map then runs over the rows of all networks at once, and a segment, viewed as [B, n, features] or
+[B, n_targets, n_sources, features], needs broadcasting and sums only. Segments that are treated alike lie side by side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import Literal, TypeVar
 
-from zoovet.networks.spec import NetworkSpec
+from torch import Tensor
+
+from zoovet.metanets.structure import Structure
 from zoovet.symmetry import Symmetry
 
-__all__ = ["Bucket", "Chunk", "EdgeLayout", "EdgeSegment", "NodeKey", "NodeLayout", "NodeSegment", "Piece", "Run"]
+__all__ = [
+    "Bucket",
+    "Chunk",
+    "EdgeLayout",
+    "EdgeSegment",
+    "NodeKey",
+    "NodeLayout",
+    "NodeSegment",
+    "Piece",
+    "Run",
+    "node_class",
+    "of_cells",
+]
 
 NodeKey = tuple[int, int]
 """(bucket, group): which nodes."""
@@ -30,16 +44,16 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Bucket:
-    """Networks of one spec and one symmetry.
+    """Networks of one structure and one symmetry.
 
     Attributes:
-        spec: What they are.
+        structure: What they are.
         size: Their number B.
         symmetries: How the hidden nodes of each group are treated; ``fixed`` for the input and the output group.
         io_symmetry: How input and output nodes are treated where they count as hidden ones (edge updates).
     """
 
-    spec: NetworkSpec
+    structure: Structure
     size: int
     symmetries: tuple[Symmetry, ...]
     io_symmetry: Symmetry
@@ -97,7 +111,7 @@ class NodeLayout:
         described.sort(key=lambda item: _node_order(*item))
         segments, start = [], 0
         for key, bucket in described:
-            group = bucket.spec.groups[key[1]]
+            group = bucket.structure.groups[key[1]]
             segment = NodeSegment(
                 key=key,
                 role=group.role,
@@ -151,10 +165,12 @@ class EdgeSegment:
     Attributes:
         key: (bucket, block).
         target, source: Nodes that receive and that send.
-        batch: Number of networks.
-        num_targets, num_sources: Nodes of one network.
+        batch: Number of networks times the block's cells: each cell counts as a network of its own.
+        num_targets, num_sources: Nodes of one cell.
         label: Class of the receiving nodes.
         start: First row.
+        cells: The block's cells.
+        source_index, target_index: Which nodes of their groups, in the block's order; ``None`` for all in theirs.
     """
 
     key: tuple[int, int]
@@ -165,6 +181,9 @@ class EdgeSegment:
     num_sources: int
     label: NodeClass
     start: int
+    cells: int = 1
+    source_index: Tensor | None = field(default=None, compare=False)
+    target_index: Tensor | None = field(default=None, compare=False)
 
     @property
     def num_rows(self) -> int:
@@ -220,22 +239,29 @@ class EdgeLayout:
         described = []
         for key in keys:
             bucket = buckets[key[0]]
-            block = bucket.spec.blocks[key[1]]
+            block = bucket.structure.blocks[key[1]]
             ends = (block.target, block.source) if is_reversed else (block.source, block.target)
             source, target = ((key[0], group) for group in ends)
             described.append((_node_order(target, bucket), key, source, target))
         segments, start = [], 0
         for _, key, source, target in sorted(described):
             bucket = buckets[key[0]]
+            block = bucket.structure.blocks[key[1]]
+            sizes, indices = (block.num_sources, block.num_targets), (block.source_index, block.target_index)
+            (num_sources, num_targets) = sizes[::-1] if is_reversed else sizes
+            (source_index, target_index) = indices[::-1] if is_reversed else indices
             segment = EdgeSegment(
                 key=key,
                 target=target,
                 source=source,
-                batch=bucket.size,
-                num_targets=bucket.spec.groups[target[1]].size,
-                num_sources=bucket.spec.groups[source[1]].size,
+                batch=bucket.size * block.cells,
+                num_targets=num_targets,
+                num_sources=num_sources,
                 label=node_class(target, bucket),
                 start=start,
+                cells=block.cells,
+                source_index=source_index,
+                target_index=target_index,
             )
             segments.append(segment)
             start += segment.num_rows
@@ -297,9 +323,16 @@ class EdgeLayout:
                     yield segment, row + first * segment.num_sources, network, 1, first, count
 
 
+def of_cells(values: Tensor, index: Tensor | None, cells: int) -> Tensor:
+    """Values of a group's nodes [B, n, …] as a block sees them, each cell a network of its own: [B · cells, m, …]."""
+    if index is not None:
+        values = values[:, index.to(values.device)]
+    return values if cells == 1 else values.reshape(values.shape[0] * cells, -1, *values.shape[2:])
+
+
 def node_class(key: NodeKey, bucket: Bucket) -> NodeClass:
     """How messages to these nodes and updates of them are computed."""
-    role = bucket.spec.groups[key[1]].role
+    role = bucket.structure.groups[key[1]].role
     if role != "hidden":
         return role
     symmetry = bucket.symmetries[key[1]]
@@ -308,12 +341,12 @@ def node_class(key: NodeKey, bucket: Bucket) -> NodeClass:
 
 
 def _canonical_symmetry(key: NodeKey, bucket: Bucket) -> Symmetry:
-    return bucket.symmetries[key[1]] if bucket.spec.groups[key[1]].role == "hidden" else bucket.io_symmetry
+    return bucket.symmetries[key[1]] if bucket.structure.groups[key[1]].role == "hidden" else bucket.io_symmetry
 
 
 def _node_order(key: NodeKey, bucket: Bucket) -> tuple[int, int, int, NodeKey]:
     """Sort key: nodes that are canonicalized alike side by side, within them those that are updated alike."""
-    group = bucket.spec.groups[key[1]]
+    group = bucket.structure.groups[key[1]]
     symmetry = _ORDER.index(_canonical_symmetry(key, bucket))
     return (symmetry, _ORDER.index(node_class(key, bucket)), -group.depth, key)
 

@@ -24,7 +24,7 @@ from zoovet.metanets.equivariant import (
 )
 from zoovet.metanets.features import EdgeFeatures
 from zoovet.metanets.fused import ends_linear
-from zoovet.metanets.layout import Chunk, NodeKey, NodeLayout, Piece
+from zoovet.metanets.layout import Chunk, EdgeSegment, NodeKey, NodeLayout, NodeSegment, Piece, of_cells
 from zoovet.metanets.mlp import MLP, Linear
 from zoovet.metanets.plan import DirectionPlan
 from zoovet.metanets.reciprocal_norm import reciprocal_norm
@@ -221,13 +221,16 @@ def split_nodes(x: Tensor, layout: NodeLayout) -> Sums:
 
 def _of_source(values: Sums, piece: Piece) -> Tensor:
     """[b, sources, k] of a piece."""
-    return values[piece.segment.source].narrow(0, piece.batch_start, piece.batch)
+    segment = piece.segment
+    of_block = of_cells(values[segment.source], segment.source_index, segment.cells)
+    return of_block.narrow(0, piece.batch_start, piece.batch)
 
 
 def _of_target(values: Sums, piece: Piece) -> Tensor:
     """[b, targets, k] of a piece."""
-    of_group = values[piece.segment.target].narrow(0, piece.batch_start, piece.batch)
-    return of_group.narrow(1, piece.target_start, piece.num_targets)
+    segment = piece.segment
+    of_block = of_cells(values[segment.target], segment.target_index, segment.cells)
+    return of_block.narrow(0, piece.batch_start, piece.batch).narrow(1, piece.target_start, piece.num_targets)
 
 
 def _by_piece(rows: Tensor, pieces: Sequence[Piece]) -> list[Tensor]:
@@ -259,6 +262,16 @@ def spread(values: Sums, pieces: Sequence[Piece], *, from_source: bool) -> Tenso
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def _at_nodes(rows: Tensor, segment: EdgeSegment, nodes: NodeSegment) -> tuple[Tensor, Tensor]:
+    """Sums at some of a group's nodes, in a block's order, as sums at all of them, and how many edges lead to each."""
+    assert segment.target_index is not None
+    index = segment.target_index.to(rows.device)
+    counts = rows.new_zeros(nodes.size).index_add(0, index, rows.new_full(index.shape, segment.num_sources))
+    totals = rows.new_zeros(nodes.batch, nodes.size, rows.shape[1])
+    totals = totals.index_add(1, index, rows.view(nodes.batch, len(index), -1))
+    return totals.flatten(0, 1), counts.repeat(nodes.batch).unsqueeze(1)
+
+
 def add_to_sums(sums: dict[NodeKey, list[Tensor]], rows: Tensor, pieces: Sequence[Piece]) -> None:
     """Sum edge rows [R, k] over their sources and note the sums by receiving group, block and piece."""
     for piece, part in zip(pieces, _by_piece(rows, pieces), strict=True):
@@ -274,14 +287,17 @@ def gather_sums(
 ) -> Tensor:
     """Sums by block and piece to rows of the receiving nodes, [N', d]; 0 where no edge leads."""
     by_target: Sums = {}
-    num_sources: dict[NodeKey, int] = {}
+    num_sources: dict[NodeKey, Tensor] = {}
     for segment in plan.edges.segments:
         if segment.key not in sums:
             continue
         parts = sums[segment.key]
         rows = parts[0] if len(parts) == 1 else torch.cat(parts)
+        counts = rows.new_full((1, 1), segment.num_sources)
+        if segment.target_index is not None:
+            rows, counts = _at_nodes(rows, segment, new_nodes.by_key[segment.target])
         by_target[segment.target] = by_target[segment.target] + rows if segment.target in by_target else rows
-        num_sources[segment.target] = num_sources.get(segment.target, 0) + segment.num_sources
+        num_sources[segment.target] = num_sources[segment.target] + counts if segment.target in num_sources else counts
     results = []
     for run in new_nodes.class_runs:
         members = [segment for segment in new_nodes.segments if run.start <= segment.start < run.stop]
@@ -291,8 +307,7 @@ def gather_sums(
             continue
         blank = [like.new_zeros(segment.num_rows, received[0].shape[1]) for segment in members]
         rows = torch.cat([by_target.get(segment.key, zeros) for segment, zeros in zip(members, blank, strict=True)])
-        counts = torch.cat(
-            [like.new_full((segment.num_rows, 1), num_sources.get(segment.key, 0)) for segment in members]
-        )
+        none = like.new_zeros(1, 1)
+        counts = torch.cat([num_sources.get(segment.key, none).expand(segment.num_rows, 1) for segment in members])
         results.append(finish(rows, counts, run.label))
     return torch.cat(results)

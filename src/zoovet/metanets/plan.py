@@ -78,18 +78,18 @@ def plan_rounds(buckets: tuple[Bucket, ...], options: PlanOptions) -> Plan:
     ends = {
         (index, position): ((index, block.source), (index, block.target))
         for index, bucket in enumerate(buckets)
-        for position, block in enumerate(bucket.spec.blocks)
+        for position, block in enumerate(bucket.structure.blocks)
     }
     nodes = {
         (index, position)
         for index, bucket in enumerate(buckets)
-        for position, group in enumerate(bucket.spec.groups)
+        for position, group in enumerate(bucket.structure.groups)
         if _is_read(group.role, options)
     }
     num_directions = 2 if options.is_bidirectional else 1
     edges: list[set[EdgeKey]] = [set() for _ in range(num_directions)]
     if options.reads == "weights":
-        edges[0] = set(ends)
+        edges[0] = {key for key in ends if buckets[key[0]].structure.blocks[key[1]].is_written}
     keys: list[tuple[set[NodeKey], list[set[EdgeKey]], list[set[EdgeKey]]]] = [(nodes, edges, [])]
     for _ in range(options.num_rounds):
         nodes, edges, messages = _needed_before(nodes, edges, ends, options)

@@ -18,12 +18,13 @@ from zoovet.metanets.equivariant import Invariant, branch_of, branches_of
 from zoovet.metanets.layout import Bucket, NodeLayout
 from zoovet.metanets.messages import Sums, split_nodes
 from zoovet.metanets.mlp import MLP, Linear, MLPTail
+from zoovet.metanets.tables import table_rows
 
 __all__ = ["DeepSetsReadout", "FullGraphReadout", "LastLayerReadout", "PooledOutputsReadout", "SlotLinear"]
 
 
 class SlotLinear(nn.Module):
-    """A linear map of concatenated nodes, for any number of them up to ``num_slots``.
+    """A linear map of concatenated nodes, for any number of them: beyond ``num_slots``, it is stretched over them.
 
     Attributes:
         weight: [out, num_slots, d].
@@ -43,8 +44,12 @@ class SlotLinear(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, nodes: Tensor) -> Tensor:
-        """Map [B, n, d] to [B, out], n at most ``num_slots``."""
-        return F.linear(nodes.flatten(1), self.weight[:, : nodes.shape[1]].flatten(1), self.bias)
+        """Map [B, n, d] to [B, out]."""
+        count, room = nodes.shape[1], self.weight.shape[1]
+        weight = self.weight[:, :count]
+        if count > room:
+            weight = table_rows(self.weight.transpose(0, 1), count).transpose(0, 1) * (room / count)
+        return F.linear(nodes.flatten(1), weight.flatten(1), self.bias)
 
 
 class StandardizedFeatures(nn.BatchNorm1d):
@@ -76,7 +81,7 @@ def standardization(num_features: int, config: ScaleGMNConfig) -> nn.Module:
 def of_role(x: Tensor, nodes: NodeLayout, buckets: Sequence[Bucket], role: str) -> list[Tensor]:
     """The nodes of one role of every bucket, each [B, n, d]."""
     by_group: Sums = split_nodes(x, nodes)
-    positions = [0 if role == "input" else len(bucket.spec.groups) - 1 for bucket in buckets]
+    positions = [0 if role == "input" else bucket.structure.output for bucket in buckets]
     return [by_group[index, position] for index, position in enumerate(positions)]
 
 
@@ -191,7 +196,7 @@ class DeepSetsReadout(nn.Module):
         by_group = split_nodes(self.of_node.hidden(x), nodes)
         totals = []
         for index, bucket in enumerate(buckets):
-            groups = [by_group[index, position] for position in range(len(bucket.spec.groups))]
+            groups = [by_group[index, position] for position in range(len(bucket.structure.groups))]
             sums = torch.stack([group.sum(1) for group in groups]).sum(0)
             counts = sums.new_full((bucket.size, 1), sum(group.shape[1] for group in groups))
             totals.append(self.of_node.finish(sums, counts))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.metanets.batching import Batch, NodeFeatures, read_batch
+from zoovet.metanets.batching import AnyNetworks, Batch, NodeFeatures, listed, read_batch, require_chains
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
 from zoovet.metanets.features import (
     EdgeEmbedding,
@@ -19,9 +19,10 @@ from zoovet.metanets.features import (
     NodeEmbedding,
     edge_rows,
     node_rows,
-    used_positions,
 )
+from zoovet.metanets.graph_numbers import graph_changes
 from zoovet.metanets.inversion import Inversion
+from zoovet.metanets.kernels import used_positions
 from zoovet.metanets.mlp import Linear
 from zoovet.metanets.plan import Plan, PlanOptions, plan_rounds
 from zoovet.metanets.probes import Probes
@@ -104,36 +105,39 @@ class ScaleGMN(nn.Module):
 
     def forward(
         self,
-        networks: Networks | Sequence[Networks],
+        networks: AnyNetworks | Sequence[AnyNetworks],
         activations: Sequence[str] | None = None,
         *,
         node_features: NodeFeatures | None = None,
         inverted: Sequence[Tensor] | None = None,
-    ) -> Tensor | Networks | list[Networks]:
+    ) -> Tensor | AnyNetworks | list[AnyNetworks]:
         """Read networks.
 
         Args:
-            networks: Networks of one spec, or a list of such of any specs.
+            networks: Networks of one spec, ``GraphNetworks`` of one graph, or a list of such of any.
             activations: Treat each network as having this activation instead of its spec's; one a network, in order.
-            node_features: Per channel group [B, n, num_node_features], which must move and scale with the channels
+            node_features: Per channel group (of a graph: per group of its :func:`~zoovet.metanets.graph_structure.\
+                graph_structure`) [B, n, num_node_features], which must move and scale with the channels
                 (those of the output nodes must be invariant); a list of such for a list of networks.
             inverted: What :meth:`invert` gave for these networks, where it is to be computed once and used often.
 
         Returns:
             ``output="graph"``: [networks, num_outputs], in the order given. ``output="weights"``: the changes of their
-            weights and biases, as the networks came: ``Networks`` or a list of them.
+            weights and biases, as the networks came: ``Networks``, ``GraphNetworks`` or a list of them. What is no
+            weight, as a batch norm's statistics, has the change 0.
 
         Raises:
             ZoovetError: The networks do not fit the configuration, or a weight is NaN or infinite.
         """
         if self.readout is None:
             changes = self.changes(networks, activations, node_features=node_features, inverted=inverted)
-            given = [networks] if isinstance(networks, Networks) else list(networks)
-            edited = [
+            edited: list[AnyNetworks] = [
                 Networks(part.spec, tuple(weights), tuple(biases))
-                for part, (weights, biases) in zip(given, changes, strict=True)
+                if isinstance(part, Networks)
+                else graph_changes(part.graph, weights, biases)
+                for part, (weights, biases) in zip(listed(networks), changes, strict=True)
             ]
-            return edited[0] if isinstance(networks, Networks) else edited
+            return edited[0] if isinstance(networks, AnyNetworks) else edited
         batch = self._read(networks, activations, node_features, inverted)
         plan = plan_rounds(batch.buckets, self._plan_options())
         x, _ = self._run(batch, plan)
@@ -141,7 +145,7 @@ class ScaleGMN(nn.Module):
 
     def changes(
         self,
-        networks: Networks | Sequence[Networks],
+        networks: AnyNetworks | Sequence[AnyNetworks],
         activations: Sequence[str] | None = None,
         *,
         node_features: NodeFeatures | None = None,
@@ -154,7 +158,7 @@ class ScaleGMN(nn.Module):
 
         Returns:
             For each of the ``Networks`` given, per layer the changes of the weights, [B, out, in, \\*kernel], and of
-            the biases, [B, out].
+            the biases, [B, out]; for ``GraphNetworks`` by block and by group.
 
         Raises:
             ZoovetError: As for :meth:`forward`, or the metanetwork has no weight output.
@@ -170,7 +174,7 @@ class ScaleGMN(nn.Module):
 
     def _read(
         self,
-        networks: Networks | Sequence[Networks],
+        networks: AnyNetworks | Sequence[AnyNetworks],
         activations: Sequence[str] | None,
         node_features: NodeFeatures | None,
         inverted: Sequence[Tensor] | None,
@@ -183,12 +187,12 @@ class ScaleGMN(nn.Module):
             batch = batch.with_node_features(self.probes(batch.networks()))
         if self.inversion is not None:
             rows = self.invert(networks) if inverted is None else inverted
-            found = [self.inversion.unpack(own, spec) for own, spec in zip(rows, batch.specs, strict=True)]
+            found = [self.inversion.unpack(own, spec) for own, spec in zip(rows, batch.chains(), strict=True)]
             batch = batch.with_last_features([features for features, _ in found])
             batch = batch.with_gradients([gradients for _, gradients in found])
         return batch
 
-    def invert(self, networks: Networks | Sequence[Networks]) -> list[Tensor]:
+    def invert(self, networks: AnyNetworks | Sequence[AnyNetworks]) -> list[Tensor]:
         """Inversion, of which nothing is learned: for each of the ``Networks`` [B, numbers].
 
         Raises:
@@ -196,7 +200,7 @@ class ScaleGMN(nn.Module):
         """
         if self.inversion is None:
             raise ZoovetError("this metanetwork has no inversion; set inversion in its configuration")
-        return [self.inversion(part) for part in ([networks] if isinstance(networks, Networks) else networks)]
+        return [self.inversion(part) for part in require_chains(networks)]
 
     def share_inversion(self, inversion: Inversion | None) -> None:
         """Use another metanetwork's inversion, which stays the other's to move and to save."""
@@ -217,14 +221,14 @@ class ScaleGMN(nn.Module):
         """All rounds: the nodes [N, d] and the edges of each direction as they are in the end."""
         first = plan.rounds[0]
         nodes = node_rows(first.nodes, batch.buckets, batch.contents, self.behaviour.input_feature)
-        embedding = self.node_embedding.rows(first.nodes)
+        embedding = self.node_embedding.rows(first.nodes, batch.buckets)
         x = self.node_embedding(self.project_nodes(nodes), embedding, first.nodes)
         edges = self._first_edges(batch, plan)
         columns = self._columns(batch)
         layout = first.nodes
         for index, (module, step) in enumerate(zip(self.rounds, plan.rounds, strict=True)):
             if step.nodes is not layout and self._uses_embedding:
-                embedding, layout = self.node_embedding.rows(step.nodes), step.nodes
+                embedding, layout = self.node_embedding.rows(step.nodes, batch.buckets), step.nodes
             is_last = index == len(plan.rounds) - 1
             x, edges = module(x, edges, embedding if self._uses_embedding else None, step, columns if is_last else None)
         return x, edges

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.metanets.features import kernel_positions, used_positions
+from zoovet.metanets.kernels import kernel_positions, kernels_of_size, used_positions
 from zoovet.metanets.layout import Bucket
 from zoovet.metanets.plan import RoundPlan
+from zoovet.metanets.structure import Structure
+from zoovet.metanets.tables import table_row
 
 __all__ = ["WeightHead"]
 
@@ -39,7 +41,7 @@ class WeightHead(nn.Module):
     def forward(
         self, x: Tensor, edges: Tensor, plan: RoundPlan, buckets: Sequence[Bucket]
     ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-        """Changes by bucket and layer.
+        """Changes by bucket.
 
         Args:
             x: [N, 1], the nodes after the last round.
@@ -48,8 +50,8 @@ class WeightHead(nn.Module):
             buckets: What the networks are.
 
         Returns:
-            Changes of the weights, [B, out, in, \\*kernel] (without kernel axes where an edge has one number), and of
-            the biases, [B, out].
+            Changes of the weights by block that has some, in order, [B · cells, targets, sources, \\*kernel] (without
+            kernel axes where an edge has one number), and of the nodes' biases by group but the input, [B, n].
         """
         layout = plan.directions[0].new_edges
         of_edges = dict(
@@ -63,19 +65,33 @@ class WeightHead(nn.Module):
         weights: list[list[Tensor]] = []
         biases: list[list[Tensor]] = []
         for index, bucket in enumerate(buckets):
+            structure = bucket.structure
             weights.append([])
-            biases.append([])
-            for block_index, block in enumerate(bucket.spec.blocks):
-                layer = bucket.spec.layers[block.layer]
-                is_last = bucket.spec.groups[block.target].role == "output"
-                scale = -1 if is_last else block.layer
-                rows = of_edges[index, block_index]
-                shape: tuple[int, ...] = (bucket.size, layer.out_channels, layer.in_channels)
+            for position, block in enumerate(structure.blocks):
+                if not block.is_written:
+                    continue
+                rows = of_edges[index, position]
+                shape: tuple[int, ...] = (bucket.size * block.cells, block.num_targets, block.num_sources)
                 if not self.one_number:
-                    shape = (bucket.size, *layer.weight_shape)
-                    positions = kernel_positions(layer.kernel, self.max_kernel)
+                    positions = kernel_positions(block.kernel, self.max_kernel)
                     if positions != used:
                         rows = rows[:, [used.index(position) for position in positions]]
-                weights[-1].append(rows.reshape(shape) * self.weight_scale[scale])
-                biases[-1].append(of_nodes[index, block.target].reshape(bucket.size, -1) * self.bias_scale[scale])
+                    rows = kernels_of_size(rows, block.kernel, self.max_kernel)
+                    shape = (*shape, *block.kernel)
+                depth = structure.groups[block.source].depth
+                weights[-1].append(rows.reshape(shape) * self._scale(self.weight_scale, structure, block.target, depth))
+            biases.append(
+                [
+                    of_nodes[index, position].reshape(bucket.size, -1)
+                    * self._scale(self.bias_scale, structure, position, group.depth - 1)
+                    for position, group in enumerate(structure.groups)
+                    if structure.is_written(position)
+                ]
+            )
         return weights, biases
+
+    def _scale(self, table: Tensor, structure: Structure, target: int, depth: int) -> Tensor:
+        """The scalar of what leads from a depth into a group; the last one's is the output's."""
+        if structure.groups[target].role == "output":
+            return table[-1]
+        return table_row(table[:-1], max(depth, 0), structure.num_hidden_depths)

@@ -18,8 +18,19 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import NetworkSpec
-from zoovet.symmetry.actions import Action, random_action
+from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.symmetry.checked_networks import (
+    AnyAction,
+    AnyNetworks,
+    Declared,
+    act,
+    description,
+    draw_action,
+    has_scalars,
+    with_other_weights,
+    without_permutations,
+    without_scalars,
+)
 from zoovet.symmetry.deviations import (
     deviation_of_changes,
     deviation_of_outputs,
@@ -27,13 +38,11 @@ from zoovet.symmetry.deviations import (
     read_outputs,
     relative_difference,
 )
-from zoovet.symmetry.groups import Symmetry, group_symmetries, is_scaled, spec_symmetry
 
 __all__ = ["Deviations", "assert_equivariant", "assert_invariant", "deviation_equivariant", "deviation_invariant"]
 
-Declared = Literal["groups", "network", "permutation"]
 Mode = Literal["eval", "train", "both"]
-_Part = TypeVar("_Part", Tensor, Networks)
+_Part = TypeVar("_Part", Tensor, AnyNetworks)
 
 _NEEDED_SIGNAL = 1e4
 """The output must depend on the weights by this many times the tolerance, relative to its own size."""
@@ -87,7 +96,7 @@ class _Options:
 
 def deviation_invariant(
     metanetwork: Callable[[Any], Any],
-    networks: Networks | Sequence[Networks],
+    networks: AnyNetworks | Sequence[AnyNetworks],
     *,
     seed: int = 0,
     num_actions: int = 2,
@@ -98,9 +107,9 @@ def deviation_invariant(
     """Measure how far a metanetwork's output moves under actions that keep the networks' functions.
 
     Args:
-        metanetwork: Reads ``Networks`` and returns [B, …] in their precision; or reads a list of them and returns
-            [sum of B, …] in the list's order. A ``torch.nn.Module`` is copied and run in float64, its dropout off;
-            anything else must itself compute in the precision of the networks that it is given.
+        metanetwork: Reads ``Networks`` or ``GraphNetworks`` and returns [B, …] in their precision; or reads a list of
+            them and returns [sum of B, …] in the list's order. A ``torch.nn.Module`` is copied and run in float64, its
+            dropout off; anything else must itself compute in the precision of the networks that it is given.
         networks: What to try it on. A list is given to the metanetwork as a list, in one call.
         seed: Of all randomness here.
         num_actions: Random actions of each kind; each moves every network differently.
@@ -123,7 +132,7 @@ def deviation_invariant(
 
 def deviation_equivariant(
     metanetwork: Callable[[Any], Any],
-    networks: Networks | Sequence[Networks],
+    networks: AnyNetworks | Sequence[AnyNetworks],
     *,
     seed: int = 0,
     num_actions: int = 2,
@@ -134,8 +143,8 @@ def deviation_equivariant(
     """Measure how far a metanetwork's weight changes are from moving with the weights.
 
     Args:
-        metanetwork: Reads ``Networks`` and returns changes of their weights as ``Networks``, or reads and returns
-            lists of them.
+        metanetwork: Reads ``Networks`` or ``GraphNetworks`` and returns changes of their weights as such, or reads and
+            returns lists of them.
         networks, seed, num_actions, max_log_scale, symmetry, mode: As for :func:`deviation_invariant`.
 
     Returns:
@@ -155,7 +164,7 @@ def deviation_equivariant(
 
 def assert_invariant(
     metanetwork: Callable[[Any], Any],
-    networks: Networks | Sequence[Networks],
+    networks: AnyNetworks | Sequence[AnyNetworks],
     *,
     tolerance: float = 1e-10,
     seed: int = 0,
@@ -190,7 +199,7 @@ def assert_invariant(
 
 def assert_equivariant(
     metanetwork: Callable[[Any], Any],
-    networks: Networks | Sequence[Networks],
+    networks: AnyNetworks | Sequence[AnyNetworks],
     *,
     tolerance: float = 1e-10,
     seed: int = 0,
@@ -244,19 +253,20 @@ def _judge(deviations: Deviations, tolerance: float, expected: str) -> None:
 
 def _measure(
     metanetwork: Callable[[Any], Any],
-    networks: Networks | Sequence[Networks],
-    read: Callable[[Any, Sequence[Networks]], list[_Part]],
-    deviation_of: Callable[[_Part, _Part, Action], float],
+    networks: AnyNetworks | Sequence[AnyNetworks],
+    read: Callable[[Any, Sequence[AnyNetworks]], list[_Part]],
+    deviation_of: Callable[[_Part, _Part, AnyAction], float],
     options: _Options,
 ) -> Deviations:
-    given = [networks] if isinstance(networks, Networks) else list(networks)
+    is_single = isinstance(networks, Networks | GraphNetworks)
+    given = [networks] if isinstance(networks, Networks | GraphNetworks) else list(networks)
     if not given or any(len(batch) == 0 for batch in given):
         raise ZoovetError("a symmetry check needs at least one network of every spec, got none")
     batches = [batch.detach().to(dtype=torch.float64) for batch in given]
 
-    def outputs(runner: Callable[[Any], Any], inputs: Sequence[Networks]) -> list[_Part]:
+    def outputs(runner: Callable[[Any], Any], inputs: Sequence[AnyNetworks]) -> list[_Part]:
         with torch.no_grad():
-            return read(runner(inputs[0] if isinstance(networks, Networks) else list(inputs)), inputs)
+            return read(runner(inputs[0] if is_single else list(inputs)), inputs)
 
     found: dict[str, list[tuple[float, str]]] = {kind: [(0.0, "")] for kind in ("permutation", "scaling", "both")}
     signals = []
@@ -264,12 +274,12 @@ def _measure(
         generator = torch.Generator().manual_seed(options.seed)
         before = outputs(runner, batches)
         _require_usable(before, outputs(runner, batches), batches)
-        others = outputs(runner, [_with_other_weights(batch, generator) for batch in batches])
+        others = outputs(runner, [with_other_weights(batch, generator) for batch in batches])
         signals += [relative_difference(*pair) for pair in zip(before, others, strict=True)]
         for kind, actions in _draw_actions(batches, generator, options):
-            after = outputs(runner, [action(batch) for action, batch in zip(actions, batches, strict=True)])
-            for action, old, new in zip(actions, before, after, strict=True):
-                found[kind].append((deviation_of(old, new, action), action.spec.describe()))
+            after = outputs(runner, [act(action, batch) for action, batch in zip(actions, batches, strict=True)])
+            for action, batch, old, new in zip(actions, batches, before, after, strict=True):
+                found[kind].append((deviation_of(old, new, action), description(batch)))
     return Deviations(
         permutation=max(found["permutation"])[0],
         scaling=max(found["scaling"])[0],
@@ -293,50 +303,26 @@ def _runners(metanetwork: Callable[[Any], Any], mode: Mode) -> Iterator[Callable
 
 
 def _draw_actions(
-    batches: Sequence[Networks], generator: torch.Generator, options: _Options
-) -> Iterator[tuple[str, list[Action]]]:
-    declared = [_declared(batch.spec, options.symmetry) for batch in batches]
-    scaled = any(is_scaled(symmetry) for symmetries in declared for symmetry in symmetries)
+    batches: Sequence[AnyNetworks], generator: torch.Generator, options: _Options
+) -> Iterator[tuple[str, list[AnyAction]]]:
+    scaled = any(has_scalars(batch, options.symmetry) for batch in batches)
     for _ in range(options.num_actions):
-        both = [
-            random_action(batch.spec, len(batch), generator, symmetries=symmetries, max_log_scale=options.max_log_scale)
-            for batch, symmetries in zip(batches, declared, strict=True)
-        ]
-        yield "permutation", [action.without_scalars() for action in both]
+        both = [draw_action(batch, generator, options.symmetry, options.max_log_scale) for batch in batches]
+        yield "permutation", [without_scalars(action) for action in both]
         if scaled:
-            yield "scaling", [action.without_permutations() for action in both]
+            yield "scaling", [without_permutations(action) for action in both]
             yield "both", both
 
 
-def _declared(spec: NetworkSpec, symmetry: Declared) -> tuple[Symmetry, ...]:
-    own = group_symmetries(spec)
-    if symmetry == "groups":
-        return own
-    shared: Symmetry = "permutation" if symmetry == "permutation" else spec_symmetry(spec)
-    return tuple(shared if one != "fixed" else "fixed" for one in own)
-
-
-def _with_other_weights(networks: Networks, generator: torch.Generator) -> Networks:
-    """The networks with noise as large as the weights themselves (1 where a tensor is all zeros)."""
-
-    def noisy(tensor: Tensor) -> Tensor:
-        size = tensor.square().flatten(1).mean(dim=1).sqrt()
-        size = torch.where(size > 0, size, torch.ones_like(size)).reshape(-1, *(1 for _ in tensor.shape[1:]))
-        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-        return tensor + size * noise.to(tensor.device)
-
-    return networks.map(noisy)
-
-
-def _require_usable(before: Sequence[_Part], again: Sequence[_Part], batches: Sequence[Networks]) -> None:
+def _require_usable(before: Sequence[_Part], again: Sequence[_Part], batches: Sequence[AnyNetworks]) -> None:
     for first, second, batch in zip(before, again, batches, strict=True):
         deviation = relative_difference(first, second)
         if math.isnan(deviation):
             raise AssertionError(
-                f"the check would be meaningless: the metanetwork's output is not finite on {batch.spec.describe()}"
+                f"the check would be meaningless: the metanetwork's output is not finite on {description(batch)}"
             )
         if deviation > _REPEATABLE:
             raise AssertionError(
                 f"the metanetwork is random: two runs on the same networks differ by {deviation:.1e} relative on "
-                f"{batch.spec.describe()}. Turn its random parts off, or check it with mode='eval'"
+                f"{description(batch)}. Turn its random parts off, or check it with mode='eval'"
             )

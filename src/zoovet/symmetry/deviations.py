@@ -11,7 +11,10 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.symmetry.actions import Action
+from zoovet.networks.graph import Graph
+from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.spec import NetworkSpec
+from zoovet.symmetry.checked_networks import AnyAction, AnyNetworks, act, description, tensors_of
 
 __all__ = [
     "deviation_of_changes",
@@ -27,7 +30,7 @@ _TENSOR_FLOOR = 1e-6
 """The same for tensors, as a share of the largest change of the network."""
 
 
-def read_outputs(output: Any, batches: Sequence[Networks]) -> list[Tensor]:
+def read_outputs(output: Any, batches: Sequence[AnyNetworks]) -> list[Tensor]:
     """Split what an invariant metanetwork returned by spec.
 
     Args:
@@ -50,7 +53,7 @@ def read_outputs(output: Any, batches: Sequence[Networks]) -> list[Tensor]:
     return list(torch.split(output.reshape(sum(sizes), -1), sizes))
 
 
-def read_changes(output: Any, batches: Sequence[Networks]) -> list[Networks]:
+def read_changes(output: Any, batches: Sequence[AnyNetworks]) -> list[AnyNetworks]:
     """Read what an equivariant metanetwork returned.
 
     Args:
@@ -64,24 +67,24 @@ def read_changes(output: Any, batches: Sequence[Networks]) -> list[Networks]:
         ZoovetError: The output is something else; the message says what.
     """
     changes = list(output) if isinstance(output, list | tuple) else [output]
-    if len(changes) != len(batches) or not all(isinstance(change, Networks) for change in changes):
+    if len(changes) != len(batches) or not all(isinstance(change, Networks | GraphNetworks) for change in changes):
         raise ZoovetError(
-            f"an equivariant metanetwork must return the weight changes as Networks, one for each of the "
-            f"{len(batches)} specs it is given, got {', '.join(type(change).__name__ for change in changes)}"
+            f"an equivariant metanetwork must return the weight changes as Networks or GraphNetworks, one for each of "
+            f"the {len(batches)} specs it is given, got {', '.join(type(change).__name__ for change in changes)}"
         )
     for change, batch in zip(changes, batches, strict=True):
-        if change.spec != batch.spec or len(change) != len(batch):
+        if _kind(change) != _kind(batch) or len(change) != len(batch):
             raise ZoovetError(
-                f"the changes must be of {len(batch)} networks {batch.spec.describe()}, "
-                f"got {len(change)} of {change.spec.describe()}"
+                f"the changes must be of {len(batch)} networks {description(batch)}, "
+                f"got {len(change)} of {description(change)}"
             )
-        _require_float64(change.weights[0])
+        _require_float64(tensors_of(change)[0])
     return changes
 
 
-def relative_difference(first: Tensor | Networks, second: Tensor | Networks) -> float:
+def relative_difference(first: Tensor | AnyNetworks, second: Tensor | AnyNetworks) -> float:
     """Give max |first − second| / max of both; 0 where both are 0, NaN where one of them is not finite."""
-    one, other = (part.flat() if isinstance(part, Networks) else part for part in (first, second))
+    one, other = (part if isinstance(part, Tensor) else part.flat() for part in (first, second))
     if not bool(torch.isfinite(one).all() and torch.isfinite(other).all()):
         return math.nan
     return _ratio((one - other).abs().amax(), torch.maximum(one.abs().amax(), other.abs().amax()))
@@ -100,7 +103,7 @@ def deviation_of_outputs(before: Tensor, after: Tensor) -> float:
     return _ratio((after - before).abs().amax(), before.abs().amax())
 
 
-def deviation_of_changes(before: Networks, after: Networks, action: Action) -> float:
+def deviation_of_changes(before: AnyNetworks, after: AnyNetworks, action: AnyAction) -> float:
     """How far the changes ``after`` are from ``action(before)``: the measures of ``deviation_equivariant``.
 
     Args:
@@ -111,10 +114,10 @@ def deviation_of_changes(before: Networks, after: Networks, action: Action) -> f
     Returns:
         The largest relative deviation; infinite where ``after`` is not finite.
     """
-    expected, undone = _tensors(action(before)), _tensors(action.inverse()(after))
-    largest = torch.stack([tensor.abs().amax() for tensor in _tensors(before)]).amax()
+    expected, undone = tensors_of(act(action, before)), tensors_of(act(action.inverse(), after))
+    largest = torch.stack([tensor.abs().amax() for tensor in tensors_of(before)]).amax()
     deviations = [0.0]
-    for old, new, moved, back in zip(_tensors(before), _tensors(after), expected, undone, strict=True):
+    for old, new, moved, back in zip(tensors_of(before), tensors_of(after), expected, undone, strict=True):
         size = torch.maximum(old.abs().amax(), _TENSOR_FLOOR * largest)
         deviations.append(
             _ratio((new - moved).abs().amax(), torch.maximum(moved.abs().amax(), _TENSOR_FLOOR * largest))
@@ -128,8 +131,8 @@ def deviation_of_changes(before: Networks, after: Networks, action: Action) -> f
     return max(deviations)
 
 
-def _tensors(networks: Networks) -> tuple[Tensor, ...]:
-    return (*networks.weights, *networks.biases)
+def _kind(networks: AnyNetworks) -> NetworkSpec | Graph:
+    return networks.spec if isinstance(networks, Networks) else networks.graph
 
 
 def _ratio(difference: Tensor, size: Tensor) -> float:

@@ -1,0 +1,139 @@
+"""What a symmetry check needs of the networks that it is run on, be they of a spec or of a graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoovet.networks.batch import Networks
+from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.spec import NetworkSpec
+from zoovet.symmetry.actions import Action, random_action
+from zoovet.symmetry.graph_actions import GraphAction, random_graph_action
+from zoovet.symmetry.graph_symmetry import GraphSymmetry, graph_symmetry
+from zoovet.symmetry.groups import Symmetry, group_symmetries, is_scaled, spec_symmetry
+from zoovet.symmetry.ties import NONZERO, UNSCALED
+
+__all__ = [
+    "AnyAction",
+    "AnyNetworks",
+    "Declared",
+    "act",
+    "description",
+    "draw_action",
+    "has_scalars",
+    "tensors_of",
+    "with_other_weights",
+    "without_permutations",
+    "without_scalars",
+]
+
+AnyNetworks = Networks | GraphNetworks
+AnyAction = Action | GraphAction
+Declared = Literal["groups", "network", "permutation"]
+
+
+def description(networks: AnyNetworks) -> str:
+    """Which networks, for messages."""
+    if isinstance(networks, Networks):
+        return networks.spec.describe()
+    return f"the graph {networks.graph.graph_id}"
+
+
+def tensors_of(networks: AnyNetworks) -> tuple[Tensor, ...]:
+    """All tensors, each [B, rows, …]."""
+    if isinstance(networks, Networks):
+        return (*networks.weights, *networks.biases)
+    return tuple(tensor if tensor.ndim > 1 else tensor.unsqueeze(1) for tensor in networks.parameters.values())
+
+
+def has_scalars(networks: AnyNetworks, declared: Declared) -> bool:
+    """Whether any channel may be multiplied with anything, by the symmetries that were declared."""
+    if isinstance(networks, Networks):
+        return any(is_scaled(symmetry) for symmetry in _of_groups(networks.spec, declared))
+    return bool(_of_classes(graph_symmetry(networks.graph), declared).allowed.any())
+
+
+def draw_action(
+    networks: AnyNetworks, generator: torch.Generator, declared: Declared, max_log_scale: float
+) -> AnyAction:
+    """A random action on these networks.
+
+    Args:
+        networks: What it is to act on.
+        generator: Source of all randomness.
+        declared: Which symmetries it is drawn from.
+        max_log_scale: Scalings are log-uniform in e^±this.
+    """
+    if isinstance(networks, GraphNetworks):
+        symmetry = _of_classes(graph_symmetry(networks.graph), declared)
+        return random_graph_action(symmetry, len(networks), generator, max_log_scale=max_log_scale)
+    symmetries = _of_groups(networks.spec, declared)
+    return random_action(networks.spec, len(networks), generator, symmetries=symmetries, max_log_scale=max_log_scale)
+
+
+def without_scalars(action: AnyAction) -> AnyAction:
+    """Its permutations alone."""
+    if isinstance(action, Action):
+        return action.without_scalars()
+    return GraphAction(action.symmetry, action.slots, torch.ones_like(action.scalars))
+
+
+def without_permutations(action: AnyAction) -> AnyAction:
+    """Its scalars alone."""
+    if isinstance(action, Action):
+        return action.without_permutations()
+    straight = torch.arange(action.symmetry.num_slots).repeat(len(action), 1)
+    return GraphAction(action.symmetry, straight, action.scalars)
+
+
+def act(action: AnyAction, networks: AnyNetworks) -> AnyNetworks:
+    """The networks, or changes of their weights, as an action moves them."""
+    if isinstance(action, Action):
+        assert isinstance(networks, Networks)
+        return action(networks)
+    assert isinstance(networks, GraphNetworks)
+    return action(networks)
+
+
+def with_other_weights(networks: AnyNetworks, generator: torch.Generator) -> AnyNetworks:
+    """The networks with noise as large as the weights (1 where a tensor is all zeros); constants stay as they are."""
+
+    def noisy(tensor: Tensor) -> Tensor:
+        size = tensor.square().reshape(len(tensor), -1).mean(dim=1).sqrt()
+        size = torch.where(size > 0, size, torch.ones_like(size)).reshape(-1, *(1 for _ in tensor.shape[1:]))
+        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+        return tensor + size * noise.to(tensor.device)
+
+    if isinstance(networks, Networks):
+        return networks.map(noisy)
+    kept = {one.name for one in networks.graph.parameters if one.is_constant}
+    for operation in networks.graph.operations:
+        kept |= {name for role, name in operation.parameters.items() if role.startswith("running")}
+    return GraphNetworks(
+        networks.graph,
+        {name: tensor if name in kept else noisy(tensor) for name, tensor in networks.parameters.items()},
+    )
+
+
+def _of_groups(spec: NetworkSpec, declared: Declared) -> tuple[Symmetry, ...]:
+    own = group_symmetries(spec)
+    if declared == "groups":
+        return own
+    shared: Symmetry = "permutation" if declared == "permutation" else spec_symmetry(spec)
+    return tuple(shared if one != "fixed" else "fixed" for one in own)
+
+
+def _of_classes(symmetry: GraphSymmetry, declared: Declared) -> GraphSymmetry:
+    """A graph's symmetry with no more scalars than were declared."""
+    if declared == "groups":
+        return symmetry
+    shared = UNSCALED
+    if declared == "network":
+        free = symmetry.moves[symmetry.representatives] | (symmetry.allowed != UNSCALED)
+        shared = int(np.bitwise_and.reduce(symmetry.allowed[free], initial=NONZERO))
+    return replace(symmetry, allowed=symmetry.allowed & np.uint8(shared))
