@@ -141,6 +141,9 @@ def test_a_holder_notices_that_its_folder_is_gone_or_anothers(tmp_path: Path) ->
 
 
 def test_what_is_no_lock_is_one_line(tmp_path: Path) -> None:
+    require_free_folder(tmp_path / ("x" * 300), "built")
+    with pytest.raises(ZoovetError, match=r"cannot write into .*: File name too long; give another --out"):
+        FolderLock(tmp_path / ("x" * 300), "built")
     path = tmp_path / LOCK_NAME
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ZoovetError, match=r"cannot lock .*: \.zoovet\.lock: Too many levels of symbolic links"):

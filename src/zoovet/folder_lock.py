@@ -104,7 +104,7 @@ def require_free_folder(folder: Path, doing: str) -> None:
     Raises:
         ZoovetError: As in :func:`folder_lock`.
     """
-    if (folder / LOCK_NAME).exists():
+    if os.path.exists(folder / LOCK_NAME):
         with folder_lock(folder, doing):
             return
 

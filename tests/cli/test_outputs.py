@@ -49,6 +49,8 @@ def test_an_unwritable_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ZoovetError, match=r"cannot write into .*file/inner: Not a directory; give another --out"):
         require_own_folder(tmp_path / "file" / "inner", "run.json", "a run")
+    with pytest.raises(ZoovetError, match=r"cannot write into .*: File name too long; give another --out"):
+        require_own_folder(tmp_path / ("x" * 300), "run.json", "a run")
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -266,3 +266,8 @@ def test_no_flipped_bit_of_a_shard_is_taken_for_whole(tiny_zoo: Zoo) -> None:
         changed = bytearray(data)
         changed[place] ^= 1 << (place % 8)
         assert label_of(bytes(changed))[1] is not True
+
+
+def test_a_name_that_no_folder_can_have_is_one_line(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
+    with pytest.raises(ZoovetError, match=r"cannot write into .*: File name too long; give another --out"):
+        build_zoo(tiny_recipe, tmp_path / ("x" * 300))

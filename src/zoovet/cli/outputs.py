@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str
     Raises:
         ZoovetError: It holds something else, or cannot be written to.
     """
-    if folder.is_file():
+    if os.path.isfile(folder):  # a name that is too long, or otherwise impossible, is told below
         raise ZoovetError(f"{folder} is a file; give a folder for {what} as --out")
-    if folder.is_dir() and not (folder / marker).exists():
+    if os.path.isdir(folder) and not (folder / marker).exists():
         own = {LOCK_NAME, *begun}
         found = next(
             (path.name for path in sorted(folder.iterdir()) if path.name not in own and not is_partial(path)), None

@@ -232,7 +232,7 @@ def _versions() -> dict[str, str]:
 
 def _require_new_or_zoo(folder: Path, shards: Iterable[str]) -> None:
     """Check that a folder is missing, empty, or a zoo's: begun by a build that may have been killed at once."""
-    if not folder.is_dir() or os.path.lexists(folder / "zoo.json"):
+    if not os.path.isdir(folder) or os.path.lexists(folder / "zoo.json"):
         return
     own = {LOCK_NAME, *shards}
     if any(path.name not in own and not is_partial(path) for path in folder.iterdir()):
