@@ -140,6 +140,36 @@ def test_a_holder_notices_that_its_folder_is_gone_or_anothers(tmp_path: Path) ->
             lock.require_held()
 
 
+def test_a_record_that_may_not_be_written_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = leave_record(tmp_path)
+    usual, refused = os.open, list[str]()
+
+    def another_users(name: Any, flags: int, *arguments: int) -> int:
+        if Path(name) == path and flags & os.O_WRONLY and not refused:
+            refused.append(str(name))
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return usual(name, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", another_users)
+    with folder_lock(tmp_path, "built") as lock:
+        lock.require_held()
+    assert refused
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_of_a_store_that_locks_what_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = fcntl.flock
+
+    def as_nfs_does(handle: int, how: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        usual(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", as_nfs_does)
+    with folder_lock(tmp_path, "built"), pytest.raises(ZoovetError, match="is being built by process"):
+        FolderLock(tmp_path, "built")
+
+
 def test_what_is_no_lock_is_one_line(tmp_path: Path) -> None:
     require_free_folder(tmp_path / ("x" * 300), "built")
     with pytest.raises(ZoovetError, match=r"cannot write into .*: File name too long; give another --out"):

@@ -41,6 +41,7 @@ _SETTLING_SECONDS = 0.5
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 _MOST_BYTES = 4096
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class FolderLock:
@@ -125,12 +126,12 @@ def _acquire(path: Path, doing: str) -> tuple[int, str]:
 
 def _token_of_own(handle: int, path: Path, doing: str) -> str | None:
     """Take the lock: the token in its record, or ``None`` where the file went meanwhile."""
-    has_kernel_lock = _take(handle)
+    has_kernel_lock = _take(handle, path)
     if has_kernel_lock is None or _held_elsewhere(handle, path.parent, has_kernel_lock):
         raise _busy(handle, path.parent, doing)
     if not _is_same_file(handle, path):  # its holder has just removed it
         return None
-    token = _write_record(handle, path)
+    token = _write_record(path)
     if token is not None and not has_kernel_lock:
         time.sleep(_SETTLING_SECONDS)
         if _record(handle).get("token") != token:
@@ -160,13 +161,12 @@ def _release(path: Path, handle: int, token: str, ended: threading.Event, renewa
 
 
 def _opened(path: Path) -> int:
-    """A handle of the lock's file, which is made where missing; for reading only where it is another user's."""
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    """A handle of the lock's file, which is made where missing; for reading, so that it keeps no disk writable."""
     try:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
-        except PermissionError:
-            handle = os.open(path, os.O_RDONLY | flags)
+            handle = os.open(path, os.O_RDONLY | os.O_CREAT | _FLAGS, 0o666)
+        except PermissionError:  # another user's, in a folder where one's files are one's own
+            handle = os.open(path, os.O_RDONLY | _FLAGS)
     except OSError as error:
         raise ZoovetError(f"cannot lock {path.parent}: {path.name}: {error.strerror}; give another --out") from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -175,10 +175,18 @@ def _opened(path: Path) -> int:
     return handle
 
 
-def _take(handle: int) -> bool | None:
+def _take(handle: int, path: Path) -> bool | None:
     """Whether the kernel gave its lock, ``None`` where another process has it, false where it has none to give."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            writable = os.open(path, os.O_RDWR | _FLAGS)  # NFS locks what may be written
+            os.dup2(writable, handle, inheritable=False)
+            os.close(writable)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return None
     except OSError as error:
@@ -201,7 +209,7 @@ def _held_elsewhere(handle: int, folder: Path, has_kernel_lock: bool) -> bool:
     return now - os.fstat(handle).st_mtime < SECONDS_UNTIL_STALE
 
 
-def _write_record(handle: int, path: Path) -> str | None:
+def _write_record(path: Path) -> str | None:
     """Say who holds the lock; its token, or ``None`` where the file is another user's and was removed instead."""
     token = uuid.uuid4().hex
     record = {
@@ -214,10 +222,13 @@ def _write_record(handle: int, path: Path) -> str | None:
         "token": token,
     }
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(record).encode(), 0)
+        handle = os.open(path, os.O_WRONLY | os.O_TRUNC | _FLAGS)
+        try:
+            os.write(handle, json.dumps(record).encode())
+        finally:
+            os.close(handle)
     except OSError as error:
-        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY and _unlink(path):
+        if isinstance(error, PermissionError) and _unlink(path):
             return None
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
     return token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,4 +44,7 @@ def shards_kept(folder: Path) -> str:
         count = 0
     if count == 0:
         return "nothing was finished yet; the same command begins again"
-    return f"{count} whole shard{'' if count == 1 else 's'} kept in {folder}; {AGAIN}"
+    again = (
+        AGAIN if os.path.exists(folder / "zoo.json") else "zoo.json is gone, so give --repair-zoo to go on from there"
+    )
+    return f"{count} whole shard{'' if count == 1 else 's'} kept in {folder}; {again}"

@@ -120,7 +120,7 @@ def train_with_progress(
 
     require_free_folder(out, "trained")
     zoo = Zoo.open(data.zoo, verify=True)
-    require_own_folder(out, "run.json", "a training run", begun=("config.yaml",))
+    require_own_folder(out, "run.json", "a training run", begun=("config.yaml", "log"))
     with saying_what_is_kept(out, lambda: _kept(out)), training_bar(TASKS[task].shown) as bar:
         place = Place(out=out, device=device, data_root=data_root, progress=bar)
         return TASKS[task].train(config, data, zoo, place)
