@@ -22,7 +22,7 @@ def test_an_interruption_and_a_full_disk_say_what_is_kept(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt, match=kept):
         _raising(KeyboardInterrupt(), tmp_path)
     (tmp_path / "shard-00000.parquet").touch()
-    with pytest.raises(KeyboardInterrupt, match="zoo.json is gone, so give --repair-zoo"):
+    with pytest.raises(KeyboardInterrupt, match=r"zoo.json is gone, so give --repair-zoo"):
         _raising(KeyboardInterrupt(), tmp_path)
     (tmp_path / "zoo.json").touch()
     kept = "1 whole shard kept in .*; the same command goes on from there"

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Literal
@@ -37,7 +37,7 @@ from zoovet.benchmark.worker import (
 )
 from zoovet.errors import ZoovetError
 from zoovet.files import remove_dead_partials, storage_errors
-from zoovet.folder_lock import folder_lock, require_free_folder
+from zoovet.folder_lock import FolderLock, folder_lock, require_free_folder
 from zoovet.processes import end_with_parent
 from zoovet.tasks.inversion_images import inverts
 from zoovet.zoo import Zoo
@@ -45,6 +45,8 @@ from zoovet.zoo import Zoo
 __all__ = ["run_benchmark"]
 
 Tell = Callable[[str], None]
+
+Crew = AbstractContextManager[Callable[[Sequence[Job]], Iterator[Job]]]
 
 _INVERTED_AT_ONCE = 150
 
@@ -89,13 +91,22 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
         origin = require_same_origin(config, out)
         require_same_settings(config, out)
         write_origin(origin, out)
-        if stages[-1]:
-            progress = _Progress(sum(map(len, stages)), tell)
-            with _crew(config, out, data_root, workers) as do:
-                for stage in stages:
-                    for job in do(stage):
-                        lock.require_held()
-                        progress.done(job)
+        try:
+            _work(stages, _crew(config, out, data_root, workers), lock, tell)
+        finally:
+            remove_dead_partials(out, recursive=True)
+
+
+def _work(stages: Sequence[Sequence[Job]], crew: Crew, lock: FolderLock, tell: Tell) -> None:
+    """Do what is missing, and tell of every job; nothing where no trial is."""
+    if not stages[-1]:
+        return
+    progress = _Progress(sum(map(len, stages)), tell)
+    with crew as do:
+        for stage in stages:
+            for job in do(stage):
+                lock.require_held()
+                progress.done(job)
 
 
 class _Progress:
@@ -146,7 +157,7 @@ def _crew(
             yield side_by_side
     except BaseException:
         for process in set(active_children()) - others:  # what they are at may take an hour, and would be waited for
-            process.terminate()
+            process.kill()  # a training in progress would only take note of a gentler word
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -172,7 +183,6 @@ _worker: list[Worker] = []
 
 def _start(config: BenchmarkConfig, out: Path, data_root: Path | None, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that leads the crew ends it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(parent)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # see zoovet.cli.main

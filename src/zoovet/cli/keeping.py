@@ -44,7 +44,7 @@ def shards_kept(folder: Path) -> str:
         count = 0
     if count == 0:
         return "nothing was finished yet; the same command begins again"
-    again = (
-        AGAIN if os.path.exists(folder / "zoo.json") else "zoo.json is gone, so give --repair-zoo to go on from there"
-    )
-    return f"{count} whole shard{'' if count == 1 else 's'} kept in {folder}; {again}"
+    kept = f"{count} whole shard{'' if count == 1 else 's'} kept in {folder}"
+    if not os.path.exists(folder / "zoo.json"):
+        return f"{kept}; zoo.json is gone, so give --repair-zoo to go on from there"
+    return f"{kept}; {AGAIN}"
