@@ -53,7 +53,7 @@ def test_glyphs_are_taken_where_the_server_does_not_answer(tmp_path: Path, monke
     assert choose_dataset(tmp_path) == (
         "glyphs",
         "drawn here, since Fashion-MNIST is not on this machine and its server, "
-        "fashion-mnist.s3-website.eu-central-1.amazonaws.com, did not answer within 10 s",
+        "fashion-mnist.s3.eu-central-1.amazonaws.com, did not answer within 10 s",
     )
 
 
