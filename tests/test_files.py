@@ -39,6 +39,15 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
+def test_no_file_takes_the_place_of_a_device_or_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(ZoovetError, match="a device, pipe or socket has that name"), atomic_path(path):
+            pytest.fail("nothing is to be written")
+    assert [found.name for found in tmp_path.iterdir()] == ["pipe"]
+    assert Path("/dev/null").is_char_device()
+
+
 def test_a_long_name_has_room_for_its_temporary_one(tmp_path: Path) -> None:
     write_text(tmp_path / ("é" * 120), "long")
     assert (tmp_path / ("é" * 120)).read_text() == "long"

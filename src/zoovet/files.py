@@ -89,8 +89,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     writes, so that what was left by one that was killed can be told (`remove_dead_partials`).
 
     Raises:
-        StorageError: The disk is full or read-only, or the folder is gone.
+        StorageError: The disk is full or read-only, the folder is gone, or a device, pipe or socket has that name.
     """
+    _require_replaceable(path)
     temporary: Path | None = None
     try:
         prefix = f".{path.name[:40]}.{ProcessName.own()}."
@@ -110,6 +111,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if isinstance(error, Exception) and (fault := storage_fault(error, path.parent)):
             raise StorageError(f"cannot write {path}: {fault}") from error
         raise
+
+
+def _require_replaceable(path: Path) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a socket, as an administrator's rights would let us."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:  # nothing is there, or it cannot be seen: writing will tell
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise StorageError(f"cannot write {path}: a device, pipe or socket has that name; give another")
 
 
 def _mode_by_the_umask(name: str) -> int:
