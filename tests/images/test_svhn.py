@@ -78,6 +78,6 @@ def test_a_split_that_is_not_there_is_downloaded_from_the_official_address(folde
 
 def test_official_addresses() -> None:
     assert {remote.address + remote.name for remote in REMOTE_FILES["svhn"]} == {
-        "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
-        "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+        "https://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+        "https://ufldl.stanford.edu/housenumbers/test_32x32.mat",
     }
