@@ -73,16 +73,16 @@ def test_without_difficulty_a_class_looks_the_same_in_a_font() -> None:
     images = draw_glyphs(GlyphConfig(difficulty=0.0, num_classes=2), 400)
     ones = images.images[images.labels == 1].flatten(1)
     assert len(ones.unique(dim=0)) <= 20
-    assert {int(ones.min()), int(ones.max())} == {0, 255}
+    assert {int(ones.min()), int(ones.max())} == {20, 230}, "black and white are left to what is put on images"
 
 
 def test_what_is_drawn_can_be_read_and_difficulty_makes_it_harder() -> None:
     accuracies = []
-    for difficulty in (0.0, 0.3, 1.0):
+    for difficulty in (0.0, 0.5, 1.0):
         config = GlyphConfig(difficulty=difficulty, size=14)
         train, test = draw_glyphs(config, 1500), draw_glyphs(config, 500, split="test")
         features = [part.images.flatten(1).float().numpy() / 255 for part in (train, test)]
-        line = LogisticRegression(max_iter=60, tol=1e-2).fit(features[0], train.labels.numpy())
+        line = LogisticRegression(max_iter=300, tol=1e-3).fit(features[0], train.labels.numpy())
         accuracies.append(line.score(features[1], test.labels.numpy()))
     assert accuracies[0] > 0.95
     assert accuracies[0] > accuracies[1] + 0.05 > accuracies[2] + 0.25

@@ -7,6 +7,7 @@ integer arithmetic, so that a seed gives the same bytes whatever the processor.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,7 +38,7 @@ _FONTS = (
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
     *("cmr10", "cmb10", "cmss10", "cmtt10"),
 )
-_CAPITAL_HEIGHT = 0.55
+_CAPITAL_HEIGHT = 0.8
 """Height of a capital letter as a share of its cell's and, before an image scales it, of the image's side."""
 
 _MAX_CELL = 256
@@ -52,10 +53,19 @@ _POINT = 14
 _MAX_ANGLE, _MAX_SHEAR, _MAX_SCALE, _MAX_SHIFT = 40.0, 0.4, 0.35, 0.2
 """Bounds at difficulty 1: degrees; columns a row; logarithm of a side's factor; share of the image's side."""
 
-_MAX_DIMMING, _MAX_DARK, _MAX_CLOUDS, _MAX_STRIPES, _MAX_GRAIN = 130, 90, 70, 60, 30
-"""Bounds at difficulty 1, in 8-bit levels: how far ink is from white and the ground from black, and its textures."""
+_INK, _GROUND = 230, 20
+"""8-bit levels at difficulty 0; black and white are left to what is put on images."""
+
+_MAX_DIMMING, _MAX_BRIGHTENING, _MAX_CLOUDS, _MAX_STRIPES, _MAX_GRAIN = 125, 75, 70, 60, 30
+"""Bounds at difficulty 1, in 8-bit levels: how far ink and ground move towards each other, and the ground's textures."""
+
+_COLOR_SPREAD = 0.3
+"""Share of dimming and brightening that channels differ by at least, so that easy images have colours too."""
 
 _CLOUD_POINTS, _MAX_PERIODS = 5, 6.0
+
+_SAMPLES = (-1, 5)
+"""Rows and columns of the samples that make a pixel, in quarters of a pixel from its corner: soft edges."""
 
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -70,7 +80,7 @@ class GlyphConfig:
         size: Side of the square images, in pixels.
         color: Whether images have three channels, ink and ground a colour each, instead of one.
         difficulty: How far letters are turned, sheared, shifted and scaled, how rough the ground is and how little ink
-            stands out from it: 0, always the same, to 1, hard for people.
+            stands out from it: 0, always the same but for colours, to 1, hard for people.
         seed: Of everything that is drawn.
 
     Raises:
@@ -80,7 +90,7 @@ class GlyphConfig:
     num_classes: int = 10
     size: int = 28
     color: bool = False
-    difficulty: float = 0.3
+    difficulty: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -153,7 +163,7 @@ def _ink(config: GlyphConfig, masks: Bytes, labels: Integers, generator: np.rand
     first = ((fonts * num_classes + labels) * cell * cell)[:, None, None]
     flat, covered = masks.reshape(-1), np.zeros((num, size, size), dtype=np.int64)
     places = 4 * np.arange(size) - 2 * size
-    for below, right in ((1, 1), (1, 3), (3, 1), (3, 3)):  # four samples a pixel
+    for below, right in itertools.product(_SAMPLES, repeat=2):  # in quarters of a pixel from its corner
         x, y = places[None, :] + right - moved[0], places[:, None] + below - moved[1]
         column = ((back[0] * x + back[1] * y) >> (_POINT + 2)) + cell // 2
         row = ((back[2] * x + back[3] * y) >> (_POINT + 2)) + cell // 2
@@ -164,8 +174,9 @@ def _ink(config: GlyphConfig, masks: Bytes, labels: Integers, generator: np.rand
 def _painted(config: GlyphConfig, ink: Integers, generator: np.random.Generator) -> Bytes:
     """Light letters on dark, textured grounds: [n, C, size, size]."""
     hard, shape = config.difficulty, (len(ink), config.num_channels, 1, 1)
-    light = generator.integers(255 - round(_MAX_DIMMING * hard), 256, size=shape)
-    dark = generator.integers(round(_MAX_DARK * hard) + 1, size=shape)
+    spread = max(hard, _COLOR_SPREAD) if config.color else hard
+    light = _INK - generator.integers(round(_MAX_DIMMING * spread) + 1, size=shape)
+    dark = _GROUND + generator.integers(round(_MAX_BRIGHTENING * spread) + 1, size=shape)
     ground = dark + _clouds(config, shape, generator) + _stripes(config, shape, generator)
     grain = round(_MAX_GRAIN * hard)
     grains = generator.integers(-grain, grain + 1, size=(*shape[:2], config.size, config.size))
@@ -209,7 +220,10 @@ def _masks(cell: int, num_classes: int) -> Bytes:
 
 
 def _of_font(path: Path, cell: int, num_classes: int) -> Bytes:
-    """Every class in a font whose capitals are as high as those of all: [classes, cell, cell]."""
+    """Every class in a font whose capitals are as high as those of all: [classes, cell, cell].
+
+    A letter too wide for the cell is narrowed until it fits.
+    """
 
     def font(size: int) -> ImageFont.FreeTypeFont:
         try:  # by its content: given a name, Pillow takes a font of that name from elsewhere where there is one
@@ -221,9 +235,13 @@ def _of_font(path: Path, cell: int, num_classes: int) -> Bytes:
     own, masks = font(round(cell * _CAPITAL_HEIGHT * cell / (bottom - top))), []
     for letter in GLYPH_CLASSES[:num_classes]:
         left, top, right, bottom = own.getbbox(letter)
+        drawn = Image.new("L", (right - left, bottom - top))
+        ImageDraw.Draw(drawn).text((-left, -top), letter, fill=255, font=own)
+        width, height = min(drawn.width, cell - 2), min(drawn.height, cell - 2)
+        if (width, height) != drawn.size:
+            drawn = drawn.resize((width, height))
         image = Image.new("L", (cell, cell))
-        place = ((cell - right - left) // 2, (cell - bottom - top) // 2)
-        ImageDraw.Draw(image).text(place, letter, fill=255, font=own)
+        image.paste(drawn, ((cell - width) // 2, (cell - height) // 2))
         masks.append(np.asarray(image))
     return np.stack(masks)
 
