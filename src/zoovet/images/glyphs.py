@@ -57,7 +57,7 @@ _INK, _GROUND = 230, 20
 """8-bit levels at difficulty 0; black and white are left to what is put on images."""
 
 _MAX_DIMMING, _MAX_BRIGHTENING, _MAX_CLOUDS, _MAX_STRIPES, _MAX_GRAIN = 125, 75, 70, 60, 30
-"""Bounds at difficulty 1, in 8-bit levels: how far ink and ground move towards each other, and the ground's textures."""
+"""Bounds at difficulty 1, in 8-bit levels: how far ink and ground move together, and the ground's textures."""
 
 _COLOR_SPREAD = 0.3
 """Share of dimming and brightening that channels differ by at least, so that easy images have colours too."""
