@@ -234,7 +234,7 @@ def _of_font(path: Path, cell: int, num_classes: int) -> Bytes:
     _, top, _, bottom = font(cell).getbbox("H")
     own, masks = font(round(cell * _CAPITAL_HEIGHT * cell / (bottom - top))), []
     for letter in GLYPH_CLASSES[:num_classes]:
-        left, top, right, bottom = own.getbbox(letter)
+        left, top, right, bottom = (round(edge) for edge in own.getbbox(letter))
         drawn = Image.new("L", (right - left, bottom - top))
         ImageDraw.Draw(drawn).text((-left, -top), letter, fill=255, font=own)
         width, height = min(drawn.width, cell - 2), min(drawn.height, cell - 2)
