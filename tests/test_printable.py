@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from zoovet.files import write_json
-from zoovet.printable import printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 
 def test_ordinary_names_stay_as_they_are() -> None:
@@ -25,6 +25,16 @@ def test_what_is_long_loses_its_middle() -> None:
     assert shown.startswith("aaa")
     assert shown.endswith("end")
     assert len(printable("\x00" * 1000, limit=40)) <= 40
+
+
+def test_a_path_is_shown_whole_up_to_a_generous_length() -> None:
+    long = Path("/".join(["folder"] * 60)) / "net\n.pt"
+    assert printable(long) == f"{'folder/' * 60}net\\n.pt"
+    assert len(printable(str(long))) < 200
+    endless = printable(Path("a" * 100_000 + "/net.pt"))
+    assert len(endless) <= MAX_PATH_CHARACTERS
+    assert endless.endswith("/net.pt")
+    assert len(printable(long, limit=40)) <= 40
 
 
 def test_a_name_that_is_no_utf8_survives_a_json_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 from zoovet.errors import ZoovetError
-from zoovet.printable import printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.text_files import MAX_BYTES, in_words, read_text_file
 
 __all__ = ["MAX_DEPTH", "parse_json", "parse_json_object", "read_json", "read_json_object", "typed_value"]
@@ -69,7 +69,7 @@ def parse_json(text: str | bytes, where: str, max_bytes: int = MAX_BYTES) -> Any
             twice, ``NaN`` or an infinity, an integer beyond any meaning, or half of a character.
     """
     if len(text) > max_bytes:
-        raise ZoovetError(f"{printable(where)} is longer than the {in_words(max_bytes)} that it may be")
+        raise ZoovetError(f"{_shown(where)} is longer than the {in_words(max_bytes)} that it may be")
     max_values = max_bytes // _BYTES_PER_VALUE
     try:
         read = text if isinstance(text, str) else text.decode("utf-8")
@@ -86,11 +86,11 @@ def parse_json(text: str | bytes, where: str, max_bytes: int = MAX_BYTES) -> Any
         if "\\ud" in read or "\\uD" in read:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise ZoovetError(f"{printable(where)} cannot be read: {_too_deep()}") from None
+        raise ZoovetError(f"{_shown(where)} cannot be read: {_too_deep()}") from None
     except UnicodeEncodeError:
-        raise ZoovetError(f"{printable(where)} cannot be read: it holds half of a character (a surrogate)") from None
+        raise ZoovetError(f"{_shown(where)} cannot be read: it holds half of a character (a surrogate)") from None
     except ValueError as error:
-        raise ZoovetError(f"{printable(where)} cannot be read as JSON: {printable(error)}") from None
+        raise ZoovetError(f"{_shown(where)} cannot be read as JSON: {printable(error)}") from None
     return value
 
 
@@ -112,16 +112,21 @@ def typed_value(data: dict[str, Any], key: str, kind: type[Kind], where: str) ->
         ZoovetError: The key is missing, or its value of another kind.
     """
     if key not in data:
-        raise ZoovetError(f"{printable(where)}: the key '{key}' is missing; it takes {_WORDS[kind]}")
+        raise ZoovetError(f"{_shown(where)}: the key '{key}' is missing; it takes {_WORDS[kind]}")
     found = type(data[key])
     if found is kind or (found, kind) == (int, float):
         return cast(Kind, data[key])
-    raise ZoovetError(f"{printable(where)}: '{key}' must be {_WORDS[kind]}, got {_WORDS[found]}")
+    raise ZoovetError(f"{_shown(where)}: '{key}' must be {_WORDS[kind]}, got {_WORDS[found]}")
+
+
+def _shown(where: str) -> str:
+    """What something is, for an error; the path in it whole."""
+    return printable(where, MAX_PATH_CHARACTERS)
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ZoovetError(f"{printable(where)} must hold a JSON object, got {_WORDS[type(value)]}")
+        raise ZoovetError(f"{_shown(where)} must hold a JSON object, got {_WORDS[type(value)]}")
     return value
 
 

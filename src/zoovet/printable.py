@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["printable"]
+__all__ = ["MAX_PATH_CHARACTERS", "printable"]
 
 MAX_CHARACTERS = 160
+"""Of a text."""
+
+MAX_PATH_CHARACTERS = 1024
+"""Of a path, which is of no use shortened: whoever reads it looks for the file. Systems take 4,096, people 100."""
 
 
-def printable(text: object, limit: int = MAX_CHARACTERS) -> str:
+def printable(text: object, limit: int | None = None) -> str:
     r"""One short line without control characters: ``a\x1b[2J`` is shown as ``a\x1b[2J``, not obeyed.
 
     Whatever :meth:`str.isprintable` does not take is written as an escape (control characters, line breaks, marks that
@@ -18,8 +22,11 @@ def printable(text: object, limit: int = MAX_CHARACTERS) -> str:
 
     Args:
         text: Anything; its ``str``, or of bytes and paths the name in the file system.
-        limit: Most characters of the result, at least 8.
+        limit: Most characters of the result, at least 8; by default :data:`MAX_CHARACTERS`, of a
+            :class:`~pathlib.Path` :data:`MAX_PATH_CHARACTERS`.
     """
+    if limit is None:
+        limit = MAX_PATH_CHARACTERS if isinstance(text, os.PathLike) else MAX_CHARACTERS
     shown = os.fsdecode(text) if isinstance(text, bytes | os.PathLike) else str(text)
     if len(shown) > limit:
         half = (limit - 1) // 2

@@ -22,7 +22,7 @@ from zoovet.cli.reading import SCALING_HELP, add_read_options, read_options_of
 from zoovet.cli.results import print_results, text_of_name
 from zoovet.cli.scan_bar import scan_bar
 from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_INTERRUPTED, EXIT_OK
-from zoovet.printable import printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif verdicts:
         print_results(_as_table(verdicts))
     for file, note in notes:
-        print(f"note: {printable(file)}: {note}", file=sys.stderr)
+        print(f"note: {printable(file, MAX_PATH_CHARACTERS)}: {note}", file=sys.stderr)
     for note in dict.fromkeys(note for result in results for note in result.general_notes):
         print(f"note: {note}", file=sys.stderr)
     _print_notes(verdicts)
@@ -183,7 +183,7 @@ def _as_table(verdicts: Sequence[Verdict]) -> str:
     table = Table("file", "in-distribution", "score", "threshold", "verdict", box=None, pad_edge=False)
     words = {"trojaned": "[bold red]trojaned[/]", "healthy": "[green]healthy[/]", "unknown": "[bold yellow]unknown[/]"}
     for verdict in verdicts:
-        name = printable(verdict.file)
+        name = printable(verdict.file, MAX_PATH_CHARACTERS)
         name = f"{name}[{verdict.network}]" if verdict.file in several else name
         likeness = "–" if verdict.in_distribution is None else f"{verdict.in_distribution:.4f}"
         score = "–" if verdict.verdict == "unknown" or verdict.score is None else f"{verdict.score:.4f}"

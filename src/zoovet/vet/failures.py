@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 
 from zoovet.errors import ZoovetError
-from zoovet.printable import printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 __all__ = ["TRACEBACK_VARIABLE", "Failure", "failure_of"]
 
@@ -50,5 +50,5 @@ def failure_of(error: BaseException, about: str = "") -> Failure:
 
 
 def _about(about: str, message: str) -> str:
-    shown = printable(about)
+    shown = printable(about, MAX_PATH_CHARACTERS)
     return message if not about or shown in message else f"{shown}: {message}"

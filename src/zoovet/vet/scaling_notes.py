@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoovet.networks import ZOO_SCALING
-from zoovet.printable import printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 __all__ = ["MAY_BE_THE_REASON", "assumed_scaling_note"]
 
@@ -22,7 +22,7 @@ def assumed_scaling_note(files: Sequence[str]) -> str:
     Args:
         files: Their names, each once; one at least.
     """
-    named = ", ".join(printable(file) for file in files[:_NUM_NAMED])
+    named = ", ".join(printable(file, MAX_PATH_CHARACTERS) for file in files[:_NUM_NAMED])
     more = f" and {len(files) - _NUM_NAMED} more" if len(files) > _NUM_NAMED else ""
     return (
         f"{named}{more}: input scaling not known; {_WHAT_WAS_ASSUMED}; if that is wrong, so is what is said: give "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import InputScaling, Networks
-from zoovet.printable import printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.vet.batches import Answer, Batch, Batches, Detectors
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.crew import Crew
@@ -195,7 +195,8 @@ class _File:
         failure, num_others = self.failures[first], len(self.failures) - 1
         which = f"network {first}: " if len(self.verdicts) + len(self.failures) > 1 else ""
         more = f" ({num_others} of its other networks failed too)" if num_others else ""
-        return Failure(f"{printable(self.name)}: {which}{failure.message}{more}", failure.traceback)
+        name = printable(self.name, MAX_PATH_CHARACTERS)
+        return Failure(f"{name}: {which}{failure.message}{more}", failure.traceback)
 
 
 class _Waiting:

@@ -74,15 +74,7 @@ def build_zoo(
             several workers are to share a device.
         KeyboardInterrupt: Ctrl-C; whole shards are kept.
     """
-    if workers < 1:
-        raise ZoovetError(f"workers must be at least 1, got {workers}")
-    if side_by_side is not None:
-        require_device_choice(recipe, "cuda")
-        if workers > 1:
-            raise ZoovetError(
-                f"workers must be 1 where networks are trained side by side, by one process, got {workers}; leave "
-                f"--workers out"
-            )
+    _require_workers(recipe, workers, side_by_side)
     builder = builder_of(recipe, data_root)
     with growing_zoo(
         Path(out),
@@ -104,6 +96,19 @@ def build_zoo(
                     else:
                         counter.add(event)
         return Zoo.open(growing.folder)
+
+
+def _require_workers(recipe: Recipe, workers: int, side_by_side: str | None) -> None:
+    """Check that there is one worker at least, and one alone where a device trains many networks side by side."""
+    if workers < 1:
+        raise ZoovetError(f"workers must be at least 1, got {workers}")
+    if side_by_side is not None:
+        require_device_choice(recipe, "cuda")
+        if workers > 1:
+            raise ZoovetError(
+                f"workers must be 1 where networks are trained side by side, by one process, got {workers}; leave "
+                f"--workers out"
+            )
 
 
 def rebuild_network(zoo: Zoo, place: int, data_root: Path | None = None) -> np.ndarray[Any, np.dtype[np.float32]]:

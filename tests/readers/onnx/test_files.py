@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -337,78 +336,6 @@ def test_damage_never_raises_another_error() -> None:
             messages.append(str(error))
     assert len(messages) > 150
     assert all(message.isprintable() for message in messages)
-
-
-def _with_external(folder: Path, location: str, **where: int) -> Path:
-    """A file whose first weight lies elsewhere."""
-    model = _small()
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in {"location": location, **where}.items():
-        tensor.external_data.add(key=key, value=str(value))
-    path = folder / "model.onnx"
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def test_numbers_in_a_file_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "w.bin").write_bytes(b"1234" + _WEIGHTS["w"].tobytes())
-    read = read_onnx(_with_external(tmp_path, "data/w.bin", offset=4, length=432))
-    assert torch.equal(read.networks.parameters["w"][0], torch.from_numpy(_WEIGHTS["w"]))
-
-
-@pytest.mark.parametrize(
-    ("location", "where", "message"),
-    [
-        ("../secret", {}, r"lies in '\.\./secret', outside the file's folder; that is not opened"),
-        ("/etc/passwd", {}, r"lies in '/etc/passwd', outside the file's folder"),
-        ("", {}, r"outside the file's folder"),
-        ("link", {}, r"lies in 'link', which is a link; links are not followed"),
-        ("linked/w.bin", {}, r"which is a link"),
-        ("pipe", {}, r"'pipe', which cannot be read: it is a named pipe"),
-        ("gone", {}, r"'gone', which cannot be read: No such file"),
-        ("w.bin", {"offset": 10}, r"needs 432 bytes from byte 10 of 'w\.bin', which has 432$"),
-        ("w.bin", {"length": 4}, r"and says 4$"),
-        ("w.bin", {"offset": -5}, r"has the offset '-5', which is no number of bytes"),
-    ],
-)
-def test_numbers_elsewhere_are_refused(tmp_path: Path, location: str, where: Any, message: str) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    for place in (tmp_path / "secret", folder / "w.bin"):
-        place.write_bytes(_WEIGHTS["w"].tobytes())
-    (folder / "link").symlink_to(tmp_path / "secret")
-    (folder / "linked").symlink_to(folder, target_is_directory=True)
-    os.mkfifo(folder / "pipe")
-    with pytest.raises(ZoovetError, match=message):
-        read_onnx(_with_external(folder, location, **where))
-
-
-def test_a_link_to_a_file_has_its_numbers_beside_the_link(tmp_path: Path) -> None:
-    (tmp_path / "blobs").mkdir()
-    path = _with_external(tmp_path / "blobs", "w.bin")
-    (tmp_path / "link.onnx").symlink_to(path)
-    (tmp_path / "w.bin").write_bytes(_WEIGHTS["w"].tobytes())
-    assert len(read_onnx(tmp_path / "link.onnx").networks) == 1
-
-
-def test_bytes_alone_have_no_files_beside_them(tmp_path: Path) -> None:
-    data = _with_external(tmp_path, "w.bin").read_bytes()
-    with pytest.raises(ZoovetError, match=r"give the path of the ONNX file, not its bytes$"):
-        network_from_onnx(data)
-
-
-def test_tensors_that_overlap_do_not_take_all_memory(tmp_path: Path) -> None:
-    path = _with_external(tmp_path, "w.bin")
-    (tmp_path / "w.bin").write_bytes(_WEIGHTS["w"].tobytes())
-    model = ModelProto.FromString(path.read_bytes())
-    model.graph.initializer.add().CopyFrom(model.graph.initializer[0])
-    model.graph.initializer[-1].name = "again"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ZoovetError, match=r"its tensors together are larger than the file 'w\.bin'"):
-        read_onnx(path)
 
 
 def test_a_file_that_is_missing_or_none(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zoovet.errors import ZoovetError
-from zoovet.printable import printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.text_files import open_regular
 from zoovet.user_cache import user_cache
 
@@ -29,9 +29,6 @@ __all__ = ["compiled", "untrusted"]
 Code = TypeVar("Code")
 
 _GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_MOST_LETTERS = 400
-"""Of a folder's name, which must be whole to be mended."""
-
 _REMEDY = "name a folder of your own by XDG_CACHE_HOME"
 
 
@@ -68,7 +65,7 @@ def compiled(identity: str, suffix: str, make: Callable[[Path], object], use: Ca
                 _keep(made.read_bytes(), folder / name)
                 return use(folder / name)
             except OSError as error:
-                problem = f"in {printable(folder, _MOST_LETTERS)}: {_reason(error)}"
+                problem = f"in {printable(folder)}: {_reason(error)}"
         warnings.warn(f"compiled code is not kept for the next call: {problem}", stacklevel=2)
         return use(made)
 
@@ -88,12 +85,12 @@ def untrusted(folder: Path) -> str | None:
     for place in (folder, *folder.parents):
         found = place.lstat()
         if not stat.S_ISDIR(found.st_mode):
-            return f"{printable(place, _MOST_LETTERS)} is not a folder; {_REMEDY}"
+            return f"{printable(place)} is not a folder; {_REMEDY}"
         if found.st_uid not in (0, os.geteuid()):
-            return f"{printable(place, _MOST_LETTERS)} belongs to another user ({_user_name(found.st_uid)}); {_REMEDY}"
+            return f"{printable(place)} belongs to another user ({_user_name(found.st_uid)}); {_REMEDY}"
         sticky = bool(found.st_mode & stat.S_ISVTX) and place != folder
         if found.st_mode & _writable_by_others(found) and not sticky:
-            return f"others may write into {printable(place, _MOST_LETTERS)}; run `chmod go-w` on it, or {_REMEDY}"
+            return f"others may write into {printable(place)}; run `chmod go-w` on it, or {_REMEDY}"
     return None
 
 
@@ -114,7 +111,7 @@ def _private_folder() -> Path:
                 place.mkdir(mode=0o700)
             except FileExistsError:
                 if not place.is_dir():
-                    raise _NotKeptError(f"{printable(place, _MOST_LETTERS)} is not a folder; {_REMEDY}") from None
+                    raise _NotKeptError(f"{printable(place)} is not a folder; {_REMEDY}") from None
     folder = named.resolve()
     if reason := untrusted(folder):
         raise _NotKeptError(reason)
@@ -210,5 +207,5 @@ def _user_name(user: int) -> str:
 def _reason(error: Exception) -> str:
     """An error in a few words, with the file that it is about."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{printable(error.filename, _MOST_LETTERS)}: {error.strerror}"
-    return printable(error, 4 * _MOST_LETTERS)
+        return f"{printable(error.filename, MAX_PATH_CHARACTERS)}: {error.strerror}"
+    return printable(error, MAX_PATH_CHARACTERS)

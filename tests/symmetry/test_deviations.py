@@ -1,0 +1,26 @@
+"""How far an output is from what a symmetry asks for: every row counts, whatever its size."""
+
+from __future__ import annotations
+
+import torch
+
+from zoovet.networks.batch import Networks
+from zoovet.networks.spec import mlp
+from zoovet.symmetry import Action, random_networks
+from zoovet.symmetry.deviations import deviation_of_changes
+
+
+def test_a_leak_in_a_row_that_scaling_made_small_is_seen() -> None:
+    """Entries after scaling span e^12, so the tensor's largest entry alone would hide it."""
+    spec = mlp((2, 2, 1))
+    changes = random_networks(spec, 3, torch.Generator().manual_seed(11))
+    still = Action.identity(spec, 3)
+    scalars = (still.scalars[0], torch.tensor([[1e-6, 1e6]] * 3, dtype=torch.float64), still.scalars[2])
+    action = Action(spec, still.permutations, scalars)
+    after = action(changes)
+    assert deviation_of_changes(changes, after, action) < 1e-14
+    weight = after.weights[0].clone()
+    weight[:, 0] *= 1 + 1e-4
+    leaky = Networks(spec, (weight, *after.weights[1:]), after.biases)
+    assert float((leaky.weights[0] - after.weights[0]).abs().max() / after.weights[0].abs().max()) < 1e-14
+    assert deviation_of_changes(changes, leaky, action) > 1e-5
