@@ -21,7 +21,6 @@ from zoovet.cli.keeping import AGAIN, saying_what_is_kept
 from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.plain_progress import PlainProgress
 from zoovet.cli.status import EXIT_OK
-from zoovet.cli.train import train_with_progress
 from zoovet.cli.trained_runs import TrainedRun, by_kind
 from zoovet.config import read_config, write_config
 from zoovet.errors import ZoovetError
@@ -50,7 +49,7 @@ Writes into --out: report.html, figures.json, detection.parquet, repair.parquet,
 repairer. An interrupted demo goes on from where it was when it is started again. The same seed gives the same
 figures, however busy the machine is.
 
-Time: about 4 minutes on two cores, 8 on slow ones; every step says how long it will take.
+Time: about 5 minutes on two cores, 10 on slow ones; every step says how long it will take.
 """
 
 TAKES_OVERRIDES = True
@@ -91,6 +90,7 @@ def _demonstrate(arguments: argparse.Namespace) -> int:
     import torch
 
     from zoovet.cli.demo_config import demo_config
+    from zoovet.cli.demo_trainings import Training, train_all
     from zoovet.cli.train_configs import TrainingData
 
     started, out = time.monotonic(), arguments.out
@@ -108,21 +108,26 @@ def _demonstrate(arguments: argparse.Namespace) -> int:
         if _begin(out, config)
         else ["an earlier demo in this folder was continued; the wall time is of the last part"]
     )
-    options: dict[str, Any] = {"data_root": arguments.data_root}
     data = TrainingData(zoo=out / "zoo")
 
     def tell(number: int, text: str) -> None:
-        print(f"[{clock(time.monotonic() - started)}] {number}/4 {text}", flush=True)
+        print(f"[{clock(time.monotonic() - started)}] {number}/3 {text}", flush=True)
 
     tell(1, f"training {config.zoo.num_networks} networks on {config.zoo.dataset}: every base healthy and poisoned")
     workers = arguments.workers or len(os.sched_getaffinity(0))
-    repair = arguments.repair_zoo
-    print(f"  {summary(build_with_progress(config.zoo, out / 'zoo', workers=workers, repair=repair, **options))}")
-    tell(2, "training a detector: a ScaleGMN that reads weights")
-    train_with_progress("detection", config.detection, data, out / "detector", device=device, **options)
-    tell(3, "training a repairer: a ScaleGMN that edits weights")
-    train_with_progress("repair", config.repair, data, out / "repairer", device=device, **options)
-    tell(4, "measuring both on networks of bases they have never seen")
+    zoo = build_with_progress(
+        config.zoo, out / "zoo", workers=workers, repair=arguments.repair_zoo, data_root=arguments.data_root
+    )
+    print(f"  {summary(zoo)}")
+    trainings = (
+        Training(name="detector", task="detection", config=config.detection),
+        Training(name="repairer", task="repair", config=config.repair),
+    )
+    side_by_side = workers > 1 and device == "cpu"
+    how = ", side by side" if side_by_side else ", one after the other"
+    tell(2, f"training a detector and a repairer: ScaleGMNs that read weights, and edit them{how}")
+    train_all(trainings, data, out, device=device, data_root=arguments.data_root, side_by_side=side_by_side)
+    tell(3, "measuring both on networks of bases they have never seen")
     figures = _evaluate(out, seed, device, arguments.data_root, started, notes)
     print(f"\n{headline(figures)}\n\nreport: {out / 'report.html'}\nfigures: {out / 'figures.json'}")
     print(f"took {clock(time.monotonic() - started)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from zoovet.cli.train_configs import Trained, TrainingData
+    from zoovet.cli.training_bar import Show
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run", "train_with_progress"]
 
@@ -99,7 +101,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def train_with_progress(
-    task: str, config: Any, data: TrainingData, out: Path, *, device: str, data_root: Path | None
+    task: str,
+    config: Any,
+    data: TrainingData,
+    out: Path,
+    *,
+    device: str,
+    data_root: Path | None,
+    show: Show | None = None,
 ) -> Trained:
     """Train while a bar shows steps, loss, the last validation and the time left.
 
@@ -110,6 +119,7 @@ def train_with_progress(
         out: Folder of the run.
         device: ``cpu``, ``cuda`` or ``cuda:K``.
         data_root: Folder of image datasets; ``None``: the usual one.
+        show: Given the progress instead of a bar.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; its message says how to go on.
@@ -121,7 +131,8 @@ def train_with_progress(
     require_free_folder(out, "trained")
     zoo = Zoo.open(data.zoo, verify=True)
     require_own_folder(out, "run.json", "a training run", begun=("config.yaml", "log"))
-    with saying_what_is_kept(out, lambda: _kept(out)), training_bar(TASKS[task].shown) as bar:
+    shown = training_bar(TASKS[task].shown) if show is None else nullcontext(show)
+    with saying_what_is_kept(out, lambda: _kept(out)), shown as bar:
         place = Place(out=out, device=device, data_root=data_root, progress=bar)
         return TASKS[task].train(config, data, zoo, place)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,39 +15,56 @@ from zoovet.cli.plain_progress import PlainProgress
 if TYPE_CHECKING:
     from zoovet.tasks.training_config import InversionProgress, TrainingProgress
 
-__all__ = ["training_bar"]
+__all__ = ["Show", "training_bar", "training_bars"]
+
+Show = Callable[["TrainingProgress | InversionProgress"], None]
 
 
 @contextmanager
-def training_bar(figures: Sequence[str]) -> Iterator[Callable[[TrainingProgress | InversionProgress], None]]:
+def training_bar(figures: Sequence[str]) -> Iterator[Show]:
     """Bars on standard error that are given a training's progress: one for inversion, one for steps.
 
     Args:
         figures: Names of the validation figures that are shown.
     """
-    bars = _Bars(figures)
+    with training_bars({"": figures}) as shows:
+        yield shows[""]
+
+
+@contextmanager
+def training_bars(figures: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Show]]:
+    """The same for several trainings at once: for each name what is given its progress, from whatever thread.
+
+    Args:
+        figures: Name of each training → names of the validation figures that are shown.
+    """
+    display = _display()
     try:
-        yield bars.show
+        yield {name: _Bars(name, theirs, display).show for name, theirs in figures.items()}
     finally:
-        bars.stop()
+        if display.live.is_started:
+            display.stop()
+
+
+def _display() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[texts][count]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[texts][left]}"),
+        TextColumn("{task.fields[texts][figures]}"),
+    )
+    return Progress(*columns, console=Console(stderr=True))
 
 
 class _Bars:
-    """One line a stage; where there is no terminal, lines now and then."""
+    """One line a stage of one training; where there is no terminal, lines now and then."""
 
-    def __init__(self, figures: Sequence[str]) -> None:
-        self._figures = figures
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[texts][count]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[texts][left]}"),
-            TextColumn("{task.fields[texts][figures]}"),
-        )
-        self._console = Console(stderr=True)
-        self._display, self._plain = Progress(*columns, console=self._console), PlainProgress(self._console)
+    def __init__(self, name: str, figures: Sequence[str], display: Progress) -> None:
+        self._name, self._figures, self._display = name, figures, display
+        self._plain = PlainProgress(display.console)
         self._tasks: dict[str, TaskID] = {}
         self._validated: dict[str, float] | None = None
 
@@ -63,17 +80,13 @@ class _Bars:
         self._validated = progress.figures
         self._line("training", progress.fraction, _training_texts(progress, self._figures), important=important)
 
-    def stop(self) -> None:
-        """Leave the lines as they are."""
-        if self._display.live.is_started:
-            self._display.stop()
-
     def _line(self, stage: str, fraction: float, texts: dict[str, str], *, important: bool) -> None:
-        if not self._console.is_terminal:
-            self._plain.line("  ".join([stage, *filter(None, texts.values())]), important=important)
+        title = f"{self._name}: {stage}" if self._name else stage
+        if not self._display.console.is_terminal:
+            self._plain.line("  ".join([title, *filter(None, texts.values())]), important=important)
             return
         if stage not in self._tasks:
-            self._tasks[stage] = self._display.add_task(stage, total=1.0, texts=texts)
+            self._tasks[stage] = self._display.add_task(title, total=1.0, texts=texts)
         self._display.start()
         self._display.update(self._tasks[stage], completed=fraction, texts=texts)
 

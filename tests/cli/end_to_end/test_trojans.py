@@ -10,15 +10,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import zoovet
+from zoovet.cli.demo_trainings import Training, train_all
 from zoovet.cli.main import main
-from zoovet.config import read_yaml
+from zoovet.cli.train_configs import TrainingData
+from zoovet.config import read_config, read_yaml
+from zoovet.errors import ZoovetError
+from zoovet.tasks import DetectionConfig, RepairConfig
+from zoovet.tasks.training_config import TrainingConfig
 
 
 def test_build_left_a_zoo(place: Path) -> None:
@@ -162,7 +170,7 @@ def test_demo_does_all_of_it_and_goes_on_where_it_was(
     assert main(["demo", *keys, "--repair.num_validation_images=50"]) == 0
     shown, progress = capsys.readouterr()
     assert shown.splitlines()[0] == "images: digits, as --zoo.dataset says"
-    assert re.search(r"^inverting  \d+/18 networks  \d+:\d\d left  [\d.]+/s$", progress, re.MULTILINE)
+    assert re.search(r"^detector: inverting  \d+/18 networks  \d+:\d\d left  [\d.]+/s$", progress, re.MULTILINE)
     figures = json.loads((out / "figures.json").read_text(encoding="utf-8"))
     assert figures["detection"]["num_networks"] == figures["repair"]["num_networks"] == 6
     assert f"AUC {figures['detection']['auc']:.3f}" in shown
@@ -182,6 +190,49 @@ def test_demo_does_all_of_it_and_goes_on_where_it_was(
     assert trained == (out / "detector" / "checkpoint.safetensors").stat().st_mtime_ns, "nothing was trained again"
     assert main(["demo", *keys]) == 2
     assert f"{out} holds a demo of another configuration" in capsys.readouterr().err
+
+
+@pytest.fixture
+def trainings(place: Path) -> list[Training]:
+    """A detector's and a repairer's, of a step or two."""
+    detection, repair = (read_yaml(place / f"{name}.yaml") for name in ("detection", "repair"))
+    for values in (detection, repair):
+        del values["task"], values["data"]
+        values["training"]["max_steps"] = 2
+    return [
+        Training(name="detector", task="detection", config=read_config(DetectionConfig, detection)),
+        Training(name="repairer", task="repair", config=read_config(RepairConfig, repair)),
+    ]
+
+
+def test_trainings_side_by_side_give_what_they_give_one_after_the_other(
+    place: Path, tmp_path: Path, trainings: list[Training], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = TrainingData(zoo=place / "zoo")
+    for name, side_by_side in (("both", True), ("each", False)):
+        (tmp_path / name).mkdir()
+        train_all(trainings, data, tmp_path / name, device="cpu", data_root=None, side_by_side=side_by_side)
+        shown = capsys.readouterr().err
+        assert re.search(r"^detector: training  step 2/2", shown, re.MULTILINE)
+        assert re.search(r"^repairer: training  step 2/2", shown, re.MULTILINE)
+    for name in ("detector", "repairer"):
+        both, each = (load_file(tmp_path / way / name / "checkpoint.safetensors") for way in ("both", "each"))
+        assert both.keys() == each.keys()
+        assert all(torch.equal(both[key], each[key]) for key in both)
+
+
+def test_a_training_that_cannot_begin_ends_those_beside_it(
+    place: Path, tmp_path: Path, trainings: list[Training]
+) -> None:
+    (tmp_path / "detector").mkdir()
+    (tmp_path / "detector" / "notes.txt").write_text("mine", encoding="utf-8")
+    trainings[1] = replace(trainings[1], config=replace(trainings[1].config, training=TrainingConfig(max_steps=10**6)))
+    with pytest.raises(ZoovetError, match=r"detector holds something else than a training run \('notes.txt'"):
+        train_all(trainings, TrainingData(zoo=place / "zoo"), tmp_path, device="cpu", data_root=None, side_by_side=True)
+    trainings.reverse()  # the endless one now runs in a process of its own
+    with pytest.raises(ZoovetError, match="detector holds something else"):
+        train_all(trainings, TrainingData(zoo=place / "zoo"), tmp_path, device="cpu", data_root=None, side_by_side=True)
+    assert not active_children()
 
 
 def test_an_interrupted_build_ends_cleanly_and_is_finished_by_the_same_command(place: Path, tmp_path: Path) -> None:
