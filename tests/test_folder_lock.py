@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,20 @@ def test_a_record_that_may_not_be_written_is_replaced(tmp_path: Path, monkeypatc
         lock.require_held()
     assert refused
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_holder_that_has_not_written_yet_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / LOCK_NAME).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        writing = threading.Timer(0.1, lambda: (lock.write('{"pid": 77, "host": "here"}'), lock.flush()))
+        writing.start()
+        with pytest.raises(ZoovetError, match="is being built by process 77 on here"):
+            FolderLock(tmp_path, "built")
+        writing.join()
+        lock.truncate(0)
+        monkeypatch.setattr(module, "_SETTLING_SECONDS", 0.01)
+        with pytest.raises(ZoovetError, match=r"a process that has not said which it is \(it took \.zoovet\.lock"):
+            FolderLock(tmp_path, "built")
 
 
 def test_a_lock_of_a_store_that_locks_what_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

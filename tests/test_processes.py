@@ -30,6 +30,21 @@ if __name__ == "__main__":
 """
 
 
+GROUP = """
+import multiprocessing, os, signal, sys, time
+from zoovet.processes import start_resource_tracker
+
+if sys.argv[1] == "started early":
+    start_resource_tracker()
+semaphore = multiprocessing.get_context("spawn").Semaphore()
+time.sleep(0.3)  # until it has set what it ignores
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.killpg(0, signal.SIGHUP)
+time.sleep(0.2)
+del semaphore
+"""
+
+
 def test_a_name_is_read_back_and_nothing_else_is() -> None:
     own = ProcessName.own()
     assert ProcessName.parse(str(own)) == own
@@ -48,6 +63,16 @@ def test_a_process_that_ended_or_is_another_machines_does_not_run() -> None:
     process.wait()
     assert not name.runs
     assert not ProcessName(machine="0" * 12, pid=os.getpid(), started=ProcessName.own().started).runs
+
+
+def test_what_tidies_up_after_workers_outlives_a_hang_up(tmp_path: Path) -> None:
+    script = tmp_path / "group.py"
+    script.write_text(GROUP)
+    for how in ("started early", "started late"):
+        done = subprocess.run(
+            [sys.executable, str(script), how], stderr=subprocess.PIPE, text=True, check=True, start_new_session=True
+        )
+        assert ("KeyError" in done.stderr) == (how == "started late")
 
 
 def test_a_worker_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:

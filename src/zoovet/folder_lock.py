@@ -37,7 +37,10 @@ LOCK_NAME = ".zoovet.lock"
 
 _RENEWAL_SECONDS = 15.0
 _SETTLING_SECONDS = 0.5
-"""Where the kernel has no lock to give, two that began together have both written by then; the last one holds."""
+"""By then who took the lock has said who it is.
+
+Where the kernel has no lock to give, two that began together have both written by then; the last one holds.
+"""
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 _MOST_BYTES = 4096
@@ -244,9 +247,13 @@ def _record(handle: int) -> dict[str, Any]:
 
 
 def _holder(handle: int) -> str:
-    record = _record(handle)
+    """Who holds the lock, in words: what its record says, which a moment after it was taken may not be there yet."""
+    deadline = time.monotonic() + _SETTLING_SECONDS
+    while not (record := _record(handle)) and time.monotonic() < deadline:
+        time.sleep(_SETTLING_SECONDS / 20)
     if not record:
-        return "another process"
+        since = datetime.fromtimestamp(os.fstat(handle).st_mtime).astimezone().isoformat(sep=" ", timespec="seconds")
+        return f"a process that has not said which it is (it took {LOCK_NAME} at {since})"
     shown = {key: printable(str(record.get(key))) for key in ("pid", "host", "user", "since")}
     return f"process {shown['pid']} on {shown['host']} (user {shown['user']}) since {shown['since']}"
 

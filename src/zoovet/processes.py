@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ProcessName", "end_with_parent", "kernel_id"]
+__all__ = ["ProcessName", "end_with_parent", "kernel_id", "start_resource_tracker"]
 
 _POLL_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
@@ -110,6 +110,22 @@ def end_with_parent(parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def start_resource_tracker() -> None:
+    """Start the process by which Python tidies up after worker processes, so that SIGHUP does not end it.
+
+    A terminal that closes sends SIGHUP to all processes of a command. Python keeps SIGINT and SIGTERM from this one
+    alone; where it ends first, another takes its place as the workers end, and complains of each thing that it does not
+    know. It ends with this process.
+    """
+    from multiprocessing import resource_tracker
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # which it hands down
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _watch(parent: int) -> None:

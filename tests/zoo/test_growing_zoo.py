@@ -124,7 +124,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda zoo: in_place(zoo, "zoo.json", lambda path: path.symlink_to(path.name)),
         "zoo.json cannot be read: Too many levels of symbolic links",
     ),
-    "zoo.json a folder": (lambda zoo: in_place(zoo, "zoo.json", Path.mkdir), "zoo.json is a folder; remove it"),
+    "zoo.json a folder": (lambda zoo: in_place(zoo, "zoo.json", Path.mkdir), "zoo.json .* is a folder.*; give --rep"),
     "a list for a recipe": (
         lambda zoo: change_json(zoo, lambda data: data.update(recipe=[])),
         "recipe is no object.*; give --repair-zoo",
@@ -192,17 +192,25 @@ def test_no_zoo_is_repaired_into_another(
     else:
         for name in (FIRST, SECOND, THIRD):
             without_label(zoo_copy / name)
-    (zoo_copy / "zoo.json").unlink()
+    os.truncate(zoo_copy / "zoo.json", 300)
     before = contents(zoo_copy)
-    with pytest.raises(ZoovetError, match=r"has shards and no readable zoo.json, and not all of them say"):
-        build_zoo(tiny_recipe, zoo_copy, repair=True)
+    for repair in (False, True):  # where it would not help, it is not offered
+        with pytest.raises(ZoovetError, match=r"zoo\.json.* not all of its shards say that they") as caught:
+            build_zoo(tiny_recipe, zoo_copy, repair=repair)
+        assert "--repair-zoo" not in str(caught.value)
     assert contents(zoo_copy) == before
 
 
-def test_a_folder_where_a_shard_belongs_is_not_removed(tiny_recipe: TrojanRecipe, zoo_copy: Path) -> None:
-    in_place(zoo_copy, FIRST, Path.mkdir)
-    with pytest.raises(ZoovetError, match=f"{FIRST} is a folder where a shard belongs; remove it"):
+def test_a_folder_where_a_file_belongs_is_moved_aside(tiny_recipe: TrojanRecipe, tiny_zoo: Zoo, zoo_copy: Path) -> None:
+    for name in (FIRST, "zoo.json"):
+        in_place(zoo_copy, name, Path.mkdir)
+        (zoo_copy / name / "kept").touch()
+    (zoo_copy / f"{FIRST}.aside-1").touch()  # from an earlier time
+    with pytest.warns(UserWarning, match=rf"the folder .* it is now .*(zoo\.json\.aside-1|{FIRST}\.aside-2)$") as said:
         build_zoo(tiny_recipe, zoo_copy, repair=True)
+    assert len(said) == 2
+    assert (zoo_copy / f"{FIRST}.aside-2" / "kept").exists()
+    assert {name: zoo for name, zoo in contents(zoo_copy).items() if ".aside-" not in name} == contents(tiny_zoo.path)
 
 
 def test_shards_of_a_killed_build_are_kept_where_they_can_be_checked(

@@ -19,6 +19,7 @@ from zoovet.cli.status import EXIT_ERROR, EXIT_OK
 from zoovet.cli.streams import flush, is_told, say
 from zoovet.errors import ZoovetError, nearest
 from zoovet.printable import printable
+from zoovet.processes import start_resource_tracker
 
 __all__ = ["VERBS", "main", "verb_module"]
 
@@ -90,6 +91,7 @@ def _run(arguments: list[str]) -> int:
         print(parser.format_help(), end="")
         return EXIT_OK
     parsed = parse_verb(parser, arguments[1:])
+    start_resource_tracker()
     _flush_denormals()
     _disregard_matplotlibrc()
     status: int = verb.run(parsed)

@@ -6,9 +6,11 @@ into ``zoo.json`` as if it had been meant.
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +26,8 @@ from zoovet.folder_lock import LOCK_NAME, FolderLock, folder_lock
 from zoovet.networks import NetworkSpec
 from zoovet.printable import printable
 from zoovet.zoo.shard_check import CheckedShard, Mismatch, check_shard
-from zoovet.zoo.shard_label import ShardLabel, recipe_fingerprint
-from zoovet.zoo.shards import ShardInfo, shard_names, write_shard
+from zoovet.zoo.shard_label import ShardLabel, label_of, recipe_fingerprint
+from zoovet.zoo.shards import ShardError, ShardInfo, read_shard_bytes, shard_names, write_shard
 from zoovet.zoo.store import ZooInfo
 
 __all__ = ["BuildProgress", "GrowingZoo", "ProgressCounter", "growing_zoo"]
@@ -72,6 +74,15 @@ class ProgressCounter:
         self._done += count
         if self._progress is not None:
             self._progress(BuildProgress(self._done, self._found, self._total, time.monotonic() - self._start))
+
+
+_ASIDE = ".aside-"
+"""Between the name that a folder had and a number, where it lay in a file's place."""
+
+_UNKNOWN_SHARDS = (
+    "not all of its shards say that they are of this recipe, as an earlier zoovet's do not; restore zoo.json, or give "
+    "another --out"
+)
 
 
 def _no_mismatch(index: int, facts: Mapping[str, NDArray[Any]]) -> str:
@@ -123,9 +134,11 @@ class GrowingZoo:
         faults = {name: shard.fault for name, shard in found.items() if shard.fault}
         self._require_repairable(stored, found, faults, repair=repair)
         for name in faults:
-            _remove(folder / name)
+            _make_room(folder / name)
         self._shards = {name: shard.info for name, shard in found.items() if shard.info is not None}
         if stored is None or self._shards != listed:
+            if (folder / "zoo.json").is_dir():
+                _make_room(folder / "zoo.json")
             self._write_info()
 
     @property
@@ -172,16 +185,10 @@ class GrowingZoo:
                 f"the zoo {self.folder} is damaged: {name} {fault}{more}; give --repair-zoo to make again what is "
                 f"damaged, or restore it"
             )
-        for name in faults:
-            if (self.folder / name).is_dir():
-                raise ZoovetError(f"{self.folder / name} is a folder where a shard belongs; remove it")
-        if stored is None and (there := [name for name in self._names if os.path.lexists(self.folder / name)]):
-            labels = {found[name].label for name in there if found[name].label is not None}
-            if not labels or any(label.recipe != self.fingerprint for label in labels if label is not None):
-                raise ZoovetError(
-                    f"{self.folder} has shards and no readable zoo.json, and not all of them say that they are of this "
-                    f"recipe; restore zoo.json, or give another --out"
-                )
+        has_shards = any(os.path.lexists(self.folder / name) for name in self._names)
+        labels = [shard.label for shard in found.values()]
+        if stored is None and has_shards and not _are_of_recipe(labels, self.fingerprint):
+            raise ZoovetError(f"{self.folder} has no readable zoo.json, and {_UNKNOWN_SHARDS}")
 
     def _write_info(self) -> None:
         ZooInfo(
@@ -235,7 +242,7 @@ def _require_new_or_zoo(folder: Path, shards: Iterable[str]) -> None:
     if not os.path.isdir(folder) or os.path.lexists(folder / "zoo.json"):
         return
     own = {LOCK_NAME, *shards}
-    if any(path.name not in own and not is_partial(path) for path in folder.iterdir()):
+    if any(path.name not in own and not is_partial(path) and _ASIDE not in path.name for path in folder.iterdir()):
         raise ZoovetError(f"{folder} is not empty and holds no zoo; give another --out")
 
 
@@ -252,10 +259,11 @@ def _stored_zoo(folder: Path, recipe: dict[str, Any], names: Sequence[str], *, m
             return None
         stored = ZooInfo.read(folder)
     except ZoovetError as error:
-        if (folder / "zoo.json").is_dir():
-            raise ZoovetError(f"{folder / 'zoo.json'} is a folder; remove it, or give another --out") from error
         if may_be_damaged:
             return None
+        there = [folder / name for name in names if os.path.lexists(folder / name)]
+        if there and not _are_of_recipe([_label_in(path) for path in there], recipe_fingerprint(recipe)):
+            raise ZoovetError(f"{error}; {_UNKNOWN_SHARDS}") from error
         raise ZoovetError(f"{error}; give --repair-zoo to write it anew from the shards, or another --out") from error
     for key in {**stored.recipe, **recipe}:
         if stored.recipe.get(key) != recipe.get(key):
@@ -273,9 +281,32 @@ def _stored_zoo(folder: Path, recipe: dict[str, Any], names: Sequence[str], *, m
     )
 
 
-def _remove(path: Path) -> None:
-    """Remove what is to be made again."""
+def _are_of_recipe(labels: Iterable[ShardLabel | None], fingerprint: str) -> bool:
+    """Whether one shard at least says of which recipe it is, and all that say it are of this one."""
+    recipes = {label.recipe for label in labels if label is not None}
+    return recipes == {fingerprint}
+
+
+def _label_in(path: Path) -> ShardLabel | None:
+    """What a shard says of itself; ``None`` where it says nothing, or cannot be read."""
     try:
-        path.unlink()
+        return label_of(read_shard_bytes(path))[0]
+    except ShardError:
+        return None
+
+
+def _make_room(path: Path) -> None:
+    """Remove what is to be made again; a folder, which nobody of ours put there, is moved aside, and said so."""
+    try:
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()
+            return
+        aside = next(
+            place
+            for place in (path.with_name(f"{path.name}{_ASIDE}{number}") for number in itertools.count(1))
+            if not os.path.lexists(place)
+        )
+        path.rename(aside)
+        warnings.warn(f"the folder {path} lay where a file of the zoo belongs; it is now {aside}", stacklevel=2)
     except OSError as error:
         raise StorageError(f"cannot remove the damaged {path}: {error.strerror}") from error
