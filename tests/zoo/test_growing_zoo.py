@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "recipe is no object.*; give --repair-zoo",
     ),
     "another number of shards": (
+        lambda zoo: change_json(zoo, lambda data: data.update(num_shards=4)),
+        "it tells of 4 shards, its recipe of 3",
+    ),
+    "fewer shards than are listed": (
         lambda zoo: change_json(zoo, lambda data: data.update(num_shards=2)),
-        "it tells of 2 shards, its recipe of 3",
+        "3 shards are listed, and num_shards is 2.*; give --repair-zoo",
     ),
     "a text for a number": (
         lambda zoo: change_json(zoo, lambda data: data["shards"][1].update(num_networks="4")),
@@ -160,6 +165,12 @@ def test_damage_is_named_and_nothing_is_changed(
         build_zoo(tiny_recipe, zoo_copy)
     assert "\n" not in str(caught.value)
     assert pipes or contents(zoo_copy) == before
+
+
+def test_what_another_recipe_has_else_is_named(tiny_recipe: TrojanRecipe, zoo_copy: Path) -> None:
+    other = replace(tiny_recipe, finetune=replace(tiny_recipe.finetune, poison_rate=(0.3, 0.4)))
+    with pytest.raises(ZoovetError, match=r"recipe: finetune\.poison_rate is \[.*\] there, \[0\.3, 0\.4\] here"):
+        build_zoo(other, zoo_copy)
 
 
 def test_what_is_damaged_is_made_again_where_that_is_wanted(

@@ -20,6 +20,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from zoovet.config import dotted
 from zoovet.errors import ZoovetError
 from zoovet.files import StorageError, is_partial, remove_dead_partials, require_writable_folder
 from zoovet.folder_lock import LOCK_NAME, FolderLock, folder_lock
@@ -261,15 +262,16 @@ def _stored_zoo(folder: Path, recipe: dict[str, Any], names: Sequence[str], *, m
     except ZoovetError as error:
         if may_be_damaged:
             return None
-        there = [folder / name for name in names if os.path.lexists(folder / name)]
-        if there and not _are_of_recipe([_label_in(path) for path in there], recipe_fingerprint(recipe)):
+        shards = [folder / name for name in names if os.path.lexists(folder / name)]
+        if shards and not _are_of_recipe([_label_in(path) for path in shards], recipe_fingerprint(recipe)):
             raise ZoovetError(f"{error}; {_UNKNOWN_SHARDS}") from error
         raise ZoovetError(f"{error}; give --repair-zoo to write it anew from the shards, or another --out") from error
-    for key in {**stored.recipe, **recipe}:
-        if stored.recipe.get(key) != recipe.get(key):
+    there, here = dotted(stored.recipe), dotted(recipe)
+    for key in {**there, **here}:
+        if there.get(key) != here.get(key):
             raise ZoovetError(
-                f"{folder} holds a zoo of another recipe: {key} is {printable(repr(stored.recipe.get(key)))} there, "
-                f"{recipe.get(key)!r} here; give another --out, or the same recipe to continue it"
+                f"{folder} holds a zoo of another recipe: {printable(key)} is {printable(repr(there.get(key)))} there, "
+                f"{printable(repr(here.get(key)))} here; give another --out, or the same recipe to continue it"
             )
     if stored.num_shards == len(names) and {shard.name for shard in stored.shards} <= set(names):
         return stored

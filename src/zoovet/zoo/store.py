@@ -117,6 +117,8 @@ class ZooInfo:
         names = [shard.name for shard in self.shards]
         if len(set(names)) < len(names):
             raise TypeError("a shard is listed twice")
+        if len(names) > self.num_shards:
+            raise TypeError(f"{len(names)} shards are listed, and num_shards is {self.num_shards}")
 
 
 @dataclass(frozen=True)
