@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from zoovet.cli.training_bar import training_bar
+from zoovet.cli.training_bar import training_bar, training_bars
 from zoovet.tasks.training_config import InversionProgress, TrainingProgress
 
 
@@ -31,6 +33,16 @@ def test_a_training_that_is_cut_short_says_so(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.splitlines()[-1] == (
         "training  step 99/400  cut short: the time is up (max_minutes 1.5)  loss 0.69 auc 0.6"
     )
+
+
+def test_a_validation_that_another_process_tells_of_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with training_bars({"detector": ("auc",), "repairer": ()}) as shows:
+        for step in (1, 2, 3):
+            shows["detector"](pickle.loads(pickle.dumps(TrainingProgress(step, 4, step / 4, 1.0, 0.5, {"auc": 0.9}))))
+        shows["repairer"](TrainingProgress(1, 4, 0.25, 1.0, 2.0, None))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition("  ")[0] for line in lines] == ["detector: training", "repairer: training"]
+    assert "auc 0.9" in lines[0]
 
 
 def test_on_a_terminal_there_are_two_bars(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,7 @@ class _Bars:
             fraction, texts = progress.num_networks / progress.total, _inversion_texts(progress)
             self._line("inverting", fraction, texts, important=fraction == 1)
             return
-        important = progress.figures is not self._validated or bool(progress.ended)
+        important = progress.figures != self._validated or bool(progress.ended)
         self._validated = progress.figures
         self._line("training", progress.fraction, _training_texts(progress, self._figures), important=important)
 
