@@ -89,6 +89,16 @@ def test_interrupt_keeps_whole_shards_and_leaves_no_process(tiny_recipe: TrojanR
     assert not list(out.glob(".*.partial"))
 
 
+def test_what_is_said_of_the_compiled_code_is_said_once(
+    tiny_recipe: TrojanRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="compiled code is not kept for the next call"):
+        build_zoo(replace(tiny_recipe, num_bases=1), tmp_path / "zoo")
+    assert capfd.readouterr().err == ""  # the worker's
+
+
 def test_a_finished_zoo_is_opened_not_built(tiny_recipe: TrojanRecipe, tiny_zoo: Zoo) -> None:
     before = contents(tiny_zoo.path)
     reports: list[BuildProgress] = []

@@ -133,6 +133,15 @@ def test_weights_that_are_not_finite_are_named(zoo_copy: Path, tiny_zoo: Zoo) ->
         zoo.weights()
 
 
+def test_a_network_of_a_spec_that_is_not_there_is_named(zoo_copy: Path) -> None:
+    data = json.loads((zoo_copy / "zoo.json").read_text())
+    gone = sorted(data["specs"])[0]
+    del data["specs"][gone]
+    (zoo_copy / "zoo.json").write_text(json.dumps(data))
+    with pytest.raises(ZoovetError, match=rf"zoo\.json is damaged: it lacks the spec {gone} of a network"):
+        Zoo.open(zoo_copy)
+
+
 def test_an_unfinished_zoo_says_how_to_finish_it(zoo_copy: Path) -> None:
     info = ZooInfo.read(zoo_copy)
     ZooInfo(**{**vars(info), "shards": info.shards[:2]}).write(zoo_copy)

@@ -6,12 +6,13 @@ import argparse
 import difflib
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from zoovet.config import ConfigKey, config_keys
 from zoovet.errors import ZoovetError, nearest
+from zoovet.printable import printable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -24,6 +25,7 @@ __all__ = [
     "add_repair_zoo",
     "add_seed",
     "at_least_one",
+    "chosen_kind",
     "device_name",
     "parse_verb",
 ]
@@ -141,6 +143,29 @@ def _split_overrides(words: Sequence[str], options: set[str]) -> tuple[list[str]
             raise ZoovetError(f"--{key} is given twice")
         overrides[key] = value
     return rest, overrides
+
+
+def chosen_kind(
+    values: Mapping[str, Any], overrides: Mapping[str, Any], key: str, known: Sequence[str], where: object
+) -> str:
+    """Of which kind a configuration is, as one of its keys says.
+
+    Args:
+        values: What its file holds.
+        overrides: What the command line says besides.
+        key: Which key.
+        known: The kinds that there are.
+        where: The file, for messages.
+
+    Raises:
+        ZoovetError: The key is missing, or says none of them.
+    """
+    kind = overrides.get(key, values.get(key))
+    if kind is None:
+        raise ZoovetError(f"{where}: the key '{key}' is missing; it takes {' or '.join(known)}")
+    if not isinstance(kind, str) or kind not in known:
+        raise ZoovetError(f"{where}: {key} {printable(repr(kind))} is unknown{nearest(str(kind), known)}")
+    return kind
 
 
 def _key_help(key: ConfigKey) -> str:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoovet.cli.arguments import add_data_root, add_repair_zoo, add_seed, at_least_one, device_name
+from zoovet.cli.arguments import add_data_root, add_repair_zoo, add_seed, at_least_one, chosen_kind, device_name
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.zoo_bar import zoo_bar
 from zoovet.config import read_config, read_yaml
-from zoovet.errors import ZoovetError, nearest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -72,11 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     from zoovet.zoo.builders import RECIPES, require_device_choice
 
     values, overrides = read_yaml(arguments.config), dict(arguments.overrides)
-    kind = overrides.get("kind", values.get("kind"))
-    if kind is None:
-        raise ZoovetError(f"{arguments.config}: the key 'kind' is missing; it takes {' or '.join(RECIPES)}")
-    if kind not in RECIPES:
-        raise ZoovetError(f"{arguments.config}: kind {kind!r} is unknown{nearest(str(kind), RECIPES)}")
+    kind = chosen_kind(values, overrides, "kind", list(RECIPES), arguments.config)
     if arguments.seed is not None:
         overrides["seed"] = arguments.seed
     recipe = read_config(RECIPES[kind], values, overrides, where=str(arguments.config))

@@ -7,14 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoovet.cli.arguments import add_data_root, add_device, add_seed, device_name
+from zoovet.cli.arguments import add_data_root, add_device, add_seed, chosen_kind, device_name
 from zoovet.cli.keeping import saying_what_is_kept
 from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.trained_runs import TrainedRun
 from zoovet.cli.training_bar import training_bar
 from zoovet.config import read_config, read_yaml
-from zoovet.errors import ZoovetError, nearest
 from zoovet.folder_lock import require_free_folder
 
 if TYPE_CHECKING:
@@ -74,11 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from zoovet.tasks.loggers import require_logger
 
     values, overrides = read_yaml(arguments.config), dict(arguments.overrides)
-    task = overrides.get("task", values.get("task"))
-    if task is None:
-        raise ZoovetError(f"{arguments.config}: the key 'task' is missing; it takes {' or '.join(TASKS)}")
-    if task not in TASKS:
-        raise ZoovetError(f"{arguments.config}: task {task!r} is unknown{nearest(str(task), TASKS)}")
+    task = chosen_kind(values, overrides, "task", list(TASKS), arguments.config)
     if arguments.seed is not None:
         overrides["training.seed"] = arguments.seed
     if arguments.logger is not None:

@@ -15,6 +15,7 @@ from zoovet.metanets.flat_mlp import FlatMLP, FlatMLPConfig
 from zoovet.metanets.layer_units import LayerUnits
 from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
 from zoovet.networks import NetworkSpec
+from zoovet.printable import printable
 from zoovet.tasks.random_streams import seeded_generator
 
 __all__ = ["MetanetworkConfig", "build_in_units", "build_metanetwork", "metanetwork_from_json", "metanetwork_to_json"]
@@ -68,6 +69,7 @@ def metanetwork_from_json(data: Any, where: str) -> MetanetworkConfig:
         ZoovetError: An unknown kind, or a configuration that this version does not know; the message names ``where``.
     """
     kind = data.get("kind") if isinstance(data, dict) else None
-    if kind not in _KINDS:
-        raise ZoovetError(f"{where}: the metanetwork kind {kind!r} is unknown{nearest(str(kind), _KINDS)}")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        shown = printable(repr(kind))
+        raise ZoovetError(f"{where}: the metanetwork kind {shown} is unknown{nearest(str(kind), _KINDS)}")
     return read_config(_KINDS[kind], data.get("config", {}), where=where)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import NetworkSpec
+from zoovet.printable import printable
 from zoovet.zoo.canonical_zoo import CANONICALIZED
 from zoovet.zoo.generalization_builder import GeneralizationBuilder
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
@@ -139,9 +140,9 @@ def recipe_of(stored: dict[str, Any]) -> Recipe:
         ZoovetError: Its kind is unknown, or this version does not know one of its keys.
     """
     kind = stored.get("kind")
-    if kind not in RECIPES:
-        raise ZoovetError(f"the recipe kind {kind!r} is unknown{nearest(str(kind), RECIPES)}")
-    return read_config(RECIPES[str(kind)], {key: value for key, value in stored.items() if key not in CANONICALIZED})
+    if not isinstance(kind, str) or kind not in RECIPES:
+        raise ZoovetError(f"the recipe kind {printable(repr(kind))} is unknown{nearest(str(kind), RECIPES)}")
+    return read_config(RECIPES[kind], {key: value for key, value in stored.items() if key not in CANONICALIZED})
 
 
 def trojan_recipe_of(zoo: Zoo) -> TrojanRecipe:

@@ -12,6 +12,7 @@ import os
 import queue
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -221,6 +222,7 @@ def _worker(work: _Work, tasks: Any, events: Any, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an ignored one is handed down, and the parent ends its workers so
     end_with_parent(parent)
+    warnings.filterwarnings("ignore", "compiled code is not kept", UserWarning)  # which the parent has said already
     torch.set_num_threads(1)
     names = list(shard_names(work.num_shards))
     try:

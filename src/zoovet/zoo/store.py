@@ -161,6 +161,9 @@ class Zoo:
         if verify:
             _require_own_shards(folder, info)
         facts = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
+        if unknown := sorted(set(facts["spec_id"]) - set(info.specs)):
+            lacking = f"it lacks the spec {printable(unknown[0])} of a network"
+            raise ZoovetError(f"{folder / 'zoo.json'} is damaged: {lacking}")
         num_networks = len(facts["network_id"])
         if verify and len(set(facts["network_id"])) < num_networks:
             raise ZoovetError(

@@ -43,6 +43,10 @@ def test_a_task_that_is_missing_or_unknown(place: Path, tmp_path: Path, refused:
     words = ["train", tmp_path / "none.yaml", "--out", tmp_path / "out"]
     tasks = "detection or repair or inr_classification or inr_editing or generalization"
     assert refused(*words) == f"{tmp_path / 'none.yaml'}: the key 'task' is missing; it takes {tasks}"
+    for kind in ("[a]", "{a: 1}", "5"):
+        (tmp_path / "odd.yaml").write_text(f"task: {kind}\nkind: {kind}\n", encoding="utf-8")
+        assert "kind " in refused("build", tmp_path / "odd.yaml", "--out", tmp_path / "out")
+        assert "task " in refused("train", tmp_path / "odd.yaml", "--out", tmp_path / "out")
     assert refused(*words, "--task", "detecton").endswith("task 'detecton' is unknown; did you mean 'detection'?")
 
 
