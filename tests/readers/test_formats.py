@@ -112,7 +112,7 @@ def test_truncated_files(
             b"hello, this is no weight file",
             "a.pt is not a weight file: it is a text; expected is safetensors or what torch.save wrote",
         ),
-        (b"\x08\x07\x12\x07pytorch and more of ONNX", r"a\.pt is an ONNX file, which is not read"),
+        (b"\x08\x07\x12\x07pytorch and more of ONNX", r"a\.pt looks like an ONNX file, but has no graph"),
         (b"x", "a.pt is not a weight file"),
     ],
 )

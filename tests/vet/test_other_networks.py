@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoovet import Images, Networks, NetworkSpec, ZoovetError
+from zoovet import Images, Networks, NetworkSpec, ZoovetError, load_networks
 from zoovet.networks import SCALING_PRESETS, small_cnn, to_module
 from zoovet.vet import ReadOptions, load_suspects, shipped_candidates
 
@@ -46,6 +47,28 @@ def test_an_architecture_tells_which_of_the_known_specs_a_file_is(
     other = ReadOptions(architecture="small_cnn:activation=elu,image=8")
     with pytest.raises(ZoovetError, match=r"f.pt: small CNN of 2 convolutions, 40 parameters, reads 1×8×8; "):
         load_suspects(file, candidates, other, "detector")
+
+
+def test_a_file_that_says_its_graph_is_of_the_known_spec_that_computes_the_same(
+    tmp_path: Path, gray_reader: Networks, write_detector: WriteDetector
+) -> None:
+    pytest.importorskip("onnx")
+    candidates = shipped_candidates("detector", models(tmp_path, write_detector, specs("relu", "tanh")))
+    path = tmp_path / "known.onnx"
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    for module, source in ((to_module(gray_reader), path), (other, tmp_path / "other.onnx")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own of its older exporter
+            torch.onnx.export(module, (torch.zeros(1, 1, 8, 8),), source, dynamo=False)
+    suspects = load_suspects(path, candidates, ReadOptions(scaling=SCALING_PRESETS["unit"]), "detector")
+    assert suspects.networks.spec.activation == "relu"
+    assert suspects.networks.spec.input_scaling == SCALING_PRESETS["unit"]
+    torch.testing.assert_close(suspects.networks.flat(), gray_reader.flat())
+    line = "other.onnx: network from ONNX, 650 parameters, reads 1×8×8; input scaling not known: no shipped detector"
+    with pytest.raises(ZoovetError, match=line):
+        load_suspects(tmp_path / "other.onnx", candidates, ReadOptions(), "detector")
+    with pytest.raises(ZoovetError, match=r"known\.onnx is ONNX, which says its network's own graph"):
+        load_networks(path)
 
 
 def test_the_scaling_of_a_known_network_is_found_on_images(

@@ -208,6 +208,7 @@ def test_an_onnx_file_says_its_network_and_perhaps_its_scaling(
     network = zoovet.read(path, images=images)
     assert network.scaling == SCALING_PRESETS["unit"]
     assert torch.equal(network.predict(images), images.labels)
+    assert zoovet.read(path.read_bytes(), images=images).scaling == network.scaling
     with pytest.raises(ZoovetError, match="says itself what its network is: leave out the architecture, mlp"):
         zoovet.read(path, "mlp")
     with pytest.raises(ZoovetError, match="does not exist"):

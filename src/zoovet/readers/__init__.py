@@ -18,13 +18,14 @@ if TYPE_CHECKING:
         save_networks,
         says_its_spec,
     )
-    from zoovet.readers.formats import read_content
+    from zoovet.readers.formats import content_of_bytes, read_content
     from zoovet.readers.named_layers import contents_in_words
     from zoovet.readers.state_dicts import Reading
 
 __all__ = [
     "FileContent",
     "Reading",
+    "content_of_bytes",
     "contents_in_words",
     "load_networks",
     "networks_from_content",
@@ -37,6 +38,7 @@ __all__ = [
 _HOMES = {
     "FileContent": "content",
     "Reading": "state_dicts",
+    "content_of_bytes": "formats",
     "contents_in_words": "named_layers",
     "read_content": "formats",
 }

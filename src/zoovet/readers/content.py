@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from zoovet.readers.network_file import GraphFile
+
 __all__ = ["FileContent"]
 
 
@@ -22,6 +24,7 @@ class FileContent:
         parts: Where the file holds several state dicts: the prefix of each one's names in ``tensors``, the plain
             weights' before averages of weights (``ema``, ``swa``). Empty where it holds one.
         notes: What whoever uses the tensors should be told, one line each, without the file's name.
+        graph: Of a file that says its network's graph, as ONNX and Keras do; there are no ``tensors`` then.
     """
 
     tensors: Mapping[str, Tensor]
@@ -30,3 +33,4 @@ class FileContent:
     ordered: bool = True
     parts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    graph: GraphFile | None = None

@@ -105,7 +105,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         ZoovetError: The file is missing, truncated, not a weight file, or has code in it.
     """
-    return dict(read_content(Path(path)).tensors)
+    content = read_content(Path(path))
+    _require_no_graph(content, printable(path))
+    return dict(content.tensors)
 
 
 def save_networks(networks: Networks, path: str | Path) -> None:
@@ -155,6 +157,7 @@ def networks_from_content(
         ZoovetError: There are NaN or infinite weights, or the content does not fit the spec, or says none and none is
             given; or its input scaling is another than that given.
     """
+    _require_no_graph(content, source)
     if scaling is None and spec is not None:
         scaling = spec.input_scaling
     if says_its_spec(content):
@@ -172,6 +175,13 @@ def networks_from_content(
 def says_its_spec(content: FileContent) -> bool:
     """Whether a file is one that zoovet wrote, with its networks' spec in it."""
     return _FORMAT in content.metadata
+
+
+def _require_no_graph(content: FileContent, source: str) -> None:
+    if content.graph is not None:
+        raise ZoovetError(
+            f"{source} is {content.graph.format_name}, which says its network's own graph: zoovet.read reads it"
+        )
 
 
 def _with_scaling(networks: Networks, given: InputScaling | None, source: str) -> Networks:

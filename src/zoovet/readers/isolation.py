@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import signal
@@ -29,11 +30,13 @@ __all__ = ["Answer", "Limits", "describe_file"]
 
 _START = """
 import sys
-sys.path.append(sys.argv[2])
+sys.path += sys.argv[3:]
 from zoovet.readers.reading_server import main
-main(int(sys.argv[1]))
+main(int(sys.argv[1]), sys.argv[2])
 """
 _PIECE = 2**20
+_EXTRAS = {"h5py": ("Keras", "keras")}
+"""Library → what files need it, and the extra of zoovet that installs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +57,10 @@ class Limits:
 
     @classmethod
     def of(cls, file_bytes: int) -> Limits:
-        """Limits for a file of a size: a few times its size of memory, from 256 MB to 2 GB; seconds by the GB."""
+        """Limits for a file of a size: a few times its size of memory, from 256 MB to 2.25 GB; seconds by the GB."""
         cpu_seconds = 3 + min(file_bytes // 2**21, 30) + file_bytes // 2**27
         return cls(
-            memory_bytes=min(2**28 + 8 * file_bytes, 2**31),
+            memory_bytes=min(2**28 + 8 * file_bytes, 2**31 + 2**28),
             cpu_seconds=cpu_seconds,
             seconds=10.0 + 5 * cpu_seconds,
             answer_bytes=2**28 + 2 * file_bytes,
@@ -90,7 +93,18 @@ def describe_file(descriptor: int, file_bytes: int, source: str, limits: Limits 
         ZoovetError: The file is refused; the message says what it is. Or no process can be started.
     """
     limits = limits or Limits.of(file_bytes)
-    raw, outcome = _reader(os.getpid()).ask(descriptor, file_bytes, limits)
+    answer = _answer(_reader(os.getpid(), ""), descriptor, file_bytes, source, limits)
+    library = answer.description.get("library")
+    if library not in _EXTRAS:
+        return answer
+    format_name, extra = _EXTRAS[library]
+    if importlib.util.find_spec(library) is None:
+        raise ZoovetError(f"{source}: reading {format_name} files needs {library}: pip install 'zoovet[{extra}]'")
+    return _answer(_reader(os.getpid(), library), descriptor, file_bytes, source, limits)
+
+
+def _answer(reader: _ReadingProcess, descriptor: int, file_bytes: int, source: str, limits: Limits) -> Answer:
+    raw, outcome = reader.ask(descriptor, file_bytes, limits)
     kind, ended_by = outcome
     if kind == TIMED_OUT or ended_by == signal.SIGXCPU:
         seconds = limits.seconds if kind == TIMED_OUT else limits.cpu_seconds
@@ -123,9 +137,9 @@ def _parsed(raw: bytearray) -> dict[str, Any]:
 
 
 @cache
-def _reader(process: int) -> _ReadingProcess:
-    """The one reading process of a process; one that was forked from it has a number, and so a reader, of its own."""
-    return _ReadingProcess(process)
+def _reader(process: int, library: str) -> _ReadingProcess:
+    """A process's one reading process with a library; one that was forked from it has a number, and so its own."""
+    return _ReadingProcess(process, library)
 
 
 @dataclass
@@ -133,6 +147,7 @@ class _ReadingProcess:
     """Started when first asked, started anew after it ended, killed when the asker is interrupted."""
 
     owner: int
+    library: str
     lock: threading.Lock = field(default_factory=threading.Lock)
     child: subprocess.Popen[bytes] | None = None
     control: socket.socket | None = None
@@ -193,10 +208,11 @@ class _ReadingProcess:
             raise OSError("this Python does not know its own program")
         ours, theirs = map(_above_standard, socket.socketpair())
         with theirs:
-            package = Path(__file__).resolve().parents[2]
+            folders = [str(Path(__file__).resolve().parents[2]), *_folders_of(self.library)]
             self.child = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), str(package)],
+                [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), self.library, *folders],
                 pass_fds=[theirs.fileno()],
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -207,6 +223,12 @@ class _ReadingProcess:
         atexit.unregister(self.stop)
         atexit.register(self.stop)
         return ours
+
+
+def _folders_of(library: str) -> list[str]:
+    """Where a library lies, and NumPy, which it needs."""
+    found = [importlib.util.find_spec(name) for name in ((library, "numpy") if library else ())]
+    return list(dict.fromkeys(str(Path(one.origin).parents[1]) for one in found if one is not None and one.origin))
 
 
 def _above_standard(end: socket.socket) -> socket.socket:

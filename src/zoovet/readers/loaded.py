@@ -20,9 +20,10 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.readers.isolation import Answer
 
-__all__ = ["ForeignObject", "Loaded", "data_of"]
+__all__ = ["ForeignObject", "GraphData", "Loaded", "data_of", "tensor_of"]
 
 _READ_WHOLE = 2**26
+_GRAPHS = {"onnx": "ONNX", "keras": "Keras"}
 _COMPUTABLE = frozenset((
     "float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128", "bool", "int8",
     "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -30,17 +31,36 @@ _COMPUTABLE = frozenset((
 
 
 @dataclass(frozen=True, kw_only=True)
+class GraphData:
+    """What a file holds that says its network's graph.
+
+    Attributes:
+        format_name: ``ONNX`` or ``Keras``.
+        description: As the reading process gives it.
+        file: The file's bytes.
+        blob: Numbers that lie elsewhere than in the file as they are.
+    """
+
+    format_name: str
+    description: Mapping[str, Any]
+    file: bytearray | mmap.mmap
+    blob: memoryview
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loaded:
     """What a file holds.
 
     Attributes:
-        data: See above; ``None`` of an index of shards.
+        data: See above; ``None`` of an index of shards, and of a file that says its graph.
+        graph: Of a file that says its network's graph; else ``None``.
         metadata: Texts beside tensors by name; ``None`` where the file is by ``torch.save``.
         shards: Of the index of a sharded state dict the names of the tensors in each file; else ``None``.
         odd_tensors: What tensors are that are no dense numbers, by the names in their dictionaries.
     """
 
     data: Any = None
+    graph: GraphData | None = None
     metadata: Mapping[str, str] | None = None
     shards: Mapping[str, Sequence[str]] | None = None
     odd_tensors: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +101,11 @@ def data_of(answer: Answer, descriptor: int, file_bytes: int, source: str) -> Lo
     if "shards" in description:
         return Loaded(shards=description["shards"])
     try:
+        for key, format_name in _GRAPHS.items():
+            if key in description:
+                file = _bytes_of(descriptor, file_bytes)
+                graph = GraphData(format_name=format_name, description=description[key], file=file, blob=answer.blob)
+                return Loaded(graph=graph)
         maker = _Data(_bytes_of(descriptor, file_bytes), answer.blob, description["byteorder"] == "big")
         data = maker.make(description["data"])
         return Loaded(data=data, metadata=description.get("metadata"), odd_tensors=maker.odd_tensors)
@@ -90,6 +115,19 @@ def data_of(answer: Answer, descriptor: int, file_bytes: int, source: str) -> Lo
         raise ZoovetError(
             f"{source} needs {file_bytes >> 20} MB of memory, which this machine does not give"
         ) from error
+
+
+def tensor_of(graph: GraphData, node: Any) -> Tensor:
+    """A tensor of a file that says its graph, as the reading process describes it: ``["tensor", …]``, ``["array", …]``.
+
+    Raises:
+        ValueError: The description does not fit the file.
+    """
+    value = _Data(graph.file, graph.blob, swap=False).make(node)
+    tensor = torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+    if not isinstance(tensor, Tensor):
+        raise ValueError("it is no tensor")
+    return tensor
 
 
 def _bytes_of(descriptor: int, file_bytes: int) -> bytearray | mmap.mmap:

@@ -1,12 +1,13 @@
-"""What a file that says its network's graph was read as."""
+"""Files that say their network's graph: what they were read as."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from zoovet.networks.graph_batch import GraphNetworks
 
-__all__ = ["NetworkFile"]
+__all__ = ["GraphFile", "NetworkFile"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,3 +21,17 @@ class NetworkFile:
 
     networks: GraphNetworks
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFile:
+    """A file that was opened and says its network's graph.
+
+    Attributes:
+        format_name: ``ONNX`` or ``Keras``.
+        read: From the shape of an image, ``(channels, height, width)`` or ``(features,)``, or ``None`` where the file
+            is to say it, to the network; what is wrong with it is a :class:`ZoovetError` that names the file.
+    """
+
+    format_name: str
+    read: Callable[[tuple[int, ...] | None], NetworkFile]

@@ -10,16 +10,16 @@ from pathlib import Path
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.isolation import describe_file
-from zoovet.readers.loaded import Loaded, data_of
+from zoovet.readers.loaded import GraphData, Loaded, data_of
 from zoovet.text_files import open_regular
 
-__all__ = ["folder_index", "load_file"]
+__all__ = ["folder_index", "graph_data_of", "load_file"]
 
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _CONVERT = "which is not read; load it with its library and save its arrays with safetensors"
 _FOLDERS = {
     "saved_model.pb": f"a TensorFlow SavedModel, {_CONVERT}",
-    "keras_metadata.pb": f"a Keras SavedModel, {_CONVERT}",
+    "keras_metadata.pb": "a Keras SavedModel, which is not read; save it as one file: model.save('model.keras')",
     "checkpoint": f"a TensorFlow checkpoint, {_CONVERT}",
     "Manifest.json": f"a Core ML package, {_CONVERT}",
 }
@@ -35,6 +35,23 @@ def load_file(path: Path) -> Loaded:
     with _opened(path, source) as (descriptor, file_bytes):
         answer = describe_file(descriptor, file_bytes, source)
         return data_of(answer, descriptor, file_bytes, source)
+
+
+def graph_data_of(path: Path, format_name: str) -> GraphData:
+    """What a file of a format holds that says its network's graph.
+
+    Args:
+        path: The file.
+        format_name: ``ONNX`` or ``Keras``.
+
+    Raises:
+        ZoovetError: As in :func:`load_file`, or it is of another format.
+    """
+    graph = load_file(path).graph
+    if graph is None or graph.format_name != format_name:
+        what = "a weight file" if graph is None else f"one of {graph.format_name}"
+        raise ZoovetError(f"{printable(path)} is no {format_name} file, but {what}; zoovet.read reads it")
+    return graph
 
 
 def folder_index(folder: Path) -> Path:

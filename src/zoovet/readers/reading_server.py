@@ -1,13 +1,15 @@
 """The process that reads files from strangers: it forks a confined child for each, which answers and ends.
 
-Started by :mod:`.isolation` as ``python -I -S``, with the standard library and this package alone. It gets an open
-file and a pipe with every request, never a path, and ends when the socket that it is asked through is closed.
+Started by :mod:`.isolation` as ``python -I -S``, with the standard library and this package alone, or with one library
+besides. It gets an open file and a pipe with every request, never a path, and ends when the socket that it is asked
+through is closed.
 """
 
 from __future__ import annotations
 
 import codecs
 import gc
+import importlib
 import json
 import os
 import select
@@ -15,6 +17,8 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from typing import IO
 
 from zoovet.printable import printable
 from zoovet.readers.parsing.reading import read_file
@@ -37,12 +41,22 @@ ENDED, TIMED_OUT = 0, 1
 _CODECS = ("ascii", "cp437", "latin-1", "raw-unicode-escape", "unicode-escape", "utf-8")
 _IDLE_MILLISECONDS = 2000
 
+_Reader = Callable[[IO[bytes], int], Reply]
 
-def main(control_fd: int) -> None:
-    """Answer requests until the other end of the socket is closed or the parent is gone."""
+
+def main(control_fd: int, library: str = "") -> None:
+    """Answer requests until the other end of the socket is closed or the parent is gone.
+
+    Args:
+        control_fd: The socket.
+        library: ``h5py``, with which Keras files are read; none for all others.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business, who ends this process at once
     for name in _CODECS:
         codecs.lookup(name)  # a confined child opens no file, so its modules are there before
+    read: _Reader = read_file
+    if library == "h5py":
+        read = importlib.import_module("zoovet.readers.parsing.hdf5_file").read_hdf5_file
     gc.disable()
     parent = os.getppid()
     with socket.socket(fileno=control_fd) as control:
@@ -57,12 +71,18 @@ def main(control_fd: int) -> None:
             if len(message) < REQUEST.size or len(descriptors) != 2:
                 return
             file_bytes, memory_bytes, cpu_seconds, seconds = REQUEST.unpack(message)
-            outcome = _serve(control, descriptors, file_bytes, memory_bytes, cpu_seconds, seconds)
+            outcome = _serve(read, control, descriptors, file_bytes, memory_bytes, cpu_seconds, seconds)
             control.sendall(OUTCOME.pack(*outcome))
 
 
 def _serve(
-    control: socket.socket, descriptors: list[int], file_bytes: int, memory_bytes: int, cpu_seconds: int, seconds: float
+    read: _Reader,
+    control: socket.socket,
+    descriptors: list[int],
+    file_bytes: int,
+    memory_bytes: int,
+    cpu_seconds: int,
+    seconds: float,
 ) -> tuple[int, int]:
     """Have a child read a file and wait for its end, for the time given."""
     alive, child_alive = os.pipe()
@@ -73,7 +93,7 @@ def _serve(
             control.close()
             die_with_parent()
             confine(memory_bytes, cpu_seconds)
-            _answer(descriptors[0], descriptors[1], file_bytes)
+            _answer(read, descriptors[0], descriptors[1], file_bytes)
         finally:
             os._exit(0)
     for descriptor in (child_alive, *descriptors):
@@ -92,12 +112,12 @@ def _serve(
     return ENDED, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
-def _answer(source: int, result: int, file_bytes: int) -> None:
+def _answer(read: _Reader, source: int, result: int, file_bytes: int) -> None:
     """Read the file and write what it holds, or why it is refused, to the pipe."""
     try:
         os.lseek(source, 0, os.SEEK_SET)
         with open(source, "rb", closefd=False) as file:
-            reply = read_file(file, file_bytes)
+            reply = read(file, file_bytes)
         text = json.dumps(reply.description).encode("ascii")
     except Refusal as refusal:
         reply = Reply({"refusal": str(refusal)})
@@ -115,4 +135,4 @@ def _answer(source: int, result: int, file_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:3])

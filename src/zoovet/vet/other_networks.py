@@ -48,6 +48,8 @@ def reading_of_architecture(
             is, with its input scaling.
     """
     network = network_from_content(content, source, architecture, scaling, images)
+    if content.graph is not None:
+        content = _as_state_dict(network)
     for spec in specs:
         try:
             reading = networks_from_content(content, source, spec.architecture, scaling=network.scaling)
@@ -56,6 +58,17 @@ def reading_of_architecture(
         if _same(reading.networks, network):
             return Reading(networks=reading.networks, notes=network.notes)
     raise ZoovetError(f"{source}: {network.describe()}; {_scaling_in_words(network)}: {whose}")
+
+
+def _as_state_dict(network: Network) -> FileContent:
+    """The weights of a network with a graph, under names that say in which order its layers run."""
+    tensors = {}
+    if network.networks is not None:
+        layers = [operation for operation in network.networks.graph.operations if operation.parameters]
+        for number, operation in enumerate(layers):
+            for role, name in operation.parameters.items():
+                tensors[f"layers.{number}.{role}"] = network.networks.parameters[name][0]
+    return FileContent(tensors=tensors)
 
 
 def described(content: FileContent, source: str) -> str | None:

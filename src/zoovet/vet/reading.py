@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,14 +11,14 @@ from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.networks import InputScaling, fold_batch_norms, graph_from_chain, scaling_preset
 from zoovet.printable import printable
-from zoovet.readers import FileContent, networks_from_content, read_content, says_its_spec
-from zoovet.readers.onnx import read_onnx
+from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_spec
+from zoovet.readers.network_file import GraphFile
 from zoovet.vet.found_scaling import find_scaling, some_images
 from zoovet.vet.network import Network, network_of_graph, network_of_module
 
 __all__ = ["from_module", "network_from_content", "read", "with_found_scaling"]
 
-_ONNX = ".onnx"
+_BYTES = "the bytes given"
 
 
 def read(
@@ -28,10 +27,10 @@ def read(
     scaling: InputScaling | str | None = None,
     images: Images | None = None,
 ) -> Network:
-    """Read one network from a weight file, or from an ONNX file by its name. No code in the file is run.
+    """Read one network from a weight file, or from an ONNX or Keras file. No code in the file is run.
 
     Args:
-        source: The file, or what is in it (of ONNX files the path alone).
+        source: The file, or what is in it.
         architecture: What the network is, where the file does not say it: ``vgg:activation=elu,pooling=max``,
             ``resnet20``, ``torchvision:resnet18``, or ``my_net.py:make``, whose code is run. Where left out, names and
             shapes tell, if they do.
@@ -46,17 +45,8 @@ def read(
         ZoovetError: The file cannot be read or holds several networks, the weights do not fit the architecture, names
             and shapes leave something open, or the images do not fit the network. The message says what to give.
     """
-    if not isinstance(source, bytes) and Path(source).suffix.lower() == _ONNX:
-        return _of_onnx(Path(source), architecture, scaling, images)
     if isinstance(source, bytes):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "weights"
-            path.write_bytes(source)
-            try:
-                content = read_content(path)
-            except ZoovetError as error:
-                raise ZoovetError(str(error).replace(printable(path), "the bytes given")) from None
-        return network_from_content(content, "the bytes given", architecture, scaling, images)
+        return network_from_content(content_of_bytes(source, _BYTES), _BYTES, architecture, scaling, images)
     return network_from_content(read_content(Path(source)), printable(source), architecture, scaling, images)
 
 
@@ -96,7 +86,9 @@ def network_from_content(
     """
     given = None if scaling is None else scaling_preset(scaling)
     try:
-        if says_its_spec(content):
+        if content.graph is not None:
+            network, own = _of_graph_file(content.graph, source, architecture, images)
+        elif says_its_spec(content):
             network, own = _of_own_format(content, source)
         else:
             read_as = read_module(content, architecture, source, image=None if images is None else images.shape)
@@ -110,22 +102,16 @@ def network_from_content(
         raise ZoovetError(text if source in text else f"{source}: {text}") from error
 
 
-def _of_onnx(
-    path: Path, architecture: str | None, scaling: InputScaling | str | None, images: Images | None
-) -> Network:
-    source = printable(path)
+def _of_graph_file(
+    file: GraphFile, source: str, architecture: str | None, images: Images | None
+) -> tuple[Network, InputScaling | None]:
     if architecture is not None:
         shown = printable(architecture)
         raise ZoovetError(f"{source} says itself what its network is: leave out the architecture, {shown}")
-    read_as = read_onnx(path, None if images is None else images.shape)
+    read_as = file.read(None if images is None else images.shape)
+    title = f"network from {file.format_name}"
     own = read_as.networks.graph.input_scaling
-    try:
-        network = network_of_graph(fold_batch_norms(read_as.networks), path.name, read_as.notes)
-        if images is not None:
-            network.require_fitting(images)
-        return _scaled(network, own, None if scaling is None else scaling_preset(scaling), images)
-    except ZoovetError as error:
-        raise ZoovetError(f"{source}: {error}") from error
+    return network_of_graph(fold_batch_norms(read_as.networks), title, read_as.notes), own
 
 
 def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputScaling | None]:

@@ -59,7 +59,7 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
     They are of the spec that the file names, or else of the one among the candidates' that its weights fit.
 
     Args:
-        path: safetensors, or a state dict by ``torch.save``.
+        path: safetensors, a state dict by ``torch.save``, or an ONNX or Keras file.
         candidates: Detectors or repairers; one at least.
         options: What is known of the file besides.
         kind: What the candidates are, for messages: ``detector`` or ``repairer``.
@@ -72,7 +72,7 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
     content = read_content(path)
     if says_its_spec(content):
         reading = networks_from_content(content, str(path), scaling=options.scaling, order=options.order)
-    elif options.architecture is not None:
+    elif options.architecture is not None or content.graph is not None:
         reading = _of_an_architecture(content, path, candidates, options, kind)
     else:
         reading = _of_a_known_spec(content, path, candidates, options, kind)

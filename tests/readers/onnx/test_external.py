@@ -11,11 +11,22 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.readers.onnx import network_from_onnx, read_onnx
+from zoovet.readers import content_of_bytes
+from zoovet.readers.network_file import NetworkFile
+from zoovet.readers.onnx import read_onnx
 
 pytest.importorskip("onnx")
 
 from onnx import ModelProto, TensorProto, helper
+
+
+def network_from_onnx(data: bytes, input_shape: tuple[int, ...] | None = None) -> NetworkFile:
+    """Read as whoever is given a file's bytes does."""
+    graph = content_of_bytes(data, "the ONNX file").graph
+    assert graph is not None
+    assert graph.format_name == "ONNX"
+    return graph.read(input_shape)
+
 
 _WEIGHTS = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
 

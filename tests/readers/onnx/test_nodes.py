@@ -10,12 +10,22 @@ import pytest
 import torch
 
 from zoovet.networks import run
-from zoovet.readers.onnx import network_from_onnx
+from zoovet.readers import content_of_bytes
+from zoovet.readers.network_file import NetworkFile
 
 pytest.importorskip("onnx")
 
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+
+
+def network_from_onnx(data: bytes, input_shape: tuple[int, ...] | None = None) -> NetworkFile:
+    """Read as whoever is given a file's bytes does."""
+    graph = content_of_bytes(data, "the ONNX file").graph
+    assert graph is not None
+    assert graph.format_name == "ONNX"
+    return graph.read(input_shape)
+
 
 Arrays = Mapping[str, Any]
 _MAP = (4, 7, 6)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from zoovet.readers.keras.files import read_keras
+from zoovet.readers.keras.files import network_of_keras, read_keras
 
-__all__ = ["read_keras"]
+__all__ = ["network_of_keras", "read_keras"]

@@ -1,123 +1,210 @@
-"""The layers of a Keras model, from its JSON: Sequential and Functional, as Keras 2 and 3 write them."""
+"""The layers of a Keras model, from its JSON: Sequential and Functional, within one another, by Keras 2 and 3.
+
+A layer that is used at several places is there once for each; a model within a model is there as its layers.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.exported.program import UnknownOperation
+from zoovet.readers.keras.links import Reads, kind_of, layer_in_words, reads_of
 
-__all__ = ["Layer", "layers_of"]
+__all__ = ["Layer", "Link", "Model", "read_model"]
 
-_CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda")
+_MODELS = ("Sequential", "Functional", "Model")
+_MAX_DEPTH, _MAX_LAYERS = 16, 10_000
+
+Link = tuple[str, tuple[int, ...]]
+"""A layer's name, and which of the places where it, and the models that it is in, are used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer.
+    """One layer at one place.
 
     Attributes:
         kind: Its class.
-        name: In the model.
-        stored_as: In the weights of a ``.keras`` file.
+        path: Names of the models that it is in, outermost first, and its own.
+        stored_as: Where its weights are in a ``.keras`` file.
         config: Its settings.
-        inputs: The layers that it reads.
-        is_output: It gives the model's answer.
+        use: At which place it, and the models that it is in, are used.
+        inputs: What it reads.
+        operands: Of arithmetic: a number, or ``None`` for the next input.
     """
 
     kind: str
-    name: str
+    path: tuple[str, ...]
     stored_as: str
     config: Mapping[str, Any]
-    inputs: tuple[str, ...]
-    is_output: bool
+    use: tuple[int, ...]
+    inputs: tuple[Link, ...]
+    operands: tuple[float | None, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name behind those of the models that it is in."""
+        return "/".join(self.path)
+
+    @property
+    def link(self) -> Link:
+        """What reads it calls it so."""
+        return self.name, self.use
 
     @property
     def place(self) -> str:
         """Where it stands, safe to show."""
-        return f"layer '{printable(self.name, 80)}'"
+        return layer_in_words(self.name)
 
 
-def layers_of(model: Any) -> list[Layer]:
-    """A model's layers, each behind those that it reads.
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model.
+
+    Attributes:
+        layers: Each behind those that it reads; what reads nothing is the input.
+        output: What gives its answer.
+    """
+
+    layers: list[Layer]
+    output: Link
+
+
+def read_model(described: Any) -> Model:
+    """A model from its description.
 
     Raises:
-        UnknownOperation: The model is of a class of its own, or a layer is a model or code.
+        UnknownOperation: The model is of a class of its own, or a layer is code.
         ZoovetError: It has several inputs or outputs, or layers read what is not there.
     """
-    kind, config = model["class_name"], model["config"]
-    if kind not in ("Sequential", "Functional", "Model"):
-        raise UnknownOperation(printable(str(kind), 60), "", "is a model of a class of its own")
-    counts: Counter[str] = Counter()
-    layers: list[Layer] = []
-    entries = config["layers"] if isinstance(config, dict) else config
-    outputs = () if kind == "Sequential" else _names(config["output_layers"], "outputs")
-    if kind != "Sequential":
-        _names(config["input_layers"], "inputs")
-    for number, entry in enumerate(entries):
-        own = entry["config"]
-        made, name = str(entry["class_name"]), str(entry.get("name") or own["name"])
-        if made in _CODE:
-            raise UnknownOperation(made, f"layer '{printable(name, 80)}'", "is code in the file, which is never run")
-        if entry.get("registered_name") not in (None, made):  # Keras 3 writes None, or the class, for its own
-            raise UnknownOperation(printable(made, 60), f"layer '{printable(name, 80)}'", "is a class of its own")
-        snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", made)))
-        stored = snake.lower()
-        counts[stored] += 1
-        inputs: tuple[str, ...] = (layers[-1].name,) if layers else ()
-        if kind != "Sequential":
-            inputs = tuple(_read_by(entry.get("inbound_nodes", []), name))
-        layers.append(
+    walk = _Walk()
+    output = walk.model(described, _Place())
+    layers = [replace(layer, inputs=tuple(map(walk.resolved, layer.inputs))) for layer in walk.layers]
+    if len({layer.link for layer in layers}) < len(layers):
+        raise ZoovetError("two of its layers have the same name")
+    if sum(not layer.inputs for layer in layers) != 1:
+        raise ZoovetError("it does not have one input; models with one are read")
+    ordered, output = _in_order(layers), walk.resolved(output)
+    if output not in {layer.link for layer in ordered}:
+        raise ZoovetError("nothing makes its output")
+    return Model(layers=ordered, output=output)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in the outermost model a model is."""
+
+    path: tuple[str, ...] = ()
+    stored_in: str = ""
+    use: tuple[int, ...] = ()
+    inputs: tuple[Link, ...] = ()
+
+    def link(self, name: str, use: int) -> Link:
+        return "/".join((*self.path, name)), (*self.use, use)
+
+
+class _Walk:
+    """Collects layers; what reads a model reads what gives that one's answer."""
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.answers: dict[Link, Link] = {}
+
+    def resolved(self, link: Link) -> Link:
+        while link in self.answers:
+            link = self.answers[link]
+        return link
+
+    def model(self, described: Any, place: _Place) -> Link:
+        """Adds a model's layers, and says what gives its answer."""
+        kind, config = described["class_name"], described["config"]
+        if kind not in _MODELS:
+            raise UnknownOperation(printable(str(kind), 60), "", "is a model of a class of its own")
+        if len(place.path) > _MAX_DEPTH:
+            raise ZoovetError(f"it has models within one another, more than {_MAX_DEPTH} deep")
+        entries = config["layers"] if isinstance(config, dict) else config
+        names = [str(entry.get("name") or entry["config"]["name"]) for entry in entries]
+        if len(set(names)) < len(names):
+            raise ZoovetError("two of its layers have the same name")
+        counts: Counter[str] = Counter()
+        before: tuple[Link, ...] = ()  # what the layer before it gives, of a Sequential
+        for entry, name in zip(entries, names, strict=True):
+            stored = place.stored_in + _stored_as(str(entry["class_name"]), counts)
+            uses = [Reads()] if kind == "Sequential" else reads_of(entry, name)
+            for number, reads in enumerate(uses):
+                links = before if kind == "Sequential" else tuple(place.link(*link) for link in reads.links)
+                before = (self._layer(entry, place.link(name, number), stored, links, reads.operands, place),)
+        if kind == "Sequential":
+            if not before:
+                raise ZoovetError("it has no layers")
+            return before[0]
+        _the_one(config["input_layers"], "inputs")
+        return place.link(*_the_one(config["output_layers"], "outputs"))
+
+    def _layer(
+        self,
+        entry: Any,
+        own: Link,
+        stored: str,
+        reads: tuple[Link, ...],
+        operands: tuple[float | None, ...],
+        place: _Place,
+    ) -> Link:
+        """Adds a layer, or the layers of a model that stands in its place."""
+        inputs = reads or place.inputs
+        path = (*place.path, own[0].removeprefix("".join(f"{outer}/" for outer in place.path)))
+        if entry["class_name"] in _MODELS:
+            self.answers[own] = self.model(entry, _Place(path, f"{stored}/layers/", own[1], inputs))
+            return own
+        kind = kind_of(entry, own[0])
+        if bool(reads) and kind == "InputLayer":
+            raise ZoovetError(f"its {layer_in_words(own[0])} is an input that reads something")
+        if len(self.layers) >= _MAX_LAYERS:
+            raise ZoovetError(f"it has more than {_MAX_LAYERS:,} layers")
+        self.layers.append(
             Layer(
-                kind=made,
-                name=name,
-                stored_as=stored if counts[stored] == 1 else f"{stored}_{counts[stored] - 1}",
-                config=own,
+                kind=kind,
+                path=path,
+                stored_as=stored,
+                config=entry["config"],
+                use=own[1],
                 inputs=inputs,
-                is_output=name in outputs or (kind == "Sequential" and number == len(entries) - 1),
+                operands=operands,
             )
         )
-    if len({layer.name for layer in layers}) < len(layers):
-        raise ZoovetError("two of its layers have the same name")
-    for layer in layers if kind != "Sequential" else ():
-        if bool(layer.inputs) == (layer.kind == "InputLayer"):
-            raise ZoovetError(f"its {layer.place} reads nothing, or is an input that reads something")
-    if kind != "Sequential" and sum(not layer.inputs for layer in layers) != 1:
-        raise ZoovetError("it does not have one input; models with one are read")
-    return _in_order(layers)
+        return own
 
 
-def _names(value: Any, what: str) -> tuple[str, ...]:
+def _stored_as(kind: str, counts: Counter[str]) -> str:
+    """How Keras calls a layer's weights: its class in small letters, numbered from the second on."""
+    kind = {"Functional": "functional", "Model": "functional"}.get(kind, kind)
+    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind)))
+    stored = snake.lower()
+    counts[stored] += 1
+    return stored if counts[stored] == 1 else f"{stored}_{counts[stored] - 1}"
+
+
+def _the_one(value: Any, what: str) -> tuple[str, int]:
+    """The one input or output: its layer, and at which place that is used."""
     entries = [value] if value and isinstance(value[0], str) else value
     if len(entries) != 1:
         raise ZoovetError(f"it has {len(entries)} {what}; models with one are read")
-    return (str(entries[0][0]),)
-
-
-def _read_by(nodes: Any, name: str) -> list[str]:
-    if len(nodes) > 1:
-        raise UnknownOperation(f"layer '{printable(name, 80)}'", "", "is used at several places")
-    if not nodes:
-        return []
-    if isinstance(nodes[0], list):
-        return [str(link[0]) for link in nodes[0]]
-    args = nodes[0]["args"]
-    links = args[0] if args and isinstance(args[0], list) else args
-    return [str(link["config"]["keras_history"][0]) for link in links]
+    return str(entries[0][0]), int(entries[0][1])
 
 
 def _in_order(layers: list[Layer]) -> list[Layer]:
-    done: dict[str, Layer] = {}
+    done: dict[Link, Layer] = {}
     waiting = layers
     while waiting:
-        ready = [layer for layer in waiting if all(name in done for name in layer.inputs)]
+        ready = [layer for layer in waiting if all(link in done for link in layer.inputs)]
         if not ready:
             raise ZoovetError(f"its {waiting[0].place} reads what nothing makes, or itself")
-        done.update({layer.name: layer for layer in ready})
-        waiting = [layer for layer in waiting if layer.name not in done]
+        done.update({layer.link: layer for layer in ready})
+        waiting = [layer for layer in waiting if layer.link not in done]
     return list(done.values())

@@ -1,7 +1,8 @@
-"""The numbers of an HDF5 file: read within bounds, along plain links, through no filter but gzip and shuffle."""
+"""The variables of a Keras file's layers, found by the paths under which Keras keeps them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,67 +10,87 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
+from zoovet.readers.keras.model import Layer
+from zoovet.readers.loaded import GraphData, tensor_of
 
-__all__ = ["group_at", "layer_tensors", "stored_tensors"]
+__all__ = ["layer_tensors"]
 
-_MAX_NUMBERS = 2**29
-_MAX_ENTRIES = 4096
-_MAX_RATIO, _FREE_BYTES = 1100, 2**16
-"""What gzip can pack, and what a tensor may weigh however little of it is stored."""
-_GZIP, _SHUFFLE = 1, 2
+_ROOTS = ("layers", "_layer_checkpoint_dependencies")
+_WHOLE = "model_weights"
+_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
-def group_at(parent: Any, path: str) -> Any:
-    """What lies at a path of hard links, or ``None``.
+def layer_tensors(data: GraphData, layers: list[Layer]) -> dict[str, list[Tensor]]:
+    """The variables of each layer, by its name, in Keras' order and layout.
+
+    Args:
+        data: What the file holds.
+        layers: Of the model.
+
+    Returns:
+        Tensors of float32; none of layers that the file has none for.
 
     Raises:
-        ZoovetError: A link on the way leads elsewhere.
+        ZoovetError: One is not whole, lies elsewhere, or has numbers beyond float32; or the file has another layer at a
+            layer's place.
     """
-    import h5py
-
-    for name in path.split("/"):
-        if not isinstance(parent, h5py.Group) or (name not in ("", ".") and parent.get(name, getlink=True) is None):
-            return None
-        if name in ("", "."):
-            continue
-        if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-            raise ZoovetError(f"its entry '{printable(name, 80)}' is a link to elsewhere; it is not followed")
-        parent = parent[name]
-    return parent
+    stored = _Stored(data)
+    found: dict[str, list[Tensor]] = {}
+    for layer in layers:
+        if layer.name not in found:
+            found[layer.name] = stored.of(layer)
+    return found
 
 
-def layer_tensors(layer: Any) -> list[Tensor]:
-    """A layer's variables in a ``.weights.h5`` file, in order."""
-    variables = group_at(layer, "vars")
-    if variables is None:
-        return []
-    count = len(variables)
-    return [_tensor(group_at(variables, str(number)), str(number)) for number in range(min(count, _MAX_ENTRIES))]
+class _Stored:
+    def __init__(self, data: GraphData) -> None:
+        self.data = data
+        self.nodes: Mapping[str, Any] = data.description["tensors"]
+        self.listed: Mapping[str, list[str]] = data.description["weight_names"]
+        self.names: Mapping[str, str] = data.description["names"]
+        self.root = next((root for root in _ROOTS if any(path.startswith(f"{root}/") for path in self.nodes)), None)
+
+    def of(self, layer: Layer) -> list[Tensor]:
+        if self.root is not None:
+            return self._numbered(layer)
+        outer, *inner = layer.path
+        group = f"{_WHOLE}/{outer}"
+        paths = [f"{group}/{name}" for name in self.listed.get(group, [])]
+        if inner:
+            paths = [path for path in paths if _is_within(path.removeprefix(group).split("/")[:-1], inner)]
+        return [self._tensor(path) for path in paths]
+
+    def _numbered(self, layer: Layer) -> list[Tensor]:
+        place = f"{self.root}/{layer.stored_as}/vars"
+        named = self.names.get(place)
+        if named is not None and named != layer.path[-1]:
+            raise ZoovetError(
+                f"its weights of '{printable(layer.path[-1], 60)}' are those of '{printable(named, 60)}': the file is "
+                "not whole, or was put together"
+            )
+        tensors: list[Tensor] = []
+        while f"{place}/{len(tensors)}" in self.nodes:
+            tensors.append(self._tensor(f"{place}/{len(tensors)}"))
+        return tensors
+
+    def _tensor(self, path: str) -> Tensor:
+        node = self.nodes.get(path)
+        shown = f"its tensor '{printable(path, 120)}'"
+        if node is None:
+            behind = next((one for one in self.nodes if path.startswith(f"{one}/")), None)
+            node = None if behind is None else self.nodes[behind]
+        if node is None or node[0] == "refused":
+            raise ZoovetError(f"{shown} {'is missing' if node is None else node[1]}")
+        tensor = tensor_of(self.data, node)
+        if tensor.dtype not in _FLOATS:
+            return tensor.to(torch.float32)
+        whole = tensor.to(torch.float32)
+        if bool((torch.isfinite(tensor) & ~torch.isfinite(whole)).any()):
+            raise ZoovetError(f"{shown} has numbers beyond the range of float32")
+        return whole
 
 
-def stored_tensors(layer: Any) -> list[Tensor]:
-    """A layer's variables in the ``model_weights`` of a ``.h5`` file, in the order of ``weight_names``."""
-    names = layer.attrs.get("weight_names", [])
-    if len(names) > _MAX_ENTRIES:
-        raise ZoovetError(f"a layer says that it has {len(names)} tensors")
-    texts = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
-    return [_tensor(group_at(layer, text), text) for text in texts]
-
-
-def _tensor(dataset: Any, name: str) -> Tensor:
-    import h5py
-
-    shown = printable(name, 80)
-    if not isinstance(dataset, h5py.Dataset):
-        raise ZoovetError(f"its tensor '{shown}' is missing")
-    plist = dataset.id.get_create_plist()
-    filters = [plist.get_filter(index)[0] for index in range(plist.get_nfilters())]
-    if dataset.is_virtual or plist.get_external_count():
-        raise ZoovetError(f"its tensor '{shown}' lies in another file; it is not read")
-    if not set(filters) <= {_GZIP, _SHUFFLE}:
-        raise ZoovetError(f"its tensor '{shown}' is packed by a filter that is neither gzip nor shuffle")
-    if dataset.shape is None or dataset.dtype.kind not in "fiu" or dataset.size > _MAX_NUMBERS:
-        raise ZoovetError(f"its tensor '{shown}' does not hold numbers, or more than {_MAX_NUMBERS}")
-    if dataset.size * dataset.dtype.itemsize > dataset.id.get_storage_size() * _MAX_RATIO + _FREE_BYTES:
-        raise ZoovetError(f"its tensor '{shown}' claims more numbers than the file stores")
-    return torch.from_numpy(dataset[()].astype("float32").reshape(dataset.shape)).clone()
+def _is_within(parts: list[str], wanted: list[str]) -> bool:
+    """Whether names stand in a path, one behind the other."""
+    left = iter(parts)
+    return all(name in left for name in wanted)

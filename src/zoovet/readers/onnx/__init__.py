@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from zoovet.readers.onnx.files import network_from_onnx, read_onnx
+from zoovet.readers.onnx.files import network_of_onnx, read_onnx
 
-__all__ = ["network_from_onnx", "read_onnx"]
+__all__ = ["network_of_onnx", "read_onnx"]

@@ -12,14 +12,12 @@ __all__ = ["name_of_bytes", "name_of_zip"]
 _FROM_TORCH = f"where it came from PyTorch, load it there and {EXPORT}"
 _CONVERT = "load it with its library and save its arrays with safetensors"
 _UNPACK = "unpack it and give the weight files in it"
-_HDF5 = f"is an HDF5 file, as Keras writes it (.h5), which is not read; {_CONVERT}"
 _TENSORFLOW = f"is a TensorFlow graph or SavedModel, which is not read; {_CONVERT}"
 _NUMPY = "save its arrays with safetensors.numpy.save_file"
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs.github.com/spec/", "is a Git LFS pointer, not the weights: fetch them, git lfs pull"),
     (0, b"version https://hawser.github.com/spec/", "is a Git LFS pointer, not the weights: fetch them, git lfs pull"),
-    (0, b"\x89HDF\r\n\x1a\n", _HDF5),
     (4, b"TFL3", f"is a TFLite file, which is not read; {_CONVERT}"),
     (0, b"\x93NUMPY", f"is a NumPy array (.npy), which is not read; {_NUMPY}"),
     (0, b"GGUF", f"is a GGUF file of a language model, which is not read; {_FROM_TORCH}"),
@@ -49,7 +47,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"MATLAB 5.0", f"is a MATLAB file, which is not read; {_CONVERT}"),
     (0, b"MATLAB 7.3", f"is a MATLAB file, which is not read; {_CONVERT}"),
 )  # fmt: skip
-_ONNX = f"is an ONNX file, which is not read; {_FROM_TORCH}"
+_ONNX = "looks like an ONNX file, but has no graph: it is damaged or truncated; get it anew"
 _CORE_ML = f"is a Core ML model, which is not read; {_FROM_TORCH}"
 _HTML = "is a web page (HTML), as a server's error or login page saved under its name; get the file anew"
 
@@ -67,8 +65,6 @@ def name_of_zip(names: Sequence[str]) -> str:
         return f"is a program by torch.export (.pt2), which is not read; load it with torch.export.load and {EXPORT}"
     if names and all(name.endswith(".npy") for name in names):
         return f"is a NumPy archive (.npz), which is not read; {_NUMPY}"
-    if {"config.json", "metadata.json"} <= set(names) and any(name.endswith(".weights.h5") for name in names):
-        return f"is a Keras file (.keras), which is not read; {_CONVERT}"
     if any(name.endswith(("saved_model.pb", "variables/variables.index")) for name in names):
         return f"is a zip file of a TensorFlow SavedModel, which is not read; {_CONVERT}"
     if any(".mlpackage/" in name or name.endswith(".mlmodel") for name in names):

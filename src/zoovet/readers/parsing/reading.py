@@ -10,6 +10,7 @@ from typing import IO, Any
 from zoovet.printable import printable
 from zoovet.readers.parsing.foreign import name_of_bytes
 from zoovet.readers.parsing.known_globals import Known
+from zoovet.readers.parsing.onnx_file import is_onnx, read_onnx_file
 from zoovet.readers.parsing.pickles import PickleMachine
 from zoovet.readers.parsing.refusal import DAMAGED, EXPORT, Refusal
 from zoovet.readers.parsing.replies import Reply
@@ -21,6 +22,8 @@ from zoovet.readers.parsing.torch_zip import read_torch_zip
 __all__ = ["read_file"]
 
 _HEAD = 4096
+_BEFORE_GRAPH = 2**20
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _MAX_HEADER = 2**32
 _MAX_INDEX = 2**25
@@ -44,8 +47,13 @@ def read_file(file: IO[bytes], file_bytes: int) -> Reply:
         raise Refusal("is empty")
     if head.startswith(_ZIP):
         return read_torch_zip(file, file_bytes)
+    if head.startswith(_HDF5):
+        return Reply({"library": "h5py"})
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < _MAX_HEADER:
         return read_safetensors(file, file_bytes)
+    file.seek(0)
+    if is_onnx(file.read(_BEFORE_GRAPH)):
+        return read_onnx_file(file, file_bytes)
     name = name_of_bytes(head)
     if head.lstrip()[:1] == b"{":
         index = _shards(file, file_bytes)

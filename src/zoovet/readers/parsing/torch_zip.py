@@ -37,6 +37,10 @@ def read_torch_zip(file: IO[bytes], file_bytes: int) -> Reply:
         entries = zipfile.ZipFile(file).infolist()
     except (zipfile.BadZipFile, NotImplementedError, ArithmeticError, LookupError, ValueError, struct.error) as error:
         raise Refusal(f"is a zip file that {DAMAGED} ({printable(error, 80)}); get it anew") from error
+    if "config.json" in {entry.filename for entry in entries} and any(
+        entry.filename.endswith(".weights.h5") for entry in entries
+    ):
+        return Reply({"library": "h5py"})
     prefix = _require_torch(entries)
     _require_safe(entries)
     archive = _Archive(file, file_bytes, prefix, {entry.filename: entry for entry in entries})
