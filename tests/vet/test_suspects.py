@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,11 @@ import torch
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.models import print_models
 from zoovet.errors import ZoovetError
-from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, NetworkSpec, small_cnn
 from zoovet.readers import save_networks
-from zoovet.tasks.checkpoints import save_checkpoint
-from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 from zoovet.vet import Candidate, ReadOptions, load_suspects
 
+WriteDetector = Callable[[Path, Sequence[NetworkSpec]], Path]
 SMALL, LARGE = (
     {name: small_cnn(name, input_shape=(1, side, side), channels=(4, 4)) for name in ("relu", "tanh")}
     for side in (28, 32)
@@ -26,20 +24,8 @@ SMALL, LARGE = (
 OTHER = small_cnn("relu", input_shape=(1, 28, 28), channels=(5, 5))
 
 
-def write_detector(path: Path, specs: Sequence[NetworkSpec]) -> None:
-    """A detector that nobody trained."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    config = ScaleGMNConfig(width=2, num_layers=1)
-    description = {
-        "metanetwork": metanetwork_to_json(config),
-        "specs": [spec.to_json() for spec in specs],
-        "threshold": 0.5,
-    }
-    save_checkpoint(path, "detector", build_metanetwork(config, 0, "detector"), description)
-
-
 @pytest.fixture
-def models(tmp_path: Path) -> Path:
+def models(tmp_path: Path, write_detector: WriteDetector) -> Path:
     """Two models whose networks have weights of the same shapes, and read images of different ones."""
     write_detector(tmp_path / "models" / "small" / "detector.safetensors", list(SMALL.values()))
     write_detector(tmp_path / "models" / "large" / "detector.safetensors", list(LARGE.values()))
@@ -100,7 +86,9 @@ def test_a_state_dict_that_fits_several_is_settled_by_options(models: Path, tmp_
         load_suspects(path, large, ReadOptions(activation="sine"), "detector")
 
 
-def test_two_models_of_one_spec_are_told_apart_by_name(models: Path, tmp_path: Path) -> None:
+def test_two_models_of_one_spec_are_told_apart_by_name(
+    models: Path, tmp_path: Path, write_detector: WriteDetector
+) -> None:
     write_detector(models / "twin" / "detector.safetensors", [SMALL["relu"]])
     found = candidates("--models-from", models)
     with pytest.raises(
@@ -134,7 +122,7 @@ def test_what_is_wrong_with_a_file_that_fits_comes_before_specs_that_do_not(mode
         load_suspects(tmp_path / "network.pt", found, ReadOptions(), "detector")
 
 
-def test_an_order_that_is_open_is_asked_for(tmp_path: Path) -> None:
+def test_an_order_that_is_open_is_asked_for(tmp_path: Path, write_detector: WriteDetector) -> None:
     spec = small_cnn("relu", input_shape=(1, 28, 28), channels=(4, 4, 4))
     write_detector(tmp_path / "own.safetensors", [spec])
     (own,) = candidates("--detector", tmp_path / "own.safetensors")
@@ -150,7 +138,9 @@ def test_an_order_that_is_open_is_asked_for(tmp_path: Path) -> None:
     assert suspects.notes == ("its file says in which order its layers run; the order given was not used",)
 
 
-def test_a_detector_that_was_given_is_the_only_candidate(models: Path, tmp_path: Path) -> None:
+def test_a_detector_that_was_given_is_the_only_candidate(
+    models: Path, tmp_path: Path, write_detector: WriteDetector
+) -> None:
     write_detector(tmp_path / "own.safetensors", [SMALL["relu"]])
     (own,) = candidates("--detector", tmp_path / "own.safetensors")
     assert (own.model, own.specs) == (None, (SMALL["relu"],))

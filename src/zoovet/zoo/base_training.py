@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,12 @@ class DrawnTraining:
     init_std: float
     schedule: Schedule
     train_fraction: float
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a zoo's row says of it, by column."""
+        drawn = {name: value for name, value in vars(self).items() if name != "schedule"}
+        return {**drawn, **asdict(self.schedule)}
 
 
 @dataclass(frozen=True, kw_only=True)

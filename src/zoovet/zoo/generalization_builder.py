@@ -152,7 +152,6 @@ class GeneralizationBuilder:
 
     def _row(self, draw: _Draw, base_id: int, checkpoint: _Checkpoint) -> Row:
         """Everything of a network's row that is not measured."""
-        drawn, schedule = draw.training, draw.training.schedule
         return {
             "network_id": f"{base_id:05d}-{checkpoint.step:05d}",
             "base_id": base_id,
@@ -161,15 +160,7 @@ class GeneralizationBuilder:
             "dataset": self.recipe.dataset,
             "seed": draw.seed,
             "activation": draw.activation,
-            "init": drawn.init,
-            "init_std": drawn.init_std,
-            "optimizer": schedule.optimizer,
-            "learning_rate": schedule.learning_rate,
-            "weight_decay": schedule.weight_decay,
-            "dropout": schedule.dropout,
-            "batch_size": schedule.batch_size,
-            "epochs": schedule.epochs,
-            "train_fraction": drawn.train_fraction,
+            **draw.training.facts,
             "step": checkpoint.step,
             "weights": checkpoint.flat,
         }

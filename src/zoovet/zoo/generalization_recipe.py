@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import ZOO_SCALING, NetworkSpec, small_cnn
+from zoovet.networks import NetworkSpec, small_cnn
 from zoovet.zoo.base_training import BaseTraining
-from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_num_bases, check_widths
+from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_num_bases, check_widths, small_cnn_specs
 
 __all__ = ["GeneralizationRecipe"]
 
@@ -102,8 +102,4 @@ class GeneralizationRecipe:
 
     def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, NetworkSpec]:
         """The spec of every activation, which says that its networks read images scaled to [-1, 1]."""
-        options: dict[str, Any] = {"input_shape": image_shape, "channels": self.channels, "num_classes": num_classes}
-        return {
-            activation: replace(small_cnn(activation, **options), input_scaling=ZOO_SCALING)
-            for activation in self.activations
-        }
+        return small_cnn_specs(self.activations, self.channels, image_shape, num_classes)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.networks import ZOO_SCALING, NetworkSpec, small_cnn
 
 __all__ = [
     "Range",
@@ -18,6 +20,7 @@ __all__ = [
     "check_widths",
     "log_uniform",
     "rounds",
+    "small_cnn_specs",
 ]
 
 Range = tuple[float, float]
@@ -107,3 +110,16 @@ def check_range(name: str, bounds: tuple[float, float], *, above_zero: bool = Fa
     if least > greatest or least < 0 or (above_zero and least == 0) or (most is not None and greatest > most):
         limits = f"{'above' if above_zero else 'at least'} 0{'' if most is None else f' and at most {most}'}"
         raise ZoovetError(f"{name} must be [least, greatest], {limits}, got {list(bounds)}")
+
+
+def small_cnn_specs(
+    activations: Sequence[str], channels: tuple[int, ...], image_shape: tuple[int, int, int], num_classes: int
+) -> dict[str, NetworkSpec]:
+    """The spec of a small CNN for every activation, which says that its networks read images scaled to [-1, 1]."""
+    return {
+        activation: replace(
+            small_cnn(activation, input_shape=image_shape, channels=channels, num_classes=num_classes),
+            input_scaling=ZOO_SCALING,
+        )
+        for activation in activations
+    }

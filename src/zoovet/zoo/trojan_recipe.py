@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.images import PatchRanges
-from zoovet.networks import ZOO_SCALING, NetworkSpec, small_cnn
+from zoovet.networks import NetworkSpec, small_cnn
 from zoovet.zoo.attacks import Attack, Attackers, PatchAttack, shared_out
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.recipe_parts import (
@@ -21,6 +21,7 @@ from zoovet.zoo.recipe_parts import (
     check_widths,
     log_uniform,
     rounds,
+    small_cnn_specs,
 )
 from zoovet.zoo.samples import Schedule
 
@@ -139,11 +140,7 @@ class TrojanRecipe:
 
     def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, NetworkSpec]:
         """The spec of every activation, which says that its networks read images scaled to [-1, 1]."""
-        options: dict[str, Any] = {"input_shape": image_shape, "channels": self.channels, "num_classes": num_classes}
-        return {
-            activation: replace(small_cnn(activation, **options), input_scaling=ZOO_SCALING)
-            for activation in self.activations
-        }
+        return small_cnn_specs(self.activations, self.channels, image_shape, num_classes)
 
     def attack_plans(self) -> list[AttackPlan]:
         """Every base's attack and origin. They stay where a base is drawn again: a hard attack keeps its share."""

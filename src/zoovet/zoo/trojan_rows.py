@@ -47,7 +47,7 @@ def trojan_row(draw: TrojanDraw, base_id: int, split: str, name: str, flat: Floa
         flat: Its weights, flat [P].
         measured: What was measured on it.
     """
-    poisoned, schedule, trigger = name == "trojaned", draw.base.schedule, draw.trigger
+    poisoned, trigger = name == "trojaned", draw.trigger
     return {
         "network_id": network_id(base_id, name),
         "base_id": base_id,
@@ -55,15 +55,7 @@ def trojan_row(draw: TrojanDraw, base_id: int, split: str, name: str, flat: Floa
         "split": split,
         "seed": draw.seed,
         "activation": draw.activation,
-        "init": draw.base.init,
-        "init_std": draw.base.init_std,
-        "optimizer": schedule.optimizer,
-        "learning_rate": schedule.learning_rate,
-        "weight_decay": schedule.weight_decay,
-        "dropout": schedule.dropout,
-        "batch_size": schedule.batch_size,
-        "epochs": schedule.epochs,
-        "train_fraction": draw.base.train_fraction,
+        **draw.base.facts,
         "finetune_learning_rate": draw.finetuning.learning_rate,
         "finetune_epochs": draw.finetuning.epochs,
         "step": draw.num_steps,
