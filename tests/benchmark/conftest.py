@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from zoovet.benchmark import BenchmarkConfig
+from zoovet.evidence import InversionConfig
 from zoovet.images import PatchRanges, StripeRanges
-from zoovet.metanets import InversionConfig, ScaleGMNConfig
+from zoovet.metanets import ScaleGMNConfig
 from zoovet.tasks import DetectionConfig, RepairConfig
 from zoovet.tasks.training_config import TrainingConfig
 from zoovet.zoo import (

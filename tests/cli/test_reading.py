@@ -14,7 +14,8 @@ from zoovet.cli.arguments import VerbParser, parse_verb
 from zoovet.cli.main import main, verb_module
 from zoovet.cli.reading import read_options_of
 from zoovet.errors import ZoovetError
-from zoovet.metanets import InversionConfig, ScaleGMNConfig
+from zoovet.evidence import InversionConfig
+from zoovet.metanets import ScaleGMNConfig
 from zoovet.networks import SCALING_PRESETS, ZOO_SCALING, InputScaling, Networks, small_cnn
 from zoovet.readers import load_networks, save_networks
 from zoovet.tasks import Detector, Repairer

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from zoovet.errors import ZoovetError
-from zoovet.metanets.inversion import Inversion, InversionConfig
+from zoovet.evidence import Evidence, Inversion, InversionConfig
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, mlp
 from zoovet.tasks.augmentation import AugmentationConfig
@@ -178,7 +178,7 @@ def test_inversion_is_a_stage_before_the_steps_and_its_time_is_not_theirs(
     monkeypatch.setattr("zoovet.tasks.inversion_memory._CHUNK", 5)
     now, invert = [0.0], Inversion.forward
 
-    def slow(inversion: Inversion, networks: Networks) -> torch.Tensor:
+    def slow(inversion: Inversion, networks: Networks) -> Evidence:
         now[0] += 60.0
         return invert(inversion, networks)
 

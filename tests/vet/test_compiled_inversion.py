@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoovet.metanets import inversion_of
-from zoovet.metanets.inversion import InversionConfig
+from zoovet.evidence import InversionConfig
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, NetworkSpec, small_cnn
 from zoovet.readers import save_networks
 from zoovet.tasks import Detector
+from zoovet.tasks.evidence_reader import inversion_of
 from zoovet.tasks.metanetworks import build_metanetwork
 from zoovet.vet import Scanner, candidates_for, compiled_inversion
 from zoovet.vet.compiled_inversion import compile_inversion

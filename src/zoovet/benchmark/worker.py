@@ -18,9 +18,9 @@ from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
 from zoovet.benchmark.trials import Trial, trained_on
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import NetworkScorer, evaluate_detection, evaluate_repair
-from zoovet.metanets import inversion_of
 from zoovet.networks import Networks
 from zoovet.rivals import CleanImages
+from zoovet.tasks.evidence_reader import inversion_of
 from zoovet.tasks.inversion_images import give_images
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import build_metanetwork

@@ -9,11 +9,13 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence.evidence import Evidence
+from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
 from zoovet.metanets.contents import Weights
+from zoovet.metanets.evidence_numbers import evidence_features, evidence_gradients
 from zoovet.metanets.graph_numbers import graph_weights
 from zoovet.metanets.graph_structure import graph_structure
 from zoovet.metanets.layout import Bucket
@@ -83,26 +85,20 @@ class Batch:
             contents.append(replace(content, node_features=tuple(more)))
         return replace(self, contents=tuple(contents))
 
-    def with_last_features(self, features: Sequence[Tensor]) -> Batch:
-        """The same with further features of the last nodes, per ``Networks`` that were given [B, nodes, k].
+    def with_evidence(self, evidence: Sequence[Evidence], config: InversionConfig, max_classes: int) -> Batch:
+        """The same with evidence of the ``Networks`` that were given: features of nodes, and gradients of weights.
 
-        These are the output nodes, or all hidden and output nodes, group by group; the others get zeros.
+        Output nodes have the numbers of their classes behind those of their sites, other nodes zeros there.
         """
-        padded = []
-        for bucket, (which, index) in zip(self.buckets, self.given, strict=True):
-            own = features[which] if index is None else features[which][index]
+        features, contents = [], []
+        for bucket, (which, index), kind in zip(self.buckets, self.given, self.kinds, strict=True):
+            own = evidence[which] if index is None else evidence[which][index]
             sizes = [group.size for group in bucket.structure.groups]
-            missing = sum(sizes) - own.shape[1]
-            padded.append(torch.split(functional.pad(own, (0, 0, missing, 0)), sizes, dim=1))
-        return self.with_node_features(padded)
-
-    def with_gradients(self, gradients: Sequence[Sequence[Networks]]) -> Batch:
-        """The same with gradients of the weights and biases, per ``Networks`` that were given some like them."""
-        contents = []
-        for content, (which, index) in zip(self.contents, self.given, strict=True):
-            own = [one if index is None else one[index] for one in gradients[which]]
-            contents.append(replace(content, gradients=tuple((one.weights, (None, *one.biases)) for one in own)))
-        return replace(self, contents=tuple(contents))
+            features.append(evidence_features(own, sizes, config, max_classes))
+            contents.append(evidence_gradients(own, _require_spec(kind), config))
+        batch = self.with_node_features(features)
+        pairs = zip(batch.contents, contents, strict=True)
+        return replace(batch, contents=tuple(replace(content, gradients=found) for content, found in pairs))
 
     def in_order(self, rows: Tensor) -> Tensor:
         """Rows [networks, k], bucket by bucket, in the order in which the networks were given."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.metanets.inversion import InversionConfig
+from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["ReleasedBehaviour", "ScaleGMNConfig"]
@@ -64,7 +64,8 @@ class ScaleGMNConfig:
         out_scale: Initial scale of the weight changes (``output="weights"``).
         num_node_features: Further features of every node that the caller hands in with the networks.
         num_probes: Learned probe inputs, whose activations are node features too; 0 for none.
-        inversion: Seek a patch for each class and give output nodes what it does; ``None`` for no such features.
+        inversion: Which evidence is read beside the weights, found out by seeking patches and changes; ``None`` for
+            none.
         input_shape: Shape of what networks read, for probes and inversion; training fills it in where it is left out.
 
     Raises:

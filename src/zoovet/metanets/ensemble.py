@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoovet.metanets.inversion import Inversion
-from zoovet.metanets.scalegmn import ScaleGMN
 from zoovet.networks import Networks
 
-__all__ = ["Ensemble", "inversion_of", "outputs_of_members"]
+__all__ = ["Ensemble", "outputs_of_members"]
 
 
 class Ensemble(nn.Module):
@@ -22,45 +20,25 @@ class Ensemble(nn.Module):
     Deep Ensembles*, section 2.4 (without its adversarial training).
 
     Args:
-        members: At least one, each from networks to [B, outputs]. All use the first one's inversion, which is run
-            once; theirs are dropped.
+        members: At least one, each from networks to [B, outputs]; all read the same evidence.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        for member in members[1:]:
-            if isinstance(member, ScaleGMN):
-                member.share_inversion(self.inversion)
 
-    @property
-    def inversion(self) -> Inversion | None:
-        """What all members take their inversions from."""
-        return inversion_of(self.members[0])
-
-    def outputs(
-        self, networks: Networks | Sequence[Networks], *, inverted: Sequence[Tensor] | None = None
-    ) -> list[Tensor]:
+    def outputs(self, networks: Networks | Sequence[Networks], **options: Any) -> list[Tensor]:
         """Each member's outputs, [B, outputs]; arguments as for :meth:`forward`."""
-        parts = [networks] if isinstance(networks, Networks) else list(networks)
-        if inverted is None and self.inversion is not None:
-            inverted = [self.inversion(part) for part in parts]
-        options = {} if inverted is None else {"inverted": inverted}
-        return [member(parts, **options) for member in self.members]
+        return [member(networks, **options) for member in self.members]
 
-    def forward(self, networks: Networks | Sequence[Networks], *, inverted: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(self, networks: Networks | Sequence[Networks], **options: Any) -> Tensor:
         """The members' mean, [B, outputs].
 
         Args:
             networks: B networks, or batches of several specs.
-            inverted: What the inversion gave for these networks, where it is to be computed once and used often.
+            options: Further arguments of each member's call, as evidence.
         """
-        return torch.stack(self.outputs(networks, inverted=inverted)).mean(dim=0)
-
-
-def inversion_of(metanetwork: nn.Module) -> Inversion | None:
-    """What a metanetwork seeks in the networks that it reads; ``None`` where it seeks nothing."""
-    return metanetwork.inversion if isinstance(metanetwork, ScaleGMN | Ensemble) else None
+        return torch.stack(self.outputs(networks, **options)).mean(dim=0)
 
 
 def outputs_of_members(metanetwork: nn.Module, networks: Sequence[Networks], **options: Any) -> Tensor:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence.runnable_chains import RunnableChains
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward_means
 
 __all__ = ["Probes"]
 
@@ -68,6 +68,5 @@ class Probes(nn.Module):
                 f"the metanetwork's probes have the shape {tuple(images.shape[1:])}, but the networks read inputs of "
                 f"{networks.spec.input_shape}; set input_shape to that and train anew"
             )
-        means = forward_means(networks, images).mT
-        first, *others = (group.size for group in networks.spec.groups)
-        return [means.new_zeros(len(networks), first, len(images)), *torch.split(means, others, dim=1)]
+        means = [values.mT for values in RunnableChains(networks).site_means(images).values()]
+        return [images.new_zeros(len(networks), networks.spec.groups[0].size, len(images)), *means]

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.metanets.batching import AnyNetworks, Batch, NodeFeatures, listed, read_batch, require_chains
+from zoovet.evidence.evidence import Evidence
+from zoovet.metanets.batching import AnyNetworks, Batch, NodeFeatures, listed, read_batch
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
+from zoovet.metanets.evidence_numbers import require_evidence
 from zoovet.metanets.features import (
     EdgeEmbedding,
     EdgeFeatures,
@@ -21,7 +23,6 @@ from zoovet.metanets.features import (
     node_rows,
 )
 from zoovet.metanets.graph_numbers import graph_changes
-from zoovet.metanets.inversion import Inversion
 from zoovet.metanets.kernels import used_positions
 from zoovet.metanets.mlp import Linear
 from zoovet.metanets.plan import Plan, PlanOptions, plan_rounds
@@ -67,11 +68,12 @@ class ScaleGMN(nn.Module):
         if shape is None and (config.num_probes or config.inversion):
             raise ZoovetError("probes and inversion need to know what networks read; set input_shape")
         self.probes = Probes(config.num_probes, shape) if config.num_probes and shape else None
-        self.inversion = Inversion(config.inversion, shape, config.max_outputs) if config.inversion and shape else None
-        num_inverted, num_gradients = 0, 0
-        if config.inversion and self.inversion is not None:
-            num_inverted, num_gradients = self.inversion.num_features, config.inversion.num_gradients
-        num_features = 1 + num_gradients + config.num_node_features + config.num_probes + num_inverted
+        num_evidence, num_gradients = 0, 0
+        if config.inversion is not None:
+            num_site_numbers = config.inversion.num_site_numbers(config.max_outputs)
+            num_evidence = num_site_numbers + config.inversion.num_class_numbers
+            num_gradients = config.inversion.num_gradients
+        num_features = 1 + num_gradients + config.num_node_features + config.num_probes + num_evidence
         self.project_nodes = Linear(num_features, width, bias=False)
         self.project_edges = Linear(kernel_numbers * (1 + num_gradients), width, bias=False)
         has_own_backward = config.is_bidirectional and not self.behaviour.forward_edges_backward
@@ -109,7 +111,7 @@ class ScaleGMN(nn.Module):
         activations: Sequence[str] | None = None,
         *,
         node_features: NodeFeatures | None = None,
-        inverted: Sequence[Tensor] | None = None,
+        evidence: Evidence | Sequence[Evidence] | None = None,
     ) -> Tensor | AnyNetworks | list[AnyNetworks]:
         """Read networks.
 
@@ -119,7 +121,8 @@ class ScaleGMN(nn.Module):
             node_features: Per channel group (of a graph: per group of its :func:`~zoovet.metanets.graph_structure.\
                 graph_structure`) [B, n, num_node_features], which must move and scale with the channels
                 (those of the output nodes must be invariant); a list of such for a list of networks.
-            inverted: What :meth:`invert` gave for these networks, where it is to be computed once and used often.
+            evidence: What an :class:`~zoovet.evidence.Inversion` of this configuration found in the networks; a
+                list of such for a list of networks.
 
         Returns:
             ``output="graph"``: [networks, num_outputs], in the order given. ``output="weights"``: the changes of their
@@ -130,7 +133,7 @@ class ScaleGMN(nn.Module):
             ZoovetError: The networks do not fit the configuration, or a weight is NaN or infinite.
         """
         if self.readout is None:
-            changes = self.changes(networks, activations, node_features=node_features, inverted=inverted)
+            changes = self.changes(networks, activations, node_features=node_features, evidence=evidence)
             edited: list[AnyNetworks] = [
                 Networks(part.spec, tuple(weights), tuple(biases))
                 if isinstance(part, Networks)
@@ -138,7 +141,7 @@ class ScaleGMN(nn.Module):
                 for part, (weights, biases) in zip(listed(networks), changes, strict=True)
             ]
             return edited[0] if isinstance(networks, AnyNetworks) else edited
-        batch = self._read(networks, activations, node_features, inverted)
+        batch = self._read(networks, activations, node_features, evidence)
         plan = plan_rounds(batch.buckets, self._plan_options())
         x, _ = self._run(batch, plan)
         return batch.in_order(self.readout(x, plan.rounds[-1].new_nodes, batch.buckets))
@@ -149,12 +152,12 @@ class ScaleGMN(nn.Module):
         activations: Sequence[str] | None = None,
         *,
         node_features: NodeFeatures | None = None,
-        inverted: Sequence[Tensor] | None = None,
+        evidence: Evidence | Sequence[Evidence] | None = None,
     ) -> list[tuple[list[Tensor], list[Tensor]]]:
         """Weight output as plain tensors.
 
         Args:
-            networks, activations, node_features, inverted: As for :meth:`forward`.
+            networks, activations, node_features, evidence: As for :meth:`forward`.
 
         Returns:
             For each of the ``Networks`` given, per layer the changes of the weights, [B, out, in, \\*kernel], and of
@@ -165,7 +168,7 @@ class ScaleGMN(nn.Module):
         """
         if self.weight_head is None:
             raise ZoovetError("only a metanetwork with output 'weights' makes changes of weights; this one has 'graph'")
-        batch = self._read(networks, activations, node_features, inverted)
+        batch = self._read(networks, activations, node_features, evidence)
         plan = plan_rounds(batch.buckets, self._plan_options())
         x, edges = self._run(batch, plan)
         last = plan.rounds[-1]
@@ -177,7 +180,7 @@ class ScaleGMN(nn.Module):
         networks: AnyNetworks | Sequence[AnyNetworks],
         activations: Sequence[str] | None,
         node_features: NodeFeatures | None,
-        inverted: Sequence[Tensor] | None,
+        evidence: Evidence | Sequence[Evidence] | None,
     ) -> Batch:
         dtype = self.project_nodes.weight.dtype
         batch = read_batch(
@@ -185,27 +188,13 @@ class ScaleGMN(nn.Module):
         )
         if self.probes is not None:
             batch = batch.with_node_features(self.probes(batch.networks()))
-        if self.inversion is not None:
-            rows = self.invert(networks) if inverted is None else inverted
-            found = [self.inversion.unpack(own, spec) for own, spec in zip(rows, batch.chains(), strict=True)]
-            batch = batch.with_last_features([features for features, _ in found])
-            batch = batch.with_gradients([gradients for _, gradients in found])
+        if self.config.inversion is not None:
+            found = require_evidence(evidence, listed(networks), self.config.inversion)
+            given = [own.to(dtype=dtype) for own in found]
+            batch = batch.with_evidence(given, self.config.inversion, self.config.max_outputs)
+        elif evidence is not None:
+            raise ZoovetError("this metanetwork reads no evidence; leave it out, or set inversion in its configuration")
         return batch
-
-    def invert(self, networks: AnyNetworks | Sequence[AnyNetworks]) -> list[Tensor]:
-        """Inversion, of which nothing is learned: for each of the ``Networks`` [B, numbers].
-
-        Raises:
-            ZoovetError: The metanetwork was configured without inversion, or the networks read other inputs.
-        """
-        if self.inversion is None:
-            raise ZoovetError("this metanetwork has no inversion; set inversion in its configuration")
-        return [self.inversion(part) for part in require_chains(networks)]
-
-    def share_inversion(self, inversion: Inversion | None) -> None:
-        """Use another metanetwork's inversion, which stays the other's to move and to save."""
-        del self.inversion
-        self.__dict__["inversion"] = inversion  # not registered as a submodule
 
     def _plan_options(self) -> PlanOptions:
         config = self.config

@@ -17,13 +17,13 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import ScaleGMNConfig, inversion_of
-from zoovet.metanets.ensemble import outputs_of_members
+from zoovet.metanets import ScaleGMNConfig
 from zoovet.networks import NetworkSpec
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.calibration import Calibration
 from zoovet.tasks.detector import DETECTOR, Detector, logits_of
 from zoovet.tasks.distribution_fitting import fit_training_distribution
+from zoovet.tasks.evidence_reader import inversion_of, member_outputs
 from zoovet.tasks.inversion_images import give_images, inverts
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
@@ -139,14 +139,13 @@ class DetectionModule(TaskModule):
         labels = self._train.trojaned[batch.indices].to(self.device, torch.float32)
         smooth = self._task.label_smoothing
         targets = labels * (1 - smooth) + 0.5 * smooth
-        options = {} if batch.inverted is None else {"inverted": batch.inverted}
-        logits = outputs_of_members(self.model, networks, **options).squeeze(2)
+        logits = member_outputs(self.model, networks, batch.evidence).squeeze(2)
         return functional.binary_cross_entropy_with_logits(logits, targets.expand_as(logits)), {}
 
     def validate(self, model: nn.Module) -> Validation:
         """AUC, cross-entropy, calibration, and the threshold of the highest accuracy, on the validation networks."""
         batch = self._validation.batch(torch.arange(len(self._validation)))
-        logits = logits_of(model, batch.networks, 2 * self.config.batch_size, batch.inverted).cpu()
+        logits = logits_of(model, batch.networks, 2 * self.config.batch_size, batch.evidence).cpu()
         labels = self._validation.trojaned[batch.indices]
         if not bool(torch.isfinite(logits).all()):
             raise ZoovetError("the detector's scores are no longer finite; lower training.learning_rate")

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.metanets import inversion_of
+from zoovet.evidence import Evidence
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.printable import printable
 from zoovet.shipped import file_of
 from zoovet.tasks.calibration import Calibration
 from zoovet.tasks.checkpoints import load_checkpoint
+from zoovet.tasks.evidence_reader import inversion_of
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
@@ -130,11 +131,11 @@ class Detector(Vetting):
         batches = self._readable(networks)
         device = next(self.metanetwork.parameters()).device
         batches = [batch.detach().to(device, torch.float32) for batch in batches]
-        inversion, inverted = inversion_of(self.metanetwork), None
+        inversion, evidence = inversion_of(self.metanetwork), None
         if inversions is not None and inversion is not None:
-            inverted = inversions.invert(inversion, batches)
+            evidence = inversions.invert(inversion, batches)
         with torch.inference_mode():
-            return self.calibration(logits_of(self.metanetwork, batches, batch_size, inverted)).cpu()
+            return self.calibration(logits_of(self.metanetwork, batches, batch_size, evidence)).cpu()
 
     def flag(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """Whether the probability is not below the threshold: bool [B]; one that is not a number is not."""
@@ -142,13 +143,13 @@ class Detector(Vetting):
 
 
 def logits_of(
-    model: nn.Module, batches: Sequence[Networks], batch_size: int, inverted: Sequence[Tensor] | None = None
+    model: nn.Module, batches: Sequence[Networks], batch_size: int, evidence: Sequence[Evidence] | None = None
 ) -> Tensor:
-    """[B] logits, a piece at a time; ``inverted`` is what inversion found, where that is known already."""
+    """[B] logits, a piece at a time; ``evidence`` is theirs, where it is known already."""
     logits = []
     for index, batch in enumerate(batches):
         for start in range(0, len(batch), batch_size):
             piece = slice(start, start + batch_size)
-            options = {} if inverted is None else {"inverted": [inverted[index][piece]]}
+            options = {} if evidence is None else {"evidence": [evidence[index][piece]]}
             logits.append(model([batch[piece]], **options).squeeze(1))
     return torch.cat(logits)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from zoovet.evidence import Evidence
 from zoovet.networks import Networks
 from zoovet.tasks.last_layer_refit import LastLayerRefit
 
@@ -50,19 +51,19 @@ class Editor(nn.Module):
         self.refit = refit
         self.strength = 1.0
 
-    def forward(self, networks: Sequence[Networks], inverted: Sequence[Tensor] | None = None) -> Edit:
-        """Edit batches of networks, each of one spec; ``inverted``: what inversion found, where that is known."""
-        edit = self.changed(networks, inverted)
+    def forward(self, networks: Sequence[Networks], evidence: Sequence[Evidence] | None = None) -> Edit:
+        """Edit batches of networks, each of one spec; ``evidence``: theirs, where it is known."""
+        edit = self.changed(networks, evidence)
         return Edit(self.refitted(edit.edited), edit.gate_logits)
 
     def refitted(self, networks: Sequence[Networks]) -> list[Networks]:
         """Changed networks after the refit, where there is one."""
         return [own if self.refit is None else self.refit(own) for own in networks]
 
-    def changed(self, networks: Sequence[Networks], inverted: Sequence[Tensor] | None = None) -> Edit:
+    def changed(self, networks: Sequence[Networks], evidence: Sequence[Evidence] | None = None) -> Edit:
         """The edit without the refit: what commutes with views of networks that turn the images they read, too."""
         batches = list(networks)
-        options = {} if inverted is None else {"inverted": inverted}
+        options = {} if evidence is None else {"evidence": evidence}
         changes: list[Networks] = self.changes(batches, **options)
         if self.strength != 1:
             changes = [change.map(lambda tensor: self.strength * tensor) for change in changes]

@@ -1,4 +1,4 @@
-"""Which metanetworks run an inversion, and the training images that it keeps."""
+"""Which metanetworks read evidence that inversion finds, and the training images that it keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.metanets import ScaleGMNConfig, inversion_of
+from zoovet.metanets import ScaleGMNConfig
+from zoovet.tasks.evidence_reader import inversion_of
 from zoovet.tasks.image_pool import places_of_each_class
 from zoovet.tasks.metanetworks import MetanetworkConfig
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
+from zoovet.evidence import Evidence, Inversion
 from zoovet.files import atomic_path
-from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ __all__ = ["InversionMemory"]
 
 _CHUNK = 16
 """Networks that are inverted together."""
+_SEPARATOR = "|"
+"""In a file, between a network's key and the parts of its evidence's names."""
 
 
 class InversionMemory:
@@ -37,7 +39,7 @@ class InversionMemory:
     """
 
     def __init__(self) -> None:
-        self._found: dict[str, Tensor] = {}
+        self._found: dict[str, Evidence] = {}
 
     def __len__(self) -> int:
         return len(self._found)
@@ -60,12 +62,12 @@ class InversionMemory:
             tell(done, total)
 
         invert = partial(self.invert, inversion, finished=finished)
-        return [population.with_inversion(invert) for population in populations]
+        return [population.with_evidence(invert) for population in populations]
 
     def invert(
         self, inversion: Inversion, networks: Sequence[Networks], *, finished: Callable[[int], None] = lambda _: None
-    ) -> list[Tensor]:
-        """As :meth:`zoovet.metanets.ScaleGMN.invert`: a row for each network of each of the ``Networks``.
+    ) -> list[Evidence]:
+        """Evidence of each of the ``Networks``.
 
         Args:
             inversion: What seeks.
@@ -83,16 +85,22 @@ class InversionMemory:
                 places = missing[start : start + _CHUNK]
                 with _one_thread():
                     found = inversion(batch[places])
-                self._found |= {keys[place]: row.cpu() for place, row in zip(places, found, strict=True)}
+                kept = found.to("cpu")
+                self._found |= {keys[place]: kept[row : row + 1] for row, place in enumerate(places)}
                 finished(len(places))
-            results.append(torch.stack([self._found[key] for key in keys]).to(batch.device))
+            results.append(Evidence.concatenate([self._found[key] for key in keys]).to(batch.device))
         return results
 
     def save(self, path: Path) -> None:
         """Write everything into one safetensors file, atomically; its folder is made where missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
-            save_file(self._found, temporary)
+            named = {
+                _SEPARATOR.join((key, *name)): tensor.contiguous()
+                for key, own in self._found.items()
+                for name, tensor in own.named()
+            }
+            save_file(named, temporary)
 
     @classmethod
     def load(cls, folder: Path) -> InversionMemory:
@@ -104,10 +112,19 @@ class InversionMemory:
         memory = cls()
         for path in sorted(folder.glob("*.safetensors")):
             try:
-                memory._found |= load_file(path)
-            except (SafetensorError, OSError) as error:
+                memory._add(load_file(path))
+            except (SafetensorError, OSError, ValueError) as error:
                 raise ZoovetError(f"{path} is damaged ({error}); remove it, it is computed again") from error
         return memory
+
+    def _add(self, tensors: Mapping[str, Tensor]) -> None:
+        """What :meth:`save` wrote into a file; others, as of earlier versions, are computed anew."""
+        by_key: dict[str, dict[tuple[str, ...], Tensor]] = {}
+        for name, tensor in tensors.items():
+            key, *where = name.split(_SEPARATOR)
+            if where:
+                by_key.setdefault(key, {})[tuple(where)] = tensor
+        self._found |= {key: Evidence.of_names(named) for key, named in by_key.items()}
 
 
 @contextmanager

@@ -10,12 +10,14 @@ from torch import nn
 
 from zoovet.config import config_to_dict, read_config
 from zoovet.errors import ZoovetError, nearest
+from zoovet.evidence import Inversion
 from zoovet.metanets.ensemble import Ensemble
 from zoovet.metanets.flat_mlp import FlatMLP, FlatMLPConfig
 from zoovet.metanets.layer_units import LayerUnits
 from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
 from zoovet.networks import NetworkSpec
 from zoovet.printable import printable
+from zoovet.tasks.evidence_reader import EvidenceReader
 from zoovet.tasks.random_streams import seeded_generator
 
 __all__ = ["MetanetworkConfig", "build_in_units", "build_metanetwork", "metanetwork_from_json", "metanetwork_to_json"]
@@ -32,12 +34,17 @@ _KINDS: dict[str, type[MetanetworkConfig]] = {
 def build_metanetwork(config: MetanetworkConfig, seed: int, purpose: str, *, num_members: int = 1) -> nn.Module:
     """A metanetwork whose initial weights depend on the seed and on what it is for (any text), and on nothing else.
 
-    Several members make an :class:`~zoovet.metanets.Ensemble`, whose first is what one alone would be.
+    Several members make an :class:`~zoovet.metanets.Ensemble`, whose first is what one alone would be. One that reads
+    evidence comes with what finds it out, as an :class:`~zoovet.tasks.evidence_reader.EvidenceReader`.
     """
     purposes = [purpose, *(f"{purpose}'s member {index}" for index in range(1, num_members))]
     generators = [seeded_generator(seed, f"initial weights of the {purpose}") for purpose in purposes]
     members = [_MODULES[type(config)](config, generator) for generator in generators]
-    return Ensemble(members) if num_members > 1 else members[0]
+    metanetwork = Ensemble(members) if num_members > 1 else members[0]
+    if not isinstance(config, ScaleGMNConfig) or config.inversion is None:
+        return metanetwork
+    assert config.input_shape is not None  # the metanetwork asked for it
+    return EvidenceReader(metanetwork, Inversion(config.inversion, config.input_shape, config.max_outputs))
 
 
 def build_in_units(

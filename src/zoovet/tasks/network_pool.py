@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoovet.evidence import Evidence
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.zoo import Zoo
 
@@ -24,12 +25,12 @@ class Batch:
     Attributes:
         networks: One entry a spec that occurs.
         indices: int64 [B], which networks of the pool they are, in the order of ``networks``.
-        inverted: One entry a spec, what inversion found, where the pool has it.
+        evidence: One entry a spec, what was found out about its networks, where the pool has it.
     """
 
     networks: list[Networks]
     indices: Tensor
-    inverted: list[Tensor] | None = None
+    evidence: list[Evidence] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

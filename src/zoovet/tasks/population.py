@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence import Evidence
 from zoovet.images import Trigger
 from zoovet.networks import Networks
 from zoovet.tasks.network_pool import Batch, NetworkPool
@@ -25,14 +26,14 @@ class Population(NetworkPool):
         trojaned: bool [n].
         sibling_of: int64 [n], the base's other descendant, or −1 where it is not here.
         triggers: [n] each network's trigger; a healthy one's is its sibling's, or ``None``.
-        inverted: For each spec what inversion found in its networks, or ``None``: computed once, since nothing in
-            it is learned.
+        evidence: For each spec what was found out about its networks, or ``None``: computed once, since nothing in it
+            is learned.
     """
 
     trojaned: Tensor
     sibling_of: Tensor
     triggers: tuple[Trigger | None, ...]
-    inverted: tuple[Tensor, ...] | None = None
+    evidence: tuple[Evidence, ...] | None = None
 
     @classmethod
     def of_zoo(cls, zoo: Zoo, min_asr: float) -> Population:
@@ -67,17 +68,17 @@ class Population(NetworkPool):
     def batch(self, indices: Tensor) -> Batch:
         """The networks at ``indices`` (int64 [B], on the CPU), sorted by spec."""
         batch = super().batch(indices)
-        if self.inverted is None:
+        if self.evidence is None:
             return batch
         parts = torch.split(batch.indices, [len(networks) for networks in batch.networks])
-        tables = [self.inverted[int(self.spec_of[part[0]])] for part in parts]
-        inverted = [table[self.row_of[part].to(table.device)] for table, part in zip(tables, parts, strict=True)]
-        return replace(batch, inverted=inverted)
+        tables = [self.evidence[int(self.spec_of[part[0]])] for part in parts]
+        rows = [self.row_of[part].to(self.weights[0].device) for part in parts]
+        return replace(batch, evidence=[table[some] for table, some in zip(tables, rows, strict=True)])
 
-    def with_inversion(self, invert: Callable[[list[Networks]], list[Tensor]]) -> Population:
-        """The same population with what ``invert`` finds in its networks, spec by spec."""
+    def with_evidence(self, find_out: Callable[[list[Networks]], list[Evidence]]) -> Population:
+        """The same population with what ``find_out`` says of its networks, spec by spec."""
         networks = [Networks.from_flat(spec, weights) for spec, weights in zip(self.specs, self.weights, strict=True)]
-        return replace(self, inverted=tuple(invert(networks)))
+        return replace(self, evidence=tuple(find_out(networks)))
 
     def sibling_or_self(self, indices: Tensor) -> Tensor:
         """For each network its sibling, or the network itself where that is not here; both have the same spec."""

@@ -15,14 +15,15 @@ from torch.nn import functional
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
+from zoovet.evidence import Evidence, Inversion
 from zoovet.images import ImageSet
-from zoovet.metanets import inversion_of
-from zoovet.metanets.inversion import Inversion
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.tasks.augmentation import View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.edit_sizes import MAX_NETWORKS, EditSize, edit_sizes_to_json, relative_changes
 from zoovet.tasks.editor import Edit, Editor
+from zoovet.tasks.evidence_reader import inversion_of
+from zoovet.tasks.evidence_views import evidence_in_view
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.inversion_images import give_images
 from zoovet.tasks.inversion_memory import InversionMemory
@@ -97,7 +98,7 @@ class RepairModule(TaskModule):
         batch, views = draw_augmented(self._train, torch.cat(drawn), self._task.augmentation, generator)
         trojaned = self._train.trojaned[batch.indices].to(self.device)
         viewed = [view.apply(own) for view, own in zip(views, batch.networks, strict=True)]
-        seen = self._editor.changed(viewed, self._inverted(batch, views))
+        seen = self._editor.changed(viewed, self._evidence(batch, views))
         changed = [view.undo(own) for view, own in zip(views, seen.edited, strict=True)]
         edit = Edit(self._editor.refitted(changed), seen.gate_logits)
         if self._task.loss == "function":
@@ -109,14 +110,12 @@ class RepairModule(TaskModule):
             loss, figures = loss + self._task.gate_weight * gate, {**figures, "gate_loss": float(gate.detach())}
         return loss, figures
 
-    def _inverted(self, batch: Batch, views: Sequence[View]) -> list[Tensor] | None:
-        """What inversion found in the batch's networks, as it is for them in these views."""
-        if self._inversion is None or batch.inverted is None:
+    def _evidence(self, batch: Batch, views: Sequence[View]) -> list[Evidence] | None:
+        """What was found out about the batch's networks, as it is for them in these views."""
+        if batch.evidence is None:
             return None
-        return [
-            self._inversion.changed(rows, own.spec, view.apply)
-            for rows, own, view in zip(batch.inverted, batch.networks, views, strict=True)
-        ]
+        parts = zip(batch.evidence, batch.networks, views, strict=True)
+        return [evidence_in_view(own, networks.spec, view) for own, networks, view in parts]
 
     @property
     def _inversion(self) -> Inversion | None:
@@ -174,7 +173,7 @@ class RepairModule(TaskModule):
         batch = self._validation.batch(torch.arange(len(self._validation)))
         if self._before is None:
             self._before = self._measured(batch.networks, batch)
-        changed = edited_networks(model.changed, batch.networks, 2 * self.config.batch_size, batch.inverted)
+        changed = edited_networks(model.changed, batch.networks, 2 * self.config.batch_size, batch.evidence)
         tried = []
         for strength in self._task.strengths:
             edited = model.refitted(
@@ -234,7 +233,7 @@ class RepairModule(TaskModule):
         chosen = torch.linspace(0, len(self._train) - 1, min(len(self._train), MAX_NETWORKS)).round().long()
         batch = self._train.batch(chosen)
         with torch.no_grad():
-            changed = edited_networks(model.changed, batch.networks, 2 * self.config.batch_size, batch.inverted)
+            changed = edited_networks(model.changed, batch.networks, 2 * self.config.batch_size, batch.evidence)
             edited = model.refitted(
                 [_between(own, after, strength) for own, after in zip(batch.networks, changed, strict=True)]
             )

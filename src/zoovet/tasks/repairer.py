@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, overload
 
 import torch
-from torch import Tensor
 
+from zoovet.evidence import Evidence
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.shipped import file_of
 from zoovet.tasks.checkpoints import load_checkpoint
@@ -127,15 +127,15 @@ def build_editor(
 
 
 def edited_networks(
-    model: Callable[..., Edit], batches: Sequence[Networks], batch_size: int, inverted: Sequence[Tensor] | None = None
+    model: Callable[..., Edit], batches: Sequence[Networks], batch_size: int, evidence: Sequence[Evidence] | None = None
 ) -> list[Networks]:
-    """Every batch edited, a piece at a time; ``inverted`` is what inversion found, where that is known already."""
+    """Every batch edited, a piece at a time; ``evidence`` is theirs, where it is known already."""
     edited = []
     for index, batch in enumerate(batches):
         pieces = []
         for start in range(0, len(batch), batch_size):
             part = slice(start, start + batch_size)
-            known = {} if inverted is None else {"inverted": [inverted[index][part]]}
+            known = {} if evidence is None else {"evidence": [evidence[index][part]]}
             pieces += model([batch[part]], **known).edited
         edited.append(Networks.concatenate(pieces) if pieces else batch)
     return edited

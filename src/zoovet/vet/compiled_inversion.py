@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zoovet.metanets import inversion_of
 from zoovet.printable import printable
 from zoovet.tasks import Detector
+from zoovet.tasks.evidence_reader import inversion_of
 from zoovet.zoo.compiled_forward import CompiledForward
 from zoovet.zoo.native import NativeUnavailable
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from zoovet.metanets import InversionConfig
-from zoovet.metanets.answers import loss_gradients, next_answers, own_answers, raised_answers, striped, warped
-from zoovet.metanets.inversion import Inversion
+from zoovet.evidence import Inversion, InversionConfig, RunnableChains
+from zoovet.evidence.answers import loss_gradients, next_answers, own_answers, raised_answers, striped, warped
+from zoovet.evidence.runnable_chains import chains_from_names
 from zoovet.networks import Networks, forward, small_cnn
 
 SHAPE = (1, 9, 9)
@@ -68,10 +68,9 @@ def test_one_change_for_all_classes_leads_to_the_next_one() -> None:
     )
     inversion.give_images(images_of_classes(4))
     networks = networks_of("tanh", 3)
-    features = inversion.unpack(inversion(networks), networks.spec)[0].sinh()
-    patch, change = features[..., -20:].unflatten(2, (2, 5, 2)).unbind(2)  # [B, classes, looks, (own, before)]
-    for found in (patch, change):
-        on_next = found[..., 1].mean(1)
+    classes = inversion(networks).classes
+    for name in ("next.patch", "next.change_0.5"):
+        on_next = classes[name].unflatten(2, (5, 2))[..., 1].mean(1)  # [B, looks]
         assert bool((on_next[:, 1:].amax(1) > on_next[:, 0]).all())
 
 
@@ -88,7 +87,7 @@ def test_warps_move_images_by_a_pixel_or_two_and_are_the_same_again() -> None:
 def test_a_network_that_answers_warps_with_a_class_is_told() -> None:
     networks, images = networks_of("relu", 2), images_of_classes(5).flatten(0, 1)
     moved = warped(images, num_warps=4, seed=0)
-    answers = raised_answers(networks, images, moved)
+    answers = raised_answers(RunnableChains(networks), images, moved)
     before = forward(networks, images).softmax(2).mean(1)
     after = [forward(networks, one).softmax(2).mean(1) for one in moved]
     torch.testing.assert_close(answers[..., 0], torch.stack(after).mean(0) - before)
@@ -116,20 +115,7 @@ def mirrored(networks: Networks) -> Networks:
 def test_gradients_turn_with_the_kernels() -> None:
     networks, images = networks_of("tanh", 2), images_of_classes(4).flatten(0, 1)
     labels = torch.arange(3).repeat_interleave(4)
-    own = Networks.from_flat(networks.spec, loss_gradients(networks, images, labels))
-    turned = loss_gradients(mirrored(networks), images.flip(-1), labels)
-    torch.testing.assert_close(turned, mirrored(own).flat())
-    assert (turned - own.flat()).abs().max() > 0.01
-
-
-def test_only_gradients_change_with_the_networks() -> None:
-    inversion = Inversion(InversionConfig(patch_size=3, images_per_class=4, gradients=True), SHAPE, 3)
-    inversion.give_images(images_of_classes(4))
-    networks = networks_of("relu", 2)
-    rows = inversion(networks)
-    (features, gradients), (same, changed) = (
-        inversion.unpack(some, networks.spec) for some in (rows, inversion.changed(rows, networks.spec, mirrored))
-    )
-    torch.testing.assert_close(same, features, atol=0, rtol=0)
-    for before, after in zip(gradients, changed, strict=True):
-        torch.testing.assert_close(after.flat(), mirrored(before).flat(), atol=0, rtol=0)
+    own = chains_from_names(networks.spec, loss_gradients(RunnableChains(networks), images, labels))
+    turned = loss_gradients(RunnableChains(mirrored(networks)), images.flip(-1), labels)
+    torch.testing.assert_close(chains_from_names(networks.spec, turned).flat(), mirrored(own).flat())
+    assert (turned["layers.0.weight"] - own.weights[0]).abs().max() > 0.01

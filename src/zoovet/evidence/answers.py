@@ -1,4 +1,4 @@
-"""What networks answer on images whose class is known: features of their output nodes.
+"""What networks answer on images whose class is known.
 
 An attack that hides in one class's own images costs that class on clean ones; one that makes every class the next is
 found by asking for all of them at once; one that warps images, or lays stripes over them, answers to other warps and
@@ -8,21 +8,20 @@ stripes too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward, forward_means
+from zoovet.evidence.runnable import Inspectable, Runnable
 
 __all__ = [
     "NUM_NEXT_ANSWERS",
     "NUM_OWN_ANSWERS",
     "NUM_RAISED_ANSWERS",
     "loss_gradients",
-    "mean_activations",
+    "means_of_sets",
     "next_answers",
     "own_answers",
     "raised_answers",
@@ -83,19 +82,21 @@ def next_answers(logits: Tensor) -> tuple[Tensor, Tensor]:
     return on_previous.mean((1, 2)), torch.stack(means, dim=-1)
 
 
-def mean_activations(networks: Networks, images: Tensor) -> Tensor:
-    """Each neuron's mean over maps and images, logits for output nodes: [B, hidden and output nodes, sets].
+def means_of_sets(networks: Inspectable, images: Tensor) -> dict[str, Tensor]:
+    """Each site's channels, their mean over maps and images, the logits last: site → [B, channels, sets].
 
     Args:
         networks: B networks.
         images: [sets, n, C, H, W] for all networks, or [B, sets, n, C, H, W].
     """
-    means = forward_means(networks, images.flatten(-5, -4))
-    return means.reshape(len(means), *images.shape[-5:-3], -1).mean(dim=2).mT
+    means = networks.site_means(images.flatten(-5, -4))
+    return {
+        site: values.reshape(len(values), *images.shape[-5:-3], -1).mean(dim=2).mT for site, values in means.items()
+    }
 
 
-def loss_gradients(networks: Networks, images: Tensor, labels: Tensor) -> Tensor:
-    """Gradients of each network's mean cross-entropy, made of a bounded size: [B, parameters].
+def loss_gradients(networks: Inspectable, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Gradients of each network's mean cross-entropy, made of a bounded size: parameter → [B, \\*shape].
 
     A gradient G of weights W is divided by r + 0.01, where r is the root mean square of G · W over all parameters. No
     permutation, rescaling or change of signs of hidden channels changes that, so that what is left scales as G does.
@@ -105,31 +106,22 @@ def loss_gradients(networks: Networks, images: Tensor, labels: Tensor) -> Tensor
         images: [n, C, H, W] for all networks, or [B, n, C, H, W].
         labels: int64 [n], of the images.
     """
-    with torch.enable_grad():
-        own = networks.map(lambda tensor: tensor.detach().requires_grad_())
-        logits = forward(own, images)
-        wanted = labels.expand(logits.shape[:2]).flatten()
-        total = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="sum") / len(labels)
-    gradients = torch.autograd.grad(total, (*own.weights, *own.biases))
-    num_layers = len(own.weights)
-    flat = Networks(own.spec, gradients[:num_layers], gradients[num_layers:]).flat()
-    size = (flat * networks.flat()).square().mean(dim=1, keepdim=True).sqrt()
-    return flat / (size + _SMALL_SIZE)
+    gradients, weights = networks.loss_gradients(images, labels), networks.weights()
+    products = torch.cat([(gradients[name] * weights[name]).flatten(1) for name in gradients], dim=1)
+    size = products.square().mean(dim=1).sqrt() + _SMALL_SIZE
+    return {name: tensor / size.view(-1, *(1 for _ in tensor.shape[1:])) for name, tensor in gradients.items()}
 
 
-def raised_answers(
-    networks: Networks, images: Tensor, changed: Sequence[Tensor], run: Callable[[Networks, Tensor], Tensor] = forward
-) -> Tensor:
+def raised_answers(networks: Runnable, images: Tensor, changed: Sequence[Tensor]) -> Tensor:
     """By how much changes of images raise each class's mean probability: [B, classes, 3], mean, most and spread.
 
     Args:
         networks: B networks.
         images: [n, C, H, W].
         changed: The images after each change, each of the same shape.
-        run: What runs the networks.
     """
-    before = run(networks, images).softmax(2).mean(1)
-    raised = torch.stack([run(networks, moved).softmax(2).mean(1) for moved in changed]) - before
+    before = networks.logits(images).softmax(2).mean(1)
+    raised = torch.stack([networks.logits(moved).softmax(2).mean(1) for moved in changed]) - before
     return torch.stack([raised.mean(0), raised.amax(0), raised.std(0, correction=0)], dim=-1)
 
 

@@ -1,0 +1,22 @@
+"""Evidence: what is found out about networks by running them. Knows no metanetwork and no zoo."""
+
+from __future__ import annotations
+
+from zoovet.evidence.evidence import Evidence
+from zoovet.evidence.inversion import Inversion
+from zoovet.evidence.inversion_config import InversionConfig
+from zoovet.evidence.runnable import Inspectable, Runnable
+from zoovet.evidence.runnable_chains import RunnableChains
+from zoovet.evidence.runnable_graphs import RunnableGraphs
+from zoovet.evidence.runnable_module import RunnableModule
+
+__all__ = [
+    "Evidence",
+    "Inspectable",
+    "Inversion",
+    "InversionConfig",
+    "Runnable",
+    "RunnableChains",
+    "RunnableGraphs",
+    "RunnableModule",
+]

@@ -1,0 +1,105 @@
+"""What inversion seeks, on what, and how many numbers that gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoovet.errors import ZoovetError
+from zoovet.evidence.answers import NUM_NEXT_ANSWERS, NUM_OWN_ANSWERS, NUM_RAISED_ANSWERS
+
+__all__ = ["NUM_SETS", "InversionConfig"]
+
+NUM_SETS = 2
+"""Sets of backgrounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversionConfig:
+    """What is sought, and on what.
+
+    Attributes:
+        patch_size: Side of the patch in pixels; it lies in the middle of the image.
+        reaches: Bounds of the changes of the whole image that are sought beside the patch, each by itself: how far one
+            may move a pixel, which spans [-1, 1].
+        images_per_class: Training images a class whose answers are asked for; kept in the checkpoint like backgrounds.
+        next_class: Whether one patch and one change of each reach are sought that make all known images the next class.
+        num_warps: Random smooth warps of known images whose answers are asked for.
+        num_stripes: Sinusoidal stripes over known images whose answers are asked for.
+        activations: Whether mean activations of each site's channels are found out: on backgrounds, by how much what
+            was found changes them, and on each class's known images.
+        gradients: Whether gradients of each weight and bias are found out: those of the cross-entropy on known images,
+            as they are and with each thing that was found.
+        backgrounds: ``made_up``: smooth noise, and bright shapes on black; ``images``: training images of the dataset
+            that the networks are for, drawn when a detector is trained and kept in its checkpoint.
+        num_backgrounds: Backgrounds in each of two sets, whose preferences are kept apart.
+        num_steps: Steps of gradient ascent; the first spans the range of a pixel, the others half of it.
+        seed: Of the backgrounds.
+
+    Raises:
+        ZoovetError: A number below 1, a seed below 0, a reach outside [0, 2], or known images are needed and there are
+            none.
+    """
+
+    patch_size: int = 6
+    reaches: tuple[float, ...] = ()
+    images_per_class: int = 0
+    next_class: bool = False
+    num_warps: int = 0
+    num_stripes: int = 0
+    activations: bool = False
+    gradients: bool = False
+    backgrounds: Literal["made_up", "images"] = "made_up"
+    num_backgrounds: int = 8
+    num_steps: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("patch_size", 1), ("num_backgrounds", 1), ("num_steps", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ZoovetError(f"inversion.{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("images_per_class", "num_warps", "num_stripes"):
+            if getattr(self, name) < 0:
+                raise ZoovetError(f"inversion.{name} must be at least 0, got {getattr(self, name)}")
+        if self.images_per_class == 0 and (self.next_class or self.num_warps or self.num_stripes or self.gradients):
+            raise ZoovetError(
+                "inversion.next_class, num_warps, num_stripes and gradients need known images; set "
+                "inversion.images_per_class"
+            )
+        for reach in self.reaches:
+            if not 0 < reach <= 2:
+                raise ZoovetError(
+                    f"inversion.reaches must lie above 0 and at most 2 (pixels span [-1, 1]), got {reach}"
+                )
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether it has to be given images before it is used."""
+        return self.backgrounds == "images" or self.images_per_class > 0
+
+    @property
+    def num_searches(self) -> int:
+        """Searches for each class: the patch, and a change of every reach."""
+        return 1 + len(self.reaches)
+
+    @property
+    def num_gradients(self) -> int:
+        """Gradients of every weight and bias."""
+        return 1 + self.num_searches * (1 + self.next_class) if self.gradients else 0
+
+    @property
+    def num_class_numbers(self) -> int:
+        """Numbers of each class: preferences on each set of backgrounds, and answers."""
+        num_looks = self.num_steps + 1
+        preferences = NUM_SETS * num_looks * self.num_searches
+        answers = NUM_OWN_ANSWERS if self.images_per_class else 0
+        next_answers = NUM_NEXT_ANSWERS * num_looks * self.num_searches if self.next_class else 0
+        raised = NUM_RAISED_ANSWERS * ((self.num_warps > 0) + (self.num_stripes > 0))
+        return preferences + answers + next_answers + raised
+
+    def num_site_numbers(self, num_classes: int) -> int:
+        """Numbers of each channel of a site, given the greatest number of classes: activations."""
+        if not self.activations:
+            return 0
+        known = num_classes if self.images_per_class else 0
+        return 1 + self.num_searches * (NUM_SETS + self.next_class) + known

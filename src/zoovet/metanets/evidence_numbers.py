@@ -1,0 +1,82 @@
+"""Evidence as a metanetwork's numbers: features of nodes, and gradients beside weights and biases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zoovet.errors import ZoovetError
+from zoovet.evidence.evidence import Evidence
+from zoovet.evidence.inversion_config import InversionConfig
+from zoovet.evidence.runnable_chains import chains_from_names
+from zoovet.networks.spec import NetworkSpec
+
+__all__ = ["evidence_features", "evidence_gradients", "require_evidence"]
+
+Gradients = tuple[tuple[tuple[Tensor | None, ...], tuple[Tensor | None, ...]], ...]
+
+
+def require_evidence(
+    evidence: Evidence | Sequence[Evidence] | None, networks: Sequence[object], config: InversionConfig
+) -> list[Evidence]:
+    """Evidence of batches of networks, one each.
+
+    Raises:
+        ZoovetError: There is none, of other networks, or of other things than the configuration asks for.
+    """
+    if evidence is None:
+        raise ZoovetError("this metanetwork reads evidence beside the weights, got none; give evidence=…")
+    given = [evidence] if isinstance(evidence, Evidence) else list(evidence)
+    sizes, wanted = [len(own) for own in given], [len(own) for own in networks]  # type: ignore[arg-type]
+    if sizes != wanted:
+        raise ZoovetError(f"evidence must be of the networks given, {wanted} of them, got evidence of {sizes}")
+    for own in given:
+        numbers = sum(tensor[0, 0].numel() for tensor in own.classes.values()) if len(own) else config.num_class_numbers
+        gradients = {len(named) for named in own.parameters.values()} or {0}
+        if numbers != config.num_class_numbers or gradients != {config.num_gradients}:
+            raise ZoovetError(
+                f"the metanetwork reads {config.num_class_numbers} numbers of each class and {config.num_gradients} "
+                f"gradients, got evidence with {numbers} and {max(gradients)}"
+            )
+    return given
+
+
+def evidence_features(
+    evidence: Evidence, sizes: Sequence[int], config: InversionConfig, max_classes: int
+) -> list[Tensor]:
+    """Features of every group's nodes, [B, n, numbers]: of the sites, then of the classes, which only the last has.
+
+    Args:
+        evidence: Of B networks.
+        sizes: Of the groups: the input, each site of the evidence (where it has sites), the output.
+        config: What was sought.
+        max_classes: Room for numbers by class of sites; those of classes that the networks lack are 0.
+    """
+    num_site_numbers = config.num_site_numbers(max_classes)
+    classes = torch.asinh(torch.cat([tensor.flatten(2) for tensor in evidence.classes.values()], dim=2))
+    *_, num_numbers = classes.shape
+    of_sites: list[Tensor] = []
+    if num_site_numbers:
+        for named in evidence.sites.values():
+            own = torch.cat(list(named.values()), dim=2)
+            of_sites.append(functional.pad(own, (0, num_site_numbers - own.shape[2])))
+    else:
+        of_sites = [classes.new_zeros(len(evidence), size, 0) for size in sizes[1:]]
+    first = classes.new_zeros(len(evidence), sizes[0], num_site_numbers + num_numbers)
+    hidden = [functional.pad(own, (0, num_numbers)) for own in of_sites[:-1]]
+    return [first, *hidden, torch.cat([of_sites[-1], classes], dim=2)]
+
+
+def evidence_gradients(evidence: Evidence, spec: NetworkSpec, config: InversionConfig) -> Gradients:
+    """Every gradient in the form of weights and biases: by layer, and by group."""
+    if not config.num_gradients:
+        return ()
+    names = list(next(iter(evidence.parameters.values())))
+    found = [
+        chains_from_names(spec, {parameter: named[name] for parameter, named in evidence.parameters.items()})
+        for name in names
+    ]
+    return tuple((gradient.weights, (None, *gradient.biases)) for gradient in found)
