@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, mlp
+from zoovet.networks import Networks, mlp, small_cnn
+from zoovet.symmetry import random_action
 from zoovet.tasks.checkpoints import Description
-from zoovet.tasks.edit_sizes import EditSize, edit_sizes_of, edit_sizes_to_json, relative_changes
+from zoovet.tasks.edit_sizes import EditSize, edit_sizes_of, edit_sizes_to_json, scale_free_changes
 
 
 def test_a_change_is_relative_to_each_networks_own_weights(networks_of: Callable[..., Networks]) -> None:
@@ -17,7 +18,29 @@ def test_a_change_is_relative_to_each_networks_own_weights(networks_of: Callable
     factors = torch.tensor([1.0, 1.5, 0.0])
     edited = networks.map(lambda tensor: tensor * factors.view(-1, *[1] * (tensor.dim() - 1)))
     expected = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
-    torch.testing.assert_close(relative_changes(networks, edited), expected)
+    torch.testing.assert_close(scale_free_changes(networks, edited), expected)
+
+
+def test_how_channels_are_scaled_makes_no_difference(networks_of: Callable[..., Networks]) -> None:
+    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(5, 4), num_classes=3)
+    networks, edited = networks_of(spec, 3), networks_of(spec, 3, seed=1)
+    action = random_action(spec, 3, torch.Generator().manual_seed(2), max_log_scale=1.0)
+    expected = scale_free_changes(networks, edited)
+    torch.testing.assert_close(scale_free_changes(action(networks), action(edited)), expected)
+
+
+def test_what_reads_a_channel_that_hardly_fires_counts_little(networks_of: Callable[..., Networks]) -> None:
+    networks = networks_of(mlp((3, 4, 2)), 1)
+    silent = torch.tensor([1.0, 1.0, 1.0, 1e-6], dtype=networks.dtype)
+    rows = networks.weights[0] * silent[:, None], networks.weights[1]
+    networks = Networks(networks.spec, rows, (networks.biases[0] * silent, networks.biases[1]))
+    change = torch.zeros_like(networks.weights[1])
+    change[0, :, 3] = 50.0
+    edited = Networks(networks.spec, (networks.weights[0], networks.weights[1] + change), networks.biases)
+    assert 0 < float(scale_free_changes(networks, edited)) < 0.1
+    awake = edited.weights[1] + change.roll(1, dims=2)
+    louder = Networks(networks.spec, (networks.weights[0], awake), networks.biases)
+    assert float(scale_free_changes(networks, louder)) > 5
 
 
 def test_of_many_networks_it_is_the_quantile() -> None:
@@ -53,12 +76,12 @@ GOOD = {"limit": 0.25, "num_networks": 700}
 def test_a_checkpoint_says_it() -> None:
     sizes = {SPECS[1]: EditSize(0.25, 700)}
     said = edit_sizes_to_json(sizes, SPECS)
-    assert said == {"edit_sizes": [None, GOOD]}
+    assert said == {"scale_free_edit_sizes": [None, GOOD]}
     assert edit_sizes_of(Description(Path("a"), said), SPECS) == sizes
     assert edit_sizes_of(Description(Path("a"), {}), SPECS) == {}
 
 
 @pytest.mark.parametrize("said", [None, [GOOD], [GOOD, {}], [GOOD, {**GOOD, "limit": "1"}], {}])
 def test_what_a_damaged_checkpoint_says_is_refused(said: object) -> None:
-    with pytest.raises(ZoovetError, match=r"a: its edit_sizes"):
-        edit_sizes_of(Description(Path("a"), {"edit_sizes": said}), SPECS)
+    with pytest.raises(ZoovetError, match=r"a: its scale_free_edit_sizes"):
+        edit_sizes_of(Description(Path("a"), {"scale_free_edit_sizes": said}), SPECS)

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 
 from zoovet import shipped
-from zoovet.cli.model_card import edit_sizes_in_words
+from zoovet.cli.model_card import EDIT_SIZES_SENTENCE, edit_sizes_in_words
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path, write_text
 from zoovet.printable import printable
 from zoovet.tasks import Repairer
 from zoovet.tasks.checkpoints import load_checkpoint
-from zoovet.tasks.edit_sizes import EditSize, edit_sizes_to_json, relative_changes
+from zoovet.tasks.edit_sizes import EditSize, edit_sizes_to_json, scale_free_changes
 from zoovet.tasks.population import load_populations
 from zoovet.zoo import Zoo
 
@@ -51,7 +51,7 @@ def store_edit_sizes(name: str, zoo: Zoo, *, models: Path | None = None) -> str:
     changes: dict[object, list[torch.Tensor]] = {}
     for population in load_populations(zoo):
         for networks in population.batch(torch.arange(len(population))).networks:
-            changes.setdefault(networks.spec, []).append(relative_changes(networks, repairer.repair(networks)))
+            changes.setdefault(networks.spec, []).append(scale_free_changes(networks, repairer.repair(networks)))
     found = {spec: EditSize.of(torch.cat(changes[spec])) for spec in repairer.specs if spec in changes}
     sizes = {spec: size for spec, size in found.items() if size is not None}
     described = replace(checkpoint, description=checkpoint.description | edit_sizes_to_json(sizes, repairer.specs))
@@ -60,13 +60,19 @@ def store_edit_sizes(name: str, zoo: Zoo, *, models: Path | None = None) -> str:
         f"{edit_sizes_in_words(described)} That was measured afterwards, on training and validation networks of a zoo "
         f"with num_bases {recipe['num_bases']} and seed {recipe['seed']}."
     )
-    text = card.read_text(encoding="utf-8")
+    text = _without_earlier(card.read_text(encoding="utf-8"))
     if text.count(_LIMITS) != 1:
         raise ZoovetError(f"{card} has no section {_LIMITS.strip()!r}, before which the edits' sizes belong")
     with atomic_path(path) as temporary:
         temporary.write_bytes(described.to_bytes())
     write_text(card, text.replace(_LIMITS, f"{words}\n\n{_LIMITS}"))
     return words
+
+
+def _without_earlier(card: str) -> str:
+    """A card without the paragraph that says what was measured before."""
+    paragraphs = card.split("\n\n")
+    return "\n\n".join(text for text in paragraphs if not text.startswith(EDIT_SIZES_SENTENCE))
 
 
 def main(words: Sequence[str]) -> int:

@@ -12,7 +12,10 @@ from zoovet.tasks.edit_sizes import edit_sizes_of
 from zoovet.tasks.vetting import distribution_of, scaling_of, specs_of
 from zoovet.zoo.store import ZooInfo
 
-__all__ = ["edit_sizes_in_words", "model_card"]
+__all__ = ["EDIT_SIZES_SENTENCE", "edit_sizes_in_words", "model_card"]
+
+EDIT_SIZES_SENTENCE = "The repairer's edits are refused where they"
+"""How the paragraph on the sizes of a repairer's edits begins."""
 
 _LIMITS = """\
 - It knows networks of the specs above, trained much as those of its zoo were. Each network gets an in-distribution
@@ -162,7 +165,10 @@ def edit_sizes_in_words(checkpoint: Checkpoint) -> str:
     if not limits:
         return ""
     many = ", ".join(limits)
-    return f"The repairer's edits are refused where they change more than 99.9 % of its training networks' did: {many}."
+    return (
+        f"{EDIT_SIZES_SENTENCE} change more than 99.9 % of its training networks' did, hidden channels brought to unit "
+        f"size: {many}."
+    )
 
 
 def _training(kind: str, checkpoint: Checkpoint) -> str:

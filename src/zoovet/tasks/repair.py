@@ -20,7 +20,7 @@ from zoovet.images import ImageSet
 from zoovet.networks import Networks, NetworkSpec
 from zoovet.tasks.augmentation import View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
-from zoovet.tasks.edit_sizes import MAX_NETWORKS, EditSize, edit_sizes_to_json, relative_changes
+from zoovet.tasks.edit_sizes import MAX_NETWORKS, EditSize, edit_sizes_to_json, scale_free_changes
 from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.evidence_reader import inversion_of
 from zoovet.tasks.evidence_views import evidence_in_view
@@ -238,7 +238,7 @@ class RepairModule(TaskModule):
                 [_between(own, after, strength) for own, after in zip(batch.networks, changed, strict=True)]
             )
         pairs = zip(batch.networks, edited, strict=True)
-        found = [(own.spec, EditSize.of(relative_changes(own, after))) for own, after in pairs]
+        found = [(own.spec, EditSize.of(scale_free_changes(own, after))) for own, after in pairs]
         sizes = {spec: size for spec, size in found if size is not None}
         return edit_sizes_to_json(sizes, self._train.specs)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
 from zoovet.tasks import Repairer
-from zoovet.tasks.edit_sizes import EditSize, relative_changes
+from zoovet.tasks.edit_sizes import EditSize, scale_free_changes
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.scaling_notes import MAY_BE_THE_REASON
 from zoovet.vet.suspects import ReadOptions, load_suspects
@@ -67,7 +67,7 @@ def repair_file(
         _require_known(networks, repairer, path)
     repaired = repairer.repair(networks)
     _require_finite(repaired, path)
-    changes = relative_changes(networks, repaired)
+    changes = scale_free_changes(networks, repaired)
     notes = suspects.notes
     usual = repairer.edit_sizes.get(networks.spec)
     if usual is None:

@@ -113,7 +113,7 @@ def test_repair_refuses_what_is_unlike_its_training_networks_unless_told(
     assert complaint.endswith("nothing was written")
     assert not (tmp_path / "healed.safetensors").exists()
     repairer = load_checkpoint(shipped.file_of("digits-small-cnn", "repairer", models), "repairer")
-    del repairer.description["edit_sizes"]
+    del repairer.description["scale_free_edit_sizes"]
     (tmp_path / "earlier.safetensors").write_bytes(repairer.to_bytes())
     words[2:4] = ["--repairer", tmp_path / "earlier.safetensors"]
     assert command(*words, "--allow-unknown") == 0
@@ -130,7 +130,7 @@ def without_distribution(run: Path, into: Path) -> Path:
     with safe_open(run / "checkpoint.safetensors", framework="pt") as opened:
         description: dict[str, Any] = json.loads(opened.metadata()["zoovet"])
         del description["tensors_sha256"]
-        description.pop("edit_sizes", None)  # of a repairer
+        description.pop("scale_free_edit_sizes", None)  # of a repairer
         names = [name for name in opened.keys() if not name.startswith("extra:")]  # noqa: SIM118 - no mapping
         metadata = {"zoovet": json.dumps(description)}
         save_file({name: opened.get_tensor(name) for name in names}, into, metadata)
@@ -204,9 +204,9 @@ def test_what_a_repairers_edits_usually_are_can_be_measured_afterwards(
     assert edit_sizes.main(["digits-small-cnn", str(place / "zoo"), "--models", str(own.parent)]) == 0
     after = load_checkpoint(own / "repairer.safetensors", "repairer")
     assert all(torch.equal(tensor, after.tensors[name]) for name, tensor in before.tensors.items())
-    (said,) = after.get("edit_sizes")
+    (said,) = after.get("scale_free_edit_sizes")
     assert said["num_networks"] == 18  # training and validation networks
-    assert after.description == {**before.description, "edit_sizes": [said]}
+    assert after.description == {**before.description, "scale_free_edit_sizes": [said]}
     assert f"{100 * said['limit']:.1f} % of the norm" in (own / "card.md").read_text(encoding="utf-8")
     assert edit_sizes.main(["no-model", str(place / "zoo"), "--models", str(own.parent)]) == 2
     assert "error: there is no model 'no-model'" in capsys.readouterr().err
