@@ -207,7 +207,10 @@ def test_what_a_repairers_edits_usually_are_can_be_measured_afterwards(
     (said,) = after.get("scale_free_edit_sizes")
     assert said["num_networks"] == 18  # training and validation networks
     assert after.description == {**before.description, "scale_free_edit_sizes": [said]}
-    assert f"{100 * said['limit']:.1f} % of the norm" in (own / "card.md").read_text(encoding="utf-8")
+    card = (own / "card.md").read_text(encoding="utf-8")
+    assert f"{100 * said['limit']:.1f} % of the norm" in card
+    assert edit_sizes.main(["digits-small-cnn", str(place / "zoo"), "--models", str(own.parent)]) == 0
+    assert (own / "card.md").read_text(encoding="utf-8") == card, "what was measured before is said no more"
     assert edit_sizes.main(["no-model", str(place / "zoo"), "--models", str(own.parent)]) == 2
     assert "error: there is no model 'no-model'" in capsys.readouterr().err
 
