@@ -12,13 +12,14 @@ OUT ?= runs/demo
 # One thread a process: the tests run in JOBS processes, and small tensors gain nothing from more threads.
 test: export OMP_NUM_THREADS = 1
 
-.PHONY: venv demo test test-slow lint format bench clean help
+.PHONY: venv demo test test-slow lint format bench architectures clean help
 
 help:
 	@echo 'make demo       build a zoo, train a detector and a repairer, open the report (about 5 minutes on two cores)'
 	@echo 'make test       the tests (at most 6 minutes on two cores); make test-slow: the slow-marked ones'
 	@echo 'make lint       ruff, mypy --strict, import-linter'
 	@echo 'make bench      every benchmark, each against its yardstick'
+	@echo 'make architectures  the missing rows of docs/architectures.md (an hour or two for all)'
 	@echo 'make venv       only set up .venv'
 
 venv: $(READY)
@@ -54,6 +55,16 @@ format: $(READY)
 
 bench: $(READY)
 	@for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+# torchvision and timm are needed for this table alone, and lie apart; without their dependencies, torch above all.
+LIBRARIES := $(VENV)/architectures
+
+$(LIBRARIES)/.ready: $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(LIBRARIES) torchvision==0.28.0 timm==1.0.31
+	@touch $@
+
+architectures: $(LIBRARIES)/.ready
+	PYTHONPATH=$(LIBRARIES) $(BIN)/python benchmarks/architectures
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

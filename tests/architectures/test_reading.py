@@ -32,6 +32,7 @@ CASES = [
     ("densenet-behind", "densenet11:new=behind", "DenseNet-11", (3, 16, 16)),
     ("deepid", "deepid", "DeepID-like network", (3, 47, 47)),
     ("vgg-norms", "vgg:activation=elu,pooling=max", "VGG-5 with batch norm", (3, 16, 16)),
+    ("vgg-norms", "vgg7:activation=elu,pooling=max", "VGG-5 with batch norm", (3, 16, 16)),
     ("vgg", "vgg6:activation=elu,pooling=max", "VGG-6", (3, 16, 16)),
     ("lenet", "lenet:activation=relu,pooling=average", "LeNet of 2 convolutions", (3, 32, 32)),
     ("small_cnn", "small_cnn:activation=tanh", "small CNN of 2 convolutions", (1, 8, 8)),

@@ -89,3 +89,11 @@ def test_gradients_flow_to_what_was_folded(residual_graph: Graph, draw_networks:
         torch.autograd.grad(run(one, images).square().sum(), flat)[0] for one in (fold_batch_norms(networks), networks)
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_folded_is_rounded_once(residual_graph: Graph, draw_networks: DrawNetworks) -> None:
+    given = draw_networks(residual_graph, 2).to(dtype=torch.float32)
+    folded = fold_batch_norms(given)
+    exact = fold_batch_norms(given.to(dtype=torch.float64))
+    for name, tensor in folded.parameters.items():
+        assert torch.equal(tensor, exact.parameters[name].float()), name

@@ -61,6 +61,7 @@ class Candidate:
         open: What they leave open: key → the choices that there are, none of which is taken.
         build: Makes the module; asked only where nothing is open.
         input_shape: ``(channels, height, width)`` or ``(features,)``; ``None`` where the size of images is open.
+        also: Other numbers that it is known by: CIFAR's VGG-16 has 14 layers, named after one with three linear ones.
     """
 
     family: str
@@ -69,6 +70,7 @@ class Candidate:
     open: Mapping[str, tuple[str, ...]]
     build: Callable[[], nn.Module]
     input_shape: tuple[int, ...] | None
+    also: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def forms(self) -> str:

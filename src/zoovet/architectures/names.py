@@ -75,7 +75,7 @@ class Named:
         settings = Settings(chosen=self.chosen, image=self.image or image, is_ordered=is_ordered)
         candidate = self.family.match(shapes, settings)
         for key, value in self.wanted.items():
-            if candidate.derived.get(key) != value:
+            if value not in (candidate.derived.get(key), candidate.also.get(key)):
                 raise Misfit(f"is a {candidate.title}: its {key} is {candidate.derived.get(key)}, not {value}")
         return candidate
 

@@ -55,7 +55,8 @@ def _match_vgg(shapes: Shapes, settings: Settings) -> Candidate:
     if head:
         planned[len(convs) - 1] = replace(planned[len(convs) - 1], pooling=head)
     title = f"VGG-{len(layers)}{' with batch norm' if convs[0].norm else ''}"
-    return _candidate(VGG.name, title, shapes, planned, chosen, left, _image_shape(convs[0], image))
+    candidate = _candidate(VGG.name, title, shapes, planned, chosen, left, _image_shape(convs[0], image))
+    return replace(candidate, also={"layers": len(convs) + 3})
 
 
 def _gap(first: ChainLayer, second: ChainLayer) -> int:

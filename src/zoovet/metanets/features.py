@@ -108,8 +108,9 @@ def edge_rows(
     max_kernel: tuple[int, int],
     *,
     inverse: bool,
+    projection: Tensor | None = None,
 ) -> Tensor:
-    """Kernels in rows, [E, K].
+    """Kernels in rows, [E, K]; or what a linear map makes of them, [E, d].
 
     Args:
         layout: Which edges, and in which direction.
@@ -119,6 +120,8 @@ def edge_rows(
         inverse: Multiply the kernel w from j to i with (size_j / size_i)², so that it scales as q_j / q_i instead of
             q_i / q_j. This is the pseudo-inverse w / ‖w‖² times the squared share, at most 1, that the edge has in the
             size of i: finite everywhere, 0 for a zero kernel, and small where the weight is.
+        projection: [d, kernels and gradients, positions of the largest kernel], applied block by block, so that the
+            rows of small kernels are never as long as those of the largest.
 
     Returns:
         The rows, for all positions that any kernel uses; then in the same way each gradient, which scales as q_j / q_i,
@@ -146,8 +149,10 @@ def edge_rows(
                 gradient = _twice(gradient.transpose(1, 2), ratio).transpose(1, 2)
             kernels.append(_GRADIENT_UNIT * gradient)
         positions = kernel_positions(block.kernel, max_kernel)
-        columns = [_rows(one, segment.num_rows, positions, used, is_reversed=layout.is_reversed) for one in kernels]
-        parts.append(torch.cat(columns, dim=1) if len(columns) > 1 else columns[0])
+        places = used if projection is None else positions
+        columns = [_rows(one, segment.num_rows, positions, places, is_reversed=layout.is_reversed) for one in kernels]
+        rows = torch.cat(columns, dim=1) if len(columns) > 1 else columns[0]
+        parts.append(rows if projection is None else functional.linear(rows, projection[..., positions].flatten(1)))
     return torch.cat(parts)
 
 

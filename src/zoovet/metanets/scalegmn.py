@@ -240,19 +240,19 @@ class ScaleGMN(nn.Module):
             own_backward = self.project_backward_edges if is_backward else None
             weight = (own_backward or self.project_edges).weight
             num_positions = self.config.max_kernel[0] * self.config.max_kernel[1]
-            projection = weight.reshape(len(weight), -1, num_positions)[..., used].flatten(1)
+            projection = weight.reshape(len(weight), -1, num_positions)
+            is_short = len(used) * projection.shape[1] <= len(weight) and self.edge_embedding is None
             rows = edge_rows(
                 direction.edges,
                 batch.buckets,
                 batch.contents,
                 self.config.max_kernel,
                 inverse=own_backward is not None and self.config.symmetry != "permutation",
+                projection=None if is_short else projection,
             )
-            features = EdgeFeatures((rows,), projection)
             if self.edge_embedding is not None:
-                dense = rows @ projection.T
-                features = EdgeFeatures((self.edge_embedding(dense, direction.edges, batch.buckets),))
-            edges.append(features)
+                rows = self.edge_embedding(rows, direction.edges, batch.buckets)
+            edges.append(EdgeFeatures((rows,), projection[..., used].flatten(1) if is_short else None))
         return edges
 
 

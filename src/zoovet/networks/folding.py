@@ -32,7 +32,7 @@ def fold_batch_norms(networks: GraphNetworks) -> GraphNetworks:
 
 class _Folder:
     def __init__(self, networks: GraphNetworks) -> None:
-        self._graph = networks.graph
+        self._graph, self._dtype = networks.graph, networks.dtype
         self._tensors: dict[str, Tensor] = dict(networks.parameters)
         self._operations: dict[str, Operation] = {one.output: one for one in networks.graph.operations}
         self._uses = Counter(name for operation in networks.graph.operations for name in operation.parameters.values())
@@ -76,7 +76,7 @@ class _Folder:
         for role, tensor in roles.items():
             own = norm.parameters.get(role, "")
             names[role] = own if self._uses[own] == 1 else self._new_name(own or f"{norm.output}.{role}")
-            self._tensors[names[role]] = tensor
+            self._tensors[names[role]] = tensor.to(self._dtype)
         self._operations[norm.output] = Operation(
             op="channel_affine", inputs=norm.inputs, output=norm.output, parameters=names
         )
@@ -92,8 +92,8 @@ class _Folder:
         )
 
     def _scale_and_shift(self, norm: Operation) -> tuple[Tensor, Tensor]:
-        """[B, channels] each."""
-        own = {role: self._tensors[name] for role, name in norm.parameters.items()}
+        """[B, channels] each, in float64: what is folded is rounded once."""
+        own = {role: self._tensors[name].double() for role, name in norm.parameters.items()}
         scale = torch.rsqrt(own["running_var"] + norm.attributes["eps"])
         if "weight" in own:
             scale = scale * own["weight"]
@@ -103,14 +103,15 @@ class _Folder:
     def _fold(self, layer: Operation, scale: Tensor, shift: Tensor) -> None:
         weight = layer.parameters["weight"]
         tensor = self._tensors[weight]
-        self._tensors[weight] = tensor * scale.view(*scale.shape, *(1,) * (tensor.ndim - 2))
+        factor = scale.view(*scale.shape, *(1,) * (tensor.ndim - 2))
+        self._tensors[weight] = (tensor * factor).to(self._dtype)
         if "bias" in layer.parameters:
             bias = layer.parameters["bias"]
-            self._tensors[bias] = self._tensors[bias] * scale + shift
+            self._tensors[bias] = (self._tensors[bias] * scale + shift).to(self._dtype)
             return
         stem = weight.removesuffix("weight")
         bias = self._new_name(f"{stem}bias" if stem != weight else f"{layer.output}.bias")
-        self._tensors[bias] = shift
+        self._tensors[bias] = shift.to(self._dtype)
         self._operations[layer.output] = _replaced(layer, parameters={**layer.parameters, "bias": bias})
 
     def _new_name(self, name: str) -> str:

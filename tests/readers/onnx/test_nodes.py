@@ -280,6 +280,21 @@ def test_a_table_whose_entries_are_replaced() -> None:
     assert_same(model, (5,))
 
 
+def test_a_table_that_is_repeated_along_its_axes_and_for_each_image() -> None:
+    nodes = [
+        helper.make_node("Tile", ["table", "twice"], ["wide"]),
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"]),
+        helper.make_node("Concat", ["n", "two"], ["repeats"], axis=0),
+        helper.make_node("Tile", ["table", "repeats"], ["each"]),
+        helper.make_node("Add", ["x", "wide"], ["a"]),
+        helper.make_node("Concat", ["a", "each"], ["y"], axis=1),
+    ]
+    numbers = {"twice": [1, 2], "two": [2], "zero": [0]}
+    tensors = {name: np.array(each, _I) for name, each in numbers.items()}
+    assert_same(model_of(nodes, (6,), {**tensors, "table": _random(1, 3)}), (6,))
+
+
 def test_a_channel_shuffle_is_one_operation() -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["a"]),

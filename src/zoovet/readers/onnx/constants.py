@@ -168,6 +168,19 @@ def _expand(call: NodeCall) -> Value:
     return Constant(constant.tensor.expand(shape).contiguous(), "", constant.is_learned)
 
 
+def _tile(call: NodeCall) -> Value:
+    constant, repeats = call.weight(0), call.integers(1) or ()
+    sizes = tuple(constant.tensor.shape)
+    if len(repeats) != len(sizes) or any(count < 0 for count in repeats):
+        raise Unreadable(f"repeats {list(repeats)} times what has the shape {list(sizes)}")
+    shape = tuple(size * count for size, count in zip(sizes, repeats, strict=True))
+    depends = [call.values.batch is None and count > 0 and count % NUM_IMAGES == 0 for count in repeats]
+    own = [1 if each else count for each, count in zip(depends, repeats, strict=True)]
+    _claim(call, math.prod(size * count for size, count in zip(sizes, own, strict=True)))
+    tiled = Constant(constant.tensor.repeat(own), "", constant.is_learned)
+    return call.writer.variable(tiled, shape) if any(depends) else tiled
+
+
 def _filled(call: NodeCall) -> Value:
     shape, value = call.integers(0) or (), call.attribute("value", kind=Constant)
     if any(size < 0 for size in shape):
@@ -260,6 +273,7 @@ CONSTANT_NODES: Mapping[str, Callable[[NodeCall], Any]] = MappingProxyType(
         "Slice": _slice,
         "Split": _split,
         "Expand": _expand,
+        "Tile": _tile,
         "ConstantOfShape": _filled,
         "Range": _range,
         "ReduceProd": _product,
