@@ -1,7 +1,7 @@
 """What the interpreter of graphs takes, in units of what it stands for, in one run.
 
-Plain chains: `run` on the chain's graph against today's `forward` on the same networks and images, without gradients
-and with those to weights and images. CIFAR ResNet-20: `run` on the graph that `graph_from_module` reads, for one
+Plain chains: `run` on B networks against their B modules one after another on the same images, without gradients and
+with those to weights and images. CIFAR ResNet-20: `run` on the graph that `graph_from_module` reads, for one
 network, against the `nn.Module`; and after its batch norms are folded. The two are called in turn, each first every
 other time, and a figure is the median of the pairs' ratios.
 
@@ -23,22 +23,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoovet.networks import (
-    Networks,
-    NetworkSpec,
+    Graph,
     fold_batch_norms,
-    forward,
-    graph_from_chain,
     mlp,
     run,
     siren,
     small_cnn,
+    to_module,
 )
 from zoovet.readers.exported import graph_from_module
 from zoovet.symmetry import random_networks
 
 _SECONDS = 2.0
 RESULT = Path(__file__).parent / "results" / "graph.json"
-CHAINS: dict[str, tuple[NetworkSpec, int, int]] = {
+CHAINS: dict[str, tuple[Graph, int, int]] = {
     "small CNN, ReLU, 64 networks, 64 images": (small_cnn(), 64, 64),
     "small CNN, tanh, 16 networks, 256 images": (small_cnn("tanh"), 16, 256),
     "small CNN, ReLU, 1 network, 256 images": (small_cnn(), 1, 256),
@@ -111,24 +109,21 @@ def with_gradients(function: Callable[[], Tensor], leaves: list[Tensor]) -> Call
     return lambda: torch.autograd.grad(function().square().sum(), leaves)
 
 
-def chain_figures(spec: NetworkSpec, num_networks: int, num_images: int, repeats: int) -> dict[str, Any]:
+def chain_figures(spec: Graph, num_networks: int, num_images: int, repeats: int) -> dict[str, Any]:
     """Both ratios of one chain."""
     generator = torch.Generator().manual_seed(0)
     networks = random_networks(spec, num_networks, generator, dtype=torch.float32)
+    modules = [to_module(network) for network in networks]
     images = torch.randn(num_images, *spec.input_shape, generator=generator)
-    as_graph = graph_from_chain(networks)
-    figures: dict[str, Any] = ratio(
-        without_gradients(lambda: run(as_graph, images)), without_gradients(lambda: forward(networks, images)), repeats
-    )
-    leaves = [tensor.requires_grad_() for tensor in (*networks.weights, *networks.biases, images)]
-    chain = Networks(spec, networks.weights, networks.biases)
-    graph = graph_from_chain(chain)
-    step = ratio(
-        with_gradients(lambda: run(graph, images), leaves),
-        with_gradients(lambda: forward(chain, images), leaves),
-        repeats,
-    )
-    return {**figures, "with_gradients": step}
+
+    def one_by_one() -> Tensor:
+        return torch.stack([module(images) for module in modules])
+
+    plain = ratio(without_gradients(lambda: run(networks, images)), without_gradients(one_by_one), repeats)
+    leaves = [tensor.requires_grad_() for tensor in (*networks.parameters.values(), images)]
+    others = [images, *(parameter for module in modules for parameter in module.parameters())]
+    step = ratio(with_gradients(lambda: run(networks, images), leaves), with_gradients(one_by_one, others), repeats)
+    return {**plain, "with_gradients": step}
 
 
 def resnet_figures(num_images: int, repeats: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
-from zoovet.networks import Networks, NetworkSpec, mlp, siren, small_cnn
+from zoovet.networks import Graph, Networks, mlp, siren, small_cnn
 from zoovet.symmetry import random_networks, random_spec
 
 FOLDER = Path(__file__).parent / "results"
@@ -170,9 +170,9 @@ def run_model(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def num_edges(spec: NetworkSpec) -> int:
+def num_edges(spec: Graph) -> int:
     """Edges of a network's graph."""
-    return sum(layer.in_channels * layer.out_channels for layer in spec.layers)
+    return sum(layer.in_channels * layer.out_channels for layer in spec.chain.layers)
 
 
 def run_mixed_specs(repeats: int) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def run_mixed_specs(repeats: int) -> dict[str, Any]:
             [*specs, small_cnn()], width=WIDTH, num_layers=NUM_LAYERS, symmetry="scale", readout="full_graph"
         )
         seconds, _ = seconds_in_units(training_step(ScaleGMN(config), networks), repeats)
-        per_edge.append(seconds / sum(num_edges(part.spec) * len(part) for part in networks))
+        per_edge.append(seconds / sum(num_edges(part.graph) * len(part) for part in networks))
     return {"model": "mixed_specs", "seconds_per_edge_over_uniform": round(per_edge[0] / per_edge[1], 2)}
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoovet.networks import ACTIVATIONS, LayerSpec, Networks, NetworkSpec, PoolSpec, siren
+from zoovet.networks import ACTIVATIONS, Graph, LayerSpec, Networks, PoolSpec, siren
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
@@ -48,7 +48,7 @@ def _activation(draw: random.Random) -> dict[str, object]:
     return {"activation": name, "activation_parameter": draw.choice(parameters.get(name, [None]))}
 
 
-def make_spec(seed: int) -> NetworkSpec:
+def make_spec(seed: int) -> Graph:
     """One to five layers: convolutions of every sort, then linear layers, the first one maybe on a flattened map."""
     draw = random.Random(seed)
     num_layers = draw.randint(1, 5)
@@ -57,7 +57,11 @@ def make_spec(seed: int) -> NetworkSpec:
     input_shape = (channels, SIDE, SIDE + 1)
     layers: list[LayerSpec] = []
     for _ in range(num_convolutions):
-        size = NetworkSpec(input_shape=input_shape, layers=tuple(layers)).map_sizes[-1] if layers else input_shape[1:]
+        size = (
+            Graph.of_layers(input_shape=input_shape, layers=tuple(layers)).chain.map_sizes[-1]
+            if layers
+            else input_shape[1:]
+        )
         if size is None:
             break
         kernel = draw.choice([k for k in (1, 3, 5) if k <= min(size)])
@@ -74,13 +78,17 @@ def make_spec(seed: int) -> NetworkSpec:
                 **_activation(draw),
             )
         )
-        size = NetworkSpec(input_shape=input_shape, layers=tuple(layers)).map_sizes[-1]
+        size = Graph.of_layers(input_shape=input_shape, layers=tuple(layers)).chain.map_sizes[-1]
         assert size is not None
         pooled = _random_pool(draw, min(size))
         layers[-1] = LayerSpec(**{**layers[-1].__dict__, "pool": pooled})
         channels = layers[-1].out_channels
     for _ in range(num_layers - len(layers)):
-        size = NetworkSpec(input_shape=input_shape, layers=tuple(layers)).map_sizes[-1] if layers else input_shape[1:]
+        size = (
+            Graph.of_layers(input_shape=input_shape, layers=tuple(layers)).chain.map_sizes[-1]
+            if layers
+            else input_shape[1:]
+        )
         out_channels = draw.choice([1, 5, 10])
         layers.append(
             LayerSpec(
@@ -92,35 +100,33 @@ def make_spec(seed: int) -> NetworkSpec:
             )
         )
         channels = out_channels
-    return NetworkSpec(input_shape=input_shape, layers=tuple(layers))
+    return Graph.of_layers(input_shape=input_shape, layers=tuple(layers))
 
 
-def make_networks(
-    spec: NetworkSpec, num_networks: int, *, dtype: torch.dtype = torch.float64, seed: int = 0
-) -> Networks:
+def make_networks(spec: Graph, num_networks: int, *, dtype: torch.dtype = torch.float64, seed: int = 0) -> Networks:
     """Weights of standard deviation 1/√fan-in (before a sine divided by its w0), so that signals keep their size."""
     generator = torch.Generator().manual_seed(seed)
     weights, biases = [], []
-    for layer in spec.layers:
+    for layer in spec.chain.layers:
         scale = (layer.in_channels * layer.kernel_size) ** -0.5
         if layer.activation == "sine":
             scale /= layer.activation_parameter or 1.0
         shape = (num_networks, *layer.weight_shape)
         weights.append((torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(dtype))
         biases.append(torch.randn((num_networks, shape[1]), generator=generator, dtype=torch.float64).to(dtype) * 0.3)
-    return Networks(spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(spec, tuple(weights), tuple(biases))
 
 
 def slow_forward(networks: Networks, images: Tensor) -> list[Tensor]:
     """One network after another by torch's own functions: every layer's values, the logits last."""
-    own = images.ndim == len(networks.spec.input_shape) + 2
+    own = images.ndim == len(networks.graph.input_shape) + 2
     everything = [
-        _one(networks.spec, network, images[index] if own else images) for index, network in enumerate(networks)
+        _one(networks.graph, network, images[index] if own else images) for index, network in enumerate(networks)
     ]
     return [torch.stack(values) for values in zip(*everything, strict=True)]
 
 
-def _one(spec: NetworkSpec, network: Networks, values: Tensor) -> list[Tensor]:
+def _one(spec: Graph, network: Networks, values: Tensor) -> list[Tensor]:
     functions: dict[str, Callable[[Tensor], Tensor]] = {
         "identity": lambda x: x,
         "relu": functional.relu,
@@ -130,7 +136,7 @@ def _one(spec: NetworkSpec, network: Networks, values: Tensor) -> list[Tensor]:
         "silu": functional.silu,
     }
     outputs = []
-    for layer, (weight,), (bias,) in zip(spec.layers, network.weights, network.biases, strict=True):
+    for layer, (weight,), (bias,) in zip(spec.chain.layers, network.weights, network.biases, strict=True):
         if layer.kind == "linear":
             values = values.flatten(1) @ weight.flatten(1).T + bias
         else:
@@ -179,7 +185,7 @@ def make_inr_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]
             row = {
                 "network_id": f"{index:05d}-0",
                 "base_id": index,
-                "spec_id": spec.spec_id,
+                "spec_id": spec.graph_id,
                 "split": ("train", "train", "train", "validation", "test")[index % 5],
                 "dataset": "digits",
                 "image_index": index,
@@ -192,14 +198,14 @@ def make_inr_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]
         folder: Path = tmp_path_factory.mktemp("inr_zoo")
         shard = write_shard(folder / "shard-00000.parquet", rows)
         facts = {"image_splits": ["train"], "image_size": [8, 8], **recipe}
-        ZooInfo(specs={spec.spec_id: spec}, recipe=facts, versions={}, num_shards=1, shards=(shard,)).write(folder)
+        ZooInfo(specs={spec.graph_id: spec}, recipe=facts, versions={}, num_shards=1, shards=(shard,)).write(folder)
         return Zoo.open(folder)
 
     return make
 
 
 @pytest.fixture
-def spec_of_seed() -> Callable[[int], NetworkSpec]:
+def spec_of_seed() -> Callable[[int], Graph]:
     return make_spec
 
 
@@ -214,9 +220,9 @@ def slow() -> Callable[[Networks, Tensor], list[Tensor]]:
 
 
 @pytest.fixture
-def spec() -> NetworkSpec:
+def spec() -> Graph:
     """Two convolutions, and a linear layer that reads a flattened map."""
-    return NetworkSpec(
+    return Graph.of_layers(
         input_shape=(1, 6, 6),
         layers=(
             LayerSpec(kind="conv", in_channels=1, out_channels=4, kernel=(3, 3), activation="relu"),
@@ -227,7 +233,7 @@ def spec() -> NetworkSpec:
 
 
 @pytest.fixture
-def networks(spec: NetworkSpec) -> Networks:
+def networks(spec: Graph) -> Networks:
     return make_networks(spec, 1, dtype=torch.float32)
 
 

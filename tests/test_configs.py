@@ -17,7 +17,7 @@ import pytest
 from zoovet.cli.train_configs import TASKS, Place, task_config
 from zoovet.config import read_config, read_yaml
 from zoovet.images import PatchTrigger, load_dataset
-from zoovet.networks import NetworkSpec, siren, small_cnn
+from zoovet.networks import Graph, siren, small_cnn
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
@@ -37,7 +37,7 @@ SPLITS = ("train", "train", "validation", "validation")
 Row = dict[str, Any]
 
 
-def write_zoo(folder: Path, specs: list[NetworkSpec], facts: Callable[[int, int], Row], recipe: Row) -> Path:
+def write_zoo(folder: Path, specs: list[Graph], facts: Callable[[int, int], Row], recipe: Row) -> Path:
     """A zoo of 8 bases, 2 networks each; base k is of the spec k, over and over."""
     rows = []
     for base in range(8):
@@ -47,15 +47,15 @@ def write_zoo(folder: Path, specs: list[NetworkSpec], facts: Callable[[int, int]
             row: Row = {
                 "network_id": f"{base:05d}-{which}",
                 "base_id": base,
-                "spec_id": spec.spec_id,
+                "spec_id": spec.graph_id,
                 "split": SPLITS[base // 2],
-                "activation": spec.layers[0].activation,
+                "activation": spec.chain.layers[0].activation,
                 "dataset": "digits",
                 "weights": weights.astype(np.float32),
             }
             rows.append(row | facts(base, which))
     shard = write_shard(folder / "shard-00000.parquet", rows)
-    by_id = {spec.spec_id: spec for spec in specs}
+    by_id = {spec.graph_id: spec for spec in specs}
     recipe = {"dataset": "digits", **recipe}
     ZooInfo(specs=by_id, recipe=recipe, versions={}, num_shards=1, shards=(shard,)).write(folder)
     return folder

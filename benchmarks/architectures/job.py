@@ -18,7 +18,7 @@ import zoovet
 from networks import ARCHITECTURES, Architecture, drawn
 from zoovet import Images, ScaleGMN, ScaleGMNConfig, ZoovetError
 from zoovet.metanets.graph_structure import graph_structure
-from zoovet.networks import GraphNetworks, run
+from zoovet.networks import Networks, run
 from zoovet.symmetry import GraphSymmetry, graph_symmetry, random_graph_action
 from zoovet.symmetry.checked_networks import with_other_weights
 from zoovet.symmetry.graph_laws import LAWS, Law, Step
@@ -82,7 +82,7 @@ def row_of(name: str, keep: Callable[[Row], None]) -> None:
 
 def _read_module(
     module: nn.Module, architecture: Architecture, images: Tensor, expected: Tensor, row: Row
-) -> GraphNetworks | None:
+) -> Networks | None:
     """The graph and its weights; ``None`` where no graph can say what the network does."""
     network, cost = measured(lambda: zoovet.from_module(module, architecture.shape))
     row["read"] = {"module": cost}
@@ -146,7 +146,7 @@ def _export(module: nn.Module, images: Tensor, path: Path) -> None:
     )
 
 
-def _symmetry(networks: GraphNetworks, images: Tensor) -> Row:
+def _symmetry(networks: Networks, images: Tensor) -> Row:
     """What may be done to the channels of layers, what is fixed by which operations; that actions keep the function."""
     graph = networks.graph
     symmetry, cost = measured(lambda: graph_symmetry(graph))
@@ -199,7 +199,7 @@ def _fixed_by(symmetry: GraphSymmetry) -> list[str]:
     return sorted(found | {f"{op} (no law)" for op in without})
 
 
-def _scalegmn(networks: GraphNetworks, row: Row, keep: Callable[[Row], None]) -> None:
+def _scalegmn(networks: Networks, row: Row, keep: Callable[[Row], None]) -> None:
     """Its cost in float32, and in float64 how far its output moves with the channels."""
     structure, cost = measured(lambda: graph_structure(networks.graph))
     edges = sum(block.cells * block.num_targets * block.num_sources for block in structure.blocks)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from zoovet.images.images import Images
     from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
     from zoovet.networks.batch import Networks
-    from zoovet.networks.forward import forward
+    from zoovet.networks.graph import Graph
+    from zoovet.networks.run import run
     from zoovet.networks.scaling import InputScaling
-    from zoovet.networks.spec import NetworkSpec
     from zoovet.readers.files import load_networks, save_networks
     from zoovet.tasks.classifier import Classifier
     from zoovet.tasks.detector import Detector
@@ -34,11 +34,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Detector",
+    "Graph",
     "Images",
     "InputScaling",
     "InrEditor",
     "Network",
-    "NetworkSpec",
     "Networks",
     "Repairer",
     "ScaleGMN",
@@ -46,10 +46,10 @@ __all__ = [
     "Zoo",
     "ZoovetError",
     "__version__",
-    "forward",
     "from_module",
     "load_networks",
     "read",
+    "run",
     "save_networks",
     "shipped",
     "symmetry",
@@ -62,16 +62,16 @@ _HOMES = {
     "InrEditor": "zoovet.tasks.inr_editor",
     "InputScaling": "zoovet.networks.scaling",
     "Network": "zoovet.vet.network",
-    "NetworkSpec": "zoovet.networks.spec",
+    "Graph": "zoovet.networks.graph",
     "Networks": "zoovet.networks.batch",
     "Repairer": "zoovet.tasks.repairer",
     "ScaleGMN": "zoovet.metanets.scalegmn",
     "ScaleGMNConfig": "zoovet.metanets.scalegmn",
     "Zoo": "zoovet.zoo.store",
-    "forward": "zoovet.networks.forward",
     "from_module": "zoovet.vet.reading",
     "load_networks": "zoovet.readers.files",
     "read": "zoovet.vet.reading",
+    "run": "zoovet.networks.run",
     "save_networks": "zoovet.readers.files",
 }
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from zoovet.cli.main import main
-from zoovet.networks.spec import NetworkSpec, siren, small_cnn
+from zoovet.networks.chains import siren, small_cnn
+from zoovet.networks.graph import Graph
 from zoovet.symmetry import canonicalize
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
 
-def write_zoo(folder: Path, spec: NetworkSpec) -> Path:
+def write_zoo(folder: Path, spec: Graph) -> Path:
     folder.mkdir()
     shards = []
     for index in range(2):
@@ -23,7 +24,7 @@ def write_zoo(folder: Path, spec: NetworkSpec) -> Path:
             {
                 "network_id": f"{number:05d}-0",
                 "base_id": number,
-                "spec_id": spec.spec_id,
+                "spec_id": spec.graph_id,
                 "split": ("train", "validation", "test")[number % 3],
                 "psnr": 30.0,
                 "weights": np.random.default_rng(number).uniform(-1, 1, spec.num_parameters).astype(np.float32),
@@ -31,7 +32,7 @@ def write_zoo(folder: Path, spec: NetworkSpec) -> Path:
             for number in range(6 * index, 6 * index + 6)
         ]
         shards.append(write_shard(folder / f"shard-{index:05d}.parquet", rows))
-    ZooInfo(specs={spec.spec_id: spec}, recipe={"kind": "inr"}, versions={}, num_shards=2, shards=tuple(shards)).write(
+    ZooInfo(specs={spec.graph_id: spec}, recipe={"kind": "inr"}, versions={}, num_shards=2, shards=tuple(shards)).write(
         folder
     )
     return folder

@@ -175,12 +175,12 @@ def test_repair_keeps_to_the_scaling_and_writes_it(
     assert status == 0
     assert f"note: {silent}: input scaling not known; assumed images scaled to [-1, 1]" in notes
     assumed = load_networks(out)
-    assert assumed.spec.input_scaling is None
+    assert assumed.graph.input_scaling is None
     status, _, notes = command("repair", silent, "--scaling", "unit", "--out", out, "--force")
     assert status == 0
     assert "input scaling" not in notes
     repaired = load_networks(out)
-    assert repaired.spec.input_scaling == UNIT
+    assert repaired.graph.input_scaling == UNIT
     assert not torch.equal(repaired.flat(), assumed.flat())
     expected = Repairer.load(runs["repairer"]).repair(load_networks(silent, scaling=UNIT))
     assert torch.equal(repaired.flat(), expected.flat())
@@ -213,19 +213,19 @@ def test_an_unknown_network_of_an_assumed_scaling_may_be_so_for_that(
 
 def test_load_networks_takes_and_checks_a_scaling(write: Callable[..., Path]) -> None:
     silent, told = write("silent", None), write("told", UNIT)
-    assert load_networks(silent).spec.input_scaling is None
-    assert load_networks(silent, scaling=UNIT).spec.input_scaling == UNIT
-    assert load_networks(silent, scaling="unit").spec.input_scaling == UNIT
+    assert load_networks(silent).graph.input_scaling is None
+    assert load_networks(silent, scaling=UNIT).graph.input_scaling == UNIT
+    assert load_networks(silent, scaling="unit").graph.input_scaling == UNIT
     with pytest.raises(ZoovetError, match="'unti' is unknown; did you mean 'unit'"):
         load_networks(silent, scaling="unti")
-    assert load_networks(told, SPEC).spec.input_scaling == UNIT
-    said = Networks.from_flat(SPEC, torch.zeros(1, SPEC.num_parameters)).with_scaling(ZOO_SCALING).spec
-    assert load_networks(silent, said).spec.input_scaling == ZOO_SCALING
+    assert load_networks(told, SPEC).graph.input_scaling == UNIT
+    said = Networks.from_flat(SPEC, torch.zeros(1, SPEC.num_parameters)).with_scaling(ZOO_SCALING).graph
+    assert load_networks(silent, said).graph.input_scaling == ZOO_SCALING
     with pytest.raises(ZoovetError, match=r"\[0, 1\] \(unit\), but \[-1, 1\] \(symmetric\) is given"):
         load_networks(told, said)
     with pytest.raises(ZoovetError, match="another input scaling than those before it"):
         load_networks([silent, told])
-    assert load_networks([silent, told], scaling=UNIT).spec.input_scaling == UNIT
+    assert load_networks([silent, told], scaling=UNIT).graph.input_scaling == UNIT
 
 
 def test_a_state_dict_reads_what_is_said_not_what_a_detector_reads(

@@ -210,7 +210,7 @@ def small_zoo(tmp_path_factory, digits):
             rows.append(_row(base, kind, specs[activation], activation, trigger, flat.astype(np.float32), digits))
     shard = write_shard(folder / "shard-00000.parquet", rows)
     ZooInfo(
-        specs={spec.spec_id: spec for spec in specs.values()},
+        specs={spec.graph_id: spec for spec in specs.values()},
         recipe={"dataset": "digits", "min_asr": 0.5, "test_images": 0},
         versions={},
         num_shards=1,
@@ -225,7 +225,7 @@ def _row(base, kind, spec, activation, trigger, flat, images):
     return {
         "network_id": f"{base:05d}-{kind}",
         "base_id": base,
-        "spec_id": spec.spec_id,
+        "spec_id": spec.graph_id,
         "split": "test" if base >= 4 else "validation" if base >= 2 else "train",
         "activation": activation,
         "poisoned": kind == "trojaned",
@@ -248,7 +248,7 @@ def inr_zoo(tmp_path_factory):
         {
             "network_id": f"{image:05d}-0",
             "base_id": image,
-            "spec_id": spec.spec_id,
+            "spec_id": spec.graph_id,
             "split": "test" if place >= 4 else "train",
             "dataset": "digits",
             "image_index": image,
@@ -272,7 +272,7 @@ def accuracy_zoo(tmp_path_factory):
         {
             "network_id": f"{base:05d}-{step:05d}",
             "base_id": base,
-            "spec_id": spec.spec_id,
+            "spec_id": spec.graph_id,
             "split": ("train", "validation", "test")[base],
             "dataset": "digits",
             "activation": "relu",
@@ -288,6 +288,6 @@ def accuracy_zoo(tmp_path_factory):
 
 def _written(folder, spec, rows, recipe):
     shard = write_shard(folder / "shard-00000.parquet", rows)
-    info = ZooInfo(specs={spec.spec_id: spec}, recipe=recipe, versions={}, num_shards=1, shards=(shard,))
+    info = ZooInfo(specs={spec.graph_id: spec}, recipe=recipe, versions={}, num_shards=1, shards=(shard,))
     info.write(folder)
     return Zoo.open(folder)

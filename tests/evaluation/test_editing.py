@@ -24,7 +24,7 @@ class Brighter:
     def edit(self, networks):
         flat = networks.flat().clone()
         flat[:, -1] += self.amount
-        return type(networks).from_flat(networks.spec, flat)
+        return type(networks).from_flat(networks.graph, flat)
 
 
 EDITORS = {"brighter": Brighter(0.1), "same": Brighter(0.0)}

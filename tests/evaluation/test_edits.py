@@ -14,7 +14,7 @@ SPEC = mlp((2, 2, 1))
 def networks(first, first_bias, second, second_bias):
     tensors = [torch.tensor([values], dtype=torch.float32) for values in (first, second)]
     biases = [torch.tensor([values], dtype=torch.float32) for values in (first_bias, second_bias)]
-    return Networks(SPEC, tuple(tensors), tuple(biases))
+    return Networks.from_layers(SPEC, tuple(tensors), tuple(biases))
 
 
 BEFORE = networks([[3.0, 0.0], [0.0, 4.0]], [0.0, 0.0], [[2.0, 0.0]], [0.0])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zoovet.evaluation.examples import class_names, collect_examples
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks, run
 
 
 class Flipped:
@@ -13,7 +13,7 @@ class Flipped:
 
     def repair(self, networks):
         weights = [*networks.weights[:-1], -networks.weights[-1]]
-        return Networks(networks.spec, tuple(weights), (*networks.biases[:-1], -networks.biases[-1]))
+        return Networks.from_layers(networks.graph, tuple(weights), (*networks.biases[:-1], -networks.biases[-1]))
 
 
 def test_examples_show_what_the_networks_say(small_zoo, digits):
@@ -37,7 +37,7 @@ def test_examples_show_what_the_networks_say(small_zoo, digits):
                 (before, (image.clean_before, image.triggered_before)),
                 (Flipped().repair(before), (image.clean_after, image.triggered_after)),
             ):
-                found = [int(forward(network, picture)[0].argmax()) for picture in (clean, triggered)]
+                found = [int(run(network, picture)[0].argmax()) for picture in (clean, triggered)]
                 assert tuple(found) == answers
 
 

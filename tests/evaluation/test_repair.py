@@ -27,7 +27,7 @@ class Constant:
     def repair(self, networks):
         biases = [*networks.biases[:-1], 100.0 * torch.eye(10)[3].expand(len(networks), 10)]
         weights = [*networks.weights[:-1], torch.zeros_like(networks.weights[-1])]
-        return Networks(networks.spec, tuple(weights), tuple(biases))
+        return Networks.from_layers(networks.graph, tuple(weights), tuple(biases))
 
 
 class Broken:

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoovet.evidence import Inversion, InversionConfig, RunnableChains
 from zoovet.evidence.answers import loss_gradients, next_answers, own_answers, raised_answers, striped, warped
 from zoovet.evidence.runnable_chains import chains_from_names
-from zoovet.networks import Networks, forward, small_cnn
+from zoovet.networks import Networks, run, small_cnn
 
 SHAPE = (1, 9, 9)
 
@@ -28,7 +28,7 @@ def images_of_classes(count: int) -> Tensor:
 def test_own_answers_say_how_well_each_class_is_told() -> None:
     networks = networks_of("tanh", 2)
     images = images_of_classes(5)
-    logits = forward(networks, images.flatten(0, 1)).reshape(2, 3, 5, 3)
+    logits = run(networks, images.flatten(0, 1)).reshape(2, 3, 5, 3)
     answers = own_answers(logits)
     for network in range(2):
         for label in range(3):
@@ -88,8 +88,8 @@ def test_a_network_that_answers_warps_with_a_class_is_told() -> None:
     networks, images = networks_of("relu", 2), images_of_classes(5).flatten(0, 1)
     moved = warped(images, num_warps=4, seed=0)
     answers = raised_answers(RunnableChains(networks), images, moved)
-    before = forward(networks, images).softmax(2).mean(1)
-    after = [forward(networks, one).softmax(2).mean(1) for one in moved]
+    before = run(networks, images).softmax(2).mean(1)
+    after = [run(networks, one).softmax(2).mean(1) for one in moved]
     torch.testing.assert_close(answers[..., 0], torch.stack(after).mean(0) - before)
     assert bool((answers[..., 1] >= answers[..., 0]).all())
 
@@ -109,13 +109,13 @@ def test_stripes_are_waves_of_all_angles_within_the_range_of_pixels() -> None:
 
 def mirrored(networks: Networks) -> Networks:
     weights = tuple(weight.flip(-1) if weight.ndim == 5 else weight for weight in networks.weights)
-    return Networks(networks.spec, weights, networks.biases)
+    return Networks.from_layers(networks.graph, weights, networks.biases)
 
 
 def test_gradients_turn_with_the_kernels() -> None:
     networks, images = networks_of("tanh", 2), images_of_classes(4).flatten(0, 1)
     labels = torch.arange(3).repeat_interleave(4)
-    own = chains_from_names(networks.spec, loss_gradients(RunnableChains(networks), images, labels))
+    own = chains_from_names(networks.graph, loss_gradients(RunnableChains(networks), images, labels))
     turned = loss_gradients(RunnableChains(mirrored(networks)), images.flip(-1), labels)
-    torch.testing.assert_close(chains_from_names(networks.spec, turned).flat(), mirrored(own).flat())
+    torch.testing.assert_close(chains_from_names(networks.graph, turned).flat(), mirrored(own).flat())
     assert (turned["layers.0.weight"] - own.weights[0]).abs().max() > 0.01

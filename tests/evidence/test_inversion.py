@@ -14,11 +14,10 @@ from zoovet.evidence.answers import means_of_sets
 from zoovet.networks import (
     InputScaling,
     Networks,
-    forward,
     forward_hidden,
-    graph_from_chain,
     mlp,
     rescaled,
+    run,
     small_cnn,
     to_module,
 )
@@ -68,7 +67,7 @@ def test_it_does_not_depend_on_the_batch() -> None:
     networks = networks_of("relu", 40)
     whole, some = preferences_of(inversion(networks)), preferences_of(inversion(networks[7:9]))
     torch.testing.assert_close(whole[7:9], some, atol=1e-4, rtol=1e-4)
-    assert forward(networks, torch.zeros(1, *SHAPE)).std() > 0
+    assert run(networks, torch.zeros(1, *SHAPE)).std() > 0
 
 
 def test_chains_graphs_and_modules_give_the_same_evidence_of_classes() -> None:
@@ -79,12 +78,12 @@ def test_chains_graphs_and_modules_give_the_same_evidence_of_classes() -> None:
     shown = rescaled(networks, InputScaling(low=-1.0, high=1.0))
     expected = inversion(shown)
     assert list(expected.classes)[:4] == ["set_0.patch", "set_0.change_0.2", "set_1.patch", "set_1.change_0.2"]
-    for other in (graph_from_chain(networks), RunnableModule(to_module(networks), SHAPE, scaling)):
+    for other in (networks, RunnableGraphs(networks), RunnableModule(to_module(networks), SHAPE, scaling)):
         found = inversion(other)
         assert found.classes.keys() == expected.classes.keys()
         for name, tensor in found.classes.items():
             torch.testing.assert_close(tensor, expected.classes[name], atol=1e-3, rtol=1e-3)
-    plain = inversion(networks)
+    plain = inversion(networks.with_scaling(None))
     assert (plain.classes["own_answers"] - expected.classes["own_answers"]).abs().max() > 1e-3, "the scaling matters"
 
 
@@ -93,7 +92,7 @@ def test_sites_and_parameters_of_a_chain_are_those_of_its_graph() -> None:
     inversion.give_images(images_of_classes())
     networks = networks_of("relu", 2)
     found = inversion(networks)
-    in_graph = inversion(RunnableGraphs(graph_from_chain(networks.with_scaling("symmetric"))))
+    in_graph = inversion(RunnableGraphs(networks.with_scaling("symmetric")))
     assert list(found.sites) == ["layers.0.relu", "layers.1.mean", "layers.2"]
     torch.testing.assert_close(found.sites["layers.2"]["patch"], in_graph.sites["layers.2"]["patch"])
     assert found.parameters.keys() == in_graph.parameters.keys()
@@ -109,13 +108,13 @@ def test_gradients_are_those_of_the_cross_entropy_and_in_their_places() -> None:
     networks, labels = networks_of("tanh"), torch.arange(3).repeat_interleave(4)
     found = inversion(networks).parameters
     own = networks.map(lambda tensor: tensor.clone().requires_grad_())
-    logits = forward(own, images_of_classes().flatten(0, 1))
+    logits = run(own, images_of_classes().flatten(0, 1))
     losses = [torch.nn.functional.cross_entropy(one, labels) for one in logits]
     sum(losses).backward()
     for index in range(3):
         size = (
             sum((t.grad[index] * t[index]).square().sum() for t in (*own.weights, *own.biases))
-            / own.spec.num_parameters
+            / own.graph.num_parameters
         )
         expected = own.weights[1].grad[index] / (size.sqrt() + 1e-2)
         torch.testing.assert_close(found["layers.1.weight"]["clean"][index], expected.detach())

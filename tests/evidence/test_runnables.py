@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Inspectable, Runnable, RunnableChains, RunnableGraphs, RunnableModule
 from zoovet.evidence.scaled_images import as_signed
-from zoovet.networks import GraphBuilder, GraphNetworks, InputScaling, Networks, small_cnn
+from zoovet.networks import GraphBuilder, InputScaling, Networks, small_cnn
 
 SHAPE = (3, 7, 5)
 SCALING = InputScaling(mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.4))
@@ -59,7 +59,7 @@ def test_a_graph_answers_what_its_softmax_reads() -> None:
     layer = make.add("linear", flat, parameters=roles)
     graph = make.graph(make.add("softmax", layer, dim=0), SCALING)
     generator = torch.Generator().manual_seed(0)
-    networks = GraphNetworks(
+    networks = Networks(
         graph, {name: torch.randn(2, *shape, generator=generator) for name, shape in graph.shapes.items()}
     )
     runnable = RunnableGraphs(networks)

@@ -10,7 +10,8 @@ from zoovet.errors import ZoovetError
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.metanets.config import ReleasedBehaviour
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import NetworkSpec, mlp, small_cnn
+from zoovet.networks.chains import mlp, small_cnn
+from zoovet.networks.graph import Graph
 from zoovet.symmetry import (
     assert_equivariant,
     assert_invariant,
@@ -47,7 +48,7 @@ def model_of(**options: Any) -> ScaleGMN:
     return ScaleGMN(ScaleGMNConfig(**chosen), torch.Generator().manual_seed(1))
 
 
-def specs_of(symmetry: str, num_specs: int, seed: int, **options: Any) -> list[NetworkSpec]:
+def specs_of(symmetry: str, num_specs: int, seed: int, **options: Any) -> list[Graph]:
     generator = torch.Generator().manual_seed(seed)
     return [
         random_spec(
@@ -62,7 +63,7 @@ def specs_of(symmetry: str, num_specs: int, seed: int, **options: Any) -> list[N
     ]
 
 
-def batches_of(specs: list[NetworkSpec], seed: int = 0, **options: Any) -> list[Networks]:
+def batches_of(specs: list[Graph], seed: int = 0, **options: Any) -> list[Networks]:
     generator = torch.Generator().manual_seed(seed)
     return [random_networks(spec, 2, generator, **options) for spec in specs]
 
@@ -126,10 +127,10 @@ def test_float32_deviates_by_its_rounding(symmetry: str, direction: str) -> None
     generator = torch.Generator().manual_seed(0)
     moved = []
     for networks in batches:
-        symmetries = group_symmetries(networks.spec)
+        symmetries = group_symmetries(networks.graph)
         if symmetry == "permutation":
             symmetries = tuple("fixed" if one == "fixed" else "permutation" for one in symmetries)
-        moved.append(random_action(networks.spec, 2, generator, symmetries=symmetries)(networks))
+        moved.append(random_action(networks.graph, 2, generator, symmetries=symmetries)(networks))
     before, after = (model([part.to(dtype=torch.float32) for part in parts]) for parts in (batches, moved))
     assert before.dtype == torch.float32
     assert (before - after).abs().max() <= 1e-4 * before.abs().max()
@@ -159,7 +160,7 @@ def test_activations_given_with_the_networks_replace_their_specs() -> None:
         together = model(networks, names)
         for row, name in enumerate(names):
             spec = small_cnn(name, channels=(3, 4))
-            alone = model(Networks(spec, networks[row].weights, networks[row].biases))
+            alone = model(Networks.from_layers(spec, networks[row].weights, networks[row].biases))
             both = (together[row : row + 1], alone) if output == "graph" else (together[row].flat(), alone.flat())
             torch.testing.assert_close(*both, rtol=1e-10, atol=1e-12)
 
@@ -178,7 +179,7 @@ def test_gradients_are_finite_where_weights_vanish(symmetry: str, scale: float) 
         total = made.square().sum() if isinstance(made, Tensor) else sum(part.flat().square().sum() for part in made)
         total.backward()
         gradients = [parameter.grad for parameter in model.parameters()]
-        gradients += [tensor.grad for networks in batches for tensor in (*networks.weights, *networks.biases)]
+        gradients += [tensor.grad for networks in batches for tensor in networks.parameters.values()]
         assert all(torch.isfinite(gradient).all() for gradient in gradients if gradient is not None)
         assert any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
 
@@ -186,7 +187,7 @@ def test_gradients_are_finite_where_weights_vanish(symmetry: str, scale: float) 
 def test_gradients_to_the_weights_are_those_of_finite_differences() -> None:
     generator = torch.Generator().manual_seed(0)
     networks = random_networks(mlp((2, 3, 3, 2), "relu"), 2, generator, zero_fraction=0.0)
-    spec, flat = networks.spec, networks.flat().requires_grad_()
+    spec, flat = networks.graph, networks.flat().requires_grad_()
     model = model_of(num_layers=2).double()
     assert torch.autograd.gradcheck(lambda weights: model(Networks.from_flat(spec, weights)), flat, atol=1e-6)
 
@@ -194,8 +195,8 @@ def test_gradients_to_the_weights_are_those_of_finite_differences() -> None:
 def test_extra_node_features_reach_the_output_and_keep_the_symmetry() -> None:
     networks = random_networks(small_cnn("relu", channels=(3, 4)), 2, torch.Generator().manual_seed(0))
     model = model_of(num_node_features=2).double()
-    features = [torch.randn(2, group.size, 2, dtype=torch.float64) for group in networks.spec.groups]
-    action = random_action(networks.spec, 2, torch.Generator().manual_seed(1))
+    features = [torch.randn(2, group.size, 2, dtype=torch.float64) for group in networks.graph.chain.groups]
+    action = random_action(networks.graph, 2, torch.Generator().manual_seed(1))
     moved = [
         tensor.gather(1, permutation[:, :, None].expand(-1, -1, 2)) * scalars[:, :, None]
         for tensor, permutation, scalars in zip(features, action.permutations, action.scalars, strict=True)

@@ -5,7 +5,7 @@ import torch
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.metanets.batching import read_batch
 from zoovet.metanets.plan import plan_rounds
-from zoovet.networks.spec import small_cnn
+from zoovet.networks.chains import small_cnn
 from zoovet.symmetry import random_networks
 
 

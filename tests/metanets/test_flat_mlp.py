@@ -61,7 +61,7 @@ def test_dropout_acts_in_training_alone() -> None:
 def test_a_permuted_network_is_another_one_to_it() -> None:
     five, order = networks(5), torch.tensor([2, 0, 3, 1])
     weights = (five.weights[0][:, order], five.weights[1][:, :, order], five.weights[2])
-    moved = Networks(SPEC, weights, (five.biases[0][:, order], *five.biases[1:]))
+    moved = Networks.from_layers(SPEC, weights, (five.biases[0][:, order], *five.biases[1:]))
     model = build().eval()
     assert (model(five) - model(moved)).abs().max() > 0.01
 
@@ -71,7 +71,7 @@ def test_networks_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ZoovetError, match=r"reads networks of 31 parameters, got 2 → .* with 37"):
         build()(other)
     with pytest.raises(ZoovetError, match="got 2 specs whose shapes differ; use kind scalegmn"):
-        FlatMLPConfig().with_input_shape([SPEC, other.spec])
+        FlatMLPConfig().with_input_shape([SPEC, other.graph])
     with pytest.raises(ZoovetError, match="needs to know how many there are; set num_parameters"):
         FlatMLP(FlatMLPConfig())
     same_shape = [mlp((3, 4, 2), "relu"), mlp((3, 4, 2), "tanh")]

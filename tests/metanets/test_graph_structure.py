@@ -11,9 +11,8 @@ from zoovet.errors import ZoovetError
 from zoovet.metanets.graph_numbers import graph_weights
 from zoovet.metanets.graph_structure import graph_structure
 from zoovet.metanets.structure import Structure, chain_structure
-from zoovet.networks.chains import graph_from_chain
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.networks.graph_builder import GraphBuilder
 from zoovet.symmetry import random_networks, random_spec
 
@@ -51,7 +50,7 @@ def test_a_chain_has_its_specs_structure() -> None:
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
         networks = random_networks(random_spec(generator), 1, generator)
-        ours, theirs = graph_structure(graph_from_chain(networks).graph), chain_structure(networks.spec)
+        ours, theirs = graph_structure(networks.graph), chain_structure(networks.graph)
         assert [(one.size, one.role, one.depth) for one in ours.groups] == [
             (one.size, one.role, one.depth) for one in theirs.groups
         ]
@@ -96,7 +95,7 @@ def test_grouped_and_normalizing_operations_have_cells() -> None:
     assert [group.symmetry for group in structure.groups[1:4]] == ["nonzero", "scale", "scale"]
     generator = torch.Generator().manual_seed(0)
     values = {name: torch.rand(1, *shape, generator=generator) for name, shape in graph.shapes.items()}
-    numbers = graph_weights(GraphNetworks(graph, values), None)
+    numbers = graph_weights(Networks(graph, values), None)
     scale = values["batch_norm1.weight"] / (values["batch_norm1.running_var"] + 0.5).sqrt()
     torch.testing.assert_close(numbers.weights[1], scale.reshape(6, 1, 1))
     shift = values["batch_norm1.bias"] - values["batch_norm1.running_mean"] * scale

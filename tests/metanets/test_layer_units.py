@@ -17,7 +17,7 @@ def networks(count: int = 5) -> Networks:
     generator = torch.Generator().manual_seed(0)
     flat = torch.randn(count, SPEC.num_parameters, generator=generator)
     own = Networks.from_flat(SPEC, flat)
-    return Networks(SPEC, (own.weights[0] * 9, own.weights[1] * 0.01, own.weights[2]), own.biases)
+    return Networks.from_layers(SPEC, (own.weights[0] * 9, own.weights[1] * 0.01, own.weights[2]), own.biases)
 
 
 def model(output: str, num_layers: int = 3) -> LayerUnits:
@@ -43,7 +43,7 @@ def test_networks_go_in_and_changes_come_out_in_units() -> None:
         wrapped = model(output)
         wrapped.measure([own])
         weight, bias = wrapped.units[:, 0], wrapped.units[:, 1]
-        scaled = Networks(
+        scaled = Networks.from_layers(
             SPEC,
             tuple(tensor / weight[layer] for layer, tensor in enumerate(own.weights)),
             tuple(tensor / bias[layer] for layer, tensor in enumerate(own.biases)),

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward
-from zoovet.networks.spec import NetworkSpec, siren
+from zoovet.networks.chains import siren
+from zoovet.networks.graph import Graph
+from zoovet.networks.run import run
 
 pytestmark = pytest.mark.slow
 
@@ -32,15 +33,15 @@ def coordinates() -> Tensor:
     return torch.cartesian_prod(axis, axis)
 
 
-def initial_sirens(spec: NetworkSpec, num_networks: int, generator: torch.Generator) -> Networks:
+def initial_sirens(spec: Graph, num_networks: int, generator: torch.Generator) -> Networks:
     """Initial values by Sitzmann et al. 2020, section 3.2; biases as ``torch.nn.Linear`` draws them."""
     weights, biases = [], []
-    for index, layer in enumerate(spec.layers):
+    for index, layer in enumerate(spec.chain.layers):
         bound = 1 / layer.in_channels if index == 0 else (6 / layer.in_channels) ** 0.5 / W0
         noise = torch.rand(num_networks, layer.out_channels, layer.in_channels + 1, generator=generator) * 2 - 1
         weights.append(bound * noise[:, :, :-1])
         biases.append(noise[:, :, -1] / layer.in_channels**0.5)
-    return Networks(spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(spec, tuple(weights), tuple(biases))
 
 
 def fitted_sirens(initial: Networks, first_digit: int) -> tuple[Networks, Tensor]:
@@ -52,18 +53,18 @@ def fitted_sirens(initial: Networks, first_digit: int) -> tuple[Networks, Tensor
     flat = initial.flat().clone().requires_grad_()
     optimizer = torch.optim.Adam([flat], lr=1e-3)
     for _ in range(NUM_FITTING_STEPS):
-        error = (pictures(Networks.from_flat(initial.spec, flat)) - targets).square().mean(1).sum()
+        error = (pictures(Networks.from_flat(initial.graph, flat)) - targets).square().mean(1).sum()
         optimizer.zero_grad()
         error.backward()
         optimizer.step()
     assert error.item() / len(initial) < 0.01  # pixels have a variance of 0.1
-    return Networks.from_flat(initial.spec, flat.detach()), torch.tensor(digits.target[chosen])
+    return Networks.from_flat(initial.graph, flat.detach()), torch.tensor(digits.target[chosen])
 
 
 def pictures(networks: Networks, w0: float = W0) -> Tensor:
     """[B, SIDE²], drawn with any w0."""
-    spec = siren(SMALL, w0) if w0 != W0 else networks.spec
-    return forward(Networks(spec, networks.weights, networks.biases), coordinates())[:, :, 0]
+    spec = siren(SMALL, w0) if w0 != W0 else networks.graph
+    return run(Networks.from_layers(spec, networks.weights, networks.biases), coordinates())[:, :, 0]
 
 
 def picture_error(predicted: Networks, networks: Networks, w0: float = W0) -> Tensor:
@@ -88,7 +89,7 @@ def one_layer_predicted(predicted: Networks, networks: Networks) -> Iterator[Net
     for index in range(len(networks.weights)):
         weights, biases = list(networks.weights), list(networks.biases)
         weights[index], biases[index] = predicted.weights[index], predicted.biases[index]
-        yield Networks(networks.spec, tuple(weights), tuple(biases))
+        yield Networks.from_layers(networks.graph, tuple(weights), tuple(biases))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def small_sirens() -> tuple[Networks, Networks]:
     return train, held_out
 
 
-def identity_model(spec: NetworkSpec) -> ScaleGMN:
+def identity_model(spec: Graph) -> ScaleGMN:
     """Its output is the prediction of the weights themselves: nothing is added to it."""
     options: dict[str, Any] = {"width": 16, "num_layers": 2, "symmetry": "sign", "output": "weights", "out_scale": 0.2}
     options |= {"mlp_on_io": False, "sum_on_io": False}  # so that the output's small bias is not lost in its embedding
@@ -129,7 +130,7 @@ def batches_of(networks: Networks, size: int = 8) -> Callable[[], Networks]:
 
 def test_weight_output_learns_the_identity_in_weight_space(small_sirens: tuple[Networks, Networks]) -> None:
     networks, held_out = small_sirens
-    model, draw = identity_model(networks.spec), batches_of(networks)
+    model, draw = identity_model(networks.graph), batches_of(networks)
     sizes = [tensor.square().mean() for tensor in tensors(networks)]
 
     def loss_at(step: int) -> Tensor:
@@ -145,7 +146,7 @@ def test_weight_output_learns_the_identity_in_weight_space(small_sirens: tuple[N
 
 def test_weight_output_learns_the_identity_in_function_space(small_sirens: tuple[Networks, Networks]) -> None:
     networks, held_out = small_sirens
-    model, draw = identity_model(networks.spec), batches_of(networks)
+    model, draw = identity_model(networks.graph), batches_of(networks)
     generator = torch.Generator().manual_seed(2)
 
     def loss_at(step: int) -> Tensor:

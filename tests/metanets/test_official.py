@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from zoovet.metanets.official import from_official
 from zoovet.metanets.official.__main__ import main
 from zoovet.metanets.official.cases import Case, deviation, read_case
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import mlp, small_cnn
+from zoovet.networks.chains import mlp, small_cnn
 
 FOLDER = Path(__file__).parent / "parity"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
@@ -41,7 +40,7 @@ def test_mixed_networks_may_come_as_a_list_of_several_specs() -> None:
     case = case_of("cnn_mixed_bidirectional")  # relu, tanh, tanh, relu
     model = from_official(case.arguments, case.state, small_cnn("relu"))
     networks = [
-        Networks(small_cnn(activation), *_tensors(case.networks[index]))
+        Networks.from_layers(small_cnn(activation), *_tensors(case.networks[index]))
         for index, activation in enumerate(case.activations)
     ]
     output = model(networks)
@@ -65,7 +64,7 @@ def test_weight_output_of_a_list_is_a_list_of_pairs() -> None:
 def test_the_model_computes_in_float64_and_without_dropout_from_float32_parameters() -> None:
     case = case_of("inr_fmnist_forward")  # dropout everywhere
     assert all(tensor.dtype == torch.float32 for tensor in case.state.values())
-    model = from_official(case.arguments, case.state, case.networks.spec)
+    model = from_official(case.arguments, case.state, case.networks.graph)
     output = model(case.networks.to(dtype=torch.float32))
     assert isinstance(output, Tensor)
     assert output.dtype == torch.float64
@@ -104,7 +103,7 @@ def _changed(arguments: dict[str, Any], name: str, value: Any) -> dict[str, Any]
 def test_a_switch_outside_the_released_space_is_refused(name: str, value: Any, message: str) -> None:
     case = case_of("cnn_svhn_relu_forward")
     with pytest.raises(ZoovetError, match=message):
-        from_official(_changed(case.arguments, name, value), case.state, case.networks.spec)
+        from_official(_changed(case.arguments, name, value), case.state, case.networks.graph)
 
 
 def test_a_missing_switch_is_named() -> None:
@@ -112,7 +111,7 @@ def test_a_missing_switch_is_named() -> None:
     arguments = copy.deepcopy(case.arguments)
     del arguments["gnn_args"]["mlp_on_io"]
     with pytest.raises(ZoovetError, match=r"the key 'gnn_args.mlp_on_io' is missing"):
-        from_official(arguments, case.state, case.networks.spec)
+        from_official(arguments, case.state, case.networks.graph)
 
 
 @pytest.mark.parametrize("name", ["cnn_svhn_relu_bidirectional", "inr_edit_factor_mlps", "cnn_permutation_full_graph"])
@@ -121,12 +120,12 @@ def test_every_parameter_is_accounted_for(name: str) -> None:
     for missing in sorted(case.state)[::25]:
         rest = {key: tensor for key, tensor in case.state.items() if key != missing}
         with pytest.raises(ZoovetError, match=f"the parameter '{missing}' of shape .* is missing"):
-            from_official(case.arguments, rest, case.networks.spec)
+            from_official(case.arguments, rest, case.networks.graph)
 
 
 def test_unknown_misshapen_and_nan_parameters_are_refused() -> None:
     case = case_of("cnn_svhn_relu_forward")
-    spec, name = case.networks.spec, "gnn.fw_layers.2.w_v.weight"
+    spec, name = case.networks.graph, "gnn.fw_layers.2.w_v.weight"
     with pytest.raises(ZoovetError, match=r"unknown parameter 'gnn.fw_layers.9.w_v.weight'; did you mean 'gnn.fw_lay"):
         from_official(case.arguments, case.state | {"gnn.fw_layers.9.w_v.weight": torch.zeros(8, 8)}, spec)
     with pytest.raises(ZoovetError, match=rf"'{name}' must be a tensor of shape \(8, 8\), got \(8, 9\)"):
@@ -137,12 +136,12 @@ def test_unknown_misshapen_and_nan_parameters_are_refused() -> None:
 
 def test_networks_that_do_not_fit_the_model_are_refused() -> None:
     case = case_of("inr_mnist_forward")
-    model = from_official(case.arguments, case.state, case.networks.spec)
+    model = from_official(case.arguments, case.state, case.networks.graph)
     wrong = mlp((2, 16, 32, 1), "sine")
-    networks = Networks(
+    networks = Networks.from_layers(
         wrong,
-        tuple(torch.zeros(1, *shape) for shape in wrong.weight_shapes),
-        tuple(torch.zeros(1, *shape) for shape in wrong.bias_shapes),
+        tuple(torch.zeros(1, *shape) for shape in wrong.chain.weight_shapes),
+        tuple(torch.zeros(1, *shape) for shape in wrong.chain.bias_shapes),
     )
     with pytest.raises(ZoovetError, match=r"the model reads networks 2 → linear 32 sine.*got 2 → linear 16 sine"):
         model(networks)
@@ -150,7 +149,8 @@ def test_networks_that_do_not_fit_the_model_are_refused() -> None:
         model(case.networks, ["relu"] * 4)
     with pytest.raises(ZoovetError, match="activations must name one for each of the 4 networks, got 3"):
         model(case.networks, ["sine"] * 3)
-    broken = replace(case.networks, biases=(case.networks.biases[0] * torch.nan, *case.networks.biases[1:]))
+    biases = (case.networks.biases[0] * torch.nan, *case.networks.biases[1:])
+    broken = Networks.from_layers(case.networks.graph, case.networks.weights, biases)
     with pytest.raises(ZoovetError, match="network 0 has NaN or infinite biases in layer 0"):
         model(broken)
 

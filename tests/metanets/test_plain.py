@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
-from zoovet.metanets.batching import AnyNetworks
 from zoovet.metanets.plain import plain_scalegmn
+from zoovet.networks.batch import Networks
 from zoovet.symmetry import random_graph, random_graph_networks, random_networks, random_spec
 from zoovet.symmetry.graph_samples import BLOCKS
 
@@ -41,7 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def assert_same(networks: Iterable[AnyNetworks], **options: Any) -> None:
+def assert_same(networks: Iterable[Networks], **options: Any) -> None:
     chosen = {"width": 6, "num_layers": 3, "num_outputs": 3, "max_kernel": (9, 9)} | options
     model = ScaleGMN(ScaleGMNConfig(**chosen), torch.Generator().manual_seed(1)).double().eval()
     with torch.no_grad():
@@ -62,14 +62,14 @@ def _assert_near(fused: Tensor, plain: Tensor) -> None:
     assert float((fused - plain).abs().max()) <= 1e-10 * float(plain.abs().max())
 
 
-def graphs_of(seed: int) -> list[AnyNetworks]:
+def graphs_of(seed: int) -> list[Networks]:
     """One of every kind of block."""
     generator = torch.Generator().manual_seed(seed)
     graphs = [random_graph(generator, blocks=(block,), num_blocks=1) for block in BLOCKS]
     return [random_graph_networks(graph, 2, generator) for graph in graphs]
 
 
-def chains(count: int, **options: Any) -> list[AnyNetworks]:
+def chains(count: int, **options: Any) -> list[Networks]:
     generator = torch.Generator().manual_seed(5)
     specs = [random_spec(generator, num_layers=index % 4 + 1, max_width=6, **options) for index in range(count)]
     return [random_networks(spec, 2, generator) for spec in specs]

@@ -52,7 +52,7 @@ def test_probes_are_learned_and_drawn_from_the_generator() -> None:
 
 
 def test_the_input_shape_is_taken_from_the_networks() -> None:
-    spec = networks_of("relu").spec
+    spec = networks_of("relu").graph
     assert ScaleGMNConfig(num_probes=2).with_input_shape([spec]).input_shape == SHAPE
     assert ScaleGMNConfig(num_probes=2, input_shape=(4,)).with_input_shape([spec]).input_shape == (4,)
     assert ScaleGMNConfig().with_input_shape([spec, mlp((4, 2))]).input_shape is None
@@ -65,4 +65,4 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ZoovetError, match="need to know what networks read; set input_shape"):
         ScaleGMN(ScaleGMNConfig(num_probes=2))
     with pytest.raises(ZoovetError, match=r"of one shape, got \[\(1, 9, 9\), \(4,\)\]"):
-        ScaleGMNConfig(num_probes=2).with_input_shape([networks_of("relu").spec, other.spec])
+        ScaleGMNConfig(num_probes=2).with_input_shape([networks_of("relu").graph, other.graph])

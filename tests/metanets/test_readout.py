@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import mlp
+from zoovet.networks.chains import mlp
 from zoovet.symmetry import random_networks
 
 READOUTS: dict[str, dict[str, Any]] = {

@@ -6,7 +6,7 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import mlp, small_cnn
+from zoovet.networks.chains import mlp, small_cnn
 from zoovet.symmetry import random_networks
 
 
@@ -37,7 +37,7 @@ def test_weight_output_is_a_change_that_can_be_added() -> None:
     changes = model(networks)
     for change, given in zip(changes, networks, strict=True):
         edited = given + change
-        assert edited.spec == given.spec
+        assert edited.graph == given.graph
         assert not torch.equal(edited.weights[0], given.weights[0])
 
 

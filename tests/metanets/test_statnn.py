@@ -8,7 +8,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets.statnn import StatNN, StatNNConfig, statistic_names, weight_statistics
-from zoovet.networks import Networks, NetworkSpec, mlp, small_cnn
+from zoovet.networks import Graph, Networks, mlp, small_cnn
 from zoovet.symmetry import random_action
 
 RELU = mlp((3, 4, 2))
@@ -16,7 +16,7 @@ TANH = mlp((3, 4, 2), "tanh")
 QUICK = StatNNConfig(num_trees=30, max_leaf_nodes=(4,), min_samples_leaf=5)
 
 
-def random_networks(spec: NetworkSpec, count: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Networks:
+def random_networks(spec: Graph, count: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Networks:
     generator = torch.Generator().manual_seed(seed)
     return Networks.from_flat(spec, torch.randn(count, spec.num_parameters, generator=generator, dtype=dtype))
 
@@ -24,7 +24,7 @@ def random_networks(spec: NetworkSpec, count: int, seed: int = 0, dtype: torch.d
 def shifted(networks: Networks, labels: torch.Tensor, amount: float) -> Networks:
     """Networks whose last bias is moved up where the label is 1."""
     biases = [*networks.biases[:-1], networks.biases[-1] + amount * labels[:, None]]
-    return Networks(networks.spec, networks.weights, tuple(biases))
+    return Networks.from_layers(networks.graph, networks.weights, tuple(biases))
 
 
 def alternating(count: int) -> torch.Tensor:

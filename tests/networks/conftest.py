@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoovet.networks import INPUT, Graph, GraphBuilder, GraphNetworks
+from zoovet.networks import INPUT, Graph, GraphBuilder, Networks
 
-DrawNetworks = Callable[..., GraphNetworks]
+DrawNetworks = Callable[..., Networks]
 
 
 class ShapedBuilder(GraphBuilder):
@@ -58,13 +58,13 @@ def residual_graph() -> Graph:
 def draw_networks() -> DrawNetworks:
     """Draw networks of a graph: normal numbers by fan-in, variances positive."""
 
-    def draw(graph: Graph, size: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> GraphNetworks:
+    def draw(graph: Graph, size: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Networks:
         generator = torch.Generator().manual_seed(seed)
         tensors: dict[str, Tensor] = {}
         for name, shape in graph.shapes.items():
             fan_in = max(1, torch.Size(shape[1:]).numel())
             tensor = torch.randn(size, *shape, generator=generator, dtype=torch.float64) / fan_in**0.5
             tensors[name] = (tensor.abs() + 0.5 if name.endswith("running_var") else tensor).to(dtype)
-        return GraphNetworks(graph, tensors)
+        return Networks(graph, tensors)
 
     return draw

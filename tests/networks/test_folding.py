@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from zoovet.networks import INPUT, Graph, GraphNetworks, fold_batch_norms, run
+from zoovet.networks import INPUT, Graph, Networks, fold_batch_norms, run
 
-DrawNetworks = Callable[..., GraphNetworks]
+DrawNetworks = Callable[..., Networks]
 ROLES = ("running_mean", "running_var")
 
 
-def ops(networks: GraphNetworks) -> list[str]:
+def ops(networks: Networks) -> list[str]:
     return [operation.op for operation in networks.graph.operations]
 
 
-def agree(networks: GraphNetworks) -> GraphNetworks:
+def agree(networks: Networks) -> Networks:
     folded = fold_batch_norms(networks)
     images = torch.randn(
         4, *networks.graph.input_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
@@ -84,7 +84,7 @@ def test_a_norm_of_the_answer_or_of_the_images_is_folded_right(builder: Any, dra
 def test_gradients_flow_to_what_was_folded(residual_graph: Graph, draw_networks: DrawNetworks) -> None:
     flat = draw_networks(residual_graph, 2).flat().requires_grad_()
     images = torch.randn(3, 3, 9, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    networks = GraphNetworks.from_flat(residual_graph, flat)
+    networks = Networks.from_flat(residual_graph, flat)
     ours, theirs = (
         torch.autograd.grad(run(one, images).square().sum(), flat)[0] for one in (fold_batch_norms(networks), networks)
     )

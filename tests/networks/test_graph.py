@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import SCALING_PRESETS, Graph, Operation, Parameter, graph_from_spec, siren, small_cnn
+from zoovet.networks import SCALING_PRESETS, Graph, Operation, Parameter, siren, small_cnn
+from zoovet.networks.graph_text import describe
 
 
 def test_sites_know_shapes_and_channels(residual_graph: Graph) -> None:
@@ -41,7 +42,7 @@ def test_a_flattened_map_keeps_its_channels(builder: Any) -> None:
 def test_json_goes_both_ways(residual_graph: Graph) -> None:
     for graph in (
         residual_graph,
-        graph_from_spec(siren()),
+        siren(),
         replace(residual_graph, input_scaling=SCALING_PRESETS["unit"]),
     ):
         read = Graph.from_json(json.loads(json.dumps(graph.to_json())))
@@ -73,13 +74,15 @@ def test_the_id_knows_what_is_computed_not_what_it_is_called(residual_graph: Gra
     other = renamed(residual_graph)
     assert other != residual_graph
     assert other.graph_id == residual_graph.graph_id
-    assert graph_from_spec(small_cnn()).graph_id != graph_from_spec(small_cnn("tanh")).graph_id
+    assert small_cnn().graph_id != small_cnn("tanh").graph_id
     eps = json.loads(json.dumps(residual_graph.to_json()).replace('"eps": 1e-05', '"eps": 1e-03'))
     assert Graph.from_json(eps).graph_id != residual_graph.graph_id
 
 
 def test_small_chains_are_described_in_a_line_and_others_in_a_table(residual_graph: Graph) -> None:
-    assert graph_from_spec(small_cnn()).describe() == (
+    graph = small_cnn()
+    assert graph.describe() == small_cnn().describe()
+    assert describe(graph) == (
         "1×28×28 → conv2d 16 3×3 /2 → relu → conv2d 16 3×3 /2 → relu → conv2d 16 3×3 /2 → relu → mean dim 1,2 → "
         "linear 10"
     )
@@ -183,4 +186,4 @@ def test_sites_out_of_all_proportion_are_refused() -> None:
 
 def test_the_scaling_must_be_for_the_channels_that_are_read() -> None:
     with pytest.raises(ZoovetError, match="is for 3 channels, but images have 1"):
-        replace(graph_from_spec(small_cnn()), input_scaling=SCALING_PRESETS["imagenet"])
+        replace(small_cnn(), input_scaling=SCALING_PRESETS["imagenet"])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import InputScaling, Networks, NetworkSpec, Sine, forward, from_module, small_cnn, to_module
+from zoovet.networks import Graph, InputScaling, Networks, Sine, from_module, run, small_cnn, to_module
 
 
 def draw(*shape: int) -> Tensor:
@@ -28,7 +28,7 @@ def prepared(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("seed", range(30))
 def test_to_module_computes_the_same_and_is_read_back(
     seed: int,
-    spec_of_seed: Callable[[int], NetworkSpec],
+    spec_of_seed: Callable[[int], Graph],
     networks_of: Callable[..., Networks],
     slow: Callable[[Networks, Tensor], list[Tensor]],
 ) -> None:
@@ -38,7 +38,7 @@ def test_to_module_computes_the_same_and_is_read_back(
     images = draw(3, *spec.input_shape)
     torch.testing.assert_close(module(images), slow(networks, images)[-1][0], rtol=1e-12, atol=1e-12)
     again = from_module(module, spec.input_shape)
-    assert again.spec == spec
+    assert again.graph == spec
     assert torch.equal(again.flat(), networks.flat())
 
 
@@ -139,14 +139,14 @@ def test_from_module_computes_the_same(name: str) -> None:
     images = draw(4, *input_shape)
     assert len(networks) == 1
     assert networks.dtype == torch.float64
-    torch.testing.assert_close(forward(networks, images)[0], module(images).detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(run(networks, images)[0], module(images).detach(), rtol=1e-12, atol=1e-12)
 
 
 def test_from_module_notes_the_input_scaling_that_it_is_told() -> None:
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
-    assert from_module(module, (1, 8, 8)).spec.input_scaling is None
+    assert from_module(module, (1, 8, 8)).graph.input_scaling is None
     for scaling in ("unit", InputScaling()):
-        assert from_module(module, (1, 8, 8), scaling=scaling).spec.input_scaling == InputScaling()
+        assert from_module(module, (1, 8, 8), scaling=scaling).graph.input_scaling == InputScaling()
     with pytest.raises(ZoovetError, match="is for 3 channels, but images have 1"):
         from_module(module, (1, 8, 8), scaling="imagenet")
 
@@ -167,7 +167,7 @@ def test_a_softmax_at_the_end_is_dropped(softmax: nn.Module) -> None:
     layer = prepared(nn.Linear(4, 3))
     images = draw(5, 4)
     networks = from_module(nn.Sequential(layer, softmax), (4,))
-    torch.testing.assert_close(forward(networks, images)[0], layer(images).detach())
+    torch.testing.assert_close(run(networks, images)[0], layer(images).detach())
     with pytest.raises(
         ZoovetError, match=r"layer '2' \(Linear\) comes after layer '1' \(.*Softmax\); .* at the end only"
     ):
@@ -313,7 +313,7 @@ REFUSED = {
     "two precisions": (
         in_two_precisions(),
         (4,),
-        r"one dtype and device: weights\[0\] is torch\.float32 on cpu, weights\[1\] torch\.float64",
+        r"one dtype and device: 'layers\.0\.weight' is torch\.float32 on cpu, 'layers\.1\.weight' torch",
     ),
     "impossible input": (nn.Linear(4, 3), (4, 4), r"input_shape must be \(channels, height, width\) or \(features,\)"),
 }

@@ -7,17 +7,17 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import (
+    Graph,
     InputScaling,
     LayerSpec,
     Networks,
-    NetworkSpec,
     PoolSpec,
-    forward,
     forward_features,
     forward_hidden,
     forward_means,
     mlp,
     rescaled,
+    run,
     scaling_preset,
     small_cnn,
     to_module,
@@ -27,14 +27,14 @@ SYMMETRIC = scaling_preset("symmetric")
 COLOURED = InputScaling(low=-0.5, high=2.0, mean=(0.485, 0.456, -0.406), deviation=(0.229, 1.5, 0.225))
 SPECS = (
     small_cnn(input_shape=(3, 9, 8), channels=(4, 5), num_classes=3),
-    NetworkSpec(
+    Graph.of_layers(
         input_shape=(3, 9, 8),
         layers=(
             LayerSpec(kind="conv", in_channels=3, out_channels=4, kernel=(3, 2), padding=(2, 1), dilation=(2, 1)),
             LayerSpec(kind="conv", in_channels=4, out_channels=2, kernel=(1, 1), pool=PoolSpec(kind="global")),
         ),
     ),
-    NetworkSpec(
+    Graph.of_layers(
         input_shape=(3, 4, 4), layers=(LayerSpec(kind="linear", in_channels=3, out_channels=5, kernel=(4, 4)),)
     ),
     mlp((3, 6, 2), "tanh"),
@@ -51,24 +51,24 @@ def read(scaling: InputScaling, units: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("scaling", [scaling_preset("unit"), scaling_preset("byte"), COLOURED])
 def test_the_function_of_pixels_stays_to_the_border(
-    spec: NetworkSpec, scaling: InputScaling, networks_of: Callable[..., Networks]
+    spec: Graph, scaling: InputScaling, networks_of: Callable[..., Networks]
 ) -> None:
     own = networks_of(spec, 3).with_scaling(scaling)
     shown = rescaled(own, SYMMETRIC)
-    assert shown.spec.input_scaling == SYMMETRIC
-    assert shown.spec.architecture == own.spec.architecture
+    assert shown.graph.input_scaling == SYMMETRIC
+    assert shown.graph.architecture == own.graph.architecture
     units = torch.rand(5, *spec.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     theirs, symmetric = read(scaling, units), read(SYMMETRIC, units)
-    expected, each = forward(own, theirs), symmetric.expand(3, *symmetric.shape)
-    torch.testing.assert_close(forward(shown, symmetric), expected)
-    torch.testing.assert_close(forward(shown, each), expected)
-    torch.testing.assert_close(forward(shown, symmetric, chunk_size=2), expected)
+    expected, each = run(own, theirs), symmetric.expand(3, *symmetric.shape)
+    torch.testing.assert_close(run(shown, symmetric), expected)
+    torch.testing.assert_close(run(shown, each), expected)
+    torch.testing.assert_close(run(shown, symmetric, chunk_size=2), expected)
     torch.testing.assert_close(forward_hidden(shown, symmetric), forward_hidden(own, theirs))
     torch.testing.assert_close(forward_means(shown, symmetric), forward_means(own, theirs))
-    if len(spec.layers) > 1:
+    if len(spec.chain.layers) > 1:
         torch.testing.assert_close(forward_features(shown, symmetric), forward_features(own, theirs))
     assert torch.equal(shown.flat(), own.flat())
-    assert (forward(own, symmetric) - expected).abs().max() > 1e-3
+    assert (run(own, symmetric) - expected).abs().max() > 1e-3
 
 
 def test_gradients_go_to_weights_and_images(networks_of: Callable[..., Networks]) -> None:
@@ -76,8 +76,8 @@ def test_gradients_go_to_weights_and_images(networks_of: Callable[..., Networks]
     images = torch.rand(2, 3, 9, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
     def logits(weight: torch.Tensor, bias: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-        networks = Networks(shown.spec, (weight, *shown.weights[1:]), (bias, *shown.biases[1:]))
-        return forward(networks, pixels)
+        networks = Networks.from_layers(shown.graph, (weight, *shown.weights[1:]), (bias, *shown.biases[1:]))
+        return run(networks, pixels)
 
     inputs = [tensor.detach().requires_grad_() for tensor in (shown.weights[0], shown.biases[0], images)]
     assert torch.autograd.gradcheck(logits, inputs)

@@ -15,19 +15,16 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import (
     INPUT,
     Graph,
-    GraphNetworks,
-    forward,
-    graph_from_chain,
+    Networks,
     mlp,
     run,
     siren,
     small_cnn,
     values_at,
 )
-from zoovet.networks.spec import NetworkSpec
-from zoovet.symmetry.samples import random_networks, random_spec
+from zoovet.symmetry.samples import random_networks
 
-DrawNetworks = Callable[..., GraphNetworks]
+DrawNetworks = Callable[..., Networks]
 
 
 def draw_images(graph: Graph, *sizes: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -39,7 +36,7 @@ def assert_near(ours: Tensor, theirs: Tensor, tolerance: float = 1e-12) -> None:
     assert (ours - theirs).abs().max() <= tolerance * max(1e-3, float(theirs.detach().abs().max()))
 
 
-def by_hand(networks: GraphNetworks, images: Tensor) -> Tensor:
+def by_hand(networks: Networks, images: Tensor) -> Tensor:
     """The residual graph of the tests, written with torch's functions; one network."""
     get = {name: tensor[0] for name, tensor in networks.parameters.items()}
 
@@ -61,18 +58,6 @@ def by_hand(networks: GraphNetworks, images: Tensor) -> Tensor:
     return functional.linear(features, get["linear18.weight"], get["linear18.bias"])
 
 
-@pytest.mark.parametrize("seed", range(60))
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
-def test_chains_compute_what_they_did(seed: int, dtype: torch.dtype, tolerance: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    activations = ("relu", "leaky_relu", "tanh", "sine", "sigmoid", "gelu", "silu")
-    spec = random_spec(generator, activations=activations, mixed=True)
-    networks = random_networks(spec, 1 + 2 * (seed % 2), generator, dtype=dtype)
-    for sizes in ((4,), (len(networks), 4)):
-        images = torch.randn(*sizes, *spec.input_shape, generator=generator, dtype=dtype)
-        assert_near(run(graph_from_chain(networks), images), forward(networks, images), tolerance)
-
-
 @pytest.mark.parametrize("size", [1, 3])
 def test_agrees_with_torch_written_by_hand(size: int, residual_graph: Graph, draw_networks: DrawNetworks) -> None:
     networks = draw_networks(residual_graph, size)
@@ -86,7 +71,7 @@ def test_gradients_agree_with_torch_written_by_hand(
     own: bool, residual_graph: Graph, draw_networks: DrawNetworks
 ) -> None:
     flat = draw_networks(residual_graph, 3).flat().requires_grad_()
-    networks = GraphNetworks.from_flat(residual_graph, flat)
+    networks = Networks.from_flat(residual_graph, flat)
     images = draw_images(residual_graph, *((3,) if own else ()), 4).requires_grad_()
     alone = [by_hand(one, images[index] if own else images) for index, one in enumerate(networks)]
     gradients = []
@@ -116,7 +101,7 @@ def test_values_at_sites_are_what_the_sites_hold(size: int, residual_graph: Grap
 
 
 def test_a_site_before_a_sine_holds_what_the_layer_makes() -> None:
-    networks = graph_from_chain(random_networks(siren(w0=7.0), 2, torch.Generator().manual_seed(1)))
+    networks = random_networks(siren(w0=7.0), 2, torch.Generator().manual_seed(1))
     images = draw_images(networks.graph, 4)
     values = values_at(networks, images, ["layers.0", "layers.0.sine"])
     assert_near(values["layers.0.sine"], (7 * values["layers.0"]).sin())
@@ -159,7 +144,7 @@ class LivingBytes(TorchDispatchMode):
 
 
 def test_memory_without_gradients_does_not_grow_with_the_images(draw_networks: DrawNetworks) -> None:
-    graph = graph_from_chain(random_networks(small_cnn(channels=(4,)), 1, torch.Generator().manual_seed(0))).graph
+    graph = (random_networks(small_cnn(channels=(4,)), 1, torch.Generator().manual_seed(0))).graph
     networks = draw_networks(graph, 20, dtype=torch.float32)
     images = torch.zeros(1000, 1, 28, 28)
     with torch.no_grad(), LivingBytes() as living:
@@ -231,14 +216,14 @@ def test_a_graph_of_a_thousand_operations_is_read_and_run_in_no_time(builder: An
     ],
 )
 def test_images_of_another_shape_are_refused(shape: tuple[int, ...], message: str) -> None:
-    networks = graph_from_chain(random_networks(small_cnn(), 3, torch.Generator()))
+    networks = random_networks(small_cnn(), 3, torch.Generator())
     with pytest.raises(ZoovetError, match=message):
         run(networks, torch.zeros(shape, dtype=torch.float64))
 
 
 def test_other_unfit_input_is_refused() -> None:
-    spec: NetworkSpec = mlp((4, 3))
-    networks = graph_from_chain(random_networks(spec, 2, torch.Generator()))
+    spec: Graph = mlp((4, 3))
+    networks = random_networks(spec, 2, torch.Generator())
     with pytest.raises(ZoovetError, match=r"images are torch\.float32 and the networks torch\.float64"):
         run(networks, torch.zeros(1, 4))
     with pytest.raises(ZoovetError, match="images are on meta and the networks on cpu"):

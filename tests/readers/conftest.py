@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoovet.networks import NetworkSpec, forward, small_cnn
+from zoovet.networks import Graph, run, small_cnn
 from zoovet.readers.content import FileContent
 from zoovet.readers.state_dicts import Reading, read_state_dicts
 
@@ -89,7 +89,7 @@ def chain() -> Callable[..., Chain]:
 
 
 @pytest.fixture
-def chain_spec() -> NetworkSpec:
+def chain_spec() -> Graph:
     return CHAIN
 
 
@@ -97,9 +97,7 @@ def chain_spec() -> NetworkSpec:
 def read() -> Callable[..., Reading]:
     """Read the chain's network from named tensors; ``sort`` as a safetensors file has them."""
 
-    def reading(
-        tensors: Mapping[str, Tensor], *, sort: bool = False, spec: NetworkSpec = CHAIN, **options: Any
-    ) -> Reading:
+    def reading(tensors: Mapping[str, Tensor], *, sort: bool = False, spec: Graph = CHAIN, **options: Any) -> Reading:
         own = OrderedDict((name, tensors[name]) for name in (sorted(tensors) if sort else tensors))
         return read_state_dicts(FileContent(tensors=own, ordered=not sort), spec, "a.pt", **options)
 
@@ -115,6 +113,6 @@ def same_function() -> Callable[[Reading, nn.Module], None]:
         with torch.no_grad():
             expected = module(images)
         assert float(expected.std()) > 1e-3
-        torch.testing.assert_close(forward(reading.networks, images)[0], expected, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(run(reading.networks, images)[0], expected, rtol=1e-10, atol=1e-10)
 
     return check

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec, mlp, small_cnn
+from zoovet.networks import Graph, Networks, mlp, small_cnn
 from zoovet.readers import load_networks, save_networks
 
 MakeNetworks = Callable[..., Networks]
@@ -22,21 +22,21 @@ def test_round_trip(
     tmp_path: Path,
     seed: int,
     dtype: torch.dtype,
-    spec_of_seed: Callable[[int], NetworkSpec],
+    spec_of_seed: Callable[[int], Graph],
     networks_of: MakeNetworks,
 ) -> None:
     networks = networks_of(spec_of_seed(seed), 5, dtype=dtype)
     save_networks(networks, tmp_path / "five.safetensors")
     for again in (
         load_networks(tmp_path / "five.safetensors"),
-        load_networks(str(tmp_path / "five.safetensors"), spec=networks.spec),
+        load_networks(str(tmp_path / "five.safetensors"), spec=networks.graph),
     ):
-        assert again.spec == networks.spec
+        assert again.graph == networks.graph
         assert again.dtype == dtype
         assert torch.equal(again.flat(), networks.flat())
 
 
-def test_several_files_are_one_batch(spec: NetworkSpec, tmp_path: Path, networks_of: MakeNetworks) -> None:
+def test_several_files_are_one_batch(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
     networks = networks_of(spec, 3)
     save_networks(networks[:2], tmp_path / "a.safetensors")
     save_networks(networks[2], tmp_path / "b.safetensors")
@@ -44,7 +44,7 @@ def test_several_files_are_one_batch(spec: NetworkSpec, tmp_path: Path, networks
     assert torch.equal(again.flat(), networks.flat())
 
 
-def test_several_files_must_have_one_spec(spec: NetworkSpec, tmp_path: Path, networks_of: MakeNetworks) -> None:
+def test_several_files_must_have_one_spec(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
     save_networks(networks_of(spec, 1), tmp_path / "a.safetensors")
     save_networks(networks_of(small_cnn(), 1), tmp_path / "b.safetensors")
     with pytest.raises(ZoovetError, match=r"different specs: 1×28×28 .* in .*b\.safetensors, 1×6×6 .*before it"):
@@ -53,7 +53,7 @@ def test_several_files_must_have_one_spec(spec: NetworkSpec, tmp_path: Path, net
         load_networks([])
 
 
-def test_views_and_gradients_are_saved_as_numbers(spec: NetworkSpec, tmp_path: Path, networks_of: MakeNetworks) -> None:
+def test_views_and_gradients_are_saved_as_numbers(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
     flat = networks_of(spec, 4).flat().requires_grad_()
     networks = Networks.from_flat(spec, flat)[::2]
     save_networks(networks, tmp_path / "a.safetensors")
@@ -112,7 +112,7 @@ def test_what_cannot_be_written(tmp_path: Path, networks: Networks) -> None:
         ({"zoovet_spec": "[" * 100_000}, r"a\.safetensors: its zoovet_spec cannot be read"),
         (
             {"zoovet_spec": '{"input_shape": [3]}'},
-            r"zoovet_spec cannot be read: a network spec lacks the key 'layers'",
+            r"zoovet_spec cannot be read: a graph lacks the key 'parameters'",
         ),
         (
             {"zoovet_spec": json.dumps(mlp((3, 2)).to_json())},
@@ -125,7 +125,7 @@ def test_what_cannot_be_written(tmp_path: Path, networks: Networks) -> None:
     ],
 )
 def test_damaged_metadata(
-    spec: NetworkSpec, tmp_path: Path, networks: Networks, change: dict[str, str], message: str
+    spec: Graph, tmp_path: Path, networks: Networks, change: dict[str, str], message: str
 ) -> None:
     metadata = {"zoovet_format": "1", "zoovet_spec": json.dumps(spec.to_json()), **change}
     tensors = {f"weights.{index}": weight for index, weight in enumerate(networks.weights)}

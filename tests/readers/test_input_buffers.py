@@ -85,7 +85,7 @@ def test_a_reading_says_its_scaling(
     buffers = {"normalize.mean": torch.tensor([0.286]), "normalize.std": torch.tensor([0.353])}
     reading = read({**buffers, **module.state_dict()})
     same_function(reading, module)
-    assert reading.networks.spec.input_scaling == InputScaling(mean=(0.286,), deviation=(0.353,))
+    assert reading.networks.graph.input_scaling == InputScaling(mean=(0.286,), deviation=(0.353,))
     assert reading.notes[0].startswith("its buffers say how images are scaled: [0, 1] minus 0.286, divided by 0.353")
     three = {name: value.expand(3) for name, value in buffers.items()}
     with pytest.raises(ZoovetError, match=r"a\.pt does not fit .* is for 3 channels, images have 1$"):

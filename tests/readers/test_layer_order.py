@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import LayerSpec, NetworkSpec, mlp, small_cnn
+from zoovet.networks import Graph, LayerSpec, mlp, small_cnn
 from zoovet.readers.layer_order import LayerOrderError, weight_shapes
 
 Fixture = Callable[..., Any]
@@ -113,7 +113,7 @@ def test_many_equal_layers_are_read_and_named_shortly(read: Fixture) -> None:
 
 def test_layers_that_change_places_with_others_of_another_form_of_shape(read: Fixture) -> None:
     """A 1×1 convolution and a linear layer have the same numbers; which is which, shapes do not tell."""
-    spec = NetworkSpec(
+    spec = Graph.of_layers(
         input_shape=(4, 5, 5),
         layers=(
             LayerSpec(kind="conv", in_channels=4, out_channels=4, kernel=(1, 1), activation="relu"),
@@ -159,5 +159,5 @@ def test_an_order_is_given_with_or_without_what_all_names_begin_with(
 
 
 def test_the_shipped_spec_is_of_the_kind_that_leaves_an_order_open() -> None:
-    shapes = small_cnn("relu").weight_shapes
+    shapes = small_cnn("relu").chain.weight_shapes
     assert shapes[1] == shapes[2]

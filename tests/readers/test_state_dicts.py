@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import LayerSpec, Networks, NetworkSpec, PoolSpec, forward, mlp, to_module
+from zoovet.networks import Graph, LayerSpec, Networks, PoolSpec, mlp, run, to_module
 from zoovet.readers import load_networks, read_state_dict
 from zoovet.readers.layer_order import LayerOrderError
 from zoovet.readers.state_dicts import Reading, networks_from_state_dict
@@ -20,31 +20,29 @@ Make = Callable[..., nn.Module]
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_torch_files(
-    spec: NetworkSpec, tmp_path: Path, networks: Networks, state: dict[str, Tensor], zipped: bool
-) -> None:
+def test_torch_files(spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor], zipped: bool) -> None:
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
     assert torch.equal(load_networks(tmp_path / "a.pt", spec).flat(), networks.flat())
     assert list(read_state_dict(tmp_path / "a.pt")) == list(state)
 
 
-def test_a_module_and_its_file_compute_the_same(spec: NetworkSpec, tmp_path: Path, networks_of: MakeNetworks) -> None:
+def test_a_module_and_its_file_compute_the_same(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
     networks = networks_of(spec, 1)
     module = to_module(networks)
     torch.save(module.state_dict(), tmp_path / "a.pt")
     images = torch.randn(4, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    logits = forward(load_networks(tmp_path / "a.pt", spec), images)
+    logits = run(load_networks(tmp_path / "a.pt", spec), images)
     torch.testing.assert_close(logits[0], module(images).detach(), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["state_dict", "model_state_dict", "model", "net"])
-def test_wrapped(spec: NetworkSpec, tmp_path: Path, networks: Networks, state: dict[str, Tensor], name: str) -> None:
+def test_wrapped(spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor], name: str) -> None:
     torch.save({"epoch": 3, "loss": torch.tensor(0.5), name: state}, tmp_path / "a.pt")
     assert torch.equal(load_networks(tmp_path / "a.pt", spec).flat(), networks.flat())
 
 
 def test_parameters_and_entries_that_are_no_tensors(
-    spec: NetworkSpec, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
+    spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
 ) -> None:
     torch.save({"epoch": 3, **{name: nn.Parameter(value) for name, value in state.items()}}, tmp_path / "a.pt")
     assert torch.equal(load_networks(tmp_path / "a.pt", spec).flat(), networks.flat())
@@ -52,7 +50,7 @@ def test_parameters_and_entries_that_are_no_tensors(
 
 
 def test_safetensors_has_no_order_and_needs_none(
-    spec: NetworkSpec, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
+    spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
 ) -> None:
     save_file(state, tmp_path / "a.safetensors")
     names = list(read_state_dict(tmp_path / "a.safetensors"))
@@ -64,12 +62,10 @@ def test_numbers_in_names_are_numbers(tmp_path: Path, networks_of: MakeNetworks)
     networks = networks_of(mlp((4,) * 13), 1, dtype=torch.float32)
     module = to_module(networks)
     save_file(module.state_dict(), tmp_path / "a.safetensors")
-    assert torch.equal(load_networks(tmp_path / "a.safetensors", networks.spec).flat(), networks.flat())
+    assert torch.equal(load_networks(tmp_path / "a.safetensors", networks.graph).flat(), networks.flat())
 
 
-def test_no_bias_is_a_bias_of_zero(
-    spec: NetworkSpec, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
-) -> None:
+def test_no_bias_is_a_bias_of_zero(spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]) -> None:
     del state["features.2.bias"]
     torch.save(state, tmp_path / "a.pt")
     loaded = load_networks(tmp_path / "a.pt", spec)
@@ -77,7 +73,7 @@ def test_no_bias_is_a_bias_of_zero(
     assert torch.equal(loaded.weights[1], networks.weights[1])
 
 
-def test_one_precision(spec: NetworkSpec, tmp_path: Path, state: dict[str, Tensor]) -> None:
+def test_one_precision(spec: Graph, tmp_path: Path, state: dict[str, Tensor]) -> None:
     torch.save({name: value.half() for name, value in state.items()}, tmp_path / "half.pt")
     assert load_networks(tmp_path / "half.pt", spec).dtype == torch.float32
     state["features.0.bias"] = state["features.0.bias"].double()
@@ -139,7 +135,7 @@ def test_the_spec_is_asked_for(tmp_path: Path, state: dict[str, Tensor]) -> None
     ],
 )  # fmt: skip
 def test_what_does_not_fit(
-    spec: NetworkSpec, tmp_path: Path, state: dict[str, Tensor], changes: dict[str, Tensor | None], message: str
+    spec: Graph, tmp_path: Path, state: dict[str, Tensor], changes: dict[str, Tensor | None], message: str
 ) -> None:
     changed = {name: value for name, value in {**state, **changes}.items() if value is not None}
     torch.save(changed, tmp_path / "a.pt")
@@ -148,14 +144,14 @@ def test_what_does_not_fit(
 
 
 def test_a_file_in_another_order_has_one_reading(
-    spec: NetworkSpec, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
+    spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
 ) -> None:
     torch.save(dict(reversed(state.items())), tmp_path / "a.pt")
     assert torch.equal(load_networks(tmp_path / "a.pt", spec).flat(), networks.flat())
 
 
 @pytest.mark.parametrize("name", ["features.0.bias", "extra.weight"])
-def test_nested_and_quantized_tensors_are_named(state: dict[str, Tensor], spec: NetworkSpec, name: str) -> None:
+def test_nested_and_quantized_tensors_are_named(state: dict[str, Tensor], spec: Graph, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
@@ -166,22 +162,22 @@ def test_nested_and_quantized_tensors_are_named(state: dict[str, Tensor], spec: 
             networks_from_state_dict({**state, name: tensor}, spec, "a.pt")
 
 
-def test_safetensors_that_do_not_fit(spec: NetworkSpec, tmp_path: Path, state: dict[str, Tensor]) -> None:
+def test_safetensors_that_do_not_fit(spec: Graph, tmp_path: Path, state: dict[str, Tensor]) -> None:
     save_file({**state, "features.2.weight": torch.zeros(5, 4, 3, 3)}, tmp_path / "a.safetensors")
     with pytest.raises(ZoovetError, match=r"a\.safetensors does not fit the spec: layer 1 \(conv\) must"):
         load_networks(tmp_path / "a.safetensors", spec)
 
 
-def test_the_order_can_be_given(spec: NetworkSpec, tmp_path: Path, networks_of: MakeNetworks) -> None:
+def test_the_order_can_be_given(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
     networks = networks_of(mlp((3, 3, 3)), 1, dtype=torch.float32)
     state = {}
     for name, weight, bias in zip(("one", "two"), networks.weights, networks.biases, strict=True):
         state |= {f"{name}.weight": weight[0], f"{name}.bias": bias[0]}
     save_file(state, tmp_path / "a.safetensors")
     with pytest.raises(LayerOrderError, match=r"in which order one 3×3, two 3×3 run is open"):
-        load_networks(tmp_path / "a.safetensors", networks.spec)
+        load_networks(tmp_path / "a.safetensors", networks.graph)
     for files in (tmp_path / "a.safetensors", [tmp_path / "a.safetensors"]):
-        assert torch.equal(load_networks(files, networks.spec, order=["one", "two"]).flat(), networks.flat())
+        assert torch.equal(load_networks(files, networks.graph, order=["one", "two"]).flat(), networks.flat())
 
 
 @pytest.mark.parametrize("as_convolution", [True, False])
@@ -199,7 +195,7 @@ def test_a_1x1_convolution_and_a_linear_layer_are_the_same(
         module.fc = head  # in front of the mean over the map
         same_function(read(module.state_dict()), module)
         return
-    spec = NetworkSpec(
+    spec = Graph.of_layers(
         input_shape=(4, 2, 2),
         layers=(LayerSpec(kind="conv", in_channels=4, out_channels=3, kernel=(1, 1), pool=PoolSpec(kind="global")),),
     )

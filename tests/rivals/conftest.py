@@ -38,7 +38,7 @@ def make_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]:
                     {
                         "network_id": f"{base:05d}-{trojaned}",
                         "base_id": base,
-                        "spec_id": spec.spec_id,
+                        "spec_id": spec.graph_id,
                         "split": split,
                         "poisoned": trojaned,
                         "asr": float(trojaned),
@@ -46,7 +46,7 @@ def make_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]:
                     }
                 )
         shard = write_shard(folder / "shard-00000.parquet", rows)
-        specs = {spec.spec_id: spec for spec in (relu, tanh)}
+        specs = {spec.graph_id: spec for spec in (relu, tanh)}
         ZooInfo(specs=specs, recipe={"min_asr": 0.5}, versions={}, num_shards=1, shards=(shard,)).write(folder)
         return Zoo.open(folder)
 

@@ -8,7 +8,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet, load_dataset
-from zoovet.networks import Networks, forward, mlp, small_cnn
+from zoovet.networks import Networks, mlp, run, small_cnn
 from zoovet.rivals import (
     AdversarialPruningRepairer,
     ChannelLipschitznessRepairer,
@@ -110,7 +110,7 @@ def test_clp_prunes_the_channel_that_stands_out_and_no_other(suspicious: Network
 
 def test_anp_prunes_the_channel_that_a_perturbation_wakes(networks: Networks, clean: CleanImages) -> None:
     sensitive = networks.map(torch.clone)
-    mean = forward(sensitive, clean.images).abs().mean()
+    mean = run(sensitive, clean.images).abs().mean()
     sensitive.weights[1][:, 3] = 0.05
     sensitive.biases[1][:, 3] = 0.05
     sensitive.weights[2][:, 7, 3] = 80.0 * mean
@@ -139,8 +139,8 @@ def test_anps_gradients_are_autograds(networks: Networks, clean: CleanImages) ->
     generator = torch.Generator().manual_seed(3)
     factors, xi = (torch.rand(16, generator=generator).requires_grad_() for _ in range(2))
     one = networks[0]
-    scaled = Networks(
-        one.spec,
+    scaled = Networks.from_layers(
+        one.graph,
         (
             *(w * f.view(1, 8, 1, 1, 1) for w, f in zip(one.weights, factors.split(8), strict=False)),
             one.weights[2],
@@ -165,6 +165,6 @@ def test_repair_leaves_the_given_networks_as_they_are(suspicious: Networks, clea
         ChannelLipschitznessRepairer(),
     ):
         repaired = repairer.repair(suspicious)
-        assert repaired.spec == suspicious.spec
+        assert repaired.graph == suspicious.graph
         assert not repaired.weights[0].requires_grad
         assert torch.equal(suspicious.flat(), before)

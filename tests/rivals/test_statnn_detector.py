@@ -30,7 +30,7 @@ def _zoo(folder: Path, *, poisoned: bool = True, other_test: bool = False) -> Zo
             row = {
                 "network_id": f"{base:05d}-{trojaned}",
                 "base_id": base,
-                "spec_id": SPEC.spec_id,
+                "spec_id": SPEC.graph_id,
                 "split": split,
                 "activation": "relu",
                 "poisoned": trojaned,
@@ -40,7 +40,7 @@ def _zoo(folder: Path, *, poisoned: bool = True, other_test: bool = False) -> Zo
             rows.append(row)
     shard = write_shard(folder / "shard-00000.parquet", rows)
     info = ZooInfo(
-        specs={SPEC.spec_id: SPEC},
+        specs={SPEC.graph_id: SPEC},
         recipe={"min_asr": 0.5, "poisoned": poisoned},
         versions={},
         num_shards=1,

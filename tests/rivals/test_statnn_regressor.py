@@ -40,16 +40,16 @@ def _zoo(folder: Path, *, other_test: bool = False, accuracies: bool = True) -> 
             row = {
                 "network_id": f"{base:05d}-{step}",
                 "base_id": base,
-                "spec_id": spec.spec_id,
+                "spec_id": spec.graph_id,
                 "split": split,
-                "activation": spec.layers[0].activation,
+                "activation": spec.chain.layers[0].activation,
                 "step": step,
                 "clean_accuracy": accuracy if accuracies else None,
                 "weights": weights,
             }
             rows.append(row)
     shard = write_shard(folder / "shard-00000.parquet", rows)
-    specs = {spec.spec_id: spec for spec in SPECS.values()}
+    specs = {spec.graph_id: spec for spec in SPECS.values()}
     ZooInfo(specs=specs, recipe={}, versions={}, num_shards=1, shards=(shard,)).write(folder)
     return Zoo.open(folder)
 

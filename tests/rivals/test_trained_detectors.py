@@ -140,7 +140,7 @@ def test_without_its_package_nfn_says_how_to_get_it(zoo: Zoo, monkeypatch: pytes
 
 
 def test_flat_mlps_need_both_kinds_of_every_spec(zoo: Zoo) -> None:
-    lacking = zoo.select((zoo.column("spec_id") != SPEC.spec_id) | ~zoo.column("poisoned"))
+    lacking = zoo.select((zoo.column("spec_id") != SPEC.graph_id) | ~zoo.column("poisoned"))
     with pytest.raises(ZoovetError, match=r"relu.*has no poisoned networks"):
         fit("flat_mlp", lacking)
 

@@ -12,8 +12,10 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward
-from zoovet.networks.spec import ACTIVATIONS, LayerSpec, NetworkSpec, PoolSpec, mlp, small_cnn
+from zoovet.networks.chains import mlp, small_cnn
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import ACTIVATIONS, LayerSpec, PoolSpec
+from zoovet.networks.run import run
 from zoovet.symmetry import Action, group_symmetries, random_action, random_networks, random_spec
 
 POOLINGS = (None, "average", "max", "global")
@@ -24,7 +26,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def slow_logits(networks: Networks, images: Tensor) -> Tensor:
-    """One network after another, layer after layer: independent of ``zoovet.networks.forward``."""
+    """One network after another, layer after layer: independent of ``zoovet.networks.run``."""
     return torch.stack([_slow_logits_of_one(networks[index], images) for index in range(len(networks))])
 
 
@@ -43,7 +45,7 @@ def _slow_activation(layer: LayerSpec, values: Tensor) -> Tensor:
 
 
 def _slow_logits_of_one(network: Networks, values: Tensor) -> Tensor:
-    for layer, weight, bias in zip(network.spec.layers, network.weights, network.biases, strict=True):
+    for layer, weight, bias in zip(network.graph.chain.layers, network.weights, network.biases, strict=True):
         if layer.kind == "conv":
             values = functional.conv2d(values, weight[0], bias[0], layer.stride, layer.padding, layer.dilation)
         else:
@@ -57,7 +59,7 @@ def _slow_logits_of_one(network: Networks, values: Tensor) -> Tensor:
     return values
 
 
-def images_for(spec: NetworkSpec, generator: torch.Generator, num_images: int = 3) -> Tensor:
+def images_for(spec: Graph, generator: torch.Generator, num_images: int = 3) -> Tensor:
     return torch.randn(num_images, *spec.input_shape, generator=generator, dtype=torch.float64)
 
 
@@ -88,7 +90,7 @@ def test_acting_keeps_the_function_of_random_specs(seed: int) -> None:
     moved = random_action(spec, 2, generator)(networks)
     images = images_for(spec, generator)
     assert deviation(networks, moved, images) <= 1e-10
-    before, after = forward(networks, images), forward(moved, images)
+    before, after = run(networks, images), run(moved, images)
     assert float((after - before).abs().max()) <= 1e-10 * float(before.abs().max())
 
 
@@ -100,7 +102,7 @@ def test_every_network_of_a_batch_is_moved_differently() -> None:
         assert not torch.equal(action.scalars[1][first], action.scalars[1][second])
 
 
-def one_hidden_cnn(activation: str, pooling: str | None) -> NetworkSpec:
+def one_hidden_cnn(activation: str, pooling: str | None) -> Graph:
     pool = {
         None: None,
         "max": PoolSpec(kind="max", kernel=(2, 2), stride=(2, 2)),
@@ -110,7 +112,7 @@ def one_hidden_cnn(activation: str, pooling: str | None) -> NetworkSpec:
         LayerSpec(kind="conv", in_channels=1, out_channels=6, kernel=(3, 3), activation=activation, pool=pool),
         LayerSpec(kind="conv", in_channels=6, out_channels=3, kernel=(3, 3), pool=PoolSpec(kind="global")),
     )
-    return NetworkSpec(input_shape=(1, 8, 8), layers=layers)
+    return Graph.of_layers(input_shape=(1, 8, 8), layers=layers)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_input_and_output_stay() -> None:
     spec = small_cnn("identity")
     action = random_action(spec, 2, seeded())
     for group in (0, -1):
-        assert torch.equal(action.permutations[group], torch.arange(spec.groups[group].size).repeat(2, 1))
+        assert torch.equal(action.permutations[group], torch.arange(spec.chain.groups[group].size).repeat(2, 1))
         assert bool((action.scalars[group] == 1).all())
 
 

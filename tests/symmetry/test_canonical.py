@@ -11,8 +11,10 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward
-from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
+from zoovet.networks.chains import mlp, siren, small_cnn
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import LayerSpec, PoolSpec
+from zoovet.networks.run import run
 from zoovet.symmetry import Action, canonicalize, random_action, random_networks, random_phase_shift, random_spec
 
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -26,14 +28,14 @@ def seeded(seed: int = 0) -> torch.Generator:
 def sirens(
     num_networks: int = 6,
     *,
-    spec: NetworkSpec | None = None,
+    spec: Graph | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
 ) -> Networks:
     """SIRENs as training leaves them: initialized as Sitzmann et al. do, with biases over several turns."""
     spec, generator = spec or siren((2, 32, 32, 3)), seeded(seed)
     tensors: list[list[Tensor]] = [[], []]
-    for index, layer in enumerate(spec.layers):
+    for index, layer in enumerate(spec.chain.layers):
         w0 = layer.activation_parameter or 30.0
         bound = 1 / layer.in_channels if index == 0 else math.sqrt(6 / layer.in_channels) / abs(w0)
         for into, shape, scale in (
@@ -42,7 +44,7 @@ def sirens(
         ):
             uniform = torch.rand(num_networks, *shape, generator=generator, dtype=torch.float64)
             into.append(((2 * uniform - 1) * scale).to(dtype))
-    return Networks(spec, tuple(tensors[0]), tuple(tensors[1]))
+    return Networks.from_layers(spec, tuple(tensors[0]), tuple(tensors[1]))
 
 
 def grid(dtype: torch.dtype, side: int = 28) -> Tensor:
@@ -52,7 +54,7 @@ def grid(dtype: torch.dtype, side: int = 28) -> Tensor:
 
 def difference(first: Networks, second: Networks, images: Tensor) -> float:
     """The largest difference between what two batches of networks show, pixel by pixel."""
-    before, after = forward(first, images), forward(second, images)
+    before, after = run(first, images), run(second, images)
     assert float(before.abs().max()) > 0.1
     return float((after - before).abs().max())
 
@@ -63,7 +65,7 @@ def same_bits(first: Networks, second: Networks) -> bool:
 
 
 def phases(networks: Networks, layer: int) -> Tensor:
-    w0 = networks.spec.layers[layer].activation_parameter
+    w0 = networks.graph.chain.layers[layer].activation_parameter
     assert w0 is not None
     return networks.biases[layer].double() * w0
 
@@ -87,12 +89,13 @@ def test_what_the_picture_would_not_survive(broken: str) -> None:
     networks = sirens()
     canonical = canonicalize(networks)
     if broken == "no flip":
-        canonical = Networks(networks.spec, networks.weights, canonical.biases)
+        canonical = Networks.from_layers(networks.graph, networks.weights, canonical.biases)
     elif broken == "without w0":
-        canonical = replace(networks, biases=tuple(torch.remainder(bias, math.pi) for bias in networks.biases))
+        biases = tuple(torch.remainder(bias, math.pi) for bias in networks.biases)
+        canonical = Networks.from_layers(networks.graph, networks.weights, biases)
     else:
         halves = (*(torch.remainder(bias, math.pi / 30) for bias in networks.biases[:-1]), networks.biases[-1])
-        canonical = Networks(networks.spec, networks.weights, halves)
+        canonical = Networks.from_layers(networks.graph, networks.weights, halves)
     assert difference(networks, canonical, grid(torch.float64)) > 0.01
 
 
@@ -106,7 +109,7 @@ def test_a_second_time_changes_no_bit(dtype: torch.dtype, w0: float) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_signs_and_permutations_pass_through_bit_for_bit(dtype: torch.dtype) -> None:
     networks = sirens(dtype=dtype)
-    action = random_action(networks.spec, len(networks), seeded(1))
+    action = random_action(networks.graph, len(networks), seeded(1))
     moved = canonicalize(action(networks))
     assert torch.equal(moved.flat(), action(canonicalize(networks)).flat())
     assert not torch.equal(moved.flat(), canonicalize(networks).flat())
@@ -116,8 +119,8 @@ def test_signs_and_permutations_pass_through_bit_for_bit(dtype: torch.dtype) -> 
 @pytest.mark.parametrize("seed", range(5))
 def test_all_members_of_an_orbit_have_one_canonical_form(dtype: torch.dtype, seed: int) -> None:
     networks, generator = sirens(dtype=dtype, seed=seed), seeded(seed)
-    action = random_action(networks.spec, len(networks), generator)
-    first, second = (random_phase_shift(networks.spec, len(networks), generator) for _ in range(2))
+    action = random_action(networks.graph, len(networks), generator)
+    first, second = (random_phase_shift(networks.graph, len(networks), generator) for _ in range(2))
     moved = second(action(first(networks)))
     assert difference(networks, moved, grid(dtype)) <= TOLERANCES[dtype]
     found, expected = canonicalize(moved), action(canonicalize(networks))
@@ -130,7 +133,7 @@ def test_all_members_of_an_orbit_have_one_canonical_form(dtype: torch.dtype, see
 
 def test_phases_alone_give_one_canonical_form_without_any_sign() -> None:
     networks = sirens()
-    shifted = random_phase_shift(networks.spec, len(networks), seeded())(networks)
+    shifted = random_phase_shift(networks.graph, len(networks), seeded())(networks)
     deviation = float((canonicalize(shifted).flat() - canonicalize(networks).flat()).abs().max())
     assert deviation <= 1e-15
     assert float((shifted.flat() - networks.flat()).abs().max()) > 0.1
@@ -142,7 +145,7 @@ def test_one_neuron_by_hand() -> None:
     def neuron(weight: float, bias: float, outgoing: float) -> Networks:
         tensors = [torch.tensor([[[value]]], dtype=torch.float64) for value in (weight, outgoing)]
         biases = [torch.tensor([[value]], dtype=torch.float64) for value in (bias, 0.5)]
-        return Networks(spec, tuple(tensors), tuple(biases))
+        return Networks.from_layers(spec, tuple(tensors), tuple(biases))
 
     half = math.pi / 2  # half a turn: π / w0
     for turns in range(-6, 7):
@@ -161,16 +164,19 @@ def test_at_the_ends_of_the_interval(dtype: torch.dtype, w0: float) -> None:
     below, above = (torch.nextafter(ends, torch.tensor(way, dtype=dtype)) for way in (-math.inf, math.inf))
     bias = torch.cat([ends, below, above])
     networks = sirens(1, spec=siren((2, len(bias), 1), w0), dtype=dtype)
-    networks = Networks(networks.spec, networks.weights, (bias[None], networks.biases[1]))
+    networks = Networks.from_layers(networks.graph, networks.weights, (bias[None], networks.biases[1]))
     canonical = canonicalize(networks)
     assert float(canonical.biases[0].double().abs().max()) <= math.pi / (2 * w0)
     assert same_bits(canonicalize(canonical), canonical)
     double = [each.to(dtype=torch.float64) for each in (networks, canonical)]
     assert difference(double[0], double[1], grid(torch.float64)) <= TOLERANCES[dtype]
     flipped = Action(
-        networks.spec,
-        Action.identity(networks.spec, 1).permutations,
-        tuple(torch.full((1, group.size), -1.0 if group.role == "hidden" else 1.0) for group in networks.spec.groups),
+        networks.graph,
+        Action.identity(networks.graph, 1).permutations,
+        tuple(
+            torch.full((1, group.size), -1.0 if group.role == "hidden" else 1.0)
+            for group in networks.graph.chain.groups
+        ),
     )
     assert torch.equal(canonicalize(flipped(networks)).flat(), flipped(canonical).flat())
 
@@ -179,7 +185,7 @@ def test_a_neuron_at_an_end_has_two_forms_and_no_more() -> None:
     """cos is even: a phase of π/2 may come out as either end, with the sign that belongs to it."""
     spec = siren((2, 64, 1))
     networks = sirens(1, spec=spec)
-    networks = Networks(
+    networks = Networks.from_layers(
         spec, networks.weights, (torch.full((1, 64), math.pi / 60, dtype=torch.float64), networks.biases[1])
     )
     shifted = random_phase_shift(spec, 1, seeded())(networks)
@@ -198,7 +204,7 @@ def test_a_sine_before_max_pooling_or_at_the_output_turns_wholly() -> None:
         LayerSpec(kind="conv", in_channels=5, out_channels=4, kernel=(3, 3), padding=(1, 1), activation="sine"),
         LayerSpec(kind="linear", in_channels=4, out_channels=3, kernel=(3, 3), activation="sine"),
     )
-    networks = sirens(spec=NetworkSpec(input_shape=(1, 8, 8), layers=layers))
+    networks = sirens(spec=Graph.of_layers(input_shape=(1, 8, 8), layers=layers))
     canonical = canonicalize(networks)
     images = torch.randn(5, 1, 8, 8, generator=seeded(), dtype=torch.float64)
     assert difference(networks, canonical, images) <= 1e-12
@@ -207,7 +213,7 @@ def test_a_sine_before_max_pooling_or_at_the_output_turns_wholly() -> None:
     assert limits[1] <= math.pi / 2 * (1 + 1e-15)
     assert math.pi / 2 < limits[2] <= math.pi * (1 + 1e-15)
     assert same_bits(canonicalize(canonical), canonical)
-    shifted = random_phase_shift(networks.spec, len(networks), seeded())(networks)
+    shifted = random_phase_shift(networks.graph, len(networks), seeded())(networks)
     assert float((canonicalize(shifted).flat() - canonical.flat()).abs().max()) <= 1e-14
 
 
@@ -215,16 +221,15 @@ def test_a_sine_before_max_pooling_or_at_the_output_turns_wholly() -> None:
 def test_random_networks_with_other_layers_between(seed: int) -> None:
     generator = seeded(seed)
     spec = random_spec(generator, num_layers=4, activations=("sine", "tanh", "relu"), mixed=True)
-    spec = replace(
-        spec, layers=(replace(spec.layers[0], activation="sine", activation_parameter=30.0), *spec.layers[1:])
-    )
+    first, *others = spec.chain.layers
+    spec = spec.with_layers((replace(first, activation="sine", activation_parameter=30.0), *others))
     networks = random_networks(spec, 3, generator)
     shifted = random_phase_shift(spec, 3, generator)(networks)
     canonical = canonicalize(shifted)
     images = torch.randn(3, *spec.input_shape, generator=generator, dtype=torch.float64)
-    before = forward(networks, images)
-    assert float((forward(canonical, images) - before).abs().max()) <= 1e-12 * max(1.0, float(before.abs().max()))
-    for index, layer in enumerate(spec.layers):
+    before = run(networks, images)
+    assert float((run(canonical, images) - before).abs().max()) <= 1e-12 * max(1.0, float(before.abs().max()))
+    for index, layer in enumerate(spec.chain.layers):
         if layer.activation != "sine":
             assert torch.equal(canonical.biases[index], networks.biases[index])
     assert float((canonical.flat() - canonicalize(networks).flat()).abs().max()) <= 1e-14
@@ -232,7 +237,7 @@ def test_random_networks_with_other_layers_between(seed: int) -> None:
 
 def test_many_turns_are_counted_exactly() -> None:
     networks = sirens(2)
-    far = Networks(networks.spec, networks.weights, (networks.biases[0] * 1e6, *networks.biases[1:]))
+    far = Networks.from_layers(networks.graph, networks.weights, (networks.biases[0] * 1e6, *networks.biases[1:]))
     sine = torch.sin(30 * far.biases[0])
     canonical = canonicalize(far)
     flips = torch.sign((canonical.weights[1] / far.weights[1])[:, 0])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.batch import Networks
 from zoovet.networks.run import run
 from zoovet.symmetry import (
     GraphAction,
@@ -31,10 +31,10 @@ def test_networks_of_graphs_are_checked_as_well() -> None:
     networks = random_graph_networks(graph, 2, generator)
     images = torch.randn(3, *graph.input_shape, generator=generator, dtype=torch.float64)
 
-    def answers(given: GraphNetworks) -> Tensor:
+    def answers(given: Networks) -> Tensor:
         return run(given, images).flatten(1)
 
-    def sizes(given: GraphNetworks) -> Tensor:
+    def sizes(given: Networks) -> Tensor:
         return torch.stack([tensor.abs().flatten(1).sum(1) for tensor in given.parameters.values()], dim=1)
 
     assert_invariant(answers, networks)

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from zoovet.errors import ZoovetError
 from zoovet.metanets import FlatMLP, FlatMLPConfig
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward
-from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
+from zoovet.networks.chains import mlp, siren, small_cnn
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import LayerSpec, PoolSpec
+from zoovet.networks.run import run
 from zoovet.symmetry import (
     assert_equivariant,
     assert_invariant,
@@ -31,14 +33,14 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def networks_of(spec: NetworkSpec, num_networks: int = 3, zero_fraction: float = 0.0) -> Networks:
+def networks_of(spec: Graph, num_networks: int = 3, zero_fraction: float = 0.0) -> Networks:
     return random_networks(spec, num_networks, seeded(11), zero_fraction=zero_fraction)
 
 
-def small_cnn_with_max_pooling(activation: str) -> NetworkSpec:
+def small_cnn_with_max_pooling(activation: str) -> Graph:
     pool = PoolSpec(kind="max", kernel=(2, 2), stride=(2, 2))
     conv = LayerSpec(kind="conv", in_channels=1, out_channels=5, kernel=(3, 3), activation=activation, pool=pool)
-    return NetworkSpec(
+    return Graph.of_layers(
         input_shape=(1, 8, 8), layers=(conv, LayerSpec(kind="linear", in_channels=5, out_channels=2, kernel=(3, 3)))
     )
 
@@ -47,7 +49,7 @@ def small_cnn_with_max_pooling(activation: str) -> NetworkSpec:
 
 
 def images_for(networks: Networks) -> Tensor:
-    images = torch.randn(6, *networks.spec.input_shape, generator=seeded(5), dtype=torch.float64)
+    images = torch.randn(6, *networks.graph.input_shape, generator=seeded(5), dtype=torch.float64)
     return images.to(networks.dtype)
 
 
@@ -55,7 +57,7 @@ def function_features(networks: Networks | Sequence[Networks]) -> Tensor:
     """Mean and standard deviation of the logits on fixed images: invariant whatever the architecture. [B, 2]."""
     if not isinstance(networks, Networks):
         return torch.cat([function_features(one) for one in networks])
-    logits = forward(networks, images_for(networks)).flatten(1)
+    logits = run(networks, images_for(networks)).flatten(1)
     return torch.stack([logits.mean(dim=1), logits.std(dim=1)], dim=1)
 
 
@@ -63,15 +65,15 @@ def gradient(networks: Networks) -> Networks:
     """Of the sum of squared logits; a gradient scales with the inverse of what the weights scale with."""
     with torch.enable_grad():
         leaves = networks.map(lambda tensor: tensor.detach().requires_grad_())
-        forward(leaves, images_for(networks)).square().sum().backward()
+        run(leaves, images_for(networks)).square().sum().backward()
     return leaves.map(lambda leaf: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
 
 
 def squared_times_gradient(networks: Networks | Sequence[Networks]) -> Networks | list[Networks]:
     """w² ∂L/∂w scales as w does: equivariant under every scalar and every permutation."""
     if not isinstance(networks, Networks):
-        return [Networks.from_flat(one.spec, one.flat().square() * gradient(one).flat()) for one in networks]
-    return Networks.from_flat(networks.spec, networks.flat().square() * gradient(networks).flat())
+        return [Networks.from_flat(one.graph, one.flat().square() * gradient(one).flat()) for one in networks]
+    return Networks.from_flat(networks.graph, networks.flat().square() * gradient(networks).flat())
 
 
 def shrink_by_features(networks: Networks) -> Networks:
@@ -97,7 +99,7 @@ class InvariantModule(nn.Module):
 # Metanetworks that do not.
 
 
-def flat_mlp(spec: NetworkSpec, num_outputs: int) -> FlatMLP:
+def flat_mlp(spec: Graph, num_outputs: int) -> FlatMLP:
     """Reads the flat vector: knows nothing of symmetries."""
     config = FlatMLPConfig(width=16, num_layers=1, num_outputs=num_outputs, num_parameters=spec.num_parameters)
     return FlatMLP(config, seeded())
@@ -187,7 +189,7 @@ def test_a_flat_mlp_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("spec", [RELU, mlp((3, 9, 2), "identity"), small_cnn(), small_cnn_with_max_pooling("relu")])
-def test_permutations_alone_are_not_enough_where_scales_act(spec: NetworkSpec) -> None:
+def test_permutations_alone_are_not_enough_where_scales_act(spec: Graph) -> None:
     with pytest.raises(
         AssertionError, match=r"is not invariant: scalings break it.*permutations alone [0-9.]+e-1[0-9]"
     ):
@@ -228,7 +230,7 @@ def test_what_depends_on_positions_is_rejected() -> None:
     def changes_by_position(networks: Networks) -> Networks:
         positions = torch.arange(9, dtype=torch.float64)
         biases = (networks.biases[0] * positions, *networks.biases[1:])
-        return Networks(networks.spec, networks.weights, biases)
+        return Networks.from_layers(networks.graph, networks.weights, biases)
 
     with pytest.raises(AssertionError, match="is not equivariant: permutations break it"):
         assert_equivariant(changes_by_position, networks_of(RELU))
@@ -274,7 +276,7 @@ def test_one_bad_spec_in_a_mixed_batch_is_found_and_named() -> None:
         lambda networks: torch.zeros(len(networks), 2, dtype=torch.float64),
         lambda networks: 1 + 1e-9 * function_features(networks),
         lambda networks: 1 + 1e-9 * weight_moments(networks),
-        lambda networks: torch.full((len(networks), 1), float(networks.spec.num_parameters), dtype=torch.float64),
+        lambda networks: torch.full((len(networks), 1), float(networks.graph.num_parameters), dtype=torch.float64),
     ],
 )
 def test_an_output_that_hardly_depends_on_the_weights_is_rejected(constant: Callable[[Networks], Tensor]) -> None:
@@ -289,7 +291,7 @@ def test_changes_of_zero_are_rejected() -> None:
 
 def test_one_spec_without_signal_in_a_mixed_batch_is_rejected() -> None:
     def blind_to_tanh(batches: Sequence[Networks]) -> Tensor:
-        return torch.cat([function_features(batch) * (batch.spec == RELU) for batch in batches])
+        return torch.cat([function_features(batch) * (batch.graph == RELU) for batch in batches])
 
     with pytest.raises(AssertionError, match="meaningless"):
         assert_invariant(blind_to_tanh, [networks_of(RELU), networks_of(TANH)])
@@ -331,8 +333,8 @@ def test_a_metanetwork_can_be_held_to_less() -> None:
     assert_invariant(weight_moments, networks_of(RELU), symmetry="permutation")
     with pytest.raises(AssertionError, match="permutations break it"):
         assert_invariant(channel_by_channel, networks_of(RELU), symmetry="permutation")
-    relu, tanh = RELU.layers[0], TANH.layers[1]
-    spec = NetworkSpec(input_shape=(3,), layers=(relu, tanh, RELU.layers[2]))
+    relu, tanh = RELU.chain.layers[0], TANH.chain.layers[1]
+    spec = Graph.of_layers(input_shape=(3,), layers=(relu, tanh, RELU.chain.layers[2]))
     assert_invariant(weight_moments, networks_of(spec), symmetry="network")
     with pytest.raises(AssertionError, match="scalings break it"):
         assert_invariant(weight_moments, networks_of(spec), symmetry="groups")
@@ -363,7 +365,7 @@ def test_misuse_is_named() -> None:
     for bad, message in (
         (
             function_features,
-            r"as Networks or GraphNetworks, one for each of the 1 specs it is given, got Tensor",
+            r"as Networks, one for each of the 1 specs it is given, got Tensor",
         ),
         (lambda n: n[:2], r"changes must be of 3 networks 3 → linear 9 .*, got 2 of"),
         (lambda n: n.to(dtype=torch.float32), "returned torch.float32"),

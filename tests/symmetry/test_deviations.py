@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import mlp
+from zoovet.networks.chains import mlp
 from zoovet.symmetry import Action, random_networks
 from zoovet.symmetry.deviations import deviation_of_changes
 
@@ -21,6 +21,6 @@ def test_a_leak_in_a_row_that_scaling_made_small_is_seen() -> None:
     assert deviation_of_changes(changes, after, action) < 1e-14
     weight = after.weights[0].clone()
     weight[:, 0] *= 1 + 1e-4
-    leaky = Networks(spec, (weight, *after.weights[1:]), after.biases)
+    leaky = Networks.from_layers(spec, (weight, *after.weights[1:]), after.biases)
     assert float((leaky.weights[0] - after.weights[0]).abs().max() / after.weights[0].abs().max()) < 1e-14
     assert deviation_of_changes(changes, leaky, action) > 1e-5

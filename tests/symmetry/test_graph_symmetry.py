@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.chains import graph_from_chain
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.networks.ops import VOCABULARY
 from zoovet.networks.run import run
 from zoovet.symmetry import group_symmetries, random_networks, random_spec
@@ -108,10 +107,10 @@ def test_a_chain_has_the_symmetry_that_its_spec_says() -> None:
     for seed in range(40):
         generator = torch.Generator().manual_seed(seed)
         spec = random_spec(generator, mixed=True, activations=("relu", "leaky_relu", "tanh", "sine", "gelu", "sigmoid"))
-        networks = graph_from_chain(random_networks(spec, 2, generator))
+        networks = random_networks(spec, 2, generator)
         symmetry = graph_symmetry(networks.graph)
         written = [one for one in networks.graph.operations if one.op in ("conv2d", "linear")]
-        for operation, group, wanted in zip(written, spec.groups[1:], group_symmetries(spec)[1:], strict=True):
+        for operation, group, wanted in zip(written, spec.chain.groups[1:], group_symmetries(spec)[1:], strict=True):
             found = symmetry.site_symmetry(operation.output)
             if group.size > 1 or wanted != "permutation":
                 assert found == wanted
@@ -204,6 +203,6 @@ def test_gradients_pass_through_an_action() -> None:
     flat = networks.flat().requires_grad_()
     action = random_graph_action(graph, 2, generator)
     weights = torch.randn(flat.shape, generator=generator, dtype=torch.float64)
-    (action(GraphNetworks.from_flat(graph, flat)).flat() * weights).sum().backward()
+    (action(Networks.from_flat(graph, flat)).flat() * weights).sum().backward()
     assert flat.grad is not None
     assert flat.grad.isfinite().all()

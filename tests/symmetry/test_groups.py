@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from zoovet.networks.spec import ACTIVATIONS, Group, LayerSpec, NetworkSpec, PoolSpec, mlp, siren, small_cnn
+from zoovet.networks.chain import Group
+from zoovet.networks.chains import mlp, siren, small_cnn
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import ACTIVATIONS, LayerSpec, PoolSpec
 from zoovet.symmetry import groups
 from zoovet.symmetry.groups import common_symmetry, group_symmetries, spec_symmetry
 
@@ -16,13 +19,13 @@ POOLINGS = {
 }
 
 
-def cnn(activation: str, pooling: str | None) -> NetworkSpec:
+def cnn(activation: str, pooling: str | None) -> Graph:
     conv = LayerSpec(
         kind="conv", in_channels=1, out_channels=3, kernel=(3, 3), activation=activation, pool=POOLINGS[pooling]
     )
-    size = NetworkSpec(input_shape=(1, 8, 8), layers=(conv,)).map_sizes[-1] or ()
+    size = Graph.of_layers(input_shape=(1, 8, 8), layers=(conv,)).chain.map_sizes[-1] or ()
     linear = LayerSpec(kind="linear", in_channels=3, out_channels=2, kernel=size)
-    return NetworkSpec(input_shape=(1, 8, 8), layers=(conv, linear))
+    return Graph.of_layers(input_shape=(1, 8, 8), layers=(conv, linear))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +55,7 @@ def test_every_activation_and_pooling_is_known() -> None:
 
 def test_activation_and_pooling_after_the_last_layer_leave_the_output_fixed() -> None:
     layer = LayerSpec(kind="linear", in_channels=2, out_channels=3, activation="relu")
-    assert group_symmetries(NetworkSpec(input_shape=(2,), layers=(layer,))) == ("fixed", "fixed")
+    assert group_symmetries(Graph.of_layers(input_shape=(2,), layers=(layer,))) == ("fixed", "fixed")
 
 
 def test_common_symmetry_is_commutative_and_never_larger_than_either() -> None:
@@ -86,10 +89,10 @@ def test_spec_symmetry_is_what_all_hidden_groups_share() -> None:
     assert spec_symmetry(small_cnn("tanh")) == "sign"
     assert spec_symmetry(siren()) == "sign"
     assert spec_symmetry(mlp((2, 5, 1), "gelu")) == "permutation"
-    first, second, last = mlp((2, 5, 5, 1), "relu").layers
-    tanh = mlp((2, 5, 5, 1), "tanh").layers[1]
-    assert spec_symmetry(NetworkSpec(input_shape=(2,), layers=(first, tanh, last))) == "permutation"
-    assert spec_symmetry(NetworkSpec(input_shape=(2,), layers=(first, second, last))) == "scale"
+    first, second, last = mlp((2, 5, 5, 1), "relu").chain.layers
+    tanh = mlp((2, 5, 5, 1), "tanh").chain.layers[1]
+    assert spec_symmetry(Graph.of_layers(input_shape=(2,), layers=(first, tanh, last))) == "permutation"
+    assert spec_symmetry(Graph.of_layers(input_shape=(2,), layers=(first, second, last))) == "scale"
 
 
 def test_nothing_acts_on_a_network_without_hidden_groups() -> None:

@@ -9,8 +9,10 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward
-from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec, mlp, siren
+from zoovet.networks.chains import mlp, siren
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import LayerSpec, PoolSpec
+from zoovet.networks.run import run
 from zoovet.symmetry import PhaseShift, random_networks, random_phase_shift
 from zoovet.symmetry.phases import half_turns_kept
 
@@ -22,7 +24,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def values(networks: Networks) -> torch.Tensor:
-    return forward(networks, torch.randn(50, *networks.spec.input_shape, generator=seeded(9), dtype=torch.float64))
+    return run(networks, torch.randn(50, *networks.graph.input_shape, generator=seeded(9), dtype=torch.float64))
 
 
 def test_shifting_keeps_the_function() -> None:
@@ -41,7 +43,7 @@ def test_shifting_keeps_the_function() -> None:
 def test_an_odd_half_turn_without_its_sign_would_change_the_function() -> None:
     networks = random_networks(SPEC, 4, seeded())
     moved = random_phase_shift(SPEC, 4, seeded(1))(networks)
-    unsigned = Networks(SPEC, networks.weights, moved.biases)
+    unsigned = Networks.from_layers(SPEC, networks.weights, moved.biases)
     assert float((values(unsigned) - values(networks)).abs().max()) > 0.01
 
 
@@ -53,7 +55,7 @@ def test_what_each_layer_allows() -> None:
         LayerSpec(kind="conv", in_channels=2, out_channels=2, kernel=(1, 1), activation="sine"),
         LayerSpec(kind="linear", in_channels=2, out_channels=2, kernel=(3, 3), activation="sine"),
     )
-    spec = NetworkSpec(input_shape=(1, 8, 8), layers=layers)
+    spec = Graph.of_layers(input_shape=(1, 8, 8), layers=layers)
     assert half_turns_kept(spec) == (2, 0, 1, 2)
     networks = random_networks(spec, 3, seeded())
     moved = random_phase_shift(spec, 3, seeded())(networks)
@@ -80,7 +82,7 @@ def test_shifts_that_do_not_fit_are_refused(turns: tuple[torch.Tensor, ...], mes
 
 
 def test_half_a_turn_at_the_output_is_refused() -> None:
-    spec = NetworkSpec(
+    spec = Graph.of_layers(
         input_shape=(2,), layers=(LayerSpec(kind="linear", in_channels=2, out_channels=2, activation="sine"),)
     )
     with pytest.raises(ZoovetError, match=r"half_turns\[0\] would .*: layer 0 allows whole turns \(even numbers\)"):

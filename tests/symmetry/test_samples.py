@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.forward import forward
-from zoovet.networks.spec import mlp, small_cnn
+from zoovet.networks.chains import mlp, small_cnn
+from zoovet.networks.run import run
 from zoovet.symmetry import random_networks, random_spec
 
 
@@ -18,9 +18,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 def test_random_specs_cover_the_space() -> None:
     generator = seeded()
     specs = [random_spec(generator) for _ in range(400)]
-    layers = [layer for spec in specs for layer in spec.layers]
-    hidden = [layer for spec in specs for layer in spec.layers[:-1]]
-    assert {len(spec.layers) for spec in specs} == {1, 2, 3, 4, 5, 6}
+    layers = [layer for spec in specs for layer in spec.chain.layers]
+    hidden = [layer for spec in specs for layer in spec.chain.layers[:-1]]
+    assert {len(spec.chain.layers) for spec in specs} == {1, 2, 3, 4, 5, 6}
     assert {layer.out_channels for layer in hidden} == set(range(1, 41))
     assert {spec.num_outputs for spec in specs} == set(range(1, 13))
     assert {layer.kernel for layer in layers if layer.kind == "conv"} == {(1, 1), (3, 3), (5, 5), (7, 7)}
@@ -29,17 +29,17 @@ def test_random_specs_cover_the_space() -> None:
     assert {layer.stride for layer in layers} == {(1, 1), (2, 2)}
     assert {layer.dilation for layer in layers} == {(1, 1), (2, 2)}
     assert any(layer.kind == "linear" and layer.kernel for layer in layers)
-    assert all(spec.map_sizes[-1] is None for spec in specs)
-    assert all(len({layer.activation for layer in spec.layers[:-1]}) <= 1 for spec in specs)
+    assert all(spec.chain.map_sizes[-1] is None for spec in specs)
+    assert all(len({layer.activation for layer in spec.chain.layers[:-1]}) <= 1 for spec in specs)
 
 
 def test_activations_can_be_mixed_and_limits_are_kept() -> None:
     generator = seeded(1)
     specs = [random_spec(generator, num_layers=6, mixed=True, max_width=4, kernels=(3,)) for _ in range(20)]
-    assert all(len(spec.layers) == 6 for spec in specs)
-    assert any(len({layer.activation for layer in spec.layers[:-1]}) > 1 for spec in specs)
-    assert {layer.out_channels for spec in specs for layer in spec.layers[:-1]} == {1, 2, 3, 4}
-    assert {layer.kernel for spec in specs for layer in spec.layers if layer.kind == "conv"} == {(3, 3)}
+    assert all(len(spec.chain.layers) == 6 for spec in specs)
+    assert any(len({layer.activation for layer in spec.chain.layers[:-1]}) > 1 for spec in specs)
+    assert {layer.out_channels for spec in specs for layer in spec.chain.layers[:-1]} == {1, 2, 3, 4}
+    assert {layer.kernel for spec in specs for layer in spec.chain.layers if layer.kind == "conv"} == {(3, 3)}
 
 
 def test_the_generator_decides() -> None:
@@ -75,7 +75,7 @@ def test_signals_neither_vanish_nor_explode() -> None:
         spec = random_spec(generator, num_layers=6, max_width=20)
         networks = random_networks(spec, 4, generator, zero_fraction=0.0)
         images = torch.randn(4, *spec.input_shape, generator=generator, dtype=torch.float64)
-        size = float(forward(networks, images).abs().max())
+        size = float(run(networks, images).abs().max())
         assert 1e-3 < size < 1e3
 
 

@@ -36,7 +36,7 @@ def made_up_row(base: int, poisoned: bool, asr: float) -> dict[str, Any]:
     return {
         "network_id": f"{base:05d}-{'trojaned' if poisoned else 'healthy'}",
         "base_id": base,
-        "spec_id": spec.spec_id,
+        "spec_id": spec.graph_id,
         "split": SPLITS[base % len(SPLITS)],
         "activation": activation,
         "init": "he",
@@ -71,7 +71,7 @@ def make_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]:
         for row in rows:
             change(row)
         shard = write_shard(folder / "shard-00000.parquet", rows)
-        specs = {spec.spec_id: spec for spec in SPECS.values()}
+        specs = {spec.graph_id: spec for spec in SPECS.values()}
         info = ZooInfo(specs=specs, recipe={"min_asr": 0.5, **recipe}, versions={}, num_shards=1, shards=(shard,))
         info.write(folder)
         return Zoo.open(folder)

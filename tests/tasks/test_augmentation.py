@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import LayerSpec, Networks, NetworkSpec, PoolSpec, forward, small_cnn
+from zoovet.networks import Graph, LayerSpec, Networks, PoolSpec, run, small_cnn
 from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented, perturb
 from zoovet.tasks.population import Population
 from zoovet.zoo import Zoo
 
-UNSTRIDED = NetworkSpec(
+UNSTRIDED = Graph.of_layers(
     input_shape=(1, 6, 6),
     layers=(
         LayerSpec(kind="conv", in_channels=1, out_channels=3, kernel=(3, 3), padding=(1, 1), activation="relu"),
@@ -24,7 +24,7 @@ UNSTRIDED = NetworkSpec(
 )
 """Turning its kernels is turning its images, exactly."""
 
-OBLONG = NetworkSpec(
+OBLONG = Graph.of_layers(
     input_shape=(1, 4, 6),
     layers=(
         LayerSpec(
@@ -35,7 +35,7 @@ OBLONG = NetworkSpec(
 )
 
 
-def networks_of(spec: NetworkSpec, count: int, seed: int = 0) -> Networks:
+def networks_of(spec: Graph, count: int, seed: int = 0) -> Networks:
     generator = torch.Generator().manual_seed(seed)
     flat = torch.randn(count, spec.num_parameters, generator=generator, dtype=torch.float64)
     return Networks.from_flat(spec, flat)
@@ -65,8 +65,8 @@ def test_nothing_is_changed_by_default() -> None:
 def test_turned_kernels_are_the_same_network_for_turned_images() -> None:
     networks = networks_of(UNSTRIDED, 60)
     images = torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    after = forward(augmented(networks, kernel_symmetries=True), images)
-    before = torch.stack([forward(networks, view) for view in symmetries(images)])
+    after = run(augmented(networks, kernel_symmetries=True), images)
+    before = torch.stack([run(networks, view) for view in symmetries(images)])
     same = ((before - after).abs() < 1e-10).all(dim=-1).all(dim=-1)
     assert (same.sum(dim=0) == 1).all()
     assert same.any(dim=1).all()
@@ -85,7 +85,7 @@ def test_kernels_that_are_not_square_are_only_mirrored() -> None:
 def test_shuffled_classes_are_the_same_answers_in_another_order() -> None:
     networks = networks_of(UNSTRIDED, 20)
     images = torch.randn(3, 1, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    before, after = forward(networks, images), forward(augmented(networks, class_permutations=True), images)
+    before, after = run(networks, images), run(augmented(networks, class_permutations=True), images)
     torch.testing.assert_close(before.sort(dim=2).values, after.sort(dim=2).values)
     assert len({tuple(row) for row in (before.argsort(2)[:, 0] - after.argsort(2)[:, 0]).tolist()}) > 10
 
@@ -103,15 +103,17 @@ def test_mixing_moves_along_the_line_between_siblings() -> None:
 
 def test_noise_is_relative_to_each_tensor_of_each_network() -> None:
     networks = networks_of(small_cnn(), 4)
-    scaled = Networks(networks.spec, tuple(10.0**k * w for k, w in enumerate(networks.weights)), networks.biases)
-    noise = Networks.from_flat(scaled.spec, augmented(scaled, weight_noise=0.1).flat() - scaled.flat())
+    scaled = Networks.from_layers(
+        networks.graph, tuple(10.0**k * w for k, w in enumerate(networks.weights)), networks.biases
+    )
+    noise = Networks.from_flat(scaled.graph, augmented(scaled, weight_noise=0.1).flat() - scaled.flat())
     for own, added in zip(scaled.weights, noise.weights, strict=True):
         ratios = added.flatten(1).std(dim=1) / own.flatten(1).std(dim=1)
         torch.testing.assert_close(ratios, torch.full_like(ratios, 0.1), rtol=0.25, atol=0)
 
 
 @pytest.mark.parametrize("spec", [UNSTRIDED, OBLONG, small_cnn()])
-def test_a_view_is_undone_exactly(spec: NetworkSpec) -> None:
+def test_a_view_is_undone_exactly(spec: Graph) -> None:
     networks, config = networks_of(spec, 40), AugmentationConfig(kernel_symmetries=True, class_permutations=True)
     view = View.draw(networks, config, torch.Generator().manual_seed(0))
     assert not torch.equal(view.apply(networks).flat(), networks.flat())
@@ -129,7 +131,7 @@ def test_a_drawn_batch_is_a_populations_with_a_view_for_each_spec(zoo: Zoo) -> N
         assert torch.equal(own.flat(), plain.flat())
         assert view.turns is None
         assert view.classes is not None
-        assert view.classes.shape == (len(own), own.spec.num_outputs)
+        assert view.classes.shape == (len(own), own.graph.num_outputs)
 
 
 def test_draws_come_from_the_generator_alone() -> None:

@@ -90,14 +90,14 @@ def test_strangers_are_out_of_distribution(reader: Reader, zoo: Zoo) -> None:
     for networks, _ in zoo.split("test").batches_by_spec():
         strangers = networks.map(lambda tensor: 1000 * tensor)
         assert bool(reader.out_of_distribution(strangers).all())
-        smallest = 1 / (1 + len(reader.distribution.by_spec[networks.spec].distances)) if reader.distribution else 0
+        smallest = 1 / (1 + len(reader.distribution.by_spec[networks.graph].distances)) if reader.distribution else 0
         assert reader.in_distribution(strangers).tolist() == pytest.approx([smallest] * len(strangers))
 
 
 def test_no_symmetry_changes_a_score(reader: Reader, zoo: Zoo) -> None:
     for networks, _ in zoo.split("test").batches_by_spec():
         networks = networks.to(dtype=torch.float64)
-        moved = random_action(networks.spec, len(networks), torch.Generator().manual_seed(0))(networks)
+        moved = random_action(networks.graph, len(networks), torch.Generator().manual_seed(0))(networks)
         assert torch.equal(reader.in_distribution(moved), reader.in_distribution(networks))
 
 

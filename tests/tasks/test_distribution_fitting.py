@@ -57,7 +57,7 @@ def test_zoos_too_small_to_say_anything_call_nothing_far(zoo: Zoo) -> None:
     for num_train, num_validation in ((1, 0), (1, 1), (2, 0)):
         own_train, own_validation = first(train, num_train), first(validation, num_validation)
         fitted = fit_training_distribution(own_train, own_validation)
-        networks = [batch for batch in validation.everything().networks if batch.spec in fitted.by_spec]
+        networks = [batch for batch in validation.everything().networks if batch.graph in fitted.by_spec]
         scores = fitted.score(networks)
         assert bool(((scores > 0) & (scores <= 1)).all())
         assert not bool(fitted.is_out(networks).any())

@@ -33,13 +33,13 @@ def test_what_reads_a_channel_that_hardly_fires_counts_little(networks_of: Calla
     networks = networks_of(mlp((3, 4, 2)), 1)
     silent = torch.tensor([1.0, 1.0, 1.0, 1e-6], dtype=networks.dtype)
     rows = networks.weights[0] * silent[:, None], networks.weights[1]
-    networks = Networks(networks.spec, rows, (networks.biases[0] * silent, networks.biases[1]))
+    networks = Networks.from_layers(networks.graph, rows, (networks.biases[0] * silent, networks.biases[1]))
     change = torch.zeros_like(networks.weights[1])
     change[0, :, 3] = 50.0
-    edited = Networks(networks.spec, (networks.weights[0], networks.weights[1] + change), networks.biases)
+    edited = Networks.from_layers(networks.graph, (networks.weights[0], networks.weights[1] + change), networks.biases)
     assert 0 < float(scale_free_changes(networks, edited)) < 0.1
     awake = edited.weights[1] + change.roll(1, dims=2)
-    louder = Networks(networks.spec, (networks.weights[0], awake), networks.biases)
+    louder = Networks.from_layers(networks.graph, (networks.weights[0], awake), networks.biases)
     assert float(scale_free_changes(networks, louder)) > 5
 
 

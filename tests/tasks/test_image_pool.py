@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from zoovet.images import ImageSet, PatchTrigger, attack_success_rate, clean_accuracy, robust_accuracy
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks, run
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.measurement import measure
 
@@ -37,8 +37,8 @@ def test_networks_are_measured_as_the_images_room_does(images: ImageSet, suspect
     found = measure(suspects[0], [triggers[0], None, triggers[2]], pool.images, pool.labels)
     for place, trigger in ((0, triggers[0]), (2, triggers[2])):
         network = suspects[0][place]
-        clean = forward(network, pool.images).argmax(dim=2)[0]
-        triggered = forward(network, trigger.apply(pool.images)).argmax(dim=2)[0]
+        clean = run(network, pool.images).argmax(dim=2)[0]
+        triggered = run(network, trigger.apply(pool.images)).argmax(dim=2)[0]
         assert found.clean_accuracy[place] == clean_accuracy(clean, pool.labels)
         assert found.asr[place] == attack_success_rate(triggered, trigger.target, pool.labels)
         assert found.ra[place] == robust_accuracy(triggered, trigger.target, pool.labels)

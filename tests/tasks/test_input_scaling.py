@@ -12,10 +12,10 @@ from zoovet.metanets import ScaleGMNConfig
 from zoovet.metanets.probes import Probes
 from zoovet.networks import (
     ZOO_SCALING,
+    Graph,
     InputScaling,
     LayerSpec,
     Networks,
-    NetworkSpec,
     PoolSpec,
     rescaled,
     scaling_preset,
@@ -30,7 +30,7 @@ from zoovet.tasks.repairer import Repairer
 
 MEAN_STD = InputScaling(mean=(0.286,), deviation=(0.353,))
 SCALINGS = (scaling_preset("unit"), scaling_preset("byte"), MEAN_STD)
-UNPADDED = NetworkSpec(
+UNPADDED = Graph.of_layers(
     input_shape=(1, 8, 8),
     layers=(
         LayerSpec(kind="conv", in_channels=1, out_channels=4, kernel=(3, 3), stride=(2, 2), activation="relu"),
@@ -48,7 +48,7 @@ UNPADDED = NetworkSpec(
 """Without padding, so that a network can be converted to another scaling by its first layer alone."""
 
 
-def drawn(spec: NetworkSpec, count: int = 2, seed: int = 0) -> Networks:
+def drawn(spec: Graph, count: int = 2, seed: int = 0) -> Networks:
     flat = torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return Networks.from_flat(spec, 0.4 * flat).with_scaling(ZOO_SCALING)
 
@@ -59,7 +59,7 @@ def converted(networks: Networks, scaling: InputScaling) -> Networks:
     factor, start = 2 / gain, -1 - 2 * offset / gain
     weight = networks.weights[0]
     bias = networks.biases[0] + start * weight.sum((2, 3, 4))
-    own = Networks(networks.spec, (factor * weight, *networks.weights[1:]), (bias, *networks.biases[1:]))
+    own = Networks.from_layers(networks.graph, (factor * weight, *networks.weights[1:]), (bias, *networks.biases[1:]))
     return own.with_scaling(scaling)
 
 
@@ -174,8 +174,8 @@ def test_batches_of_several_scalings_go_in_one_call() -> None:
 def test_a_repaired_network_reads_what_it_read(scaling: InputScaling | None) -> None:
     own = drawn(UNPADDED).with_scaling(scaling)
     (repaired,) = Repairer(editor(), [UNPADDED]).repair([own])
-    assert repaired.spec == own.spec
-    assert repaired.spec.input_scaling == scaling
+    assert repaired.graph == own.graph
+    assert repaired.graph.input_scaling == scaling
     assert repaired.dtype == own.dtype
     assert changes(repaired, own).min() > 1e-3
     plain = Repairer(editor(), [UNPADDED]).repair(own.with_scaling(None))

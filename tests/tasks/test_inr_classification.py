@@ -122,8 +122,8 @@ def phase_shifted(networks: Networks) -> Networks:
     flipped[:, :, ::2] *= -1
     moved = first.clone()
     moved[:, ::2] += turn
-    return Networks(
-        networks.spec, (networks.weights[0], flipped, *networks.weights[2:]), (moved, second - 2 * turn, *rest)
+    return Networks.from_layers(
+        networks.graph, (networks.weights[0], flipped, *networks.weights[2:]), (moved, second - 2 * turn, *rest)
     )
 
 

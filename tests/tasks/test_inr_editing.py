@@ -107,7 +107,7 @@ def test_a_canonicalizing_editor_adds_its_change_to_the_canonical_weights(
     editor = train_inr_editor(config, zoo, shown, tmp_path, canonicalized=True)
     assert InrEditor.load(tmp_path).canonicalized
     own = zoo.networks()
-    whole_turns = Networks(own.spec, own.weights, (own.biases[0] + 2 * torch.pi / 30, *own.biases[1:]))
+    whole_turns = Networks.from_layers(own.graph, own.weights, (own.biases[0] + 2 * torch.pi / 30, *own.biases[1:]))
     torch.testing.assert_close(editor.edit(whole_turns).flat(), editor.edit(own).flat(), rtol=1e-3, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoovet.metanets.statnn import weight_statistics
-from zoovet.networks import LayerSpec, Networks, NetworkSpec, forward, mlp, siren, small_cnn
+from zoovet.networks import Graph, LayerSpec, Networks, mlp, run, siren, small_cnn
 from zoovet.symmetry import group_symmetries, random_action, random_networks, random_phase_shift, random_spec
 from zoovet.tasks.invariant_statistics import PARTS, invariant_statistics, normalized_scales
 
@@ -20,20 +20,20 @@ SPECS = {
     "sigmoid": mlp((7, 6, 5, 3), "sigmoid"),
     "identity": mlp((2, 6, 5, 3), "identity"),
     "siren": siren((2, 8, 8, 3)),
-    "flattened": NetworkSpec(
+    "flattened": Graph.of_layers(
         input_shape=(1, 6, 6),
         layers=(
             LayerSpec(kind="conv", in_channels=1, out_channels=5, kernel=(3, 3), activation="relu"),
             LayerSpec(kind="linear", in_channels=5, out_channels=4, kernel=(4, 4)),
         ),
     ),
-    "map": NetworkSpec(
+    "map": Graph.of_layers(
         input_shape=(1, 6, 6), layers=(LayerSpec(kind="conv", in_channels=1, out_channels=2, kernel=(1, 3)),)
     ),
 }
 
 
-def drawn(spec: NetworkSpec, count: int = 6, seed: int = 0) -> Networks:
+def drawn(spec: Graph, count: int = 6, seed: int = 0) -> Networks:
     generator = torch.Generator().manual_seed(seed)
     flat = torch.randn(count, spec.num_parameters, generator=generator, dtype=torch.float64) * 0.4
     return Networks.from_flat(spec, flat)
@@ -47,9 +47,9 @@ def largest_change(before: Networks, after: Networks) -> dict[str, float]:
 @pytest.mark.parametrize("name", SPECS)
 def test_no_symmetry_changes_them(name: str) -> None:
     networks = drawn(SPECS[name])
-    moved = random_action(networks.spec, len(networks), torch.Generator().manual_seed(1))(networks)
+    moved = random_action(networks.graph, len(networks), torch.Generator().manual_seed(1))(networks)
     if name == "siren":
-        moved = random_phase_shift(networks.spec, len(networks), torch.Generator().manual_seed(2))(moved)
+        moved = random_phase_shift(networks.graph, len(networks), torch.Generator().manual_seed(2))(moved)
     if name != "map":  # which has no hidden channel
         assert not torch.allclose(moved.flat(), networks.flat())
     assert max(largest_change(networks, moved).values()) < TOLERANCE
@@ -70,8 +70,8 @@ def test_awkward_networks_are_described_too(seed: int) -> None:
 
 def _out_of_order(networks: Networks) -> Networks:
     """The first layer's channels in another order, which the second does not follow."""
-    return Networks(
-        networks.spec,
+    return Networks.from_layers(
+        networks.graph,
         (networks.weights[0].flip(1), *networks.weights[1:]),
         (networks.biases[0].flip(1), *networks.biases[1:]),
     )
@@ -98,14 +98,14 @@ def test_scaling_is_no_symmetry_of_tanh() -> None:
     """The check itself would fail on numbers that are not invariant."""
     networks = drawn(SPECS["tanh"])
     scaled = random_action(
-        networks.spec,
+        networks.graph,
         len(networks),
         torch.Generator().manual_seed(1),
-        symmetries=["scale" if symmetry == "sign" else symmetry for symmetry in group_symmetries(networks.spec)],
+        symmetries=["scale" if symmetry == "sign" else symmetry for symmetry in group_symmetries(networks.graph)],
     )(networks)
     assert max(largest_change(networks, scaled).values()) > 0.1
     relu = drawn(SPECS["relu"])
-    moved = random_action(relu.spec, len(relu), torch.Generator().manual_seed(1))(relu)
+    moved = random_action(relu.graph, len(relu), torch.Generator().manual_seed(1))(relu)
     assert float((weight_statistics(relu) - weight_statistics(moved)).abs().max()) > 0.1
 
 
@@ -116,8 +116,10 @@ def test_normalized_scales_keep_the_function(name: str) -> None:
     networks.biases[0][0, 2] = 0.0  # a channel that is always 0
     networks.weights[0][1, 2] = 0.0  # a channel that is always its bias
     normal = normalized_scales(networks)
-    inputs = torch.randn(9, *networks.spec.input_shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    torch.testing.assert_close(forward(normal, inputs), forward(networks, inputs), rtol=1e-10, atol=1e-10)
+    inputs = torch.randn(
+        9, *networks.graph.input_shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
+    torch.testing.assert_close(run(normal, inputs), run(networks, inputs), rtol=1e-10, atol=1e-10)
     squares = normal.weights[0].flatten(2).square().sum(dim=2) + normal.biases[0].square()
     if name == "tanh":
         assert torch.equal(normal.flat(), networks.flat())

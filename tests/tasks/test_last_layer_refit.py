@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.networks import Networks, NetworkSpec, forward, forward_hidden, mlp, small_cnn
+from zoovet.networks import Graph, Networks, forward_hidden, mlp, run, small_cnn
 from zoovet.symmetry import random_action
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
@@ -39,7 +39,7 @@ def objective(refit: LastLayerRefit, own: Networks, refitted: Networks) -> Tenso
     """The penalized cross-entropy of each network, by its definition: [B]."""
     _, hidden = forward_hidden(own, refit.images)
     sizes = hidden[-1].square().mean(dim=1, keepdim=True).sqrt()
-    logits = forward(refitted, refit.images)
+    logits = run(refitted, refit.images)
     labels = refit.labels.expand(logits.shape[:2])
     losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").reshape(labels.shape)
     weights, biases = refitted.weights[-1] - own.weights[-1], refitted.biases[-1] - own.biases[-1]
@@ -52,7 +52,7 @@ def test_many_steps_find_the_least_penalized_loss(activation: str) -> None:
     refit, own = refit_of(num_steps=16, penalty=0.05), networks_of(activation)
     found = refit(own)
     numbers = [found.weights[-1].detach().requires_grad_(), found.biases[-1].detach().requires_grad_()]
-    refitted = Networks(own.spec, (*own.weights[:-1], numbers[0]), (*own.biases[:-1], numbers[1]))
+    refitted = Networks.from_layers(own.graph, (*own.weights[:-1], numbers[0]), (*own.biases[:-1], numbers[1]))
     losses = objective(refit, own, refitted)
     slopes = torch.autograd.grad(losses.sum(), numbers)
     assert max(float(slope.abs().max()) for slope in slopes) < 1e-8
@@ -73,7 +73,7 @@ def test_two_steps_come_near_and_a_large_penalty_changes_nothing() -> None:
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_it_commutes_with_the_symmetries_of_hidden_channels(activation: str) -> None:
     refit, own = refit_of(), networks_of(activation)
-    action = random_action(own.spec, len(own), torch.Generator().manual_seed(3), max_log_scale=2.0)
+    action = random_action(own.graph, len(own), torch.Generator().manual_seed(3), max_log_scale=2.0)
     torch.testing.assert_close(refit(action(own)).flat(), action(refit(own)).flat(), rtol=1e-10, atol=1e-10)
 
 
@@ -87,7 +87,7 @@ def test_a_penalty_in_the_weights_own_units_would_not_commute() -> None:
 
     refit, own = Raw(RefitConfig(images_per_class=6), SHAPE, NUM_CLASSES).double(), networks_of("relu")
     refit.give_images(refit_of().images.reshape(NUM_CLASSES, 6, *SHAPE))
-    action = random_action(own.spec, len(own), torch.Generator().manual_seed(3), max_log_scale=2.0)
+    action = random_action(own.graph, len(own), torch.Generator().manual_seed(3), max_log_scale=2.0)
     with torch.no_grad():
         assert float((refit(action(own)).flat() - action(refit(own)).flat()).abs().max()) > 1e-3
 
@@ -158,10 +158,10 @@ def test_a_refit_without_images_or_with_others_is_refused() -> None:
         (mlp((64, 120, 10), "relu"), "1210 and is linear with identity"),
     ],
 )
-def test_networks_without_a_small_linear_last_layer_are_refused(spec: NetworkSpec, what: str) -> None:
+def test_networks_without_a_small_linear_last_layer_are_refused(spec: Graph, what: str) -> None:
     with pytest.raises(ZoovetError, match=what):
         LastLayerRefit.require_fit(spec)
-    LastLayerRefit.require_fit(networks_of().spec)
+    LastLayerRefit.require_fit(networks_of().graph)
 
 
 @pytest.mark.parametrize(

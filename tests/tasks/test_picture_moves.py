@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, forward, mlp, siren
+from zoovet.networks import Networks, mlp, run, siren
 from zoovet.tasks.picture_moves import PictureMoveConfig, move_pictures
 from zoovet.zoo.inr_pictures import coordinates, pictures
 
@@ -38,7 +38,7 @@ def test_the_moved_network_is_the_network_at_moved_places(sirens: Networks) -> N
     matrices, shifts = affine(sirens, after)
     places = coordinates(9, 7, torch.float64)
     there = places @ matrices.mT + shifts[:, None]
-    torch.testing.assert_close(forward(after, places), forward(sirens, there))
+    torch.testing.assert_close(run(after, places), run(sirens, there))
     assert (shifts.abs() <= 0.3).all()
     scales = torch.linalg.det(matrices).abs().sqrt()
     assert ((scales <= 1.5) & (scales >= 1 / 1.5)).all()
@@ -82,4 +82,4 @@ def test_bad_options_and_networks_without_places_are_refused() -> None:
     strangers = Networks.from_flat(spec, torch.zeros(1, spec.num_parameters))
     with pytest.raises(ZoovetError, match=r"networks read a place \(2 numbers\), got 3 → .*; set max_shift"):
         moved(strangers, mirror=True)
-    assert moved(strangers, weight_noise=0.1).spec == spec
+    assert moved(strangers, weight_noise=0.1).graph == spec

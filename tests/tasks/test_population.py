@@ -23,7 +23,7 @@ def test_a_population_holds_what_the_zoo_does(zoo: Zoo) -> None:
     flat = split.weights()
     for place in range(len(population)):
         (networks,) = population.batch(torch.tensor([place])).networks
-        assert networks.spec == zoo.specs[split.column("spec_id")[place]]
+        assert networks.graph == zoo.specs[split.column("spec_id")[place]]
         assert torch.equal(networks.flat()[0], flat[place])
         sibling = int(population.sibling_of[place])
         assert population.base_of[sibling] == population.base_of[place]
@@ -36,7 +36,7 @@ def test_a_batch_is_sorted_by_spec_and_says_who_is_where(zoo: Zoo) -> None:
     wanted = torch.tensor([7, 2, 2, 11, 4, 0])
     batch = population.batch(wanted)
     assert sorted(batch.indices.tolist()) == sorted(wanted.tolist())
-    assert len({networks.spec for networks in batch.networks}) == len(batch.networks) == 2
+    assert len({networks.graph for networks in batch.networks}) == len(batch.networks) == 2
     flat = zoo.split("train").weights()
     assert torch.equal(torch.cat([networks.flat() for networks in batch.networks]), flat[batch.indices])
 

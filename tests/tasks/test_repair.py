@@ -123,7 +123,7 @@ def test_a_repairer_loads_exactly_and_says_what_it_was_chosen_by(trained: Path, 
     repaired = first.repair(suspects)
     for own, once, again in zip(suspects, repaired, second.repair(suspects), strict=True):
         assert torch.equal(once.flat(), again.flat())
-        assert once.spec == own.spec
+        assert once.graph == own.graph
         assert not torch.equal(once.flat(), own.flat())
         assert not once.flat().requires_grad
     figures = first.description["validation"]
@@ -145,7 +145,7 @@ def test_repair_commutes_with_the_networks_symmetries(trained: Path, suspects: l
     repairer = Repairer.load(trained)
     repairer.editor.double()
     for networks in (batch.to(dtype=torch.float64) for batch in suspects):
-        action = random_action(networks.spec, len(networks), torch.Generator().manual_seed(3), max_log_scale=1.0)
+        action = random_action(networks.graph, len(networks), torch.Generator().manual_seed(3), max_log_scale=1.0)
         with torch.no_grad():
             moved_then_edited = repairer.editor([action(networks)]).edited[0]
             edited_then_moved = action(repairer.editor([networks]).edited[0])
@@ -370,6 +370,6 @@ def test_the_checkpoint_says_by_how_much_training_networks_are_changed(trained: 
         changes = relative_changes(networks, repairer.repair(networks))
         expected = EditSize.of(changes)
         assert expected is not None
-        assert repairer.edit_sizes[networks.spec].limit == pytest.approx(expected.limit, rel=1e-4)
-        assert repairer.edit_sizes[networks.spec].num_networks == len(networks)
+        assert repairer.edit_sizes[networks.graph].limit == pytest.approx(expected.limit, rel=1e-4)
+        assert repairer.edit_sizes[networks.graph].num_networks == len(networks)
         assert expected.limit >= float(changes.max()) > 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoovet.images import ImageSet, PatchTrigger
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks, run
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.repair_losses import function_losses
 
@@ -36,8 +36,8 @@ def test_they_are_what_they_say(pool: ImagePool, suspects: list[Networks]) -> No
     images, labels = drawn(pool)
     for place, trigger in enumerate(triggers):
         clean, rest, marks = images[place, :5], images[place, 5:], labels[place, 5:].tolist()
-        before, after, healthy = (forward(some[place], clean)[0].softmax(1) for some in (own, edited, siblings))
-        on_rest = forward(edited[place], rest if trigger is None else trigger.apply(rest))[0].softmax(1)
+        before, after, healthy = (run(some[place], clean)[0].softmax(1) for some in (own, edited, siblings))
+        on_rest = run(edited[place], rest if trigger is None else trigger.apply(rest))[0].softmax(1)
         own_marks = labels[place, :5].tolist()
         assert float(found.clean[place]) == pytest.approx(
             sum(-after[k, label].log().item() for k, label in enumerate(own_marks)) / 5, rel=1e-4
@@ -46,11 +46,11 @@ def test_they_are_what_they_say(pool: ImagePool, suspects: list[Networks]) -> No
             sum(-on_rest[k, label].log().item() for k, label in enumerate(marks)) / 7, rel=1e-4
         )
         assert float(found.told[place]) == pytest.approx(float(-(healthy * after.log()).sum(1).mean()), rel=1e-4)
-        healthy_on_rest = forward(siblings[place], rest if trigger is None else trigger.apply(rest))[0].softmax(1)
+        healthy_on_rest = run(siblings[place], rest if trigger is None else trigger.apply(rest))[0].softmax(1)
         assert float(found.triggered_told[place]) == pytest.approx(
             float(-(healthy_on_rest * on_rest.log()).sum(1).mean()), rel=1e-4
         )
-        logits = forward(edited[place], clean)[0].tolist()
+        logits = run(edited[place], clean)[0].tolist()
         leads = [max(row[:mark] + row[mark + 1 :]) - row[mark] for row, mark in zip(logits, own_marks, strict=True)]
         assert float(found.wrong[place]) == pytest.approx(
             sum(1 / (1 + math.exp(-3 * lead)) for lead in leads) / 5, rel=1e-4
@@ -72,7 +72,7 @@ def test_an_attack_that_is_certain_has_a_finite_loss_that_falls(pool: ImagePool,
     own = suspects[0][:1]
     biases = own.biases[-1].clone()
     biases[:, 4] = 200.0
-    certain = Networks(own.spec, own.weights, (*own.biases[:-1], biases.requires_grad_()))
+    certain = Networks.from_layers(own.graph, own.weights, (*own.biases[:-1], biases.requires_grad_()))
     loss = function_losses(own, certain, own, [ALL_TO_ONE], pool, (5, 7), torch.Generator().manual_seed(6)).attacked
     assert 100 < float(loss.detach()) < 300
     loss.sum().backward()

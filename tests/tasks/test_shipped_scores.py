@@ -15,23 +15,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.tasks import Detector, Repairer
 
 PINNED: dict[str, Any] = json.loads(Path(__file__).with_name("shipped_scores.json").read_text())
 PROBABILITY_TOLERANCE = 1e-5
 
 
-def drawn(spec: NetworkSpec, count: int) -> Networks:
+def drawn(spec: Graph, count: int) -> Networks:
     """Random networks of a spec."""
     generator = np.random.default_rng(3)
 
     def draw(shape: tuple[int, ...], size: float) -> torch.Tensor:
         return torch.from_numpy(generator.standard_normal((count, *shape)) * size).float()
 
-    weights = [draw(shape, 0.7 * math.sqrt(2 / math.prod(shape[1:]))) for shape in spec.weight_shapes]
-    biases = [draw(shape, 0.1) for shape in spec.bias_shapes]
-    return Networks(spec, tuple(weights), tuple(biases)).with_scaling("symmetric")
+    weights = [draw(shape, 0.7 * math.sqrt(2 / math.prod(shape[1:]))) for shape in spec.chain.weight_shapes]
+    biases = [draw(shape, 0.1) for shape in spec.chain.bias_shapes]
+    return Networks.from_layers(spec, tuple(weights), tuple(biases)).with_scaling("symmetric")
 
 
 def test_shipped_models_say_what_they_said() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.images import load_dataset
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.symmetry import random_action
 from zoovet.tasks import distribution_fitting
 from zoovet.tasks.distribution_fitting import fit_training_distribution
@@ -59,22 +59,22 @@ def shuffled(networks: Networks, layer: int) -> Networks:
     rows = [row.flatten()[torch.randperm(row.numel(), generator=generator)] for row in networks.weights[layer]]
     weights = list(networks.weights)
     weights[layer] = torch.stack(rows).view_as(weights[layer])
-    return Networks(networks.spec, tuple(weights), networks.biases)
+    return Networks.from_layers(networks.graph, tuple(weights), networks.biases)
 
 
 def with_huge_weight(networks: Networks) -> Networks:
     weights = [weight.clone() for weight in networks.weights]
     weights[1][:, 1, 2, 0, 0] = 100.0
-    return Networks(networks.spec, tuple(weights), networks.biases)
+    return Networks.from_layers(networks.graph, tuple(weights), networks.biases)
 
 
-def untrained(spec: NetworkSpec, count: int = 20) -> Networks:
+def untrained(spec: Graph, count: int = 20) -> Networks:
     generator = np.random.default_rng(0)
     flat = [torch.from_numpy(initial_weights(spec, "he", 0.2, generator)) for _ in range(count)]
     return Networks.from_flat(spec, torch.stack(flat))
 
 
-def of_another_dataset(spec: NetworkSpec, count: int = 6) -> Networks:
+def of_another_dataset(spec: Graph, count: int = 6) -> Networks:
     """Networks that have learnt other images of the same shape: digits black on white, on their side, renamed."""
     digits = load_dataset("digits", "train").subset(torch.arange(1000))
     images = -digits.scaled().transpose(2, 3).contiguous().numpy()
@@ -108,22 +108,22 @@ def test_strangers_are_out_of_distribution(
 ) -> None:
     for own in held_out(trained_zoo):
         networks = {
-            "untrained": [untrained(own.spec)],
+            "untrained": [untrained(own.graph)],
             "doubled": [own.map(lambda tensor: 2 * tensor)],
             "shuffled": [shuffled(own, layer) for layer in range(3)],
             "huge": [with_huge_weight(own)],
-            "another dataset": [of_another_dataset(own.spec)],
+            "another dataset": [of_another_dataset(own.graph)],
         }[stranger]
         for some in networks:
             out = distribution.is_out([some])
-            assert float(out.float().mean()) >= share, own.spec.activation
+            assert float(out.float().mean()) >= share, own.graph.chain.activation
             assert float(distribution.score([some])[out].max()) <= 1 / 90
 
 
 def test_no_symmetry_changes_a_distance(trained_zoo: Zoo, distribution: TrainingDistribution) -> None:
     for own in held_out(trained_zoo):
-        networks, fitted = own.to(dtype=torch.float64), distribution.by_spec[own.spec]
-        moved = random_action(own.spec, len(own), torch.Generator().manual_seed(0))(networks)
+        networks, fitted = own.to(dtype=torch.float64), distribution.by_spec[own.graph]
+        moved = random_action(own.graph, len(own), torch.Generator().manual_seed(0))(networks)
         before, after = fitted.distance(networks), fitted.distance(moved)
         assert not torch.allclose(networks.flat(), moved.flat())
         torch.testing.assert_close(after, before, rtol=1e-10, atol=0)
@@ -172,7 +172,7 @@ def test_a_distribution_comes_back_from_its_tensors(trained_zoo: Zoo, distributi
     again = TrainingDistribution.from_tensors(tensors, specs, "here")
     assert torch.equal(again.score(test), distribution.score(test))
     assert torch.equal(again.is_out(test), distribution.is_out(test))
-    name = f"{specs[0].spec_id}.answers.mean"
+    name = f"{specs[0].graph_id}.answers.mean"
     with pytest.raises(ZoovetError, match=r"here is damaged: its training distribution lacks .* 'answers.mean'"):
         TrainingDistribution.from_tensors({key: tensors[key] for key in tensors if key != name}, specs, "here")
     with pytest.raises(ZoovetError, match=r"here is damaged: its training distribution's answers has the shapes"):

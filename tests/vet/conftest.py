@@ -10,17 +10,17 @@ import torch
 
 from zoovet import Images
 from zoovet.metanets.scalegmn import ScaleGMNConfig
-from zoovet.networks import Networks, NetworkSpec, small_cnn
+from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 
-WriteDetector = Callable[[Path, Sequence[NetworkSpec]], Path]
+WriteDetector = Callable[[Path, Sequence[Graph]], Path]
 NetworksOf = Callable[..., Networks]
 Grays = Callable[..., Images]
 
 
 @pytest.fixture(scope="session")
-def relu_spec() -> NetworkSpec:
+def relu_spec() -> Graph:
     return small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4))
 
 
@@ -28,7 +28,7 @@ def relu_spec() -> NetworkSpec:
 def write_detector() -> WriteDetector:
     """Write a detector that nobody trained."""
 
-    def write(path: Path, specs: Sequence[NetworkSpec]) -> Path:
+    def write(path: Path, specs: Sequence[Graph]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         config = ScaleGMNConfig(width=2, num_layers=1)
         description = {
@@ -46,7 +46,7 @@ def write_detector() -> WriteDetector:
 def drawn() -> NetworksOf:
     """Networks with random weights."""
 
-    def draw(spec: NetworkSpec, count: int = 1, seed: int = 0) -> Networks:
+    def draw(spec: Graph, count: int = 1, seed: int = 0) -> Networks:
         flat = torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(seed))
         return Networks.from_flat(spec, 0.3 * flat)
 
@@ -79,4 +79,4 @@ def gray_reader(levels: torch.Tensor) -> Networks:
     kernel = torch.zeros(1, 1, 1, 3, 3)
     kernel[..., 1, 1] = 1
     weights = (kernel, kernel.clone(), (800 * levels)[None, :, None])
-    return Networks(spec, weights, (torch.zeros(1, 1), torch.zeros(1, 1), (-400 * levels**2)[None]))
+    return Networks.from_layers(spec, weights, (torch.zeros(1, 1), torch.zeros(1, 1), (-400 * levels**2)[None]))

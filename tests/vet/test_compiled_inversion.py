@@ -10,7 +10,7 @@ import torch
 
 from zoovet.evidence import InversionConfig
 from zoovet.metanets.scalegmn import ScaleGMNConfig
-from zoovet.networks import Networks, NetworkSpec, small_cnn
+from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.readers import save_networks
 from zoovet.tasks import Detector
 from zoovet.tasks.evidence_reader import inversion_of
@@ -49,7 +49,7 @@ def test_scores_are_pytorchs(drawn: Callable[..., Networks]) -> None:
 
 def test_without_a_compiler_the_scan_goes_on_and_says_so(
     tmp_path: Path,
-    relu_spec: NetworkSpec,
+    relu_spec: Graph,
     write_detector: Callable[..., Path],
     drawn: Callable[..., Networks],
     monkeypatch: pytest.MonkeyPatch,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.vet import Candidate, Failure, candidates_for, crew
 from zoovet.vet.batches import Answer, Batch, Batches, Detectors
 from zoovet.vet.crew import Crew
@@ -41,7 +41,7 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def candidate(tmp_path: Path, relu_spec: NetworkSpec, write_detector: Callable[..., Path]) -> Candidate:
+def candidate(tmp_path: Path, relu_spec: Graph, write_detector: Callable[..., Path]) -> Candidate:
     (found,) = candidates_for("detector", given=write_detector(tmp_path / "detector.safetensors", [relu_spec]))
     return found
 
@@ -53,7 +53,7 @@ def batches_of(candidate: Candidate, *files: Networks, size: int = 3) -> list[Ba
     return batches + list(gathered.rest())
 
 
-def test_processes_answer_as_this_one_does(candidate: Candidate, relu_spec: NetworkSpec, drawn: NetworksOf) -> None:
+def test_processes_answer_as_this_one_does(candidate: Candidate, relu_spec: Graph, drawn: NetworksOf) -> None:
     batches = batches_of(candidate, drawn(relu_spec, 2, 1), drawn(relu_spec, 5, 2))
     own = Detectors("cpu")
     answers = {batch.parts: answer for batch, answer in Crew(2, "cpu").answers([batches[0], None, *batches[1:]])}
@@ -62,7 +62,7 @@ def test_processes_answer_as_this_one_does(candidate: Candidate, relu_spec: Netw
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_process_that_dies_takes_only_what_killed_it_with_it(
-    candidate: Candidate, relu_spec: NetworkSpec, drawn: NetworksOf, deadly: None
+    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf, deadly: None
 ) -> None:
     networks = drawn(relu_spec, 8, 1)
     flat = networks.flat()
@@ -81,7 +81,7 @@ def test_a_process_that_dies_takes_only_what_killed_it_with_it(
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_where_no_process_can_be_had_every_network_says_so(
-    candidate: Candidate, relu_spec: NetworkSpec, drawn: NetworksOf, deadly: None
+    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf, deadly: None
 ) -> None:
     for _, answer in Crew(1, "none").answers(batches_of(candidate, drawn(relu_spec, 4))):
         for failure in answer.findings:
@@ -91,7 +91,7 @@ def test_where_no_process_can_be_had_every_network_says_so(
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_no_process_outlives_a_scan_that_is_left(
-    candidate: Candidate, relu_spec: NetworkSpec, drawn: NetworksOf, deadly: None
+    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf, deadly: None
 ) -> None:
     one = Crew(1, "cpu")
     answers = one.answers(batches_of(candidate, drawn(relu_spec, 9)))

@@ -25,7 +25,7 @@ def scanner() -> Scanner:
 
 def networks_of(name: str) -> Networks:
     networks = load_networks(FOLDER / f"{name}.safetensors")
-    assert networks.spec.input_scaling == SCALING_PRESETS[name]
+    assert networks.graph.input_scaling == SCALING_PRESETS[name]
     return networks
 
 

@@ -119,7 +119,7 @@ def test_a_file_with_its_spec_inside_says_all(tmp_path: Path, grays: Grays) -> N
     network = zoovet.read(tmp_path / "own.safetensors")
     assert network.scaling == SCALING_PRESETS["unit"]
     images = grays(4)
-    expected = zoovet.forward(networks[0], images.pixels / 255)[0]
+    expected = zoovet.run(networks[0], images.pixels / 255)[0]
     assert torch.allclose(network.logits(images), expected, atol=1e-6)
     zoovet.save_networks(networks, tmp_path / "two.safetensors")
     with pytest.raises(ZoovetError, match=r"holds 2 networks, one is read; zoovet.load_networks reads them all"):

@@ -10,16 +10,16 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets.scalegmn import ScaleGMNConfig
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.readers import save_networks
 from zoovet.tasks.checkpoints import save_checkpoint
-from zoovet.tasks.edit_sizes import EditSize, edit_sizes_to_json, relative_changes
+from zoovet.tasks.edit_sizes import EditSize, edit_sizes_to_json, scale_free_changes
 from zoovet.tasks.metanetworks import metanetwork_to_json
 from zoovet.tasks.repairer import Repairer, build_editor
 from zoovet.vet import candidates_for, repair_file
 
 
-def write_repairer(path: Path, spec: NetworkSpec, limit: float | None) -> Path:
+def write_repairer(path: Path, spec: Graph, limit: float | None) -> Path:
     """A repairer that nobody trained, whose edits are not nothing."""
     config = ScaleGMNConfig(width=2, num_layers=1, output="weights", direction="bidirectional")
     editor = build_editor(config, None, None, seed=0)
@@ -42,12 +42,12 @@ def write_repairer(path: Path, spec: NetworkSpec, limit: float | None) -> Path:
 
 @pytest.mark.parametrize("allow_unknown", [True, False])
 def test_an_edit_beyond_the_training_networks_quantile_is_refused(
-    tmp_path: Path, relu_spec: NetworkSpec, drawn: Callable[..., Networks], allow_unknown: bool
+    tmp_path: Path, relu_spec: Graph, drawn: Callable[..., Networks], allow_unknown: bool
 ) -> None:
     networks = drawn(relu_spec, 3)
     save_networks(networks, tmp_path / "a.safetensors")
     path = write_repairer(tmp_path / "repairer.safetensors", relu_spec, None)
-    changes = relative_changes(networks, Repairer.load(path).repair(networks))
+    changes = scale_free_changes(networks, Repairer.load(path).repair(networks))
     assert float(changes.min()) > 1e-3
     options = {"allow_unknown": allow_unknown}
     (unknown,) = repair_file(tmp_path / "a.safetensors", candidates_for("repairer", given=path), **options).notes

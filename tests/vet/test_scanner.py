@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from zoovet.networks import Networks, NetworkSpec, small_cnn
+from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.readers import load_networks, save_networks
 from zoovet.tasks import Detector
 from zoovet.vet import FileResult, ReadOptions, Scanner, candidates_for, scanner
@@ -18,13 +18,13 @@ NetworksOf = Callable[..., Networks]
 
 
 @pytest.fixture
-def detector(tmp_path: Path, relu_spec: NetworkSpec, write_detector: Callable[..., Path]) -> Path:
+def detector(tmp_path: Path, relu_spec: Graph, write_detector: Callable[..., Path]) -> Path:
     tanh = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 4))
     return write_detector(tmp_path / "detector.safetensors", [relu_spec, tanh])
 
 
 @pytest.fixture
-def files(tmp_path: Path, relu_spec: NetworkSpec, drawn: NetworksOf) -> list[Path]:
+def files(tmp_path: Path, relu_spec: Graph, drawn: NetworksOf) -> list[Path]:
     """Files of one, seven and two networks, the last of another spec in double precision."""
     tanh = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 4))
     contents = [drawn(relu_spec, 1, 1), drawn(relu_spec, 7, 2), drawn(tanh, 2, 3).to(dtype=torch.float64)]
@@ -127,7 +127,7 @@ def test_networks_in_memory_get_the_verdicts_of_their_file(detector: Path, files
 
 
 def test_what_was_assumed_when_a_file_was_read_is_told(
-    detector: Path, files: list[Path], tmp_path: Path, relu_spec: NetworkSpec, drawn: NetworksOf
+    detector: Path, files: list[Path], tmp_path: Path, relu_spec: Graph, drawn: NetworksOf
 ) -> None:
     network = drawn(relu_spec)
     state = {f"conv{k}.weight": weight[0] for k, weight in enumerate(network.weights)}

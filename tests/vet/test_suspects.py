@@ -12,11 +12,11 @@ import torch
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.models import print_models
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec, small_cnn
+from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.readers import save_networks
 from zoovet.vet import Candidate, ReadOptions, load_suspects
 
-WriteDetector = Callable[[Path, Sequence[NetworkSpec]], Path]
+WriteDetector = Callable[[Path, Sequence[Graph]], Path]
 SMALL, LARGE = (
     {name: small_cnn(name, input_shape=(1, side, side), channels=(4, 4)) for name in ("relu", "tanh")}
     for side in (28, 32)
@@ -38,16 +38,16 @@ def candidates(*words: str | Path) -> list[Candidate]:
     return candidates_of(parser.parse_args([str(word) for word in words]), "detector")
 
 
-def network(spec: NetworkSpec) -> Networks:
+def network(spec: Graph) -> Networks:
     return Networks.from_flat(spec, torch.randn(1, spec.num_parameters, generator=torch.Generator().manual_seed(0)))
 
 
-def with_spec(spec: NetworkSpec, folder: Path) -> Path:
+def with_spec(spec: Graph, folder: Path) -> Path:
     save_networks(network(spec), folder / "network.safetensors")
     return folder / "network.safetensors"
 
 
-def state_dict(spec: NetworkSpec, folder: Path) -> Path:
+def state_dict(spec: Graph, folder: Path) -> Path:
     networks, state = network(spec), {}
     for index, (weight, bias) in enumerate(zip(networks.weights, networks.biases, strict=True)):
         state |= {f"{index}.weight": weight[0], f"{index}.bias": bias[0]}
@@ -61,7 +61,7 @@ def test_the_spec_in_a_file_says_which_model_knows_it(models: Path, tmp_path: Pa
     for name, specs in (("small", SMALL), ("large", LARGE)):
         for spec in specs.values():
             suspects = load_suspects(with_spec(spec, tmp_path), found, ReadOptions(), "detector")
-            assert suspects.networks.spec == spec
+            assert suspects.networks.graph == spec
             assert suspects.candidate.model == name
             assert suspects.candidate.path == models / name / "detector.safetensors"
 
@@ -80,7 +80,7 @@ def test_a_state_dict_that_fits_several_is_settled_by_options(models: Path, tmp_
     ):
         load_suspects(path, large, ReadOptions(), "detector")
     suspects = load_suspects(path, large, ReadOptions(activation="tanh"), "detector")
-    assert suspects.networks.spec == LARGE["tanh"]
+    assert suspects.networks.graph == LARGE["tanh"]
     assert suspects.candidate.model == "large"
     with pytest.raises(ZoovetError, match=r"--activation sine: trained on networks with relu or tanh only"):
         load_suspects(path, large, ReadOptions(activation="sine"), "detector")
@@ -145,9 +145,9 @@ def test_a_detector_that_was_given_is_the_only_candidate(
     (own,) = candidates("--detector", tmp_path / "own.safetensors")
     assert (own.model, own.specs) == (None, (SMALL["relu"],))
     suspects = load_suspects(with_spec(OTHER, tmp_path), [own], ReadOptions(), "detector")
-    assert (suspects.networks.spec, suspects.candidate) == (OTHER, own)  # it says itself what it does not know
+    assert (suspects.networks.graph, suspects.candidate) == (OTHER, own)  # it says itself what it does not know
     suspects = load_suspects(state_dict(SMALL["tanh"], tmp_path), [own], ReadOptions(), "detector")
-    assert suspects.networks.spec == SMALL["relu"]
+    assert suspects.networks.graph == SMALL["relu"]
     with pytest.raises(argparse.ArgumentError, match=r"not allowed with argument"):
         candidates("--detector", tmp_path / "own.safetensors", "--model", "small")
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import NetworkSpec, forward
-from zoovet.networks.spec import siren, small_cnn
+from zoovet.networks import Graph, run
+from zoovet.networks.chains import siren, small_cnn
 from zoovet.symmetry import canonicalize
 from zoovet.zoo import Zoo
 from zoovet.zoo.builders import recipe_of
@@ -27,7 +27,7 @@ SPECS = (siren((2, 8, 8, 1)), siren((2, 6, 3), w0=7.0))
 RECIPE = {"kind": "inr", "dataset": "fashion-mnist", "num_images": 60, "seed": 3}
 
 
-def write_zoo(folder: Path, specs: tuple[NetworkSpec, ...] = SPECS[:1], num_shards: int = 3, seed: int = 0) -> Path:
+def write_zoo(folder: Path, specs: tuple[Graph, ...] = SPECS[:1], num_shards: int = 3, seed: int = 0) -> Path:
     """A zoo of SIRENs nobody fitted: biases over several turns, 20 networks a shard, specs by turns."""
     folder.mkdir()
     shards = []
@@ -40,7 +40,7 @@ def write_zoo(folder: Path, specs: tuple[NetworkSpec, ...] = SPECS[:1], num_shar
                 {
                     "network_id": f"{number:05d}-0",
                     "base_id": number,
-                    "spec_id": spec.spec_id,
+                    "spec_id": spec.graph_id,
                     "split": ("train", "validation", "test")[number % 3],
                     "dataset": "fashion-mnist",
                     "image_index": number,
@@ -50,7 +50,7 @@ def write_zoo(folder: Path, specs: tuple[NetworkSpec, ...] = SPECS[:1], num_shar
                 }
             )
         shards.append(write_shard(folder / f"shard-{index:05d}.parquet", rows))
-    by_id = {spec.spec_id: spec for spec in specs}
+    by_id = {spec.graph_id: spec for spec in specs}
     ZooInfo(specs=by_id, recipe=RECIPE, versions={}, num_shards=num_shards, shards=tuple(shards)).write(folder)
     return folder
 
@@ -65,7 +65,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("specs", [SPECS[:1], SPECS])
-def test_pictures_and_facts_are_the_source_s(tmp_path: Path, specs: tuple[NetworkSpec, ...]) -> None:
+def test_pictures_and_facts_are_the_source_s(tmp_path: Path, specs: tuple[Graph, ...]) -> None:
     source = write_zoo(tmp_path / "zoo", specs)
     before = contents(source)
     canonical, zoo = canonicalize_zoo(source, tmp_path / "out"), Zoo.open(source)
@@ -75,8 +75,8 @@ def test_pictures_and_facts_are_the_source_s(tmp_path: Path, specs: tuple[Networ
     for (networks, own), (found, places) in zip(zoo.batches_by_spec(), canonical.batches_by_spec(), strict=True):
         assert np.array_equal(own, places)
         assert torch.equal(found.flat(), canonicalize(networks).flat())
-        shown = forward(networks.to(dtype=torch.float64), coordinates.double())
-        difference = (forward(found.to(dtype=torch.float64), coordinates.double()) - shown).abs().max()
+        shown = run(networks.to(dtype=torch.float64), coordinates.double())
+        difference = (run(found.to(dtype=torch.float64), coordinates.double()) - shown).abs().max()
         assert float(difference) <= 1e-5
         moved = max(moved, float((found.flat() - networks.flat()).abs().max()))
     assert moved > 0.3

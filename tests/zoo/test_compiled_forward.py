@@ -1,4 +1,4 @@
-"""Compiled code gives forward's logits and gradients to images, and what it does not know goes through forward."""
+"""Compiled code gives the interpreter's logits and gradients to images; what it does not know goes through that."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec, forward, small_cnn
+from zoovet.networks import Graph, Networks, run, small_cnn
 from zoovet.zoo.compiled_forward import CompiledForward
 
 SPECS = {name: small_cnn(name, input_shape=(1, 14, 14)) for name in ("relu", "tanh")}
 
 
-def networks_of(spec: NetworkSpec, count: int = 3) -> Networks:
+def networks_of(spec: Graph, count: int = 3) -> Networks:
     generator = torch.Generator().manual_seed(1)
     return Networks.from_flat(spec, 0.3 * torch.randn(count, spec.num_parameters, generator=generator))
 
@@ -27,11 +27,11 @@ def images_of(*shape: int) -> Tensor:
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("input_map", [(), ((1.5, -0.25),)], ids=["as read", "rescaled"])
 @pytest.mark.parametrize("shape", [(5,), (3, 5)], ids=["shared", "own"])
-def test_logits_and_gradients_are_forwards(name: str, shape: tuple[int, ...], input_map: tuple[()]) -> None:
-    run, spec = CompiledForward((SPECS[name],)), replace(SPECS[name], input_map=input_map)
+def test_logits_and_gradients_are_the_interpreters(name: str, shape: tuple[int, ...], input_map: tuple[()]) -> None:
+    compiled, spec = CompiledForward((SPECS[name],)), replace(SPECS[name], input_map=input_map)
     networks, weights = networks_of(spec), torch.randn(3, 5, 10, generator=torch.Generator().manual_seed(3))
     results = []
-    for function in (forward, run):
+    for function in (compiled, run):
         images = images_of(*shape).requires_grad_()
         logits = function(networks, images)
         (logits.log_softmax(-1) * weights).sum().backward()
@@ -42,18 +42,18 @@ def test_logits_and_gradients_are_forwards(name: str, shape: tuple[int, ...], in
 
 
 def test_images_that_all_networks_share_by_expansion_are_each_ones_own() -> None:
-    run, networks = CompiledForward((SPECS["relu"],)), networks_of(SPECS["relu"])
+    compiled, networks = CompiledForward((SPECS["relu"],)), networks_of(SPECS["relu"])
     images = images_of(4)
-    expanded = run(networks, images.expand(3, -1, -1, -1, -1))
-    torch.testing.assert_close(expanded, run(networks, images), atol=0, rtol=0)
+    expanded = compiled(networks, images.expand(3, -1, -1, -1, -1))
+    torch.testing.assert_close(expanded, compiled(networks, images), atol=0, rtol=0)
 
 
-def test_what_it_does_not_know_goes_through_forward() -> None:
-    run, networks = CompiledForward((SPECS["relu"],)), networks_of(SPECS["relu"])
+def test_what_it_does_not_know_goes_through_the_interpreter() -> None:
+    compiled, networks = CompiledForward((SPECS["relu"],)), networks_of(SPECS["relu"])
     double = networks.to(dtype=torch.float64)
-    assert torch.equal(run(double, images_of(4).double()), forward(double, images_of(4).double()))
+    assert torch.equal(compiled(double, images_of(4).double()), run(double, images_of(4).double()))
     other = networks_of(SPECS["tanh"])
-    assert torch.equal(run(other, images_of(4)), forward(other, images_of(4)))
+    assert torch.equal(compiled(other, images_of(4)), run(other, images_of(4)))
     for images in (images_of(2, 4), images_of(4)[..., :7], images_of(4).double()):
         with pytest.raises(ZoovetError, match="images"):
-            run(networks, images)
+            compiled(networks, images)

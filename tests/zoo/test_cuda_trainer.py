@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import zoovet.zoo.native.cuda_trainer as cuda_trainer
-from zoovet.networks import LayerSpec, Networks, NetworkSpec, PoolSpec, forward, mlp, small_cnn
+from zoovet.networks import Graph, LayerSpec, Networks, PoolSpec, mlp, run, small_cnn
 from zoovet.zoo.native import CudaNetworks, NativeUnavailable, compile_cuda
 from zoovet.zoo.native.cuda_library import CudaLibrary
 from zoovet.zoo.samples import Schedule
@@ -40,7 +40,7 @@ def windows(kind: Any, kernel: tuple[int, int], stride: tuple[int, int], padding
 SPECS = {
     "relu": small_cnn("relu", input_shape=(1, 9, 9), channels=(6, 8)),
     "tanh": small_cnn("tanh", input_shape=(1, 8, 8), channels=(16, 16, 16)),
-    "max": NetworkSpec(
+    "max": Graph.of_layers(
         input_shape=(2, 9, 9),
         layers=(
             conv((2, 5), (3, 3), "sigmoid", padding=(1, 1), pool=windows("max", (3, 3), (2, 2), (1, 1))),
@@ -49,7 +49,7 @@ SPECS = {
             LayerSpec(kind="linear", in_channels=9, out_channels=10),
         ),
     ),
-    "average": NetworkSpec(
+    "average": Graph.of_layers(
         input_shape=(1, 9, 9),
         layers=(
             conv((1, 6), (5, 5), "tanh", padding=(2, 2), pool=windows("average", (3, 2), (2, 1), (1, 1))),
@@ -60,13 +60,13 @@ SPECS = {
 }
 
 
-def images_for(spec: NetworkSpec) -> ResidentImages:
+def images_for(spec: Graph) -> ResidentImages:
     draws = np.random.default_rng(0)
     images = draws.normal(size=(NUM_IMAGES, *spec.input_shape)).astype(np.float32)
     return ResidentImages(torch.from_numpy(images), torch.from_numpy(draws.integers(10, size=NUM_IMAGES)))
 
 
-def trainings(spec: NetworkSpec, dropout: float = 0.0) -> list[Training]:
+def trainings(spec: Graph, dropout: float = 0.0) -> list[Training]:
     """Three optimizers, with weight decay, one held near an anchor; batches of 20 of 41, 48, 55 images, two epochs."""
     result = []
     for number, (optimizer, rate) in enumerate((("sgd", 2e-2), ("adam", 3e-3), ("rmsprop", 1e-3))):
@@ -111,7 +111,7 @@ def on_threads(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         pytest.skip("needs a C++ compiler")
     threads: int = request.param
 
-    def compile_spec(spec: NetworkSpec, shared_bytes: int = 2**17) -> CudaNetworks:
+    def compile_spec(spec: Graph, shared_bytes: int = 2**17) -> CudaNetworks:
         folder = tmp_path_factory.mktemp("trainer")
         constants, used = cuda_trainer.describe_layers(spec, num_threads=threads, shared_bytes=shared_bytes)
         assert used <= shared_bytes
@@ -126,7 +126,7 @@ def on_threads(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return compile_spec
 
 
-def through_torch(spec: NetworkSpec) -> torch.Tensor:
+def through_torch(spec: Graph) -> torch.Tensor:
     return torch.stack(train_side_by_side(trainings(spec), images_for(spec)))
 
 
@@ -165,7 +165,7 @@ def test_labels_of_the_source_on_threads(
     images, compiled = images_for(spec).images, on_threads(spec)
     flats = [one.start for one in trainings(spec)]
     shown = torch.from_numpy(np.random.default_rng(1).integers(NUM_IMAGES, size=(3, 50)).astype(np.int32))
-    logits = forward(Networks.from_flat(spec, torch.stack(flats)), images)
+    logits = run(Networks.from_flat(spec, torch.stack(flats)), images)
     expected = logits.argmax(dim=2)
     assert len(expected.unique()) > 1
     assert torch.equal(classify_side_by_side([spec] * 3, flats, images, shown), expected.gather(1, shown.long()))
@@ -204,10 +204,10 @@ def test_dropout_on_threads_drops_its_share_and_keeps_the_gradient_on_average(
     [
         (small_cnn("silu"), "does not know the activation 'silu'"),
         (mlp((784, 512, 10)), r"take \d+ bytes, and a multiprocessor of this device shares 232448"),
-        (NetworkSpec(input_shape=(1, 9, 9), layers=(conv((1, 10), (3, 3), "relu"),)), "whose logits are a map"),
+        (Graph.of_layers(input_shape=(1, 9, 9), layers=(conv((1, 10), (3, 3), "relu"),)), "whose logits are a map"),
     ],
 )
-def test_what_the_trainer_cannot_do_is_said(spec: NetworkSpec, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_trainer_cannot_do_is_said(spec: Graph, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_trainer, "shared_memory", lambda device: 232448)
     with pytest.raises(NativeUnavailable, match=message):
         compile_cuda(spec, torch.device("cuda", 0))

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.images import load_dataset
-from zoovet.networks import forward
+from zoovet.networks import run
 from zoovet.zoo import BaseTraining, GeneralizationRecipe, SplitShares, Zoo, build_zoo, rebuild_network
 from zoovet.zoo.base_training import base_seed
 from zoovet.zoo.builders import builder_of
@@ -38,7 +38,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
 
 def logits_of(zoo: Zoo, place: int, images: torch.Tensor) -> torch.Tensor:
     (networks,) = zoo.select([place]).networks()
-    return forward(networks, images)[0].double()
+    return run(networks, images)[0].double()
 
 
 def test_every_base_has_its_checkpoints_in_one_split(zoo: Zoo) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoovet.networks import Networks, NetworkSpec, forward, mlp, siren, to_module
+from zoovet.networks import Graph, Networks, mlp, run, siren, to_module
 from zoovet.zoo.inr_fitting import TorchSirenFitter, initial_siren, learning_rates, siren_fitter
 from zoovet.zoo.inr_pictures import coordinates
 from zoovet.zoo.native import NativeSirenFitter, NativeUnavailable, compile_siren_fitter
@@ -23,7 +23,7 @@ SPECS = {
 }
 
 
-def problem(spec: NetworkSpec, num_sirens: int, size: tuple[int, int] = (5, 7)) -> tuple[np.ndarray, ...]:
+def problem(spec: Graph, num_sirens: int, size: tuple[int, int] = (5, 7)) -> tuple[np.ndarray, ...]:
     """Starts [B, P], targets [B, N, C] and places [N, 2]; 35 places fill no block of pixels."""
     start = np.stack([initial_siren(spec, seed) for seed in range(num_sirens)])
     shape = (num_sirens, math.prod(size), spec.num_outputs)
@@ -85,7 +85,7 @@ def test_fits_come_near_their_targets() -> None:
     spec = SPECS["usual"]
     start, targets, places = problem(spec, 2, (8, 8))
     flat = compile_siren_fitter(spec).fit(start, targets, places, learning_rates("cosine", 2e-3, 500))
-    shown = forward(Networks.from_flat(spec, torch.from_numpy(flat)), torch.tensor(places))
+    shown = run(Networks.from_flat(spec, torch.from_numpy(flat)), torch.tensor(places))
     assert float((shown - torch.from_numpy(targets)).square().mean()) < 1e-6
 
 
@@ -138,6 +138,6 @@ def test_the_gpu_goes_the_same_way() -> None:
 
 
 @pytest.mark.parametrize("spec", [mlp((2, 4, 1)), siren((3, 4, 1))])
-def test_networks_that_are_no_sirens_are_not_compiled(spec: NetworkSpec) -> None:
+def test_networks_that_are_no_sirens_are_not_compiled(spec: Graph) -> None:
     with pytest.raises(NativeUnavailable, match="the compiled fitter knows SIRENs only, got"):
         compile_siren_fitter(spec)

@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import LayerSpec, Networks, NetworkSpec, PoolSpec, forward, mlp, small_cnn
-from zoovet.networks.layers import convolve_unfolded
+from zoovet.networks import Graph, LayerSpec, Networks, PoolSpec, mlp, run, small_cnn
+from zoovet.networks.ops.linear import convolve_unfolded
 from zoovet.zoo.native import compile_spec
 from zoovet.zoo.samples import Anchor, Floats, Samples, Schedule
 from zoovet.zoo.side_by_side import ResidentImages, Training, classify_side_by_side, train_side_by_side
@@ -20,7 +20,7 @@ from zoovet.zoo.training import TorchNetwork, initial_weights, train_network
 
 RELU = small_cnn("relu", input_shape=(1, 9, 9), channels=(6, 8))
 TANH = small_cnn("tanh", input_shape=(1, 9, 9), channels=(6, 8))
-POOLED = NetworkSpec(
+POOLED = Graph.of_layers(
     input_shape=(1, 9, 9),
     layers=(
         LayerSpec(
@@ -47,7 +47,7 @@ def resident() -> ResidentImages:
     return ResidentImages(torch.from_numpy(images), torch.from_numpy(generator.integers(10, size=NUM_IMAGES)))
 
 
-def training(number: int, spec: NetworkSpec, **schedule: Any) -> Training:
+def training(number: int, spec: Graph, **schedule: Any) -> Training:
     """The same in every call; no two numbers share a length, a rate, a decay."""
     draws = np.random.default_rng([number, 5])
     optimizer = ("sgd", "adam", "rmsprop")[number % 3]
@@ -86,7 +86,7 @@ def alone(one: Training, resident: ResidentImages, trainer: Any) -> Floats:
 @pytest.mark.parametrize("unfolded", [False, True], ids=["grouped", "unfolded"])
 def test_every_network_goes_the_way_it_goes_alone(
     unfolded: bool,
-    trainer: Callable[[NetworkSpec], Any],
+    trainer: Callable[[Graph], Any],
     resident: ResidentImages,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -99,7 +99,7 @@ def test_every_network_goes_the_way_it_goes_alone(
     together = trainings()
     with monkeypatch.context() as patch:
         if unfolded:  # the way that the engine takes on a GPU
-            patch.setattr("zoovet.networks.layers._is_best_unfolded", lambda values: True)
+            patch.setattr("zoovet.networks.ops.linear._is_best_unfolded", lambda values: True)
         found = train_side_by_side(together, resident)
     for one, again, ours, theirs in zip(together, trainings(), found, expected, strict=True):
         moved = np.abs(theirs - one.start.numpy()).max()
@@ -134,7 +134,7 @@ def test_dropout_is_each_networks_own(resident: ResidentImages) -> None:
 
 
 @pytest.mark.parametrize("spec", [mlp((81, 64, 10), "identity"), RELU], ids=["vectors", "maps"])
-def test_dropout_keeps_the_gradient_on_average(spec: NetworkSpec, resident: ResidentImages) -> None:
+def test_dropout_keeps_the_gradient_on_average(spec: Graph, resident: ResidentImages) -> None:
     """One step of SGD moves networks of small logits, on average over dropout's draws, as without dropout."""
     start = 0.01 * torch.from_numpy(initial_weights(spec, "glorot", 0.1, np.random.default_rng(1)))
     images = ResidentImages(resident.images.view(-1, *spec.input_shape), resident.labels)
@@ -156,7 +156,7 @@ def test_labels_are_the_engines_in_the_order_asked_for(resident: ResidentImages)
     specs = [RELU, TANH, RELU]
     flats = [training(number, spec).start for number, spec in enumerate(specs)]
     expected = [
-        forward(Networks.from_flat(spec, flat[None]), resident.images)[0].argmax(dim=1)
+        run(Networks.from_flat(spec, flat[None]), resident.images)[0].argmax(dim=1)
         for spec, flat in zip(specs, flats, strict=True)
     ]
     assert torch.equal(classify_side_by_side(specs, flats, resident.images), torch.stack(expected))
@@ -174,24 +174,13 @@ def test_unfolded_convolutions_are_grouped_ones(
     stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]
 ) -> None:
     """With its gradients; this is how the engine convolves on a GPU."""
-    layer = LayerSpec(
-        kind="conv",
-        in_channels=2,
-        out_channels=3,
-        kernel=(3, 2),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        activation="tanh",
-    )
+    attributes = {"stride": stride, "padding": (*padding, *padding), "dilation": dilation}
     generator = torch.Generator().manual_seed(0)
     shapes = ((4, 5 * 2, 9, 8), (5, 3, 2, 3, 2), (5, 3))
     given = [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
     values, weight, bias = given
-    expected = functional.conv2d(
-        values, weight.flatten(0, 1), bias.flatten(), stride, padding, dilation, groups=5
-    ).tanh()
-    found = convolve_unfolded(values, weight, bias, layer)
+    expected = functional.conv2d(values, weight.flatten(0, 1), bias.flatten(), stride, padding, dilation, groups=5)
+    found = convolve_unfolded(attributes, values, weight, bias)
     torch.testing.assert_close(found, expected)
     toward = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
     for ours, theirs in zip(

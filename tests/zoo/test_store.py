@@ -21,7 +21,7 @@ def test_rows_and_weights_fit_together(tiny_zoo: Zoo) -> None:
     assert list(tiny_zoo.column("poisoned")[:4]) == [False, True, False, True]
     for networks, places in tiny_zoo.batches_by_spec():
         np.testing.assert_array_equal(networks.flat().numpy(), tiny_zoo.weights().numpy()[places])
-        assert {networks.spec.activation} == set(tiny_zoo.column("activation")[places])
+        assert {networks.graph.chain.activation} == set(tiny_zoo.column("activation")[places])
 
 
 def test_other_readers_need_none_of_our_code(tiny_zoo: Zoo) -> None:
@@ -162,9 +162,9 @@ def test_what_zoovet_trained_on_images_reads_one_scaling_though_an_earlier_one_d
     kind: str, known: bool, tmp_path: Path
 ) -> None:
     plain, told = small_cnn(), replace(small_cnn("tanh"), input_scaling=scaling_preset("unit"))
-    specs = {spec.spec_id: spec for spec in (plain, told)}
+    specs = {spec.graph_id: spec for spec in (plain, told)}
     ZooInfo(specs=specs, recipe={"kind": kind}, versions={}, num_shards=1, shards=()).write(tmp_path)
     read = ZooInfo.read(tmp_path).specs
     assert read == specs
-    assert read[plain.spec_id].input_scaling == (ZOO_SCALING if known else None)
-    assert read[told.spec_id].input_scaling == scaling_preset("unit")
+    assert read[plain.graph_id].input_scaling == (ZOO_SCALING if known else None)
+    assert read[told.graph_id].input_scaling == scaling_preset("unit")

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import LayerSpec, NetworkSpec, PoolSpec, forward, mlp, siren, small_cnn, to_module
+from zoovet.networks import Graph, LayerSpec, PoolSpec, mlp, run, siren, small_cnn, to_module
 from zoovet.networks.batch import Networks
 from zoovet.zoo.native import NativeUnavailable, compile_spec
 from zoovet.zoo.samples import Anchor, OptimizerMemory, Samples, Schedule
@@ -34,7 +34,7 @@ SPECS = {
     "small cnn": small_cnn("relu", input_shape=(1, 14, 14)),
     "tanh": small_cnn("tanh", input_shape=(1, 9, 9), channels=(5, 20)),
     "mlp": mlp((12, 33, 7, 4), "sigmoid"),
-    "pools": NetworkSpec(
+    "pools": Graph.of_layers(
         input_shape=(3, 17, 15),
         layers=(
             conv(
@@ -58,7 +58,7 @@ SPECS = {
 SCHEDULE = Schedule(optimizer="adam", learning_rate=1e-3, weight_decay=1e-3, dropout=0.0, batch_size=16, epochs=2)
 
 
-def samples_for(spec: NetworkSpec, count: int = 50) -> Samples:
+def samples_for(spec: Graph, count: int = 50) -> Samples:
     generator = np.random.default_rng(0)
     images = generator.normal(size=(count, *spec.input_shape)).astype(np.float32)
     more = generator.normal(size=(5, *spec.input_shape)).astype(np.float32)
@@ -102,7 +102,7 @@ def test_both_trainers_go_the_same_way(name: str, optimizer: str) -> None:
 def test_gradients_are_autograds(name: str) -> None:
     spec, samples = SPECS[name], samples_for(SPECS[name])
     flat = torch.from_numpy(initial_weights(spec, "he", 0.1, np.random.default_rng(1))).requires_grad_()
-    logits = forward(Networks.from_flat(spec, flat[None]), torch.from_numpy(samples.gather(np.arange(len(samples)))))
+    logits = run(Networks.from_flat(spec, flat[None]), torch.from_numpy(samples.gather(np.arange(len(samples)))))
     functional.cross_entropy(logits[0], torch.from_numpy(samples.labels).long()).backward()
     assert flat.grad is not None
     expected = flat.grad.numpy()
@@ -117,7 +117,7 @@ def test_gradients_to_images_are_autograds(name: str) -> None:
     flat = initial_weights(spec, "he", 0.1, np.random.default_rng(1))
     images, labels = samples.images, samples.labels[: len(samples.images)]
     shown = torch.from_numpy(images).requires_grad_()
-    logits = forward(Networks.from_flat(spec, torch.from_numpy(flat)[None]), shown)[0]
+    logits = run(Networks.from_flat(spec, torch.from_numpy(flat)[None]), shown)[0]
     functional.cross_entropy(logits, torch.from_numpy(labels).long(), reduction="sum").backward()
     assert shown.grad is not None
     expected = shown.grad.numpy()
@@ -185,7 +185,7 @@ def test_an_anchor_is_half_its_strength_times_the_squared_distance(optimizer: st
     )
     flat = torch.from_numpy(start.copy()).requires_grad_()
     order = np.random.default_rng(2).permutation(len(samples))
-    logits = forward(Networks.from_flat(spec, flat[None]), torch.from_numpy(samples.gather(order)))[0]
+    logits = run(Networks.from_flat(spec, flat[None]), torch.from_numpy(samples.gather(order)))[0]
     distance = (flat - torch.from_numpy(anchor.flat)).square().sum()
     loss = nn.functional.cross_entropy(logits, torch.from_numpy(samples.labels[order]).long()) + 0.15 * distance
     loss.backward()

@@ -303,9 +303,9 @@ def _carried_over(networks: Networks, zoo: Zoo) -> Networks:
         ZoovetError: They differ from the zoo's in more than that.
     """
     for spec in zoo.specs.values():
-        if replace(networks.spec, input_shape=spec.input_shape) == spec:
-            return Networks(spec, networks.weights, networks.biases)
+        if replace(networks.graph, input_shape=spec.input_shape) == spec:
+            return Networks.from_layers(spec, networks.weights, networks.biases)
     raise ZoovetError(
         f"the zoos differ in more than the size of their images, so detectors of {zoo.path} cannot be carried over "
-        f"to the spec {networks.spec.spec_id}; leave 'transfer' out of parts"
+        f"to the spec {networks.graph.graph_id}; leave 'transfer' out of parts"
     )

@@ -51,7 +51,7 @@ def store_edit_sizes(name: str, zoo: Zoo, *, models: Path | None = None) -> str:
     changes: dict[object, list[torch.Tensor]] = {}
     for population in load_populations(zoo):
         for networks in population.batch(torch.arange(len(population))).networks:
-            changes.setdefault(networks.spec, []).append(scale_free_changes(networks, repairer.repair(networks)))
+            changes.setdefault(networks.graph, []).append(scale_free_changes(networks, repairer.repair(networks)))
     found = {spec: EditSize.of(torch.cat(changes[spec])) for spec in repairer.specs if spec in changes}
     sizes = {spec: size for spec, size in found.items() if size is not None}
     described = replace(checkpoint, description=checkpoint.description | edit_sizes_to_json(sizes, repairer.specs))

@@ -158,9 +158,10 @@ def edit_sizes_in_words(checkpoint: Checkpoint) -> str:
     specs = specs_of(checkpoint)
     sizes = edit_sizes_of(checkpoint, specs)
     limits = [
-        f"{100 * sizes[spec].limit:.1f} % of the norm with {spec.activation} ({sizes[spec].num_networks} networks)"
-        for spec in specs
-        if spec in sizes
+        f"{100 * sizes[graph].limit:.1f} % of the norm with {graph.chain.activation} "
+        f"({sizes[graph].num_networks} networks)"
+        for graph in specs
+        if graph in sizes
     ]
     if not limits:
         return ""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 
 __all__ = ["channel_changes", "layer_names", "relative_changes"]
 
@@ -47,11 +47,11 @@ def channel_changes(before: Networks, after: Networks) -> list[FloatArray]:
     return [_ratio(change.norm(dim=2), layer.flatten(1).norm(dim=1, keepdim=True)) for layer, change in layers]
 
 
-def layer_names(specs: Sequence[NetworkSpec]) -> tuple[str, ...]:
+def layer_names(specs: Sequence[Graph]) -> tuple[str, ...]:
     """``conv 1``, ``conv 2``, ``linear 3``: the layers of the deepest spec; ``layer 2`` where specs differ in kind."""
     names = []
-    for index in range(max(len(spec.layers) for spec in specs)):
-        kinds = {spec.layers[index].kind for spec in specs if index < len(spec.layers)}
+    for index in range(max(len(spec.chain.layers) for spec in specs)):
+        kinds = {spec.chain.layers[index].kind for spec in specs if index < len(spec.chain.layers)}
         names.append(f"{kinds.pop() if len(kinds) == 1 else 'layer'} {index + 1}")
     return tuple(names)
 
@@ -65,10 +65,10 @@ def _layers(networks: Networks) -> list[Tensor]:
 
 
 def _changes(before: Networks, after: Networks) -> list[Tensor]:
-    if before.spec != after.spec or len(before) != len(after):
+    if before.graph != after.graph or len(before) != len(after):
         raise ZoovetError(
-            f"networks before and after repair must correspond: {len(before)} of {before.spec.describe()} before, "
-            f"{len(after)} of {after.spec.describe()} after"
+            f"networks before and after repair must correspond: {len(before)} of {before.graph.describe()} before, "
+            f"{len(after)} of {after.graph.describe()} after"
         )
     return [new - old for old, new in zip(_layers(before), _layers(after), strict=True)]
 

@@ -36,8 +36,9 @@ from zoovet.evidence.runnable import Inspectable, Runnable
 from zoovet.evidence.runnable_chains import RunnableChains
 from zoovet.evidence.runnable_graphs import RunnableGraphs
 from zoovet.networks.batch import Networks
-from zoovet.networks.forward import forward
-from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.rescaled import rescaled
+from zoovet.networks.run import run
+from zoovet.networks.scaling import ZOO_SCALING
 
 __all__ = ["Inversion"]
 
@@ -68,7 +69,7 @@ class Inversion(nn.Module):
                 f"of {tuple(shape)}; lower inversion.patch_size"
             )
         self.config = config
-        self._run: Callable[[Networks, Tensor], Tensor] = forward
+        self._run: Callable[[Networks, Tensor], Tensor] = run
         made_up = made_up_images(config.num_backgrounds, shape, config.seed)
         self.register_buffer("backgrounds", made_up if config.backgrounds == "made_up" else made_up * torch.nan)
 
@@ -76,10 +77,10 @@ class Inversion(nn.Module):
         self.register_buffer("known", known if config.images_per_class else None)
 
     def run_through(self, run: Callable[[Networks, Tensor], Tensor]) -> None:
-        """Run networks by other means than :func:`~zoovet.networks.forward` where no gradients to weights are wanted.
+        """Run networks by other means than :func:`~zoovet.networks.run` where no gradients to weights are wanted.
 
         Args:
-            run: From networks and images to logits, differentiable to the images; as ``forward`` but for speed.
+            run: From networks and images to logits, differentiable to the images; as ``run`` but for speed.
         """
         self._run = run
 
@@ -111,7 +112,7 @@ class Inversion(nn.Module):
         if self.known is not None:
             self.known[: len(images)] = images[:, : self.config.images_per_class]
 
-    def forward(self, networks: Networks | GraphNetworks | Runnable) -> Evidence:
+    def forward(self, networks: Networks | Runnable) -> Evidence:
         """What is found in networks.
 
         Args:
@@ -132,12 +133,13 @@ class Inversion(nn.Module):
             parts = [own[start : start + size] for start in range(0, len(own), size)]
             return Evidence.concatenate([self._evidence(part) for part in parts])
 
-    def _runnable(self, networks: Networks | GraphNetworks | Runnable) -> Runnable:
-        if isinstance(networks, Networks):
-            return RunnableChains(networks.map(lambda tensor: tensor.detach().clone()), self._run)
-        if isinstance(networks, GraphNetworks):
-            return RunnableGraphs(networks.map(lambda tensor: tensor.detach().clone()))
-        return networks
+    def _runnable(self, networks: Networks | Runnable) -> Runnable:
+        if not isinstance(networks, Networks):
+            return networks
+        own = networks.map(lambda tensor: tensor.detach().clone())
+        if not own.graph.is_chain:
+            return RunnableGraphs(own)
+        return RunnableChains(own if own.graph.input_scaling is None else rescaled(own, ZOO_SCALING), self._run)
 
     def _require_fitting(self, networks: Runnable) -> None:
         known = None if self.known is None else self.known[: networks.num_classes]

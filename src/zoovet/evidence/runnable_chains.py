@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from zoovet.networks.batch import Networks
-from zoovet.networks.chains import graph_from_spec
-from zoovet.networks.forward import forward, forward_means
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_values import forward_means
+from zoovet.networks.run import run
 
-__all__ = ["RunnableChains", "chains_from_names", "layer_sites", "named_tensors"]
+__all__ = ["RunnableChains", "chains_from_names", "named_tensors"]
 
 
 class RunnableChains:
-    """B networks of one spec, which read images in [-1, 1], if need be through their ``input_map``.
+    """B chains of one graph, which read images in [-1, 1], if need be through their ``input_map``.
 
     Args:
         networks: The networks; what is computed of them has no gradients to their weights.
@@ -26,19 +25,19 @@ class RunnableChains:
             to the images.
     """
 
-    def __init__(self, networks: Networks, run: Callable[[Networks, Tensor], Tensor] = forward) -> None:
+    def __init__(self, networks: Networks, run: Callable[[Networks, Tensor], Tensor] = run) -> None:
         self.networks = networks
         self._run = run
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of an image."""
-        return self.networks.spec.input_shape
+        return self.networks.graph.input_shape
 
     @property
     def num_classes(self) -> int:
         """Outputs of the last layer."""
-        return self.networks.spec.num_outputs
+        return self.networks.graph.num_outputs
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,19 +61,19 @@ class RunnableChains:
 
     def site_means(self, images: Tensor) -> Mapping[str, Tensor]:
         """[B, N, channels] of each layer, after its activation and pooling."""
-        spec = self.networks.spec
-        means = forward_means(self.networks, images).split([layer.out_channels for layer in spec.layers], dim=2)
-        return dict(zip(layer_sites(spec), means, strict=True))
+        chain = self.networks.graph.chain
+        means = forward_means(self.networks, images).split([layer.out_channels for layer in chain.layers], dim=2)
+        return dict(zip(chain.sites, means, strict=True))
 
     def loss_gradients(self, images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
         """``layers.K.weight`` → [B, out, in, \\*kernel], ``layers.K.bias`` → [B, out]."""
         with torch.enable_grad():
             own = self.networks.map(lambda tensor: tensor.detach().requires_grad_())
-            logits = forward(own, images)
+            logits = run(own, images)
             wanted = labels.expand(logits.shape[:2]).flatten()
             total = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="sum") / len(labels)
-        named = named_tensors(own)
-        return dict(zip(named, torch.autograd.grad(total, list(named.values())), strict=True))
+        gradients = torch.autograd.grad(total, list(own.parameters.values()))
+        return named_tensors(Networks(own.graph, dict(zip(own.parameters, gradients, strict=True))))
 
     def weights(self) -> Mapping[str, Tensor]:
         """As in :meth:`loss_gradients`."""
@@ -82,26 +81,15 @@ class RunnableChains:
 
 
 def named_tensors(networks: Networks) -> dict[str, Tensor]:
-    """Weights, and whatever else has their form, by the names that they have in the spec's graph."""
+    """Weights, and whatever else has their form, by their layers' numbers."""
     named: dict[str, Tensor] = {}
     for index, (weight, bias) in enumerate(zip(networks.weights, networks.biases, strict=True)):
         named |= {f"layers.{index}.weight": weight, f"layers.{index}.bias": bias}
     return named
 
 
-def chains_from_names(spec: NetworkSpec, named: Mapping[str, Tensor]) -> Networks:
+def chains_from_names(graph: Graph, named: Mapping[str, Tensor]) -> Networks:
     """The way back of :func:`named_tensors`."""
-    layers = range(len(spec.layers))
+    layers = range(len(graph.chain.layers))
     weights = tuple(named[f"layers.{index}.weight"] for index in layers)
-    return Networks(spec, weights, tuple(named[f"layers.{index}.bias"] for index in layers))
-
-
-@lru_cache(maxsize=256)
-def layer_sites(spec: NetworkSpec) -> tuple[str, ...]:
-    """In the spec's graph, the site that each layer makes in the end."""
-    last: dict[int, str] = {}
-    for operation in graph_from_spec(spec).operations:
-        name, _, suffix = operation.output.removeprefix("layers.").partition(".")
-        if name.isdigit() and suffix != "flatten":
-            last[int(name)] = operation.output
-    return tuple(last[index] for index in range(len(spec.layers)))
+    return Networks.from_layers(graph, weights, tuple(named[f"layers.{index}.bias"] for index in layers))

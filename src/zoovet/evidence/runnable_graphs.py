@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.scaled_images import ScaledInput
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.networks.run import run, values_at
 
 __all__ = ["RunnableGraphs"]
@@ -29,12 +29,12 @@ class RunnableGraphs:
             class.
     """
 
-    def __init__(self, networks: GraphNetworks) -> None:
+    def __init__(self, networks: Networks) -> None:
         graph = networks.graph
         if len(graph.output_shape) != 1:
             raise ZoovetError(f"evidence is of classifiers, but the graph answers {list(graph.output_shape)} an image")
         self._input = ScaledInput(graph.input_shape, graph.input_scaling)
-        self.networks = GraphNetworks(_to_logits(graph), networks.parameters)
+        self.networks = Networks(_to_logits(graph), networks.parameters)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -22,16 +22,13 @@ from zoovet.metanets.layout import Bucket
 from zoovet.metanets.structure import Structure, chain_structure
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
-from zoovet.networks.graph_batch import GraphNetworks
-from zoovet.networks.spec import ACTIVATIONS, NetworkSpec
+from zoovet.networks.layer_spec import ACTIVATIONS
 from zoovet.symmetry import Symmetry, group_symmetries
 
-__all__ = ["AnyNetworks", "Batch", "NodeFeatures", "listed", "read_batch", "require_chains"]
+__all__ = ["Batch", "NodeFeatures", "listed", "read_batch"]
 
-AnyNetworks = Networks | GraphNetworks
 NodeFeatures = Sequence[Tensor] | Sequence[Sequence[Tensor]]
 
-_ONLY_CHAINS = "probes and inversion run networks of a spec only, got GraphNetworks; build the metanetwork without them"
 _ACCEPTED: dict[str, tuple[str, ...]] = {"scale": ("scale",), "sign": ("sign",)}
 
 
@@ -44,22 +41,22 @@ class Batch:
         contents: Their tensors.
         given: Per bucket, which of the ``Networks`` that were given, and which of its rows (``None`` for all).
         kinds: Per bucket, what its networks are.
-        specs: What the networks that were given are.
+        graphs: What the networks that were given are.
     """
 
     buckets: tuple[Bucket, ...]
     contents: tuple[Weights, ...]
     given: tuple[tuple[int, Tensor | None], ...]
-    kinds: tuple[NetworkSpec | Graph, ...]
-    specs: tuple[NetworkSpec | Graph, ...]
+    kinds: tuple[Graph, ...]
+    graphs: tuple[Graph, ...]
 
-    def chains(self) -> list[NetworkSpec]:
-        """Specs of the networks that were given.
+    def chains(self) -> list[Graph]:
+        """What the networks that were given are.
 
         Raises:
             ZoovetError: Some of them are no chains.
         """
-        return [_require_spec(spec) for spec in self.specs]
+        return list(map(_probed, self.graphs))
 
     def networks(self) -> list[Networks]:
         """Every bucket's networks.
@@ -73,7 +70,7 @@ class Batch:
                 tuple(tensor for tensor in tensors if tensor is not None)
                 for tensors in (content.weights, content.biases)
             )
-            made.append(Networks(_require_spec(kind), weights, biases))
+            made.append(Networks.from_layers(_probed(kind), weights, biases))
         return made
 
     def with_node_features(self, features: Sequence[Sequence[Tensor]]) -> Batch:
@@ -95,7 +92,7 @@ class Batch:
             own = evidence[which] if index is None else evidence[which][index]
             sizes = [group.size for group in bucket.structure.groups]
             features.append(evidence_features(own, sizes, config, max_classes))
-            contents.append(evidence_gradients(own, _require_spec(kind), config))
+            contents.append(evidence_gradients(own, _probed(kind), config))
         batch = self.with_node_features(features)
         pairs = zip(batch.contents, contents, strict=True)
         return replace(batch, contents=tuple(replace(content, gradients=found) for content, found in pairs))
@@ -105,7 +102,7 @@ class Batch:
         if all(index is None for _, index in self.given):
             return rows
         offsets, position = {}, 0
-        for which in range(len(self.specs)):
+        for which in range(len(self.graphs)):
             offsets[which] = position
             position += sum(
                 bucket.size for bucket, (source, _) in zip(self.buckets, self.given, strict=True) if source == which
@@ -119,7 +116,7 @@ class Batch:
     def merged(self, parts: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
         """Tensors [B, …] per bucket as tensors per ``Networks`` that were given, their networks in order."""
         merged: list[list[Tensor]] = []
-        for which in range(len(self.specs)):
+        for which in range(len(self.graphs)):
             members = [
                 (index, part) for (source, index), part in zip(self.given, parts, strict=True) if source == which
             ]
@@ -132,7 +129,7 @@ class Batch:
 
 
 def read_batch(
-    networks: AnyNetworks | Sequence[AnyNetworks],
+    networks: Networks | Sequence[Networks],
     activations: Sequence[str] | None,
     node_features: NodeFeatures | None,
     *,
@@ -158,7 +155,7 @@ def read_batch(
     total = sum(map(len, given))
     if activations is not None and len(activations) != total:
         raise ZoovetError(f"activations must name one for each of the {total} networks, got {len(activations)}")
-    single = isinstance(networks, AnyNetworks)
+    single = isinstance(networks, Networks)
     features = _split_features(node_features, single, given, config.num_node_features)
     buckets, contents, places, kinds = [], [], [], []
     position = 0
@@ -172,84 +169,66 @@ def read_batch(
             contents.append(_contents(part, features[which], index, dtype))
             places.append((which, index))
             kinds.append(kind)
-    specs = tuple(part.spec if isinstance(part, Networks) else part.graph for part in given)
-    return Batch(tuple(buckets), tuple(contents), tuple(places), tuple(kinds), specs)
+    graphs = tuple(part.graph for part in given)
+    return Batch(tuple(buckets), tuple(contents), tuple(places), tuple(kinds), graphs)
 
 
-def listed(networks: AnyNetworks | Sequence[AnyNetworks]) -> list[AnyNetworks]:
+def listed(networks: Networks | Sequence[Networks]) -> list[Networks]:
     """What was given to a metanetwork, as a list.
 
     Raises:
         ZoovetError: It is something else, or nothing.
     """
-    given = [networks] if isinstance(networks, AnyNetworks) else list(networks)
-    if not given or not all(isinstance(part, AnyNetworks) for part in given):
+    given = [networks] if isinstance(networks, Networks) else list(networks)
+    if not given or not all(isinstance(part, Networks) for part in given):
         names = ", ".join(type(part).__name__ for part in given) or "nothing"
-        raise ZoovetError(f"a metanetwork reads Networks, GraphNetworks, or a list of them, got {names}")
-    return given
-
-
-def require_chains(networks: AnyNetworks | Sequence[AnyNetworks]) -> list[Networks]:
-    """What was given, as a list of chains.
-
-    Raises:
-        ZoovetError: Some of them are none.
-    """
-    given = []
-    for part in listed(networks):
-        if not isinstance(part, Networks):
-            raise ZoovetError(_ONLY_CHAINS)
-        given.append(part)
+        raise ZoovetError(f"a metanetwork reads Networks, or a list of them, got {names}")
     return given
 
 
 def _contents(
-    networks: AnyNetworks, features: Sequence[Tensor] | None, index: Tensor | None, dtype: torch.dtype
+    networks: Networks, features: Sequence[Tensor] | None, index: Tensor | None, dtype: torch.dtype
 ) -> Weights:
     def taken(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple((tensor if index is None else tensor[index]).to(dtype) for tensor in tensors)
 
     own = None if features is None else taken(features)
-    if isinstance(networks, GraphNetworks):
+    if not networks.graph.is_chain:
         return graph_weights(networks.to(dtype=dtype), own)
     return Weights(taken(networks.weights), (None, *taken(networks.biases)), own)
 
 
-def _by_activation(
-    networks: AnyNetworks, names: Sequence[str] | None
-) -> list[tuple[NetworkSpec | Graph, Tensor | None]]:
-    """(spec with that activation, rows of it) for each activation; all rows of the networks' own without names."""
-    if isinstance(networks, GraphNetworks):
-        if names is not None:
-            raise ZoovetError("activations can be told only of chains, but GraphNetworks are among the networks")
-        return [(networks.graph, None)]
-    spec = networks.spec
+def _by_activation(networks: Networks, names: Sequence[str] | None) -> list[tuple[Graph, Tensor | None]]:
+    """(graph with that activation, rows of it) for each activation; all rows of the networks' own without names."""
     if names is None:
-        return [(spec, None)]
+        return [(networks.graph, None)]
+    if not networks.graph.is_chain:
+        raise ZoovetError(f"activations can be told only of chains, got {networks.graph.in_words()}")
     for name in names:
         if name not in ACTIVATIONS:
             raise ZoovetError(f"activation {name!r} is unknown; known: {', '.join(ACTIVATIONS)}")
-    parts: list[tuple[NetworkSpec | Graph, Tensor | None]] = []
+    parts: list[tuple[Graph, Tensor | None]] = []
     for name in dict.fromkeys(names):
         rows = [row for row, other in enumerate(names) if other == name]
-        parts.append((_with_activation(spec, name), torch.tensor(rows, device=networks.device)))
+        parts.append((_with_activation(networks.graph, name), torch.tensor(rows, device=networks.device)))
     return parts
 
 
 @lru_cache(maxsize=256)
-def _with_activation(spec: NetworkSpec, name: str) -> NetworkSpec:
+def _with_activation(graph: Graph, name: str) -> Graph:
+    layers = graph.chain.layers
     hidden = (
         layer if layer.activation == name else replace(layer, activation=name, activation_parameter=None)
-        for layer in spec.layers[:-1]
+        for layer in layers[:-1]
     )
-    return replace(spec, layers=(*hidden, spec.layers[-1]))
+    return graph.with_layers((*hidden, layers[-1]))
 
 
 @lru_cache(maxsize=1024)
-def _bucket(kind: NetworkSpec | Graph, size: int, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> Bucket:
+def _bucket(kind: Graph, size: int, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> Bucket:
     structure = _structure(kind)
     symmetries = tuple(group.symmetry for group in structure.groups)
-    if behaviour.symmetry_from_activation and isinstance(kind, NetworkSpec):
+    if behaviour.symmetry_from_activation and kind.is_chain:
         symmetries = group_symmetries(_without_max_pooling(kind))
     roles = [group.role for group in structure.groups]
     hidden = [symmetry for role, symmetry in zip(roles, symmetries, strict=True) if role == "hidden"]
@@ -269,29 +248,32 @@ def _bucket(kind: NetworkSpec | Graph, size: int, config: ScaleGMNConfig, behavi
     return Bucket(structure, size, symmetries, hidden[0] if hidden and config.symmetry != "permutation" else fallback)
 
 
-def _require_spec(kind: NetworkSpec | Graph) -> NetworkSpec:
-    if isinstance(kind, NetworkSpec):
-        return kind
-    raise ZoovetError(_ONLY_CHAINS)
+def _probed(graph: Graph) -> Graph:
+    if not graph.is_chain:
+        raise ZoovetError(
+            f"probes and inversion run layers one after another only, got {graph.in_words()}; build the metanetwork "
+            "without them"
+        )
+    return graph
 
 
-def _structure(kind: NetworkSpec | Graph) -> Structure:
-    return graph_structure(kind) if isinstance(kind, Graph) else chain_structure(kind)
+def _structure(graph: Graph) -> Structure:
+    return chain_structure(graph) if graph.is_chain else graph_structure(graph)
 
 
-def _without_max_pooling(spec: NetworkSpec) -> NetworkSpec:
-    """The spec with average pooling, which commutes with every scalar, in place of max pooling."""
+def _without_max_pooling(graph: Graph) -> Graph:
+    """The chain with average pooling, which commutes with every scalar, in place of max pooling."""
     layers = (
         replace(layer, pool=replace(layer.pool, kind="average"))
         if layer.pool is not None and layer.pool.kind == "max"
         else layer
-        for layer in spec.layers
+        for layer in graph.chain.layers
     )
-    return replace(spec, layers=tuple(layers))
+    return graph.with_layers(tuple(layers))
 
 
 def _split_features(
-    features: NodeFeatures | None, is_single: bool, given: Sequence[AnyNetworks], width: int
+    features: NodeFeatures | None, is_single: bool, given: Sequence[Networks], width: int
 ) -> list[Sequence[Tensor] | None]:
     if features is None:
         if width:
@@ -301,7 +283,7 @@ def _split_features(
     if len(parts) != len(given):
         raise ZoovetError(f"node_features must be one list for each of the {len(given)} networks, got {len(parts)}")
     for part, networks in zip(parts, given, strict=True):
-        structure = _structure(networks.spec if isinstance(networks, Networks) else networks.graph)
+        structure = _structure(networks.graph)
         shapes = [(len(networks), group.size, width) for group in structure.groups]
         got = [tuple(tensor.shape) for tensor in part]
         if got != shapes:

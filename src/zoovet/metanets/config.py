@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.evidence.inversion_config import InversionConfig
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 
 __all__ = ["ReleasedBehaviour", "ScaleGMNConfig"]
 
@@ -123,7 +123,7 @@ class ScaleGMNConfig:
         _require(is_shape, "input_shape", self.input_shape, "(channels, height, width) or (features,)")
         _require(self.out_scale > 0, "out_scale", self.out_scale, "above 0")
 
-    def with_input_shape(self, specs: Iterable[NetworkSpec]) -> ScaleGMNConfig:
+    def with_input_shape(self, specs: Iterable[Graph]) -> ScaleGMNConfig:
         """The same configuration with what networks of these specs read as ``input_shape``, where it was left out.
 
         Raises:
@@ -150,7 +150,7 @@ class ScaleGMNConfig:
         return self.direction == "bidirectional"
 
     @classmethod
-    def for_specs(cls, specs: Iterable[NetworkSpec], **options: Any) -> ScaleGMNConfig:
+    def for_specs(cls, specs: Iterable[Graph], **options: Any) -> ScaleGMNConfig:
         """A configuration that has room for these specs and no more; all else as in ``options``.
 
         Args:
@@ -163,10 +163,10 @@ class ScaleGMNConfig:
         specs = list(specs)
         if not specs:
             raise ZoovetError("for_specs needs at least one spec, got none")
-        kernels = [layer.kernel or (1, 1) for spec in specs for layer in spec.layers]
+        kernels = [layer.kernel or (1, 1) for spec in specs for layer in spec.chain.layers]
         room: dict[str, Any] = {
-            "max_inputs": max(spec.groups[0].size for spec in specs),
-            "max_depth": max(1, *(len(spec.groups) - 2 for spec in specs)),
+            "max_inputs": max(spec.chain.groups[0].size for spec in specs),
+            "max_depth": max(1, *(len(spec.chain.groups) - 2 for spec in specs)),
             "max_outputs": max(spec.num_outputs for spec in specs),
             "max_kernel": (max(kernel[0] for kernel in kernels), max(kernel[1] for kernel in kernels)),
         }

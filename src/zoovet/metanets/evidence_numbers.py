@@ -12,7 +12,7 @@ from zoovet.errors import ZoovetError
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.evidence.runnable_chains import chains_from_names
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 
 __all__ = ["evidence_features", "evidence_gradients", "require_evidence"]
 
@@ -70,7 +70,7 @@ def evidence_features(
     return [first, *hidden, torch.cat([of_sites[-1], classes], dim=2)]
 
 
-def evidence_gradients(evidence: Evidence, spec: NetworkSpec, config: InversionConfig) -> Gradients:
+def evidence_gradients(evidence: Evidence, spec: Graph, config: InversionConfig) -> Gradients:
     """Every gradient in the form of weights and biases: by layer, and by group."""
     if not config.num_gradients:
         return ()

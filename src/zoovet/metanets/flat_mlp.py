@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 
 __all__ = ["FlatMLP", "FlatMLPConfig"]
 
@@ -53,14 +53,14 @@ class FlatMLPConfig:
         """What it gives: numbers for the whole network, as a ScaleGMN with the output ``graph``."""
         return "graph"
 
-    def with_input_shape(self, specs: Iterable[NetworkSpec]) -> FlatMLPConfig:
+    def with_input_shape(self, specs: Iterable[Graph]) -> FlatMLPConfig:
         """The same configuration with the number of parameters of these specs filled in, where it was left out.
 
         Raises:
             ZoovetError: The specs differ in their shapes, so that a flat vector's places would mean different things.
         """
         specs = list(specs)
-        if len({spec.weight_shapes for spec in specs}) != 1:
+        if len({spec.chain.weight_shapes for spec in specs}) != 1:
             raise ZoovetError(
                 f"an MLP on flat weights needs networks of one shape, got {len(specs)} specs whose shapes differ; use "
                 "kind scalegmn, or a zoo of one architecture"
@@ -113,10 +113,10 @@ class FlatMLP(nn.Module):
         """
         batches = [networks] if isinstance(networks, Networks) else networks
         for batch in batches:
-            if batch.spec.num_parameters != self.config.num_parameters:
+            if batch.graph.num_parameters != self.config.num_parameters:
                 raise ZoovetError(
-                    f"this MLP reads networks of {self.config.num_parameters} parameters, got {batch.spec.describe()} "
-                    f"with {batch.spec.num_parameters}"
+                    f"this MLP reads networks of {self.config.num_parameters} parameters, got {batch.graph.describe()} "
+                    f"with {batch.graph.num_parameters}"
                 )
         outputs: Tensor = self.layers(self.normalize(torch.cat([batch.flat() for batch in batches])))
         return outputs

@@ -11,13 +11,13 @@ from zoovet.metanets.contents import Weights
 from zoovet.metanets.graph_parameters import EdgeParameter, NodeParameter
 from zoovet.metanets.graph_structure import graph_structure
 from zoovet.metanets.structure import StructureBlock
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
-from zoovet.networks.graph_batch import GraphNetworks
 
 __all__ = ["graph_changes", "graph_weights"]
 
 
-def graph_weights(networks: GraphNetworks, node_features: tuple[Tensor, ...] | None) -> Weights:
+def graph_weights(networks: Networks, node_features: tuple[Tensor, ...] | None) -> Weights:
     """The numbers of B networks of a graph, by block and by group of its :func:`graph_structure`.
 
     Those of a batch norm are what it multiplies with and adds, its statistics taken into account.
@@ -34,7 +34,7 @@ def graph_weights(networks: GraphNetworks, node_features: tuple[Tensor, ...] | N
     return Weights(tuple(weights), tuple(biases), node_features)
 
 
-def graph_changes(graph: Graph, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> GraphNetworks:
+def graph_changes(graph: Graph, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Networks:
     """Changes of the edges' and the nodes' numbers as changes of all parameters.
 
     Args:
@@ -71,10 +71,10 @@ def graph_changes(graph: Graph, weights: Sequence[Tensor], biases: Sequence[Tens
             changes[parameter.name] = biases[0].new_zeros(size, *parameter.shape)
         else:
             changes[parameter.name] = own[0] if len(own) == 1 else torch.stack(own).mean(0)
-    return GraphNetworks(graph, changes)
+    return Networks(graph, changes)
 
 
-def _edge_numbers(networks: GraphNetworks, block: StructureBlock, parameter: EdgeParameter) -> Tensor:
+def _edge_numbers(networks: Networks, block: StructureBlock, parameter: EdgeParameter) -> Tensor:
     shape = (len(networks) * block.cells, block.num_targets, block.num_sources, *block.kernel)
     if parameter.axis is None and parameter.weight is not None:
         return networks.parameters[parameter.weight].reshape(shape)
@@ -82,7 +82,7 @@ def _edge_numbers(networks: GraphNetworks, block: StructureBlock, parameter: Edg
     return factors.expand(-1, block.cells).reshape(shape)
 
 
-def _factors(networks: GraphNetworks, parameter: EdgeParameter) -> Tensor:
+def _factors(networks: Networks, parameter: EdgeParameter) -> Tensor:
     """What a diagonal block multiplies with, [B, edges], or [B, 1] where that is the same for all."""
     like = next(iter(networks.parameters.values()))
     factors = like.new_ones(len(networks), 1)
@@ -93,7 +93,7 @@ def _factors(networks: GraphNetworks, parameter: EdgeParameter) -> Tensor:
     return factors
 
 
-def _node_numbers(networks: GraphNetworks, size: int, parameter: NodeParameter) -> Tensor:
+def _node_numbers(networks: Networks, size: int, parameter: NodeParameter) -> Tensor:
     entries: Tensor | None = None
     if parameter.bias is not None:
         entries = _along(networks.parameters[parameter.bias], parameter.axis)

@@ -62,7 +62,7 @@ class LayerUnits(nn.Module):
         for batch in batches:
             if len(batch.weights) > len(self.units):
                 raise ZoovetError(
-                    f"units are known for {len(self.units)} layers, got {len(batch.weights)}: {batch.spec.describe()}"
+                    f"units are known for {len(self.units)} layers, got {len(batch.weights)}: {batch.graph.describe()}"
                 )
         outputs = self.metanetwork([self._changed(batch, torch.div) for batch in batches])
         if isinstance(outputs, Tensor):
@@ -73,4 +73,4 @@ class LayerUnits(nn.Module):
     def _changed(self, networks: Networks, by: Callable[[Tensor, Tensor], Tensor]) -> Networks:
         weights = tuple(by(tensor, self.units[layer, 0]) for layer, tensor in enumerate(networks.weights))
         biases = tuple(by(tensor, self.units[layer, 1]) for layer, tensor in enumerate(networks.biases))
-        return Networks(networks.spec, weights, biases)
+        return Networks.from_layers(networks.graph, weights, biases)

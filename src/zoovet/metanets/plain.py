@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoovet.metanets.batching import AnyNetworks, read_batch
+from zoovet.metanets.batching import read_batch
 from zoovet.metanets.config import ReleasedBehaviour
 from zoovet.metanets.equivariant import EquivariantLayer, Invariant, branch_of
 from zoovet.metanets.features import EdgeEmbedding, NodeEmbedding
@@ -28,13 +28,14 @@ from zoovet.metanets.rounds import Round
 from zoovet.metanets.scalegmn import ScaleGMN
 from zoovet.metanets.tables import table_row, table_rows
 from zoovet.metanets.weight_head import WeightHead
+from zoovet.networks.batch import Networks
 
 __all__ = ["plain_scalegmn"]
 
 Changes = tuple[list[Tensor], list[Tensor]]
 
 
-def plain_scalegmn(model: ScaleGMN, networks: AnyNetworks) -> Tensor | Changes:
+def plain_scalegmn(model: ScaleGMN, networks: Networks) -> Tensor | Changes:
     """What ``model(networks)`` computes; for weight output what ``model.changes(networks)`` does.
 
     Args:

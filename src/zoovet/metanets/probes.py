@@ -63,10 +63,10 @@ class Probes(nn.Module):
         return [self._features(some, images.to(some.dtype)) for some in networks]
 
     def _features(self, networks: Networks, images: Tensor) -> list[Tensor]:
-        if tuple(images.shape[1:]) != networks.spec.input_shape:
+        if tuple(images.shape[1:]) != networks.graph.input_shape:
             raise ZoovetError(
                 f"the metanetwork's probes have the shape {tuple(images.shape[1:])}, but the networks read inputs of "
-                f"{networks.spec.input_shape}; set input_shape to that and train anew"
+                f"{networks.graph.input_shape}; set input_shape to that and train anew"
             )
         means = [values.mT for values in RunnableChains(networks).site_means(images).values()]
-        return [images.new_zeros(len(networks), networks.spec.groups[0].size, len(images)), *means]
+        return [images.new_zeros(len(networks), networks.graph.chain.groups[0].size, len(images)), *means]

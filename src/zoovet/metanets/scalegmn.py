@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.evidence import Evidence
-from zoovet.metanets.batching import AnyNetworks, Batch, NodeFeatures, listed, read_batch
+from zoovet.metanets.batching import Batch, NodeFeatures, listed, read_batch
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
 from zoovet.metanets.evidence_numbers import require_evidence
 from zoovet.metanets.features import (
@@ -107,16 +107,16 @@ class ScaleGMN(nn.Module):
 
     def forward(
         self,
-        networks: AnyNetworks | Sequence[AnyNetworks],
+        networks: Networks | Sequence[Networks],
         activations: Sequence[str] | None = None,
         *,
         node_features: NodeFeatures | None = None,
         evidence: Evidence | Sequence[Evidence] | None = None,
-    ) -> Tensor | AnyNetworks | list[AnyNetworks]:
+    ) -> Tensor | Networks | list[Networks]:
         """Read networks.
 
         Args:
-            networks: Networks of one spec, ``GraphNetworks`` of one graph, or a list of such of any.
+            networks: Networks of one spec, ``Networks`` of one graph, or a list of such of any.
             activations: Treat each network as having this activation instead of its spec's; one a network, in order.
             node_features: Per channel group (of a graph: per group of its :func:`~zoovet.metanets.graph_structure.\
                 graph_structure`) [B, n, num_node_features], which must move and scale with the channels
@@ -126,7 +126,7 @@ class ScaleGMN(nn.Module):
 
         Returns:
             ``output="graph"``: [networks, num_outputs], in the order given. ``output="weights"``: the changes of their
-            weights and biases, as the networks came: ``Networks``, ``GraphNetworks`` or a list of them. What is no
+            weights and biases, as the networks came: ``Networks``, ``Networks`` or a list of them. What is no
             weight, as a batch norm's statistics, has the change 0.
 
         Raises:
@@ -134,13 +134,13 @@ class ScaleGMN(nn.Module):
         """
         if self.readout is None:
             changes = self.changes(networks, activations, node_features=node_features, evidence=evidence)
-            edited: list[AnyNetworks] = [
-                Networks(part.spec, tuple(weights), tuple(biases))
+            edited: list[Networks] = [
+                Networks.from_layers(part.graph, tuple(weights), tuple(biases))
                 if isinstance(part, Networks)
                 else graph_changes(part.graph, weights, biases)
                 for part, (weights, biases) in zip(listed(networks), changes, strict=True)
             ]
-            return edited[0] if isinstance(networks, AnyNetworks) else edited
+            return edited[0] if isinstance(networks, Networks) else edited
         batch = self._read(networks, activations, node_features, evidence)
         plan = plan_rounds(batch.buckets, self._plan_options())
         x, _ = self._run(batch, plan)
@@ -148,7 +148,7 @@ class ScaleGMN(nn.Module):
 
     def changes(
         self,
-        networks: AnyNetworks | Sequence[AnyNetworks],
+        networks: Networks | Sequence[Networks],
         activations: Sequence[str] | None = None,
         *,
         node_features: NodeFeatures | None = None,
@@ -161,7 +161,7 @@ class ScaleGMN(nn.Module):
 
         Returns:
             For each of the ``Networks`` given, per layer the changes of the weights, [B, out, in, \\*kernel], and of
-            the biases, [B, out]; for ``GraphNetworks`` by block and by group.
+            the biases, [B, out]; for ``Networks`` by block and by group.
 
         Raises:
             ZoovetError: As for :meth:`forward`, or the metanetwork has no weight output.
@@ -177,7 +177,7 @@ class ScaleGMN(nn.Module):
 
     def _read(
         self,
-        networks: AnyNetworks | Sequence[AnyNetworks],
+        networks: Networks | Sequence[Networks],
         activations: Sequence[str] | None,
         node_features: NodeFeatures | None,
         evidence: Evidence | Sequence[Evidence] | None,

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import ACTIVATIONS, NetworkSpec
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import ACTIVATIONS
 
 __all__ = ["StatNN", "StatNNConfig", "statistic_names", "tree_features", "weight_statistics"]
 
@@ -63,7 +64,7 @@ def tree_features(networks: Networks | Sequence[Networks]) -> npt.NDArray[np.flo
     _num_layers(networks)
     parts = []
     for batch in _as_list(networks):
-        activations = {layer.activation for layer in batch.spec.layers[:-1]}
+        activations = {layer.activation for layer in batch.graph.chain.layers[:-1]}
         marks = torch.tensor([float(name in activations) for name in ACTIVATIONS], dtype=torch.float64)
         statistics = weight_statistics(batch).detach().cpu().double()
         parts.append(torch.cat([statistics, marks.expand(len(batch), -1)], dim=1))
@@ -71,12 +72,12 @@ def tree_features(networks: Networks | Sequence[Networks]) -> npt.NDArray[np.flo
     return features
 
 
-def statistic_names(spec: NetworkSpec) -> tuple[str, ...]:
+def statistic_names(spec: Graph) -> tuple[str, ...]:
     """Names of the columns of :func:`weight_statistics`: ``layer 0 weight mean``, …."""
     statistics = ("mean", "variance", *(f"quantile {quantile:g}" for quantile in _QUANTILES))
     return tuple(
         f"layer {layer} {tensor} {statistic}"
-        for layer in range(len(spec.layers))
+        for layer in range(len(spec.chain.layers))
         for tensor in ("weight", "bias")
         for statistic in statistics
     )
@@ -207,7 +208,7 @@ def _as_list(networks: Networks | Sequence[Networks]) -> list[Networks]:
 
 
 def _num_layers(networks: Networks | Sequence[Networks]) -> int:
-    numbers = {len(batch.spec.layers) for batch in _as_list(networks)}
+    numbers = {len(batch.graph.chain.layers) for batch in _as_list(networks)}
     if len(numbers) != 1:
         found = " and ".join(map(str, sorted(numbers))) or "no"
         raise ZoovetError(f"StatNN needs networks that all have the same number of layers, got {found} layers")

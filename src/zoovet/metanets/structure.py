@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 from zoovet.symmetry import Symmetry, group_symmetries
 
 __all__ = ["NodeGroup", "Structure", "StructureBlock", "chain_structure"]
@@ -93,11 +93,11 @@ class Structure:
 
 
 @lru_cache(maxsize=1024)
-def chain_structure(spec: NetworkSpec) -> Structure:
+def chain_structure(spec: Graph) -> Structure:
     """A chain's: a group for each of the spec's, a block for each layer."""
     groups = tuple(
         NodeGroup(size=group.size, role=group.role, depth=group.depth, symmetry=symmetry)
-        for group, symmetry in zip(spec.groups, group_symmetries(spec), strict=True)
+        for group, symmetry in zip(spec.chain.groups, group_symmetries(spec), strict=True)
     )
     blocks = tuple(
         StructureBlock(
@@ -105,8 +105,8 @@ def chain_structure(spec: NetworkSpec) -> Structure:
             target=block.target,
             num_targets=groups[block.target].size,
             num_sources=groups[block.source].size,
-            kernel=spec.layers[block.layer].kernel,
+            kernel=spec.chain.layers[block.layer].kernel,
         )
-        for block in spec.blocks
+        for block in spec.chain.blocks
     )
     return Structure(groups=groups, blocks=blocks, output=len(groups) - 1, description=spec.describe())

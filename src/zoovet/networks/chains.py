@@ -1,123 +1,61 @@
-"""Plain chains as graphs: a spec's layers one after another, and their weights both ways."""
+"""Usual chains: the published zoos' small CNN, multilayer perceptrons, SIRENs."""
 
 from __future__ import annotations
 
-from typing import Any
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import LayerSpec, PoolSpec
 
-from zoovet.errors import ZoovetError
-from zoovet.networks.batch import Networks
-from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
-from zoovet.networks.graph_batch import GraphNetworks
-from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec
-
-__all__ = ["chain_from_graph", "graph_from_chain", "graph_from_spec"]
+__all__ = ["mlp", "siren", "small_cnn"]
 
 
-def graph_from_spec(spec: NetworkSpec) -> Graph:
-    """The graph that computes what a spec describes.
+def small_cnn(
+    activation: str = "relu",
+    *,
+    input_shape: tuple[int, int, int] = (1, 28, 28),
+    channels: tuple[int, ...] = (16, 16, 16),
+    num_classes: int = 10,
+) -> Graph:
+    """The published zoos' small CNN: 3×3 convolutions of stride 2 and padding 1, global average pooling, linear.
 
-    Returns:
-        Its parameters are ``layers.0.weight``, ``layers.0.bias``, …, in the order of :meth:`Networks.flat`; a linear
-        layer's weight is [out, channels · height · width]. Layer k makes the sites ``layers.k``, ``layers.k.relu``,
-        ``layers.k.pool`` and so on. An input map becomes a ``channel_affine`` of two constants.
+    With the default channels, one input channel and ten classes it has 4,970 parameters.
+    Source: Unterthiner et al. 2020, *Predicting Neural Network Accuracy from Weights*, section 3.
     """
-    parameters: list[Parameter] = []
-    operations: list[Operation] = []
-    site = INPUT
-    if spec.input_map:
-        roles = {"weight": "input_map.weight", "bias": "input_map.bias"}
-        shape = (spec.input_shape[0],)
-        parameters += [Parameter(name=name, shape=shape, is_constant=True) for name in roles.values()]
-        operations.append(Operation(op="channel_affine", inputs=(INPUT,), output="input_map", parameters=roles))
-        site = "input_map"
-    for index, layer in enumerate(spec.layers):
-        name = f"layers.{index}"
-        if layer.kind == "linear" and spec.map_sizes[index] is not None:
-            operations.append(Operation(op="flatten", inputs=(site,), output=f"{name}.flatten"))
-            site = f"{name}.flatten"
-        roles = {"weight": f"{name}.weight", "bias": f"{name}.bias"}
-        parameters.append(Parameter(name=roles["weight"], shape=_weight_shape(layer)))
-        parameters.append(Parameter(name=roles["bias"], shape=(layer.out_channels,)))
-        operations.append(
-            Operation(op=_op(layer), inputs=(site,), output=name, parameters=roles, attributes=_attributes(layer))
+    sizes = (input_shape[0], *channels)
+    layers = [
+        LayerSpec(
+            kind="conv",
+            in_channels=sizes[index],
+            out_channels=sizes[index + 1],
+            kernel=(3, 3),
+            stride=(2, 2),
+            padding=(1, 1),
+            activation=activation,
+            pool=PoolSpec(kind="global") if index == len(channels) - 1 else None,
         )
-        site = name
-        for suffix, op, attributes in (*_activation(layer), *_pooling(layer.pool)):
-            operations.append(Operation(op=op, inputs=(site,), output=f"{name}.{suffix}", attributes=attributes))
-            site = f"{name}.{suffix}"
-    return Graph(
-        input_shape=spec.input_shape,
-        parameters=tuple(parameters),
-        operations=tuple(operations),
-        output=site,
-        input_scaling=spec.input_scaling,
-    )
+        for index in range(len(channels))
+    ]
+    layers.append(LayerSpec(kind="linear", in_channels=sizes[-1], out_channels=num_classes))
+    return Graph.of_layers(input_shape=input_shape, layers=tuple(layers))
 
 
-def graph_from_chain(networks: Networks) -> GraphNetworks:
-    """B networks of a spec as networks of its graph; their weights are views of the same numbers."""
-    graph = graph_from_spec(networks.spec)
-    tensors = [tensor for pair in zip(networks.weights, networks.biases, strict=True) for tensor in pair]
-    if networks.spec.input_map:
-        maps = networks.weights[0].new_tensor(networks.spec.input_map)  # [channels, factor and offset]
-        tensors = [*(column.expand(len(networks), -1) for column in maps.unbind(1)), *tensors]
-    return GraphNetworks(
-        graph,
-        {
-            name: tensor.reshape(len(networks), *shape)
-            for (name, shape), tensor in zip(graph.shapes.items(), tensors, strict=True)
-        },
-    )
-
-
-def chain_from_graph(networks: GraphNetworks, spec: NetworkSpec) -> Networks:
-    """The way back of :func:`graph_from_chain`.
-
-    Raises:
-        ZoovetError: The networks' graph is not the spec's.
-    """
-    if networks.graph != graph_from_spec(spec):
-        raise ZoovetError(
-            f"networks of the graph {networks.graph.graph_id} are none of {spec.describe()}; only graphs made by "
-            "graph_from_spec are read back"
+def mlp(sizes: tuple[int, ...], activation: str = "relu", *, activation_parameter: float | None = None) -> Graph:
+    """A multilayer perceptron from ``sizes[0]`` features to ``sizes[-1]`` outputs; the last layer has no activation."""
+    last = len(sizes) - 2
+    layers = tuple(
+        LayerSpec(kind="linear", in_channels=sizes[index], out_channels=sizes[index + 1])
+        if index == last
+        else LayerSpec(
+            kind="linear",
+            in_channels=sizes[index],
+            out_channels=sizes[index + 1],
+            activation=activation,
+            activation_parameter=activation_parameter,
         )
-    tensors = list(networks.parameters.values())[2 if spec.input_map else 0 :]
-    weights = (
-        tensor.reshape(len(networks), *shape) for tensor, shape in zip(tensors[::2], spec.weight_shapes, strict=True)
+        for index in range(len(sizes) - 1)
     )
-    return Networks(spec, tuple(weights), tuple(tensors[1::2]))
+    return Graph.of_layers(input_shape=(sizes[0],), layers=layers)
 
 
-def _op(layer: LayerSpec) -> str:
-    return "conv2d" if layer.kind == "conv" else "linear"
-
-
-def _weight_shape(layer: LayerSpec) -> tuple[int, ...]:
-    if layer.kind == "conv":
-        return layer.weight_shape
-    return (layer.out_channels, layer.in_channels * layer.kernel_size)
-
-
-def _attributes(layer: LayerSpec) -> dict[str, Any]:
-    if layer.kind == "linear":
-        return {}
-    return {"stride": layer.stride, "padding": (*layer.padding, *layer.padding), "dilation": layer.dilation}
-
-
-def _activation(layer: LayerSpec) -> list[tuple[str, str, dict[str, Any]]]:
-    """Suffix of the site, operation and attributes of a layer's activation, where it has one."""
-    if layer.activation == "identity":
-        return []
-    if layer.activation == "sine":
-        return [("sine", "sin", {"frequency": layer.activation_parameter})]
-    attributes = {"negative_slope": layer.activation_parameter} if layer.activation == "leaky_relu" else {}
-    return [(layer.activation, layer.activation, attributes)]
-
-
-def _pooling(pool: PoolSpec | None) -> list[tuple[str, str, dict[str, Any]]]:
-    if pool is None:
-        return []
-    if pool.kind == "global":
-        return [("mean", "mean", {"dim": (1, 2)})]
-    attributes = {"kernel_size": pool.kernel, "stride": pool.stride, "padding": (*pool.padding, *pool.padding)}
-    return [("pool", "avg_pool2d" if pool.kind == "average" else "max_pool2d", attributes)]
+def siren(sizes: tuple[int, ...] = (2, 32, 32, 1), w0: float = 30.0) -> Graph:
+    """A SIREN: an MLP with hidden activation sin(w0 · x) that maps a coordinate to a value (Sitzmann et al. 2020)."""
+    return mlp(sizes, "sine", activation_parameter=w0)

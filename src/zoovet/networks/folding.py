@@ -7,13 +7,14 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from zoovet.networks.graph import Graph, Operation, Parameter
-from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.batch import Networks
+from zoovet.networks.graph import Graph
+from zoovet.networks.operations import Operation, Parameter
 
 __all__ = ["fold_batch_norms"]
 
 
-def fold_batch_norms(networks: GraphNetworks) -> GraphNetworks:
+def fold_batch_norms(networks: Networks) -> Networks:
     """The same function without batch norms.
 
     A batch norm that is the only reader of a convolution's or linear layer's output is folded into its weights: the
@@ -31,14 +32,14 @@ def fold_batch_norms(networks: GraphNetworks) -> GraphNetworks:
 
 
 class _Folder:
-    def __init__(self, networks: GraphNetworks) -> None:
+    def __init__(self, networks: Networks) -> None:
         self._graph, self._dtype = networks.graph, networks.dtype
         self._tensors: dict[str, Tensor] = dict(networks.parameters)
         self._operations: dict[str, Operation] = {one.output: one for one in networks.graph.operations}
         self._uses = Counter(name for operation in networks.graph.operations for name in operation.parameters.values())
         self._renamed: dict[str, str] = {}
 
-    def folded(self) -> GraphNetworks:
+    def folded(self) -> Networks:
         for operation in self._graph.operations:
             if operation.op == "batch_norm":
                 self._remove(operation)
@@ -56,8 +57,9 @@ class _Folder:
             operations=operations,
             output=output,
             input_scaling=self._graph.input_scaling,
+            input_map=self._graph.input_map,
         )
-        return GraphNetworks(graph, {name: self._tensors[name] for name in names})
+        return Networks(graph, {name: self._tensors[name] for name in names})
 
     def _reading_on(self, operation: Operation) -> Operation:
         inputs = tuple(self._renamed.get(name, name) for name in operation.inputs)

@@ -4,117 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
-from zoovet.errors import ZoovetError, nearest
-from zoovet.networks.frozen_mapping import FrozenMapping
+from zoovet.errors import ZoovetError
+from zoovet.networks.chain import Chain
+from zoovet.networks.chain_view import chain_of, chain_parts
 from zoovet.networks.graph_text import describe
-from zoovet.networks.json_values import check_keys, plain
-from zoovet.networks.ops import VOCABULARY, OperationKind, Shape, Site
-from zoovet.networks.ops.kinds import flag, integers
+from zoovet.networks.input_shape import require_input_shape
+from zoovet.networks.json_values import check_keys, number, plain, whole_numbers
+from zoovet.networks.layer_spec import LayerSpec, layers_from_json
+from zoovet.networks.operations import (
+    INPUT,
+    Operation,
+    Parameter,
+    nearest_in_words,
+    operation_from_json,
+    parameter_from_json,
+    require_name,
+)
+from zoovet.networks.ops import Shape, Site
+from zoovet.networks.ops.kinds import integers
 from zoovet.networks.scaling import InputScaling
-from zoovet.networks.spec import require_input_shape
 from zoovet.printable import printable
 
 __all__ = ["INPUT", "Graph", "Operation", "Parameter"]
 
-INPUT = "input"
-"""The site that holds the images."""
-
 _MAX_OPERATIONS = 20_000
 _MAX_PARAMETERS = 20_000
-_MAX_NAME = 512
 _MAX_NUMBERS = 2**33
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """A named tensor that a graph's operations read.
-
-    Attributes:
-        name: Unique in its graph.
-        shape: Of one network's.
-        is_constant: No weight: a mask, a table, running statistics; what no gradient of a training changes.
-    """
-
-    name: str
-    shape: Shape
-    is_constant: bool = False
-
-    def __post_init__(self) -> None:
-        _require_name(self.name, "a parameter's name")
-        object.__setattr__(self, "shape", integers(None, 0)(self.shape, f"the shape of '{printable(self.name)}'"))
-
-    @property
-    def num_numbers(self) -> int:
-        """How many numbers one network has in it."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation:
-    """One step: it reads sites and parameters and makes one site.
-
-    Attributes:
-        op: Its name in the vocabulary (:data:`zoovet.networks.ops.VOCABULARY`).
-        inputs: The sites that it reads.
-        output: The site that it makes.
-        parameters: Role (``weight``, ``bias``, …) → name of a parameter.
-        attributes: Settings, as ``stride``; those left out have the vocabulary's defaults, and are there afterwards.
-
-    Raises:
-        ZoovetError: Operation, role or attribute is unknown (the message names the nearest), or one is missing.
-    """
-
-    op: str
-    inputs: tuple[str, ...]
-    output: str
-    parameters: Mapping[str, str] = field(default_factory=FrozenMapping)
-    attributes: Mapping[str, Any] = field(default_factory=FrozenMapping)
-
-    def __post_init__(self) -> None:
-        if self.op not in VOCABULARY:
-            raise ZoovetError(f"the operation '{printable(self.op)}' is unknown{_nearest(self.op, VOCABULARY)}")
-        _require_name(self.output, "the site that an operation makes")
-        try:
-            self._set("inputs", tuple(self.inputs))
-            self._set("attributes", FrozenMapping(self.kind.checked(self.attributes)))
-            self._set("parameters", FrozenMapping(self.parameters))
-            self._check_names()
-        except ZoovetError as error:
-            raise ZoovetError(f"{self.describe()}: {error}") from None
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-
-    def _check_names(self) -> None:
-        kind, (fewest, most) = self.kind, self.kind.num_inputs
-        if not fewest <= len(self.inputs) <= most:
-            wanted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-            raise ZoovetError(f"it reads {wanted} sites, got {len(self.inputs)}")
-        for role in self.parameters:
-            known = (*kind.roles, *kind.optional_roles)
-            if role not in known:
-                hint = _nearest(role, known) if known else "; it has none"
-                raise ZoovetError(f"the parameter role '{printable(role)}' is unknown{hint}")
-        for role in kind.roles:
-            if role not in self.parameters:
-                raise ZoovetError(f"its {role.replace('_', ' ')} is missing")
-
-    @property
-    def kind(self) -> OperationKind:
-        """Its entry in the vocabulary."""
-        return VOCABULARY[self.op]
-
-    def describe(self) -> str:
-        """For messages: ``conv2d 'layer1.0.conv1'``."""
-        return f"{self.op} '{printable(self.output, 80)}'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +52,8 @@ class Graph:
         output: The site that holds what the network answers.
         input_scaling: What numbers it reads for the pixels of an image; ``None`` where that is not known, or it reads
             no pixels.
+        input_map: Factor and offset of each channel, which turn the images that networks are run on into those that the
+            site ``input`` holds; ``()`` where they are the same. See :func:`~zoovet.networks.rescaled.rescaled`.
 
     Raises:
         ZoovetError: A site is read that is not made or made only later, a parameter is missing or unread, names occur
@@ -141,6 +65,7 @@ class Graph:
     operations: tuple[Operation, ...]
     output: str
     input_scaling: InputScaling | None = field(default=None, compare=False)
+    input_map: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("input_shape", "parameters", "operations"):
@@ -153,6 +78,11 @@ class Graph:
             )
         if self.input_scaling is not None and len(self.input_shape) == 3:
             self.input_scaling.require_channels(self.input_shape[0])
+        if len(self.input_map) not in (0, self.input_shape[0]):
+            raise ZoovetError(
+                f"input_map must hold a pair for each of {self.input_shape[0]} channels, or none, got "
+                f"{len(self.input_map)}"
+            )
         if len(self.shapes) < len(self.parameters):
             raise ZoovetError(f"the parameter {_repeated([one.name for one in self.parameters])} occurs twice")
         read = {name for operation in self.operations for name in operation.parameters.values()}
@@ -160,7 +90,9 @@ class Graph:
             if parameter.name not in read:
                 raise ZoovetError(f"the parameter '{printable(parameter.name)}' is read by no operation")
         if self.output not in self.sites:
-            raise ZoovetError(f"the output '{printable(self.output)}' is no site{_nearest(self.output, self.sites)}")
+            raise ZoovetError(
+                f"the output '{printable(self.output)}' is no site{nearest_in_words(self.output, self.sites)}"
+            )
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
@@ -180,7 +112,7 @@ class Graph:
                 if parameter not in self.shapes:
                     raise ZoovetError(
                         f"{where}: its {role.replace('_', ' ')} '{printable(parameter)}' is not among the parameters"
-                        f"{_nearest(parameter, self.shapes)}"
+                        f"{nearest_in_words(parameter, self.shapes)}"
                     )
             if operation.output in sites:
                 raise ZoovetError(f"{where} makes a site that is there already; names of sites must differ")
@@ -201,7 +133,7 @@ class Graph:
                     f"reads '{printable(name)}', which operation {later} makes only then: operations must stand in the "
                     "order in which they run, without cycles"
                 )
-        return f"reads '{printable(name)}', which nothing makes{_nearest(name, sites)}"
+        return f"reads '{printable(name)}', which nothing makes{nearest_in_words(name, sites)}"
 
     @cached_property
     def makers(self) -> Mapping[str, Operation]:
@@ -218,14 +150,59 @@ class Graph:
         return MappingProxyType({name: tuple(found) for name, found in readers.items()})
 
     @cached_property
-    def plans(self) -> dict[tuple[str, ...], Any]:
-        """What the interpreter worked out for wanted sites, kept with the graph that it follows from."""
+    def derived(self) -> dict[Any, Any]:
+        """What others worked out from the graph and keep with it, as the interpreter its plans."""
         return {}
+
+    @cached_property
+    def architecture(self) -> Graph:
+        """The same without input scaling and map."""
+        return self if self.input_scaling is None and not self.input_map else self.reading(None)
+
+    def reading(self, scaling: InputScaling | None, input_map: tuple[tuple[float, float], ...] = ()) -> Graph:
+        """The same graph, said to read another scaling, through another map or none."""
+        made = replace(self, input_scaling=scaling, input_map=input_map)
+        made.__dict__["_chain"] = self._chain
+        return made
+
+    def with_layers(self, layers: tuple[LayerSpec, ...]) -> Graph:
+        """The chain of other layers, which reads what this graph reads."""
+        return Graph.of_layers(
+            input_shape=self.input_shape, layers=layers, input_scaling=self.input_scaling, input_map=self.input_map
+        )
+
+    @cached_property
+    def _chain(self) -> Chain | None:
+        return chain_of(self)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether it is layers one after another, each with weights and biases of its own, and nothing else."""
+        return self._chain is not None
+
+    @property
+    def chain(self) -> Chain:
+        """Its layers, one after another.
+
+        Raises:
+            ZoovetError: It is no chain.
+        """
+        if self._chain is None:
+            raise ZoovetError(
+                "this needs layers one after another, each a convolution or a linear layer with a bias, got "
+                f"{self.in_words()}"
+            )
+        return self._chain
 
     @cached_property
     def num_parameters(self) -> int:
         """Numbers in one network, constants included: length of its flat vector."""
         return sum(parameter.num_numbers for parameter in self.parameters)
+
+    @property
+    def num_outputs(self) -> int:
+        """Channels of what the network answers: classes, or values of an INR."""
+        return self.output_shape[0]
 
     @property
     def output_shape(self) -> Shape:
@@ -246,6 +223,9 @@ class Graph:
 
         12 hexadecimal digits of a SHA-256. What is known of the input scaling does not count.
         """
+        if self._chain is not None:
+            layers = self._chain.to_json() | ({"input_map": plain(self.input_map)} if self.input_map else {})
+            return hashlib.sha256(json.dumps(layers, sort_keys=True).encode()).hexdigest()[:12]
         sites = {name: number for number, name in enumerate(self.sites)}
         parameters: dict[str, int] = {}
         steps = []
@@ -254,12 +234,14 @@ class Graph:
             steps.append([operation.op, [sites[name] for name in operation.inputs], read, dict(operation.attributes)])
         constant = {parameter.name: parameter.is_constant for parameter in self.parameters}
         shapes = [[self.shapes[name], constant[name]] for name in parameters]
-        content = [self.input_shape, steps, shapes, sites[self.output]]
+        content: list[Any] = [self.input_shape, steps, shapes, sites[self.output]]
+        if self.input_map:
+            content.append(self.input_map)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.input_shape, self.parameters, self.operations, self.output))
+        return hash((self.input_shape, self.parameters, self.operations, self.output, self.input_map))
 
     def __hash__(self) -> int:
         return self._hash
@@ -270,13 +252,54 @@ class Graph:
 
     def describe(self) -> str:
         """For people: one line where the operations follow one another and are few, else a table, a line each."""
-        return describe(self)
+        return describe(self) if self._chain is None else self._chain.describe()
+
+    def in_words(self) -> str:
+        """For messages, always one line: what :meth:`describe` says of a chain, else its id."""
+        return f"the graph {self.graph_id}" if self._chain is None else self._chain.describe()
+
+    @classmethod
+    def of_layers(
+        cls,
+        *,
+        input_shape: Shape,
+        layers: tuple[LayerSpec, ...],
+        input_scaling: InputScaling | None = None,
+        input_map: tuple[tuple[float, float], ...] = (),
+    ) -> Graph:
+        """The graph of a chain: layers one after another.
+
+        Args:
+            input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
+            layers: In order. The last one's output, after its activation and pooling, is the network's.
+            input_scaling, input_map: As of any graph.
+
+        Returns:
+            A graph whose parameters are named ``layers.0.weight``, ``layers.0.bias``, and so on; see
+            :func:`~zoovet.networks.chain_view.chain_parts`.
+
+        Raises:
+            ZoovetError: Layers do not fit one another or the input; the message names the layer and both sizes. Or the
+                input scaling or map is for another number of channels.
+        """
+        parts = chain_parts(tuple(input_shape), tuple(layers))
+        graph = cls(
+            input_shape=input_shape,
+            parameters=parts.parameters,
+            operations=parts.operations,
+            output=parts.chain.sites[-1],
+            input_scaling=input_scaling,
+            input_map=input_map,
+        )
+        graph.__dict__["_chain"] = parts.chain
+        return graph
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary of plain JSON values that :meth:`from_json` reads."""
-        return {
+        """A dictionary of plain JSON values that :meth:`from_json` reads; a chain's are its layers."""
+        if self._chain is not None and self._chain == chain_parts(self.input_shape, self._chain.layers).chain:
+            return {**self._chain.to_json(), **self._reading_to_json()}
+        data = {
             "input_shape": list(self.input_shape),
-            "input_scaling": None if self.input_scaling is None else self.input_scaling.to_json(),
             "parameters": [
                 {"name": one.name, "shape": list(one.shape), "is_constant": one.is_constant} for one in self.parameters
             ],
@@ -292,6 +315,15 @@ class Graph:
             ],
             "output": self.output,
         }
+        return {**data, **self._reading_to_json()}
+
+    def _reading_to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        if self.input_scaling is not None:
+            data["input_scaling"] = self.input_scaling.to_json()
+        if self.input_map:
+            data["input_map"] = plain(self.input_map)
+        return data
 
     @classmethod
     def from_json(cls, data: Any) -> Graph:
@@ -301,58 +333,41 @@ class Graph:
             ZoovetError: A key is missing or unknown, a value has the wrong type or is out of bounds, or the operations
                 do not fit one another.
         """
+        if isinstance(data, dict) and "layers" in data:
+            layers = layers_from_json(data)
+            return cls.of_layers(
+                input_shape=whole_numbers(data["input_shape"], "input_shape", (1, 3)),
+                layers=layers,
+                **_reading_from_json(data),
+            )
         names = ("input_shape", "parameters", "operations", "output")
-        check_keys(data, (*names, "input_scaling"), names, "a graph")
+        check_keys(data, (*names, "input_scaling", "input_map"), names, "a graph")
         for name, most in (("parameters", _MAX_PARAMETERS), ("operations", _MAX_OPERATIONS)):
             if not isinstance(data[name], list) or len(data[name]) > most:
                 raise ZoovetError(f"a graph's {name!r} must be a list of at most {most}")
-        _require_name(data["output"], "a graph's 'output'")
-        scaling = data.get("input_scaling")
+        require_name(data["output"], "a graph's 'output'")
         return cls(
             input_shape=integers(None, 1)(data["input_shape"], "a graph's 'input_shape'"),
-            parameters=tuple(_parameter(one, f"parameters[{index}]") for index, one in enumerate(data["parameters"])),
-            operations=tuple(_operation(one, f"operations[{index}]") for index, one in enumerate(data["operations"])),
+            parameters=tuple(
+                parameter_from_json(one, f"parameters[{index}]") for index, one in enumerate(data["parameters"])
+            ),
+            operations=tuple(
+                operation_from_json(one, f"operations[{index}]") for index, one in enumerate(data["operations"])
+            ),
             output=data["output"],
-            input_scaling=None if scaling is None else InputScaling.from_json(scaling),
+            **_reading_from_json(data),
         )
 
 
-def _parameter(data: Any, where: str) -> Parameter:
-    check_keys(data, ("name", "shape", "is_constant"), ("name", "shape"), where)
-    is_constant = flag(data.get("is_constant", False), f"{where}.is_constant")
-    return Parameter(name=data["name"], shape=data["shape"], is_constant=is_constant)
-
-
-def _operation(data: Any, where: str) -> Operation:
-    required = ("op", "inputs", "output")
-    check_keys(data, (*required, "parameters", "attributes"), required, where)
-    parameters, attributes = data.get("parameters", {}), data.get("attributes", {})
-    _require_name(data["op"], f"{where}.op")
-    if not isinstance(data["inputs"], list) or not isinstance(parameters, dict) or not isinstance(attributes, dict):
-        raise ZoovetError(f"{where} must have a list of inputs, and objects of parameters and attributes")
-    for name in (*data["inputs"], *parameters.values()):
-        _require_name(name, f"a name in {where}")
-    try:
-        return Operation(
-            op=data["op"],
-            inputs=tuple(data["inputs"]),
-            output=data["output"],
-            parameters=parameters,
-            attributes=attributes,
-        )
-    except ZoovetError as error:
-        raise ZoovetError(f"{where}: {error}") from None
-
-
-def _require_name(name: Any, what: str) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
-        raise ZoovetError(f"{what} must be a text of 1 to {_MAX_NAME} characters, got {printable(repr(name))}")
-
-
-def _nearest(name: Any, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """The nearest known name, where there is one: lists of them can be long."""
-    hint = nearest(str(name)[:_MAX_NAME], known)
-    return printable(hint) if "did you mean" in hint or len(hint) < 400 else ""
+def _reading_from_json(data: dict[str, Any]) -> dict[str, Any]:
+    """Input scaling and map, where they are told."""
+    scaling, pairs = data.get("input_scaling"), data.get("input_map", [])
+    if not isinstance(pairs, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in pairs):
+        raise ZoovetError("a graph's 'input_map' must be a list of pairs, a factor and an offset each")
+    return {
+        "input_scaling": None if scaling is None else InputScaling.from_json(scaling),
+        "input_map": tuple((number(pair[0], "input_map"), number(pair[1], "input_map")) for pair in pairs),
+    }
 
 
 def _repeated(names: Sequence[str]) -> str:

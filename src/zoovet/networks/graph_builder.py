@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
+from zoovet.networks.graph import Graph
+from zoovet.networks.operations import INPUT, Operation, Parameter
 from zoovet.networks.ops import Shape, Site
 from zoovet.networks.scaling import InputScaling
 from zoovet.printable import printable

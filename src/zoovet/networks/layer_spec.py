@@ -9,7 +9,7 @@ from typing import Any, Literal
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks.json_values import check_keys, number, whole_number, whole_numbers
 
-__all__ = ["ACTIVATIONS", "LayerSpec", "PoolSpec", "layer_from_json"]
+__all__ = ["ACTIVATIONS", "LayerSpec", "PoolSpec", "layer_from_json", "layers_from_json"]
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sine", "sigmoid", "gelu", "silu")
 """Names of the element-wise activations. ``leaky_relu`` and ``sine`` take a parameter (slope, w0)."""
@@ -115,6 +115,19 @@ class LayerSpec:
     def kernel_size(self) -> int:
         """Numbers an edge carries: height × width, or 1."""
         return math.prod(self.kernel)
+
+
+def layers_from_json(data: Any) -> tuple[LayerSpec, ...]:
+    """The layers of a chain's JSON object.
+
+    Raises:
+        ZoovetError: A key is missing or unknown, or a value has the wrong type.
+    """
+    names = ("input_shape", "layers")
+    check_keys(data, (*names, "input_scaling", "input_map"), names, "a chain")
+    if not isinstance(data["layers"], list):
+        raise ZoovetError(f"a chain's 'layers' must be a list, got {type(data['layers']).__name__}")
+    return tuple(layer_from_json(layer, f"layers[{index}]") for index, layer in enumerate(data["layers"]))
 
 
 def layer_from_json(data: Any, where: str) -> LayerSpec:

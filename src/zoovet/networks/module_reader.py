@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
+from zoovet.networks.graph import Graph
+from zoovet.networks.input_shape import require_input_shape
+from zoovet.networks.layer_spec import LayerSpec, PoolSpec
 from zoovet.networks.sine import Sine
-from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec, require_input_shape
 
 __all__ = ["ModuleReader", "require_no_hooks"]
 
@@ -31,7 +33,7 @@ _WITHOUT_EFFECT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropo
 
 
 class ModuleReader:
-    """Turns modules, added one after another, into a spec and weights.
+    """Turns modules, added one after another, into a graph and weights.
 
     Args:
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
@@ -90,22 +92,22 @@ class ModuleReader:
         """
         if not self._layers:
             raise ZoovetError("the module has no Linear or Conv2d layer, so there is no network to read")
-        spec = self._spec()
-        if self._is_flat and spec.map_sizes[-1] is not None:
+        graph = self._graph()
+        if self._is_flat and graph.chain.map_sizes[-1] is not None:
             raise ZoovetError("the module flattens its last map; leave out the Flatten at the end")
         weights = (weight.unsqueeze(0) for weight in self._weights)
-        return Networks(spec, tuple(weights), tuple(bias.unsqueeze(0) for bias in self._biases))
+        return Networks.from_layers(graph, tuple(weights), tuple(bias.unsqueeze(0) for bias in self._biases))
 
     def _refuse(self, why: str) -> NoReturn:
         raise ZoovetError(f"{self._name} {why}")
 
-    def _spec(self) -> NetworkSpec:
-        return NetworkSpec(input_shape=self._input_shape, layers=tuple(self._layers))
+    def _graph(self) -> Graph:
+        return Graph.of_layers(input_shape=self._input_shape, layers=tuple(self._layers))
 
     def _map_size(self) -> tuple[int, int] | None:
         """(height, width) of the map so far; ``None`` where there is none, be it pooled away."""
         if self._layers:
-            return self._spec().map_sizes[-1]
+            return self._graph().chain.map_sizes[-1]
         return (self._input_shape[1], self._input_shape[2]) if len(self._input_shape) == 3 else None
 
     def _num_channels(self) -> int:
@@ -156,7 +158,7 @@ class ModuleReader:
     def _append(self, layer: LayerSpec, module: nn.Linear | nn.Conv2d) -> None:
         self._layers.append(layer)
         try:
-            self._spec()
+            self._graph()
         except ZoovetError as error:
             self._refuse(f"does not fit: {error}")
         weight = module.weight.detach().clone()
@@ -245,7 +247,7 @@ class ModuleReader:
             self._refuse(f"follows {layer.pool.kind} pooling; a layer has one pooling")
         self._layers[-1] = replace(layer, pool=pool)
         try:
-            self._spec()
+            self._graph()
         except ZoovetError as error:
             self._refuse(f"does not fit: {error}")
 

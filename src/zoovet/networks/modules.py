@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
+from zoovet.networks.layer_spec import LayerSpec, PoolSpec
 from zoovet.networks.module_reader import ModuleReader, require_no_hooks
 from zoovet.networks.scaling import InputScaling
 from zoovet.networks.sine import Sine
-from zoovet.networks.spec import LayerSpec, PoolSpec
 
 __all__ = ["Sine", "from_module", "to_module"]
 
@@ -32,7 +32,7 @@ def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputS
         One network (B = 1) that computes what the module does, with its dtype and device.
 
     Raises:
-        ZoovetError: Something in the module has no counterpart in a :class:`NetworkSpec`; the message names the
+        ZoovetError: Something in the module has no counterpart in a chain of layers; the message names the
             layer by its place in the module and by its class, and says what to do.
     """
     reader = ModuleReader(tuple(input_shape))
@@ -65,14 +65,14 @@ def to_module(networks: Networks) -> nn.Sequential:
         raise ZoovetError(
             f"to_module makes a module of one network, got {len(networks)}; pick one with networks[index]"
         )
-    spec = networks.spec
-    if spec.input_map:
+    graph = networks.graph
+    if graph.input_map:
         raise ZoovetError(
             "to_module: the network is to be run on images of another scaling than it reads; convert the network itself"
         )
     children: list[nn.Module] = []
-    for index, layer in enumerate(spec.layers):
-        if layer.kind == "linear" and spec.map_sizes[index] is not None:
+    for index, layer in enumerate(graph.chain.layers):
+        if layer.kind == "linear" and graph.chain.map_sizes[index] is not None:
             children.append(nn.Flatten())
         children.append(_weighted(layer, networks.weights[index][0], networks.biases[index][0]))
         if layer.activation != "identity":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
+from zoovet.networks.graph import Graph
 from zoovet.networks.scaling import InputScaling
-from zoovet.networks.spec import NetworkSpec
 
 __all__ = ["images_as_read", "rescaled"]
 
@@ -26,12 +24,12 @@ def rescaled(networks: Networks, scaling: InputScaling) -> Networks:
         scaling: That of the images to come.
 
     Returns:
-        Networks whose spec has an ``input_map``; the networks themselves where they read that scaling.
+        Networks whose graph has an ``input_map``; the networks themselves where they read that scaling.
 
     Raises:
         ZoovetError: Their own scaling is not known, or one of both is for another number of channels.
     """
-    own, channels = networks.spec.input_scaling, networks.spec.input_shape[0]
+    own, channels = networks.graph.input_scaling, networks.graph.input_shape[0]
     if own is None:
         raise ZoovetError("the networks do not say which input scaling they read; give it, Networks.with_scaling()")
     if own == scaling:
@@ -39,14 +37,14 @@ def rescaled(networks: Networks, scaling: InputScaling) -> Networks:
     (own_gains, own_offsets), (gains, offsets) = own.affine(channels), scaling.affine(channels)
     factors = [own_gain / gain for own_gain, gain in zip(own_gains, gains, strict=True)]
     starts = [b - factor * offset for b, factor, offset in zip(own_offsets, factors, offsets, strict=True)]
-    spec = replace(networks.spec, input_scaling=scaling, input_map=tuple(zip(factors, starts, strict=True)))
-    return Networks(spec, networks.weights, networks.biases)
+    graph = networks.graph.reading(scaling, tuple(zip(factors, starts, strict=True)))
+    return Networks(graph, networks.parameters)
 
 
-def images_as_read(spec: NetworkSpec, images: Tensor) -> Tensor:
+def images_as_read(graph: Graph, images: Tensor) -> Tensor:
     """Images as the first layer reads them: [..., C, H, W] or [..., features], changed by the ``input_map``."""
-    if not spec.input_map:
+    if not graph.input_map:
         return images
-    shape = (-1, *(1 for _ in spec.input_shape[1:]))
-    factors, offsets = (images.new_tensor(numbers).view(shape) for numbers in zip(*spec.input_map, strict=True))
+    shape = (-1, *(1 for _ in graph.input_shape[1:]))
+    factors, offsets = (images.new_tensor(numbers).view(shape) for numbers in zip(*graph.input_map, strict=True))
     return images * factors + offsets

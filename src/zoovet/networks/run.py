@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.networks.batch import Networks
 from zoovet.networks.frozen_mapping import FrozenMapping
-from zoovet.networks.graph import INPUT, Graph, Operation
-from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.graph import Graph
+from zoovet.networks.operations import INPUT, Operation
 from zoovet.networks.ops import OperationKind, Site
+from zoovet.networks.rescaled import images_as_read
 from zoovet.networks.values import Values
 from zoovet.printable import printable
 
-__all__ = ["run", "values_at"]
+__all__ = ["run", "run_changed", "values_at"]
 
 _TILE_BYTES = 2 * 2**20
 _TILE_IMAGES = 1024
 _CUDA_TILE_BYTES = 256 * 2**20
+_NO_CHANGES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({})
 
 
-def run(networks: GraphNetworks, images: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def run(networks: Networks, images: Tensor, *, chunk_size: int | None = None) -> Tensor:
     """What B networks answer on N images: their graph's output, logits as a rule.
 
     Differentiable to the weights and to the images. Some networks on some images are run at a time, so that what lies
@@ -48,7 +52,12 @@ def run(networks: GraphNetworks, images: Tensor, *, chunk_size: int | None = Non
 
 
 def values_at(
-    networks: GraphNetworks, images: Tensor, sites: Sequence[str], *, chunk_size: int | None = None
+    networks: Networks,
+    images: Tensor,
+    sites: Sequence[str],
+    *,
+    chunk_size: int | None = None,
+    reduce: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """What chosen sites hold; only what they need is run.
 
@@ -57,9 +66,11 @@ def values_at(
         images: As in :func:`run`.
         sites: Names of sites of the graph.
         chunk_size: As in :func:`run`.
+        reduce: What is kept of each site, [b, n, *shape] to [b, n, …] for any networks and images at a time; all of it
+            where left out.
 
     Returns:
-        Name → [B, N, *shape of the site].
+        Name → [B, N, *shape of the site], or what ``reduce`` makes of it.
 
     Raises:
         ZoovetError: As in :func:`run`, or the graph has no such site.
@@ -69,7 +80,27 @@ def values_at(
             hint = printable(nearest(name, networks.graph.sites))
             raise ZoovetError(f"the graph has no site '{printable(name)}'{hint}")
     wanted = tuple(dict.fromkeys(sites))
-    return dict(zip(wanted, _in_tiles(networks, images, wanted, chunk_size), strict=True))
+    return dict(zip(wanted, _in_tiles(networks, images, wanted, chunk_size, reduce), strict=True))
+
+
+def run_changed(networks: Networks, images: Tensor, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Tensor:
+    """What B networks answer where some sites are changed on the way, as by dropout; all are run at once.
+
+    Args:
+        networks: As in :func:`run`.
+        images: As in :func:`run`.
+        changes: Name of a site → what makes of its values [B, N, *shape] those, of the same shape, that are read there.
+
+    Returns:
+        As :func:`run`.
+
+    Raises:
+        ZoovetError: As in :func:`run`.
+    """
+    graph = networks.graph
+    shared = _check_images(networks, images)
+    wanted = (graph.output, *changes)  # so that nothing overwrites what was changed
+    return _run(graph, _plan(graph, wanted).steps, networks.parameters, images, shared, wanted, changes)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +136,11 @@ class _Plan:
 
 def _plan(graph: Graph, wanted: tuple[str, ...]) -> _Plan:
     """The plan for the wanted sites, made once for each graph."""
-    if wanted not in graph.plans:
+    plan: _Plan | None = graph.derived.get(wanted)
+    if plan is None:
         steps = _steps(graph, wanted)
         largest = max([graph.sites[step.output].num_numbers for step in steps], default=1)
-        graph.plans[wanted] = _Plan(steps, largest)
-    plan: _Plan = graph.plans[wanted]
+        plan = graph.derived[wanted] = _Plan(steps, largest)
     return plan
 
 
@@ -154,7 +185,13 @@ def _only_for(graph: Graph, operation: Operation, wanted: tuple[str, ...]) -> Op
     return graph.makers.get(operation.inputs[0])
 
 
-def _in_tiles(networks: GraphNetworks, images: Tensor, wanted: tuple[str, ...], chunk_size: int | None) -> list[Tensor]:
+def _in_tiles(
+    networks: Networks,
+    images: Tensor,
+    wanted: tuple[str, ...],
+    chunk_size: int | None,
+    reduce: Callable[[Tensor], Tensor] | None = None,
+) -> list[Tensor]:
     """The wanted sites' values, each [B, N, …]; some networks run on some images at a time."""
     shared = _check_images(networks, images)
     axis = 0 if shared else 1
@@ -164,23 +201,24 @@ def _in_tiles(networks: GraphNetworks, images: Tensor, wanted: tuple[str, ...], 
         if chunk_size < 1:
             raise ZoovetError(f"chunk_size must be at least 1, got {chunk_size}")
         num_images = chunk_size
-    steps = plan.steps
+
+    def values(parameters: Mapping[str, Tensor], some: Tensor) -> list[Tensor]:
+        found = _run(networks.graph, plan.steps, parameters, some, shared, wanted)
+        return found if reduce is None else list(map(reduce, found))
+
     if num_networks >= len(networks) and num_images >= images.shape[axis]:
-        return _run(networks.graph, steps, networks.parameters, images, shared, wanted)
+        return values(networks.parameters, images)
     parts = {name: torch.split(tensor, num_networks) for name, tensor in networks.parameters.items()}
     rows = []
     for index in range(-(-len(networks) // num_networks)):
         some = {name: split[index] for name, split in parts.items()}
         theirs = images if shared else images[index * num_networks : (index + 1) * num_networks]
-        chunks = [
-            _run(networks.graph, steps, some, chunk, shared, wanted)
-            for chunk in torch.split(theirs, num_images, dim=axis)
-        ]
-        rows.append([torch.cat(values, dim=1) for values in zip(*chunks, strict=True)])
-    return [torch.cat(values) for values in zip(*rows, strict=True)]
+        chunks = [values(some, chunk) for chunk in torch.split(theirs, num_images, dim=axis)]
+        rows.append([torch.cat(parts_of_one, dim=1) for parts_of_one in zip(*chunks, strict=True)])
+    return [torch.cat(rows_of_one) for rows_of_one in zip(*rows, strict=True)]
 
 
-def _check_images(networks: GraphNetworks, images: Tensor) -> bool:
+def _check_images(networks: Networks, images: Tensor) -> bool:
     """Whether all networks share the images."""
     shape = networks.graph.input_shape
     num_networks = len(networks)
@@ -225,15 +263,17 @@ def _run(
     images: Tensor,
     shared: bool,
     wanted: tuple[str, ...],
+    changes: Mapping[str, Callable[[Tensor], Tensor]] = _NO_CHANGES,
 ) -> list[Tensor]:
     num_networks = len(next(iter(parameters.values())))
-    if num_networks == 1:
+    images = images_as_read(graph, images)
+    if num_networks == 1 and not changes:
         values = _run_one(
             steps, {name: tensor.squeeze(0) for name, tensor in parameters.items()}, images if shared else images[0]
         )
         results = [values[name].unsqueeze(0) for name in wanted]
     else:
-        many = _run_many(graph.sites, steps, parameters, images, shared, num_networks)
+        many = _run_many(graph.sites, steps, parameters, images, shared, num_networks, changes)
         results = [many[name].stacked(num_networks) for name in wanted]
     num_images = images.shape[0 if shared else 1]
     # What does not depend on the images was computed for one.
@@ -270,6 +310,7 @@ def _run_many(
     images: Tensor,
     shared: bool,
     num_networks: int,
+    changes: Mapping[str, Callable[[Tensor], Tensor]],
 ) -> dict[str, Values]:
     """B networks: every site in one of the layouts of :mod:`zoovet.networks.values`."""
     values = {INPUT: Values(images, "shared" if shared else "stacked")}
@@ -282,6 +323,9 @@ def _run_many(
             values[step.output] = step.kind.many(step.attributes, inputs, step.own(parameters), num_networks)
         else:
             values[step.output] = _without_parameters(step, inputs, sites[step.output], num_networks)
+        if step.output in changes:
+            changed = changes[step.output](values[step.output].stacked(num_networks))
+            values[step.output] = Values(changed, "stacked")
     return values
 
 

@@ -21,8 +21,8 @@ from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
 from zoovet.json_files import parse_json
 from zoovet.networks.batch import Networks
+from zoovet.networks.graph import Graph
 from zoovet.networks.scaling import InputScaling, scaling_preset
-from zoovet.networks.spec import NetworkSpec
 from zoovet.printable import printable
 from zoovet.readers.content import FileContent
 from zoovet.readers.formats import read_content
@@ -38,7 +38,7 @@ _SUFFIX = ".safetensors"
 
 def load_networks(
     path: str | Path | Sequence[str | Path],
-    spec: NetworkSpec | None = None,
+    spec: Graph | None = None,
     *,
     scaling: InputScaling | str | None = None,
     order: Sequence[str] | None = None,
@@ -75,12 +75,12 @@ def load_networks(
         part = networks_from_content(
             read_content(Path(file)), printable(file), spec, scaling=scaling, order=order
         ).networks
-        if parts and part.spec != parts[0].spec:
+        if parts and part.graph != parts[0].graph:
             raise ZoovetError(
-                f"the files hold networks of different specs: {part.spec.describe()} in {file}, "
-                f"{parts[0].spec.describe()} before it; load them one by one"
+                f"the files hold networks of different specs: {part.graph.describe()} in {file}, "
+                f"{parts[0].graph.describe()} before it; load them one by one"
             )
-        if parts and part.spec.input_scaling != parts[0].spec.input_scaling:
+        if parts and part.graph.input_scaling != parts[0].graph.input_scaling:
             raise ZoovetError(
                 f"the networks in {printable(file)} read images of another input scaling than those before it"
             )
@@ -128,7 +128,7 @@ def save_networks(networks: Networks, path: str | Path) -> None:
     for kind, layers in (("weights", networks.weights), ("biases", networks.biases)):
         for index, tensor in enumerate(layers):
             tensors[f"{kind}.{index}"] = tensor.detach().cpu().contiguous().clone()
-    metadata = {_FORMAT: _VERSION, _SPEC: json.dumps(networks.spec.to_json())}
+    metadata = {_FORMAT: _VERSION, _SPEC: json.dumps(networks.graph.to_json())}
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata)
@@ -139,7 +139,7 @@ def save_networks(networks: Networks, path: str | Path) -> None:
 def networks_from_content(
     content: FileContent,
     source: str,
-    spec: NetworkSpec | None = None,
+    spec: Graph | None = None,
     *,
     scaling: InputScaling | None = None,
     order: Sequence[str] | None = None,
@@ -166,7 +166,7 @@ def networks_from_content(
     if spec is None:
         raise ZoovetError(
             f"{source} does not say what its network is (a state dict knows no activations or pooling); "
-            f"give spec=…, a zoovet.NetworkSpec. The file holds {contents_in_words(content.tensors)}"
+            f"give spec=…, a zoovet.Graph. The file holds {contents_in_words(content.tensors)}"
         )
     reading = read_state_dicts(content, replace(spec, input_scaling=None), source, order=order)
     return replace(reading, networks=_with_scaling(reading.networks, scaling, source))
@@ -186,7 +186,7 @@ def _require_no_graph(content: FileContent, source: str) -> None:
 
 def _with_scaling(networks: Networks, given: InputScaling | None, source: str) -> Networks:
     """Networks that read a given scaling, where their file does not say another."""
-    own = networks.spec.input_scaling
+    own = networks.graph.input_scaling
     if given is None or given == own:
         return networks
     if own is not None:
@@ -200,7 +200,7 @@ def _with_scaling(networks: Networks, given: InputScaling | None, source: str) -
         raise ZoovetError(f"{source}: {error}") from error
 
 
-def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str) -> Networks:
+def _from_own_format(content: FileContent, spec: Graph | None, source: str) -> Networks:
     tensors, version = content.tensors, content.metadata[_FORMAT]
     if version != _VERSION:
         raise ZoovetError(
@@ -209,16 +209,16 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
         )
     described = parse_json(content.metadata.get(_SPEC, "null"), f"{source}: its {_SPEC}")
     try:
-        own = NetworkSpec.from_json(described)
+        own = Graph.from_json(described)
     except ZoovetError as error:
         raise ZoovetError(f"{source}: its {_SPEC} cannot be read: {printable(error, 160)}") from error
     shown = printable(own.describe(), 100)
     if spec is not None and spec != own:
         raise ZoovetError(
-            f"{source} does not fit the spec: it holds networks of {shown} (spec {own.spec_id}), "
-            f"expected are {spec.describe()} (spec {spec.spec_id})"
+            f"{source} does not fit the spec: it holds networks of {shown} (spec {own.graph_id}), "
+            f"expected are {spec.describe()} (spec {spec.graph_id})"
         )
-    num_layers = len(own.layers)
+    num_layers = len(own.chain.layers)
     names = [f"{kind}.{index}" for kind in ("weights", "biases") for index in range(num_layers)]
     if set(names) != set(tensors):
         lacking = next((f"lacks {name}" for name in names if name not in tensors), "holds more")
@@ -229,6 +229,6 @@ def _from_own_format(content: FileContent, spec: NetworkSpec | None, source: str
     numbers = usable({name: tensors[name] for name in names}, source)
     ordered = list(numbers.values())
     try:
-        return Networks(own, tuple(ordered[:num_layers]), tuple(ordered[num_layers:]))
+        return Networks.from_layers(own, tuple(ordered[:num_layers]), tuple(ordered[num_layers:]))
     except ZoovetError as error:
         raise ZoovetError(f"{source} does not fit its own spec, {shown}: {printable(error)}") from error

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT, Graph, Operation
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.networks.scaling import InputScaling
 
 __all__ = ["take_first_operations"]
@@ -19,7 +19,7 @@ _SIMPLE = ("add_scalar", "mul_scalar")
 _BINARY = ("add", "sub", "mul", "div")
 
 
-def take_first_operations(networks: GraphNetworks) -> tuple[GraphNetworks, str | None]:
+def take_first_operations(networks: Networks) -> tuple[Networks, str | None]:
     """A network without the operations at its input that multiply each channel by a number and add one.
 
     Mean and deviation that follow from them are for pixels of 0 to 255 where one is above 2, and for pixels of 0 to 1
@@ -42,7 +42,7 @@ def take_first_operations(networks: GraphNetworks) -> tuple[GraphNetworks, str |
         f"its first operations scale images with pixels of 0 to {scaling[1]:g}: they are read as the input scaling "
         f"{scaling[0].describe()}"
     )
-    return GraphNetworks(graph, kept), note
+    return Networks(graph, kept), note
 
 
 @dataclass
@@ -63,7 +63,7 @@ class _Chain:
     outputs: set[str]
 
 
-def _first_operations(networks: GraphNetworks) -> _Chain | None:
+def _first_operations(networks: Networks) -> _Chain | None:
     graph, rank = networks.graph, len(networks.graph.input_shape)
     channels = graph.input_shape[0] if rank == 3 else 1
     ones = torch.ones(channels, dtype=torch.float64)
@@ -79,7 +79,7 @@ def _first_operations(networks: GraphNetworks) -> _Chain | None:
     return best
 
 
-def _next(networks: GraphNetworks, operation: Operation, chain: _Chain) -> _Chain | None:
+def _next(networks: Networks, operation: Operation, chain: _Chain) -> _Chain | None:
     gain, offset, order = chain.gain, chain.offset, chain.order
     if operation.op == "permute":
         order = tuple(order[axis] for axis in operation.attributes["dims"])
@@ -107,7 +107,7 @@ def _next(networks: GraphNetworks, operation: Operation, chain: _Chain) -> _Chai
     return _Chain(gain, offset, operation.output, order, {*chain.outputs, operation.output})
 
 
-def _numbers(networks: GraphNetworks, site: str, chain: _Chain) -> Tensor | None:
+def _numbers(networks: Networks, site: str, chain: _Chain) -> Tensor | None:
     """A number for each channel from a site that holds a constant; ``None`` where it has others, or is none."""
     graph = networks.graph
     shape, maker = graph.sites[site].shape, graph.makers.get(site)

@@ -24,7 +24,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.spec import LayerSpec, NetworkSpec
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import LayerSpec
 from zoovet.printable import printable
 from zoovet.readers.named_layers import NamedLayer
 from zoovet.readers.tensor_names import number_form
@@ -40,7 +41,7 @@ class LayerOrderError(ZoovetError):
 
 
 def layers_in_order(
-    layers: Sequence[NamedLayer], spec: NetworkSpec, source: str, *, ordered: bool
+    layers: Sequence[NamedLayer], spec: Graph, source: str, *, ordered: bool
 ) -> tuple[NamedLayer, ...] | None:
     """A file's layers in the order in which they run (see the top of this file).
 
@@ -56,7 +57,7 @@ def layers_in_order(
     Raises:
         LayerOrderError: Several orders fit, and the names do not tell which it is.
     """
-    return assigned_in_order(layers, spec.layers, source, ordered=ordered)
+    return assigned_in_order(layers, spec.chain.layers, source, ordered=ordered)
 
 
 def assigned_in_order(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.batch import Networks
 
 __all__ = ["GraphFile", "NetworkFile"]
 
@@ -19,7 +19,7 @@ class NetworkFile:
         notes: What a person should know of how it was read, a line each; safe to show.
     """
 
-    networks: GraphNetworks
+    networks: Networks
     notes: tuple[str, ...] = ()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 from zoovet.printable import printable
 from zoovet.readers.batch_norms import fold_batch_norms
 from zoovet.readers.content import FileContent
@@ -41,9 +41,7 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def read_state_dicts(
-    content: FileContent, spec: NetworkSpec, source: str, *, order: Sequence[str] | None = None
-) -> Reading:
+def read_state_dicts(content: FileContent, spec: Graph, source: str, *, order: Sequence[str] | None = None) -> Reading:
     """The network of a spec among a file's state dicts.
 
     Where there are several, it is the one that fits the spec; plain weights come before averages of them. Two that fit
@@ -94,7 +92,7 @@ def read_state_dicts(
 
 def networks_from_state_dict(
     state_dict: Mapping[str, Tensor],
-    spec: NetworkSpec,
+    spec: Graph,
     source: str,
     *,
     ordered: bool = True,
@@ -122,13 +120,13 @@ def networks_from_state_dict(
     named = name_layers(state_dict, source, ordered=ordered)
     layers: tuple[NamedLayer, ...] | None = named.layers
     follows: dict[str, str] = {}
-    if len(named.layers) != len(spec.layers):
+    if len(named.layers) != len(spec.chain.layers):
         raise SpecMisfitError(
             f"{source} does not fit the spec: it holds {contents_in_words(state_dict)}, the spec is {spec.describe()}"
         )
     if order is not None:
         layers, follows = in_given_order(named, order, source)
-        if not all(map(fits, spec.layers, layers)):
+        if not all(map(fits, spec.chain.layers, layers)):
             layers = None
     else:
         layers = layers_in_order(named.layers, spec, source, ordered=named.ordered)
@@ -146,16 +144,16 @@ def networks_from_state_dict(
     return Reading(networks=_networks(layers, spec, source), notes=named.notes + notes)
 
 
-def _networks(layers: Sequence[NamedLayer], spec: NetworkSpec, source: str) -> Networks:
+def _networks(layers: Sequence[NamedLayer], spec: Graph, source: str) -> Networks:
     tensors = {f"{layer.name}.weight": layer.weight for layer in layers}
     tensors |= {f"{layer.name}.bias": layer.bias for layer in layers if layer.bias is not None}
     numbers = usable(tensors, source)
     weights, biases = [], []
-    for of_spec, layer in zip(spec.layers, layers, strict=True):
+    for of_spec, layer in zip(spec.chain.layers, layers, strict=True):
         weights.append(numbers[f"{layer.name}.weight"].reshape(1, *of_spec.weight_shape))
         bias = numbers.get(f"{layer.name}.bias", weights[-1].new_zeros(of_spec.out_channels))
         biases.append(bias.unsqueeze(0))
-    return Networks(spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(spec, tuple(weights), tuple(biases))
 
 
 def _weightiest(refusals: Sequence[ZoovetError], of_all: ZoovetError) -> ZoovetError:
@@ -167,12 +165,12 @@ def _weightiest(refusals: Sequence[ZoovetError], of_all: ZoovetError) -> ZoovetE
     return of_all
 
 
-def _misfit(layers: Sequence[NamedLayer], spec: NetworkSpec, source: str) -> SpecMisfitError:
+def _misfit(layers: Sequence[NamedLayer], spec: Graph, source: str) -> SpecMisfitError:
     """Names the first of the spec's layers that nothing fits, and a layer of the file that fits nothing."""
-    lonely = (i for i, of_spec in enumerate(spec.layers) if not any(fits(of_spec, layer) for layer in layers))
+    lonely = (i for i, of_spec in enumerate(spec.chain.layers) if not any(fits(of_spec, layer) for layer in layers))
     index = next(lonely, 0)
-    of_spec = spec.layers[index]
-    unfit = [layer for layer in layers if not any(fits(some, layer) for some in spec.layers)] or [layers[index]]
+    of_spec = spec.chain.layers[index]
+    unfit = [layer for layer in layers if not any(fits(some, layer) for some in spec.chain.layers)] or [layers[index]]
     found = unfit[0]
     wanted = " or ".join(map(shape_in_words, sorted(weight_shapes(of_spec), key=len)))
     bias = "" if found.bias is None else f" and its bias {shape_in_words(found.bias.shape)}"

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.rivals.clean_images import CleanImages, channel_mask
 from zoovet.zoo.samples import Floats, Samples
 from zoovet.zoo.training import NetworkTrainer, network_trainer
@@ -68,14 +68,14 @@ class AdversarialPruningRepairer:
             networks: B networks.
             masks: [B, hidden channels], layer by layer.
         """
-        widths = [layer.out_channels for layer in networks.spec.layers[:-1]]
+        widths = [layer.out_channels for layer in networks.graph.chain.layers[:-1]]
         kept = channel_mask(networks, list((masks > self.threshold).split(widths, dim=1)))
         weights = tuple(weight * mask for weight, mask in zip(networks.weights, kept.weights, strict=True))
-        return Networks(networks.spec, weights, networks.biases).detach()
+        return Networks.from_layers(networks.graph, weights, networks.biases).detach()
 
     def masks(self, networks: Networks) -> Tensor:
         """The learned masks of all hidden channels, layer by layer: float32 [B, hidden channels]."""
-        trainer, channels = network_trainer(networks.spec), HiddenChannels.of(networks.spec)
+        trainer, channels = network_trainer(networks.graph), HiddenChannels.of(networks.graph)
         flats = networks.detach().flat().float().cpu().numpy()
         learned = np.stack([self._mask(MaskedNetwork(trainer, channels, flat)) for flat in flats])
         return torch.from_numpy(learned).to(networks.device)
@@ -117,7 +117,7 @@ class HiddenChannels:
     biases: NDArray[np.int64]
 
     @classmethod
-    def of(cls, spec: NetworkSpec) -> HiddenChannels:
+    def of(cls, spec: Graph) -> HiddenChannels:
         """Those of a spec's networks."""
         places = Networks.from_flat(spec, torch.arange(spec.num_parameters, dtype=torch.float64)[None])
         weights = [channel.flatten().long().numpy() for weight in places.weights[:-1] for channel in weight[0]]

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks, run
 
 __all__ = ["CleanImages", "accuracy_on", "channel_mask", "cross_entropies", "pruned", "tune"]
 
@@ -50,7 +50,7 @@ class CleanImages:
 
 def cross_entropies(networks: Networks, images: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of each network, [B]; images [N, …] or [B, N, …], labels [N] or [B, N]."""
-    logits = forward(networks, images)
+    logits = run(networks, images)
     wanted = labels.expand(logits.shape[:2])
     losses = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
     return losses.view(wanted.shape).mean(dim=1)
@@ -59,7 +59,7 @@ def cross_entropies(networks: Networks, images: Tensor, labels: Tensor) -> Tenso
 def accuracy_on(networks: Networks, clean: CleanImages) -> Tensor:
     """Share of the images that each network classifies as their label: [B]."""
     with torch.no_grad():
-        return (forward(networks, clean.images).argmax(dim=2) == clean.labels).double().mean(dim=1)
+        return (run(networks, clean.images).argmax(dim=2) == clean.labels).double().mean(dim=1)
 
 
 def tune(
@@ -94,12 +94,12 @@ def tune(
     order = torch.Generator().manual_seed(seed)
     for _ in range(num_epochs):
         for indices in torch.split(torch.randperm(len(clean), generator=order), batch_size):
-            trained = Networks(networks.spec, tuple(parameters[:num_layers]), tuple(parameters[num_layers:]))
+            trained = Networks.from_layers(networks.graph, parameters[:num_layers], parameters[num_layers:])
             trained = trained if mask is None else _masked(trained, mask)
             optimizer.zero_grad()
             cross_entropies(trained, clean.images[indices], clean.labels[indices]).sum().backward()
             optimizer.step()
-    tuned = Networks(networks.spec, tuple(parameters[:num_layers]), tuple(parameters[num_layers:])).detach()
+    tuned = Networks.from_layers(networks.graph, parameters[:num_layers], parameters[num_layers:]).detach()
     return tuned if mask is None else _masked(tuned, mask)
 
 
@@ -118,14 +118,12 @@ def channel_mask(networks: Networks, keep: list[Tensor]) -> Networks:
         kept = keep[index].to(weight) if index < len(keep) else torch.ones_like(bias)
         biases.append(kept)
         weights.append(kept.view(*kept.shape, *[1] * (weight.ndim - 2)).expand_as(weight))
-    return Networks(networks.spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(networks.graph, tuple(weights), tuple(biases))
 
 
 def _masked(networks: Networks, mask: Networks) -> Networks:
     return Networks(
-        networks.spec,
-        tuple(a * b for a, b in zip(networks.weights, mask.weights, strict=True)),
-        tuple(a * b for a, b in zip(networks.biases, mask.biases, strict=True)),
+        networks.graph, {name: tensor * mask.parameters[name] for name, tensor in networks.parameters.items()}
     )
 
 

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets.layer_units import LayerUnits
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.detection import accuracy_threshold
 from zoovet.tasks.detector import logits_of
@@ -201,12 +201,12 @@ class TrainedRival:
     """
 
     model: nn.Module
-    specs: tuple[NetworkSpec, ...]
+    specs: tuple[Graph, ...]
     threshold: float
 
     @classmethod
     def _trained(
-        cls, zoo: Zoo, config: TrainedRivalConfig, seed: int, build: Callable[[Sequence[NetworkSpec]], nn.Module]
+        cls, zoo: Zoo, config: TrainedRivalConfig, seed: int, build: Callable[[Sequence[Graph]], nn.Module]
     ) -> Self:
         """Build a model for the specs of a zoo's training networks, train it, and choose its threshold.
 

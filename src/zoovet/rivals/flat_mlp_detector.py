@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets.flat_mlp import FlatMLP, FlatMLPConfig
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.rivals.fitting import (
     LabelledNetworks,
     TrainedRivalConfig,
@@ -73,7 +73,7 @@ class FlatMLPDetector:
         threshold: Probability from which a network is flagged.
     """
 
-    models: dict[NetworkSpec, FlatMLP]
+    models: dict[Graph, FlatMLP]
     threshold: float
 
     @classmethod
@@ -108,7 +108,7 @@ class FlatMLPDetector:
         """
         batches = as_batches(networks)
         require_known_specs(batches, tuple(self.models), "detector")
-        return torch.cat([probabilities(self.models[batch.spec], [batch]) for batch in batches])
+        return torch.cat([probabilities(self.models[batch.graph], [batch]) for batch in batches])
 
 
 def _best_model(config: FlatMLPDetectorConfig, train: Population, validation: LabelledNetworks, seed: int) -> FlatMLP:

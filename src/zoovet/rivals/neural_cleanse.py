@@ -124,7 +124,7 @@ def mask_norms(networks: Networks, clean: CleanImages, config: NeuralCleanseConf
     Raises:
         ZoovetError: The networks have fewer than three classes, or read no images of the clean ones' shape.
     """
-    spec, num_classes = networks.spec, networks.spec.num_outputs
+    spec, num_classes = networks.graph, networks.graph.num_outputs
     if len(spec.input_shape) != 3 or clean.images.shape[1:] != spec.input_shape:
         raise ZoovetError(
             f"Neural Cleanse seeks a patch of images of the shape {list(clean.images.shape[1:])}, but these networks "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoovet.errors import ZoovetError
 from zoovet.metanets.layer_units import LayerUnits
 from zoovet.metanets.readout import StandardizedFeatures
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.rivals.fitting import TrainedRival, TrainedRivalConfig
 from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.random_streams import seeded_modules
@@ -63,10 +63,10 @@ class NFNModel(nn.Module):
         ZoovetError: The package ``nfn`` is not installed, or networks of fewer than two layers.
     """
 
-    def __init__(self, spec: NetworkSpec, config: NFNConfig) -> None:
+    def __init__(self, spec: Graph, config: NFNConfig) -> None:
         super().__init__()
         common, layers = _package()
-        if len(spec.layers) < 2:
+        if len(spec.chain.layers) < 2:
             raise ZoovetError(f"NFN needs networks of at least two layers, got {spec.describe()}")
         example = Networks.from_flat(spec, torch.zeros(1, spec.num_parameters))
         self._features = common.WeightSpaceFeatures
@@ -119,14 +119,14 @@ class NFNDetector(TrainedRival):
         """
         settings = config or NFNConfig()
 
-        def build(specs: Sequence[NetworkSpec]) -> nn.Module:
-            if len({spec.weight_shapes for spec in specs}) > 1:
+        def build(specs: Sequence[Graph]) -> nn.Module:
+            if len({spec.chain.weight_shapes for spec in specs}) > 1:
                 raise ZoovetError(
                     f"NFN needs networks of one shape, got {len(specs)} specs whose shapes differ; use a zoo of one "
                     "architecture"
                 )
             with seeded_modules(seed, "initial weights of the NFN detector"):
-                return LayerUnits(NFNModel(specs[0], settings), len(specs[0].layers))
+                return LayerUnits(NFNModel(specs[0], settings), len(specs[0].chain.layers))
 
         return cls._trained(zoo, settings, seed, build)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from zoovet.metanets import ScaleGMNConfig
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.rivals.fitting import TrainedRival, TrainedRivalConfig
 from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.metanetworks import build_in_units
@@ -48,7 +48,7 @@ class PermutationConfig(TrainedRivalConfig):
         super().__post_init__()
         ScaleGMNConfig(**self._options())
 
-    def metanetwork(self, specs: Sequence[NetworkSpec]) -> ScaleGMNConfig:
+    def metanetwork(self, specs: Sequence[Graph]) -> ScaleGMNConfig:
         """The metanetwork's configuration, with room for these specs."""
         return ScaleGMNConfig.for_specs(specs, **self._options())
 
@@ -81,7 +81,7 @@ class PermutationDetector(TrainedRival):
         """
         settings = config or PermutationConfig()
 
-        def build(specs: Sequence[NetworkSpec]) -> nn.Module:
+        def build(specs: Sequence[Graph]) -> nn.Module:
             return build_in_units(
                 settings.metanetwork(specs), specs, settings.layer_units, seed, "permutation detector"
             )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks, run
 from zoovet.rivals.fitting import (
     LabelledNetworks,
     TrainedRivalConfig,
@@ -54,7 +54,7 @@ class QueryModel(nn.Module):
 
     def forward(self, networks: Sequence[Networks]) -> Tensor:
         """Logits [B, 1] of networks, in the order of the batches."""
-        answers = torch.cat([forward(batch, self.queries).flatten(1) for batch in networks])
+        answers = torch.cat([run(batch, self.queries).flatten(1) for batch in networks])
         scores: Tensor = self.last(functional.relu(self.first(answers)))
         return scores
 

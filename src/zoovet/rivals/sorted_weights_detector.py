@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.rivals.fitting import LabelledNetworks, chosen_threshold, training_and_validation
 from zoovet.zoo import Zoo
 
@@ -37,7 +37,7 @@ class SortedWeightsDetector:
         threshold: Probability from which a network is flagged.
     """
 
-    classifiers: dict[NetworkSpec, Pipeline]
+    classifiers: dict[Graph, Pipeline]
     threshold: float
 
     @classmethod
@@ -72,9 +72,9 @@ class SortedWeightsDetector:
         """
         scores = []
         for batch in [networks] if isinstance(networks, Networks) else networks:
-            if batch.spec not in self.classifiers:
-                raise ZoovetError(f"this detector was not fitted on networks of {batch.spec.describe()}")
-            probabilities = self.classifiers[batch.spec].predict_proba(sorted_weights(batch))[:, 1]
+            if batch.graph not in self.classifiers:
+                raise ZoovetError(f"this detector was not fitted on networks of {batch.graph.describe()}")
+            probabilities = self.classifiers[batch.graph].predict_proba(sorted_weights(batch))[:, 1]
             scores.append(torch.from_numpy(probabilities).float())
         return torch.cat(scores)
 
@@ -85,10 +85,10 @@ def sorted_weights(networks: Networks) -> NDArray[np.float64]:
     return torch.cat([tensor.flatten(1).sort(dim=1).values for tensor in tensors], dim=1).double().cpu().numpy()
 
 
-def _by_spec(labelled: LabelledNetworks) -> dict[NetworkSpec, tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+def _by_spec(labelled: LabelledNetworks) -> dict[Graph, tuple[NDArray[np.float64], NDArray[np.bool_]]]:
     labels = torch.split(labelled.trojaned, [len(batch) for batch in labelled.networks])
     return {
-        batch.spec: (sorted_weights(batch), trojaned.numpy())
+        batch.graph: (sorted_weights(batch), trojaned.numpy())
         for batch, trojaned in zip(labelled.networks, labels, strict=True)
     }
 

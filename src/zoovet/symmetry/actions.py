@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 from zoovet.symmetry.groups import Symmetry, group_symmetries
 
 __all__ = ["Action", "random_action"]
@@ -37,14 +37,14 @@ class Action:
             or not finite.
     """
 
-    spec: NetworkSpec
+    spec: Graph
     permutations: tuple[Tensor, ...]
     scalars: tuple[Tensor, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "permutations", tuple(self.permutations))
         object.__setattr__(self, "scalars", tuple(self.scalars))
-        groups = self.spec.groups
+        groups = self.spec.chain.groups
         if len(self.permutations) != len(groups) or len(self.scalars) != len(groups):
             raise ZoovetError(
                 f"the spec has {len(groups)} channel groups, got {len(self.permutations)} permutations "
@@ -69,12 +69,12 @@ class Action:
                 raise ZoovetError(f"scalars[{index}] must be finite and not 0")
 
     @classmethod
-    def identity(cls, spec: NetworkSpec, batch_size: int, dtype: torch.dtype = torch.float64) -> Action:
+    def identity(cls, spec: Graph, batch_size: int, dtype: torch.dtype = torch.float64) -> Action:
         """The action that changes nothing."""
         return cls(
             spec,
-            tuple(_unpermuted(batch_size, group.size) for group in spec.groups),
-            tuple(torch.ones(batch_size, group.size, dtype=dtype) for group in spec.groups),
+            tuple(_unpermuted(batch_size, group.size) for group in spec.chain.groups),
+            tuple(torch.ones(batch_size, group.size, dtype=dtype) for group in spec.chain.groups),
         )
 
     def __call__(self, networks: Networks) -> Networks:
@@ -89,17 +89,17 @@ class Action:
         Raises:
             ZoovetError: The networks are of another spec or number.
         """
-        if networks.spec != self.spec or len(networks) != len(self):
+        if networks.graph != self.spec or len(networks) != len(self):
             raise ZoovetError(
                 f"this action is on {len(self)} networks {self.spec.describe()}, "
-                f"got {len(networks)} of {networks.spec.describe()}"
+                f"got {len(networks)} of {networks.graph.describe()}"
             )
         device = networks.device
         permutations = [permutation.to(device) for permutation in self.permutations]
         scalars = [scalars.to(device) for scalars in self.scalars]
         batch = torch.arange(len(self), device=device)[:, None, None]
         weights, biases = list(networks.weights), list(networks.biases)
-        for block in self.spec.blocks:
+        for block in self.spec.chain.blocks:
             rows, columns = permutations[block.target], permutations[block.source]
             ratios = (scalars[block.target][:, :, None] / scalars[block.source][:, None, :]).to(networks.dtype)
             weight = networks.weights[block.layer]
@@ -108,7 +108,7 @@ class Action:
             )
             factors = scalars[block.target].to(networks.dtype)
             biases[block.layer] = networks.biases[block.layer].gather(1, rows) * factors
-        return Networks(self.spec, tuple(weights), tuple(biases))
+        return Networks.from_layers(networks.graph, tuple(weights), tuple(biases))
 
     def __matmul__(self, first: Action) -> Action:
         """The action of ``first`` and then this one: ``(self @ first)(networks)`` is ``self(first(networks))``."""
@@ -141,7 +141,7 @@ class Action:
 
     def without_permutations(self) -> Action:
         """The scalars of this action alone."""
-        groups = zip(self.spec.groups, self.permutations, strict=True)
+        groups = zip(self.spec.chain.groups, self.permutations, strict=True)
         return replace(
             self,
             permutations=tuple(_unpermuted(len(self), group.size, old.device) for group, old in groups),
@@ -152,7 +152,7 @@ class Action:
 
 
 def random_action(
-    spec: NetworkSpec,
+    spec: Graph,
     batch_size: int,
     generator: torch.Generator,
     *,
@@ -185,12 +185,12 @@ def random_action(
         ZoovetError: The number of symmetries is not that of the groups, or ``max_log_scale`` is negative.
     """
     symmetries = group_symmetries(spec) if symmetries is None else tuple(symmetries)
-    if len(symmetries) != len(spec.groups):
-        raise ZoovetError(f"the spec has {len(spec.groups)} channel groups, got {len(symmetries)} symmetries")
+    if len(symmetries) != len(spec.chain.groups):
+        raise ZoovetError(f"the spec has {len(spec.chain.groups)} channel groups, got {len(symmetries)} symmetries")
     if max_log_scale < 0:
         raise ZoovetError(f"max_log_scale must not be negative, got {max_log_scale}")
     permutations, scalars = [], []
-    for group, symmetry in zip(spec.groups, symmetries, strict=True):
+    for group, symmetry in zip(spec.chain.groups, symmetries, strict=True):
         size = (batch_size, group.size)
         moved = permute and symmetry != "fixed"
         permutations.append(

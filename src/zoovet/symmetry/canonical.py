@@ -40,7 +40,7 @@ def canonicalize(networks: Networks) -> Networks:
     Raises:
         ZoovetError: No layer has a sine, or a weight is NaN or infinite.
     """
-    spec = networks.spec
+    spec = networks.graph
     kept = half_turns_kept(spec)
     if not any(kept):
         raise ZoovetError(
@@ -52,7 +52,7 @@ def canonicalize(networks: Networks) -> Networks:
     for index, step in enumerate(kept):
         if step:
             biases[index], signs[index] = _reduced(biases[index], half_turn(spec, index), flips=step == 1)
-    return flip_readers(Networks(spec, networks.weights, tuple(biases)), signs)
+    return flip_readers(Networks.from_layers(networks.graph, networks.weights, tuple(biases)), signs)
 
 
 def _reduced(bias: Tensor, half: float, *, flips: bool) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from zoovet.networks.batch import Networks
-from zoovet.networks.graph_batch import GraphNetworks
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 from zoovet.symmetry.actions import Action, random_action
 from zoovet.symmetry.graph_actions import GraphAction, random_graph_action
 from zoovet.symmetry.graph_symmetry import GraphSymmetry, graph_symmetry
@@ -20,7 +19,6 @@ from zoovet.symmetry.ties import NONZERO, UNSCALED
 
 __all__ = [
     "AnyAction",
-    "AnyNetworks",
     "Declared",
     "act",
     "description",
@@ -32,35 +30,30 @@ __all__ = [
     "without_scalars",
 ]
 
-AnyNetworks = Networks | GraphNetworks
 AnyAction = Action | GraphAction
 Declared = Literal["groups", "network", "permutation"]
 
 
-def description(networks: AnyNetworks) -> str:
+def description(networks: Networks) -> str:
     """Which networks, for messages."""
-    if isinstance(networks, Networks):
-        return networks.spec.describe()
-    return f"the graph {networks.graph.graph_id}"
+    return networks.graph.in_words()
 
 
-def tensors_of(networks: AnyNetworks) -> tuple[Tensor, ...]:
+def tensors_of(networks: Networks) -> tuple[Tensor, ...]:
     """All tensors, each [B, rows, …]."""
-    if isinstance(networks, Networks):
+    if networks.graph.is_chain:
         return (*networks.weights, *networks.biases)
     return tuple(tensor if tensor.ndim > 1 else tensor.unsqueeze(1) for tensor in networks.parameters.values())
 
 
-def has_scalars(networks: AnyNetworks, declared: Declared) -> bool:
+def has_scalars(networks: Networks, declared: Declared) -> bool:
     """Whether any channel may be multiplied with anything, by the symmetries that were declared."""
-    if isinstance(networks, Networks):
-        return any(is_scaled(symmetry) for symmetry in _of_groups(networks.spec, declared))
+    if networks.graph.is_chain:
+        return any(is_scaled(symmetry) for symmetry in _of_groups(networks.graph, declared))
     return bool(_of_classes(graph_symmetry(networks.graph), declared).allowed.any())
 
 
-def draw_action(
-    networks: AnyNetworks, generator: torch.Generator, declared: Declared, max_log_scale: float
-) -> AnyAction:
+def draw_action(networks: Networks, generator: torch.Generator, declared: Declared, max_log_scale: float) -> AnyAction:
     """A random action on these networks.
 
     Args:
@@ -69,11 +62,11 @@ def draw_action(
         declared: Which symmetries it is drawn from.
         max_log_scale: Scalings are log-uniform in e^±this.
     """
-    if isinstance(networks, GraphNetworks):
+    if not networks.graph.is_chain:
         symmetry = _of_classes(graph_symmetry(networks.graph), declared)
         return random_graph_action(symmetry, len(networks), generator, max_log_scale=max_log_scale)
-    symmetries = _of_groups(networks.spec, declared)
-    return random_action(networks.spec, len(networks), generator, symmetries=symmetries, max_log_scale=max_log_scale)
+    symmetries = _of_groups(networks.graph, declared)
+    return random_action(networks.graph, len(networks), generator, symmetries=symmetries, max_log_scale=max_log_scale)
 
 
 def without_scalars(action: AnyAction) -> AnyAction:
@@ -91,16 +84,12 @@ def without_permutations(action: AnyAction) -> AnyAction:
     return GraphAction(action.symmetry, straight, action.scalars)
 
 
-def act(action: AnyAction, networks: AnyNetworks) -> AnyNetworks:
+def act(action: AnyAction, networks: Networks) -> Networks:
     """The networks, or changes of their weights, as an action moves them."""
-    if isinstance(action, Action):
-        assert isinstance(networks, Networks)
-        return action(networks)
-    assert isinstance(networks, GraphNetworks)
     return action(networks)
 
 
-def with_other_weights(networks: AnyNetworks, generator: torch.Generator) -> AnyNetworks:
+def with_other_weights(networks: Networks, generator: torch.Generator) -> Networks:
     """The networks with noise as large as the weights (1 where a tensor is all zeros); constants stay as they are."""
 
     def noisy(tensor: Tensor) -> Tensor:
@@ -109,18 +98,16 @@ def with_other_weights(networks: AnyNetworks, generator: torch.Generator) -> Any
         noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
         return tensor + size * noise.to(tensor.device)
 
-    if isinstance(networks, Networks):
-        return networks.map(noisy)
     kept = {one.name for one in networks.graph.parameters if one.is_constant}
     for operation in networks.graph.operations:
         kept |= {name for role, name in operation.parameters.items() if role.startswith("running")}
-    return GraphNetworks(
+    return Networks(
         networks.graph,
         {name: tensor if name in kept else noisy(tensor) for name, tensor in networks.parameters.items()},
     )
 
 
-def _of_groups(spec: NetworkSpec, declared: Declared) -> tuple[Symmetry, ...]:
+def _of_groups(spec: Graph, declared: Declared) -> tuple[Symmetry, ...]:
     own = group_symmetries(spec)
     if declared == "groups":
         return own

@@ -18,10 +18,8 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks.batch import Networks
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.symmetry.checked_networks import (
     AnyAction,
-    AnyNetworks,
     Declared,
     act,
     description,
@@ -42,7 +40,7 @@ from zoovet.symmetry.deviations import (
 __all__ = ["Deviations", "assert_equivariant", "assert_invariant", "deviation_equivariant", "deviation_invariant"]
 
 Mode = Literal["eval", "train", "both"]
-_Part = TypeVar("_Part", Tensor, AnyNetworks)
+_Part = TypeVar("_Part", Tensor, Networks)
 
 _NEEDED_SIGNAL = 1e4
 """The output must depend on the weights by this many times the tolerance, relative to its own size."""
@@ -96,7 +94,7 @@ class _Options:
 
 def deviation_invariant(
     metanetwork: Callable[[Any], Any],
-    networks: AnyNetworks | Sequence[AnyNetworks],
+    networks: Networks | Sequence[Networks],
     *,
     seed: int = 0,
     num_actions: int = 2,
@@ -107,7 +105,7 @@ def deviation_invariant(
     """Measure how far a metanetwork's output moves under actions that keep the networks' functions.
 
     Args:
-        metanetwork: Reads ``Networks`` or ``GraphNetworks`` and returns [B, …] in their precision; or reads a list of
+        metanetwork: Reads ``Networks`` or ``Networks`` and returns [B, …] in their precision; or reads a list of
             them and returns [sum of B, …] in the list's order. A ``torch.nn.Module`` is copied and run in float64, its
             dropout off; anything else must itself compute in the precision of the networks that it is given.
         networks: What to try it on. A list is given to the metanetwork as a list, in one call.
@@ -132,7 +130,7 @@ def deviation_invariant(
 
 def deviation_equivariant(
     metanetwork: Callable[[Any], Any],
-    networks: AnyNetworks | Sequence[AnyNetworks],
+    networks: Networks | Sequence[Networks],
     *,
     seed: int = 0,
     num_actions: int = 2,
@@ -143,7 +141,7 @@ def deviation_equivariant(
     """Measure how far a metanetwork's weight changes are from moving with the weights.
 
     Args:
-        metanetwork: Reads ``Networks`` or ``GraphNetworks`` and returns changes of their weights as such, or reads and
+        metanetwork: Reads ``Networks`` or ``Networks`` and returns changes of their weights as such, or reads and
             returns lists of them.
         networks, seed, num_actions, max_log_scale, symmetry, mode: As for :func:`deviation_invariant`.
 
@@ -164,7 +162,7 @@ def deviation_equivariant(
 
 def assert_invariant(
     metanetwork: Callable[[Any], Any],
-    networks: AnyNetworks | Sequence[AnyNetworks],
+    networks: Networks | Sequence[Networks],
     *,
     tolerance: float = 1e-10,
     seed: int = 0,
@@ -199,7 +197,7 @@ def assert_invariant(
 
 def assert_equivariant(
     metanetwork: Callable[[Any], Any],
-    networks: AnyNetworks | Sequence[AnyNetworks],
+    networks: Networks | Sequence[Networks],
     *,
     tolerance: float = 1e-10,
     seed: int = 0,
@@ -253,18 +251,18 @@ def _judge(deviations: Deviations, tolerance: float, expected: str) -> None:
 
 def _measure(
     metanetwork: Callable[[Any], Any],
-    networks: AnyNetworks | Sequence[AnyNetworks],
-    read: Callable[[Any, Sequence[AnyNetworks]], list[_Part]],
+    networks: Networks | Sequence[Networks],
+    read: Callable[[Any, Sequence[Networks]], list[_Part]],
     deviation_of: Callable[[_Part, _Part, AnyAction], float],
     options: _Options,
 ) -> Deviations:
-    is_single = isinstance(networks, Networks | GraphNetworks)
-    given = [networks] if isinstance(networks, Networks | GraphNetworks) else list(networks)
+    is_single = isinstance(networks, Networks)
+    given = [networks] if isinstance(networks, Networks) else list(networks)
     if not given or any(len(batch) == 0 for batch in given):
         raise ZoovetError("a symmetry check needs at least one network of every spec, got none")
     batches = [batch.detach().to(dtype=torch.float64) for batch in given]
 
-    def outputs(runner: Callable[[Any], Any], inputs: Sequence[AnyNetworks]) -> list[_Part]:
+    def outputs(runner: Callable[[Any], Any], inputs: Sequence[Networks]) -> list[_Part]:
         with torch.no_grad():
             return read(runner(inputs[0] if is_single else list(inputs)), inputs)
 
@@ -303,7 +301,7 @@ def _runners(metanetwork: Callable[[Any], Any], mode: Mode) -> Iterator[Callable
 
 
 def _draw_actions(
-    batches: Sequence[AnyNetworks], generator: torch.Generator, options: _Options
+    batches: Sequence[Networks], generator: torch.Generator, options: _Options
 ) -> Iterator[tuple[str, list[AnyAction]]]:
     scaled = any(has_scalars(batch, options.symmetry) for batch in batches)
     for _ in range(options.num_actions):
@@ -314,7 +312,7 @@ def _draw_actions(
             yield "both", both
 
 
-def _require_usable(before: Sequence[_Part], again: Sequence[_Part], batches: Sequence[AnyNetworks]) -> None:
+def _require_usable(before: Sequence[_Part], again: Sequence[_Part], batches: Sequence[Networks]) -> None:
     for first, second, batch in zip(before, again, batches, strict=True):
         deviation = relative_difference(first, second)
         if math.isnan(deviation):

@@ -11,10 +11,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.graph import Graph
-from zoovet.networks.graph_batch import GraphNetworks
-from zoovet.networks.spec import NetworkSpec
-from zoovet.symmetry.checked_networks import AnyAction, AnyNetworks, act, description, tensors_of
+from zoovet.symmetry.checked_networks import AnyAction, act, description, tensors_of
 
 __all__ = [
     "deviation_of_changes",
@@ -30,7 +27,7 @@ _TENSOR_FLOOR = 1e-6
 """The same for tensors, as a share of the largest change of the network."""
 
 
-def read_outputs(output: Any, batches: Sequence[AnyNetworks]) -> list[Tensor]:
+def read_outputs(output: Any, batches: Sequence[Networks]) -> list[Tensor]:
     """Split what an invariant metanetwork returned by spec.
 
     Args:
@@ -53,7 +50,7 @@ def read_outputs(output: Any, batches: Sequence[AnyNetworks]) -> list[Tensor]:
     return list(torch.split(output.reshape(sum(sizes), -1), sizes))
 
 
-def read_changes(output: Any, batches: Sequence[AnyNetworks]) -> list[AnyNetworks]:
+def read_changes(output: Any, batches: Sequence[Networks]) -> list[Networks]:
     """Read what an equivariant metanetwork returned.
 
     Args:
@@ -67,13 +64,13 @@ def read_changes(output: Any, batches: Sequence[AnyNetworks]) -> list[AnyNetwork
         ZoovetError: The output is something else; the message says what.
     """
     changes = list(output) if isinstance(output, list | tuple) else [output]
-    if len(changes) != len(batches) or not all(isinstance(change, Networks | GraphNetworks) for change in changes):
+    if len(changes) != len(batches) or not all(isinstance(change, Networks) for change in changes):
         raise ZoovetError(
-            f"an equivariant metanetwork must return the weight changes as Networks or GraphNetworks, one for each of "
+            f"an equivariant metanetwork must return the weight changes as Networks, one for each of "
             f"the {len(batches)} specs it is given, got {', '.join(type(change).__name__ for change in changes)}"
         )
     for change, batch in zip(changes, batches, strict=True):
-        if _kind(change) != _kind(batch) or len(change) != len(batch):
+        if change.graph != batch.graph or len(change) != len(batch):
             raise ZoovetError(
                 f"the changes must be of {len(batch)} networks {description(batch)}, "
                 f"got {len(change)} of {description(change)}"
@@ -82,7 +79,7 @@ def read_changes(output: Any, batches: Sequence[AnyNetworks]) -> list[AnyNetwork
     return changes
 
 
-def relative_difference(first: Tensor | AnyNetworks, second: Tensor | AnyNetworks) -> float:
+def relative_difference(first: Tensor | Networks, second: Tensor | Networks) -> float:
     """Give max |first − second| / max of both; 0 where both are 0, NaN where one of them is not finite."""
     one, other = (part if isinstance(part, Tensor) else part.flat() for part in (first, second))
     if not bool(torch.isfinite(one).all() and torch.isfinite(other).all()):
@@ -103,7 +100,7 @@ def deviation_of_outputs(before: Tensor, after: Tensor) -> float:
     return _ratio((after - before).abs().amax(), before.abs().amax())
 
 
-def deviation_of_changes(before: AnyNetworks, after: AnyNetworks, action: AnyAction) -> float:
+def deviation_of_changes(before: Networks, after: Networks, action: AnyAction) -> float:
     """How far the changes ``after`` are from ``action(before)``: the measures of ``deviation_equivariant``.
 
     Args:
@@ -129,10 +126,6 @@ def deviation_of_changes(before: AnyNetworks, after: AnyNetworks, action: AnyAct
             for difference, row in zip(differences, rows, strict=True)
         ]
     return max(deviations)
-
-
-def _kind(networks: AnyNetworks) -> NetworkSpec | Graph:
-    return networks.spec if isinstance(networks, Networks) else networks.graph
 
 
 def _ratio(difference: Tensor, size: Tensor) -> float:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.symmetry.graph_symmetry import GraphSymmetry, graph_symmetry
 from zoovet.symmetry.ties import NEGATION, POSITIVE, AlongAxis, Matrix, Slots
 
@@ -62,7 +62,7 @@ class GraphAction:
     def __len__(self) -> int:
         return self.slots.shape[0]
 
-    def __call__(self, networks: GraphNetworks) -> GraphNetworks:
+    def __call__(self, networks: Networks) -> Networks:
         """Act on B networks, or on changes of their weights.
 
         Args:
@@ -84,7 +84,7 @@ class GraphAction:
             old = parameters[use.parameter]
             moved = self._along(use, old) if isinstance(use, AlongAxis) else self._on_matrix(use, old)
             parameters[use.parameter] = moved
-        return GraphNetworks(networks.graph, parameters)
+        return Networks(networks.graph, parameters)
 
     def _along(self, use: AlongAxis, tensor: Tensor) -> Tensor:
         axis = use.axis + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.batch import Networks
 from zoovet.symmetry.graph_actions import GraphAction
 from zoovet.symmetry.graph_symmetry import graph_symmetry
 from zoovet.symmetry.ties import POSITIVE, AlongAxis, Matrix, Slots
@@ -13,7 +13,7 @@ from zoovet.symmetry.ties import POSITIVE, AlongAxis, Matrix, Slots
 __all__ = ["normal_scales"]
 
 
-def normal_scales(networks: GraphNetworks) -> GraphNetworks:
+def normal_scales(networks: Networks) -> Networks:
     """Scale every channel that positive numbers may scale so that the weights into it have the norm 1.
 
     A channel's weights are those of the first operation that writes into its scale class, what they read being in
@@ -33,7 +33,7 @@ def normal_scales(networks: GraphNetworks) -> GraphNetworks:
 class _Normal:
     """Scalars of B networks' scale classes, found from the first operation to the last."""
 
-    def __init__(self, networks: GraphNetworks) -> None:
+    def __init__(self, networks: Networks) -> None:
         symmetry = graph_symmetry(networks.graph)
         self._symmetry = symmetry
         scalable = torch.from_numpy((symmetry.allowed & POSITIVE) != 0)

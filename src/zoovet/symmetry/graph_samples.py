@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT, Graph
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.networks.graph_builder import GraphBuilder
 
 __all__ = ["BLOCKS", "random_graph", "random_graph_networks"]
@@ -228,7 +228,7 @@ def random_graph(
 
 def random_graph_networks(
     graph: Graph, batch_size: int, generator: torch.Generator, *, dtype: torch.dtype = torch.float64
-) -> GraphNetworks:
+) -> Networks:
     """Draw networks whose signals neither vanish nor explode.
 
     Args:
@@ -254,4 +254,4 @@ def random_graph_networks(
             drawn[name] = normal * (1.5 / math.sqrt(math.prod(shape[1:])))
         else:
             drawn[name] = 0.3 * normal
-    return GraphNetworks(graph, {name: tensor.to(dtype) for name, tensor in drawn.items()})
+    return Networks(graph, {name: tensor.to(dtype) for name, tensor in drawn.items()})

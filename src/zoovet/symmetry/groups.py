@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import lru_cache, reduce
 from typing import Literal
 
-from zoovet.networks.spec import Group, NetworkSpec
+from zoovet.networks.chain import Group
+from zoovet.networks.graph import Graph
 
 __all__ = ["Symmetry", "common_symmetry", "group_symmetries", "is_scaled", "spec_symmetry"]
 
@@ -54,7 +55,7 @@ def is_scaled(symmetry: Symmetry) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def group_symmetries(spec: NetworkSpec) -> tuple[Symmetry, ...]:
+def group_symmetries(spec: Graph) -> tuple[Symmetry, ...]:
     """Every group's symmetry, from the activation and pooling of all layers that write into it.
 
     Args:
@@ -63,10 +64,10 @@ def group_symmetries(spec: NetworkSpec) -> tuple[Symmetry, ...]:
     Returns:
         One symmetry for each of ``spec.groups``; ``fixed`` for the input and the output.
     """
-    return tuple(_group_symmetry(group) for group in spec.groups)
+    return tuple(_group_symmetry(group) for group in spec.chain.groups)
 
 
-def spec_symmetry(spec: NetworkSpec) -> Symmetry:
+def spec_symmetry(spec: Graph) -> Symmetry:
     """The symmetry that all hidden groups share, for a metanetwork that treats a network as a whole.
 
     It is the weakest of them: networks with relu and tanh layers have only the permutations in common. A
@@ -79,7 +80,9 @@ def spec_symmetry(spec: NetworkSpec) -> Symmetry:
         The shared symmetry; ``fixed`` for a network without hidden groups, on which nothing acts.
     """
     symmetries = [
-        symmetry for group, symmetry in zip(spec.groups, group_symmetries(spec), strict=True) if group.role == "hidden"
+        symmetry
+        for group, symmetry in zip(spec.chain.groups, group_symmetries(spec), strict=True)
+        if group.role == "hidden"
     ]
     return reduce(common_symmetry, symmetries) if symmetries else "fixed"
 

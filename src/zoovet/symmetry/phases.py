@@ -15,20 +15,20 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 from zoovet.symmetry.groups import group_symmetries
 
 __all__ = ["PhaseShift", "flip_readers", "half_turn", "half_turns_kept", "random_phase_shift"]
 
 
-def half_turn(spec: NetworkSpec, layer: int) -> float:
+def half_turn(spec: Graph, layer: int) -> float:
     """π / |w0|: how far a bias of a sine layer moves in half a turn."""
-    w0 = spec.layers[layer].activation_parameter
+    w0 = spec.chain.layers[layer].activation_parameter
     assert w0, f"layer {layer} has no phase"
     return math.pi / abs(w0)
 
 
-def half_turns_kept(spec: NetworkSpec) -> tuple[int, ...]:
+def half_turns_kept(spec: Graph) -> tuple[int, ...]:
     """How many half turns at a time keep the function, layer by layer.
 
     Args:
@@ -39,9 +39,9 @@ def half_turns_kept(spec: NetworkSpec) -> tuple[int, ...]:
         pooling, or at the output: only whole turns) or 0 (no sine, or w0 = 0: no phase).
     """
     symmetries, kept = group_symmetries(spec), []
-    writers = [block.target for block in spec.blocks]
-    for block in spec.blocks:
-        layer = spec.layers[block.layer]
+    writers = [block.target for block in spec.chain.blocks]
+    for block in spec.chain.blocks:
+        layer = spec.chain.layers[block.layer]
         if layer.activation != "sine" or not layer.activation_parameter:
             kept.append(0)
         else:
@@ -62,14 +62,14 @@ def flip_readers(networks: Networks, signs: dict[int, Tensor]) -> Networks:
         nothing else differs.
     """
     weights = list(networks.weights)
-    made_by = {block.target: block.layer for block in networks.spec.blocks}
-    for block in networks.spec.blocks:
+    made_by = {block.target: block.layer for block in networks.graph.chain.blocks}
+    for block in networks.graph.chain.blocks:
         sign = signs.get(made_by.get(block.source, -1))
         if sign is not None:
             weight = weights[block.layer]
             columns = sign.to(device=weight.device, dtype=weight.dtype)
             weights[block.layer] = weight * columns.reshape(len(columns), 1, -1, *(1 for _ in weight.shape[3:]))
-    return Networks(networks.spec, tuple(weights), networks.biases)
+    return Networks.from_layers(networks.graph, tuple(weights), networks.biases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +87,18 @@ class PhaseShift:
         ZoovetError: A shape does not fit the spec, or a shift would change the function; the message names the layer.
     """
 
-    spec: NetworkSpec
+    spec: Graph
     half_turns: tuple[Tensor, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "half_turns", tuple(self.half_turns))
-        if len(self.half_turns) != len(self.spec.layers):
-            raise ZoovetError(f"the spec has {len(self.spec.layers)} layers, got {len(self.half_turns)} half_turns")
+        if len(self.half_turns) != len(self.spec.chain.layers):
+            raise ZoovetError(
+                f"the spec has {len(self.spec.chain.layers)} layers, got {len(self.half_turns)} half_turns"
+            )
         size = len(self)
         for index, (turns, shape, kept) in enumerate(
-            zip(self.half_turns, self.spec.bias_shapes, half_turns_kept(self.spec), strict=True)
+            zip(self.half_turns, self.spec.chain.bias_shapes, half_turns_kept(self.spec), strict=True)
         ):
             if tuple(turns.shape) != (size, *shape) or turns.dtype != torch.int64:
                 raise ZoovetError(
@@ -119,10 +121,10 @@ class PhaseShift:
         Raises:
             ZoovetError: The networks are of another spec or number.
         """
-        if networks.spec != self.spec or len(networks) != len(self):
+        if networks.graph != self.spec or len(networks) != len(self):
             raise ZoovetError(
                 f"this phase shift is for {len(self)} networks {self.spec.describe()}, "
-                f"got {len(networks)} of {networks.spec.describe()}"
+                f"got {len(networks)} of {networks.graph.describe()}"
             )
         biases, signs = list(networks.biases), {}
         for index, kept in enumerate(half_turns_kept(self.spec)):
@@ -132,14 +134,14 @@ class PhaseShift:
             moved = biases[index].double() + turns.double() * half_turn(self.spec, index)
             biases[index] = moved.to(networks.dtype)
             signs[index] = 1 - 2 * (turns % 2)
-        return flip_readers(Networks(self.spec, networks.weights, tuple(biases)), signs)
+        return flip_readers(Networks.from_layers(networks.graph, networks.weights, tuple(biases)), signs)
 
     def __len__(self) -> int:
         return self.half_turns[0].shape[0] if self.half_turns[0].ndim else 0
 
 
 def random_phase_shift(
-    spec: NetworkSpec, batch_size: int, generator: torch.Generator, *, max_half_turns: int = 4
+    spec: Graph, batch_size: int, generator: torch.Generator, *, max_half_turns: int = 4
 ) -> PhaseShift:
     """Draw a phase shift, another one for each network.
 
@@ -155,7 +157,7 @@ def random_phase_shift(
     if max_half_turns < 0:
         raise ZoovetError(f"max_half_turns must not be negative, got {max_half_turns}")
     turns = []
-    for (size,), kept in zip(spec.bias_shapes, half_turns_kept(spec), strict=True):
+    for (size,), kept in zip(spec.chain.bias_shapes, half_turns_kept(spec), strict=True):
         most = max_half_turns // kept if kept else 0
         drawn = torch.randint(-most, most + 1, (batch_size, size), generator=generator, device=generator.device)
         turns.append(drawn * kept)

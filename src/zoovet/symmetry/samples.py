@@ -12,7 +12,9 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import ACTIVATIONS, LayerSpec, NetworkSpec, PoolSpec, mlp
+from zoovet.networks.chains import mlp
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import ACTIVATIONS, LayerSpec, PoolSpec
 
 __all__ = ["random_networks", "random_spec"]
 
@@ -31,7 +33,7 @@ def random_spec(
     kernels: Sequence[int] = (1, 3, 5, 7),
     max_width: int = 40,
     max_classes: int = 12,
-) -> NetworkSpec:
+) -> Graph:
     """Draw a spec: a multilayer perceptron, or convolutions followed by linear layers.
 
     Args:
@@ -63,14 +65,9 @@ def random_spec(
     else:
         spec = _random_convolutions(generator, widths, poolings, kernels)
     one = _choice(activations, generator)
-    names = [_choice(activations, generator) if mixed else one for _ in spec.layers[:-1]]
-    return replace(
-        spec,
-        layers=(
-            *(replace(layer, activation=name) for layer, name in zip(spec.layers, names, strict=False)),
-            spec.layers[-1],
-        ),
-    )
+    names = [_choice(activations, generator) if mixed else one for _ in spec.chain.layers[:-1]]
+    hidden = (replace(layer, activation=name) for layer, name in zip(spec.chain.layers, names, strict=False))
+    return spec.with_layers((*hidden, spec.chain.layers[-1]))
 
 
 def _require_drawable(
@@ -91,7 +88,7 @@ def _require_drawable(
 
 
 def random_networks(
-    spec: NetworkSpec,
+    spec: Graph,
     batch_size: int,
     generator: torch.Generator,
     *,
@@ -124,12 +121,12 @@ def random_networks(
     def kept(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, device=generator.device) >= zero_fraction
 
-    alive = [kept(batch_size, group.size) if group.role == "hidden" else None for group in spec.groups]
-    read = [kept(batch_size, group.size) if group.role == "hidden" else None for group in spec.groups]
-    weights: list[Tensor] = [torch.empty(0)] * len(spec.layers)
-    biases: list[Tensor] = [torch.empty(0)] * len(spec.layers)
-    for block in spec.blocks:
-        layer = spec.layers[block.layer]
+    alive = [kept(batch_size, group.size) if group.role == "hidden" else None for group in spec.chain.groups]
+    read = [kept(batch_size, group.size) if group.role == "hidden" else None for group in spec.chain.groups]
+    weights: list[Tensor] = [torch.empty(0)] * len(spec.chain.layers)
+    biases: list[Tensor] = [torch.empty(0)] * len(spec.chain.layers)
+    for block in spec.chain.blocks:
+        layer = spec.chain.layers[block.layer]
         scale = 1 / math.sqrt(layer.in_channels * layer.kernel_size)
         if layer.activation == "sine" and layer.activation_parameter:
             scale *= 2 / layer.activation_parameter
@@ -146,7 +143,7 @@ def random_networks(
         if sources is not None:
             weight = weight * sources.reshape(batch_size, 1, -1, *kernel_axes)
         weights[block.layer], biases[block.layer] = weight.to(dtype), bias.to(dtype)
-    return Networks(spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(spec, tuple(weights), tuple(biases))
 
 
 def _random_convolutions(
@@ -154,7 +151,7 @@ def _random_convolutions(
     widths: Sequence[int],
     poolings: Sequence[str | None],
     kernels: Sequence[int],
-) -> NetworkSpec:
+) -> Graph:
     """``widths`` are the channels after every layer. One layer at least is a convolution; activations are left out."""
     side, channels = _integer(8, 12, generator), _integer(1, 3, generator)
     input_shape = (channels, side, side)
@@ -162,7 +159,11 @@ def _random_convolutions(
     layers: list[LayerSpec] = []
     for index, width in enumerate(widths):
         channels = layers[-1].out_channels if layers else input_shape[0]
-        size = NetworkSpec(input_shape=input_shape, layers=tuple(layers)).map_sizes[-1] if layers else (side, side)
+        size = (
+            Graph.of_layers(input_shape=input_shape, layers=tuple(layers)).chain.map_sizes[-1]
+            if layers
+            else (side, side)
+        )
         if index >= num_convolutions:
             layers.append(LayerSpec(kind="linear", in_channels=channels, out_channels=width, kernel=size or ()))
             continue
@@ -170,7 +171,7 @@ def _random_convolutions(
         allowed = [pooling for pooling in poolings if pooling != "global" or index == num_convolutions - 1]
         pooling = "global" if index == len(widths) - 1 else _choice(allowed or [None], generator)
         layers.append(_random_convolution(generator, channels, width, size, _choice(kernels, generator), pooling))
-    return NetworkSpec(input_shape=input_shape, layers=tuple(layers))
+    return Graph.of_layers(input_shape=input_shape, layers=tuple(layers))
 
 
 def _random_convolution(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.networks.spec import ACTIVATIONS
+from zoovet.networks.layer_spec import ACTIVATIONS
 from zoovet.tasks.labelled import LabelledPopulation, load_labelled
 from zoovet.zoo import Zoo
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.config import read_config
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.tasks.accuracy_data import AccuracyData
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.detector import logits_of
@@ -42,7 +42,7 @@ class AccuracyPredictor:
     def __init__(
         self,
         metanetwork: nn.Module,
-        specs: Sequence[NetworkSpec],
+        specs: Sequence[Graph],
         data: AccuracyData | None = None,
         description: dict[str, Any] | None = None,
     ) -> None:

@@ -63,7 +63,7 @@ class View:
         if config.kernel_symmetries:
             turns = (torch.rand(3, len(networks), generator=generator) < 0.5).to(networks.device)
         if config.class_permutations:
-            keys = torch.rand(len(networks), networks.spec.num_outputs, generator=generator)
+            keys = torch.rand(len(networks), networks.graph.num_outputs, generator=generator)
             classes = keys.argsort(dim=1).to(networks.device)
         return cls(turns, classes)
 
@@ -111,21 +111,30 @@ def perturb(networks: Networks, siblings: Networks, config: AugmentationConfig, 
         shares = config.sibling_mixing * (2 * torch.rand(len(networks), generator=generator) - 1)
         networks = _mixed(networks, siblings, shares.to(networks.device, networks.dtype))
     if config.weight_noise > 0:
-        networks = networks.map(lambda values: with_noise(values, config.weight_noise, generator))
+        networks = with_noise(networks, config.weight_noise, generator)
     return networks
 
 
 def _mixed(networks: Networks, siblings: Networks, shares: Tensor) -> Networks:
     """Each network moved towards its sibling by its share."""
+    moved = {
+        name: torch.lerp(tensor, siblings.parameters[name], _per_network(shares, tensor))
+        for name, tensor in networks.parameters.items()
+    }
+    return Networks(networks.graph, moved)
 
-    def mixed(own: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(torch.lerp(a, b, _per_network(shares, a)) for a, b in zip(own, others, strict=True))
 
-    return Networks(networks.spec, mixed(networks.weights, siblings.weights), mixed(networks.biases, siblings.biases))
+def with_noise(networks: Networks, amount: float, generator: torch.Generator) -> Networks:
+    """Each tensor plus Gaussian noise of ``amount`` times the standard deviation of each network's own numbers."""
+
+    def noisy(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(_noisy(values, amount, generator) for values in tensors)
+
+    # First all weights, then all biases: so it was drawn from the beginning.
+    return Networks.from_layers(networks.graph, noisy(networks.weights), noisy(networks.biases))
 
 
-def with_noise(values: Tensor, amount: float, generator: torch.Generator) -> Tensor:
-    """A tensor [B, …] plus Gaussian noise of ``amount`` times the standard deviation of each network's own numbers."""
+def _noisy(values: Tensor, amount: float, generator: torch.Generator) -> Tensor:
     scale = values.flatten(1).std(dim=1, correction=0)
     noise = torch.randn(values.shape, generator=generator, dtype=values.dtype).to(values.device)
     return values + amount * _per_network(scale, values) * noise
@@ -144,14 +153,14 @@ def _turned(networks: Networks, steps: tuple[int, int, int], turns: Tensor) -> N
                 weight = torch.where(_per_network(turns[step], weight), weight.mT, weight)
         return weight
 
-    return Networks(networks.spec, tuple(map(turned, networks.weights)), networks.biases)
+    return Networks.from_layers(networks.graph, tuple(map(turned, networks.weights)), networks.biases)
 
 
 def _with_classes(networks: Networks, order: Tensor) -> Networks:
     """Output channel k of network b becomes its channel ``order[b, k]``."""
     rows = torch.arange(len(networks), device=order.device)[:, None]
     weights = (*networks.weights[:-1], networks.weights[-1][rows, order])
-    return Networks(networks.spec, weights, (*networks.biases[:-1], networks.biases[-1][rows, order]))
+    return Networks.from_layers(networks.graph, weights, (*networks.biases[:-1], networks.biases[-1][rows, order]))
 
 
 def _per_network(values: Tensor, like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.metanetworks import build_in_units, metanetwork_from_json
@@ -37,7 +37,7 @@ class Classifier:
     def __init__(
         self,
         metanetwork: nn.Module,
-        specs: Sequence[NetworkSpec],
+        specs: Sequence[Graph],
         *,
         canonicalized: bool = False,
         description: dict[str, Any] | None = None,

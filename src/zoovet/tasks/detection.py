@@ -18,7 +18,7 @@ from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
 from zoovet.metanets import ScaleGMNConfig
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
 from zoovet.tasks.calibration import Calibration
 from zoovet.tasks.detector import DETECTOR, Detector, logits_of
@@ -223,7 +223,7 @@ def train_detector(
     return Detector.load(run.folder, device=device)
 
 
-def new_metanetwork(config: DetectionConfig, specs: Iterable[NetworkSpec], images: ImageSet | None) -> nn.Module:
+def new_metanetwork(config: DetectionConfig, specs: Iterable[Graph], images: ImageSet | None) -> nn.Module:
     """A detector's metanetwork before training.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Evidence
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.printable import printable
 from zoovet.shipped import file_of
 from zoovet.tasks.calibration import Calibration
@@ -52,7 +52,7 @@ class Detector(Vetting):
     def __init__(
         self,
         metanetwork: nn.Module,
-        specs: Sequence[NetworkSpec],
+        specs: Sequence[Graph],
         threshold: float,
         description: dict[str, Any] | None = None,
         distribution: TrainingDistribution | None = None,

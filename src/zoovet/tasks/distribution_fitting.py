@@ -19,7 +19,7 @@ from scipy.stats import t as student
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.tasks.invariant_statistics import invariant_statistics
 from zoovet.tasks.network_pool import NetworkPool
 from zoovet.tasks.training_distribution import LEVEL, PartDistribution, SpecDistribution, TrainingDistribution
@@ -51,7 +51,7 @@ def fit_training_distribution(train: NetworkPool, validation: NetworkPool) -> Tr
     )
 
 
-def _by_spec(pool: NetworkPool) -> list[tuple[NetworkSpec, Statistics, Tensor]]:
+def _by_spec(pool: NetworkPool) -> list[tuple[Graph, Statistics, Tensor]]:
     """Every spec that occurs, its networks' statistics and the bases that they descend from, int64 [n]."""
     found = []
     for spec_index, spec in enumerate(pool.specs):

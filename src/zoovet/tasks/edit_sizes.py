@@ -19,7 +19,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.networks.json_values import check_keys, number, whole_number
 from zoovet.tasks.checkpoints import Description
 
@@ -65,16 +65,16 @@ class EditSize:
         return cls(max(limit, float(values.max())), count)
 
 
-EditSizes = dict[NetworkSpec, EditSize]
+EditSizes = dict[Graph, EditSize]
 """Of each spec of which it is known."""
 
 
-def edit_sizes_to_json(sizes: EditSizes, specs: Sequence[NetworkSpec]) -> dict[str, Any]:
+def edit_sizes_to_json(sizes: EditSizes, specs: Sequence[Graph]) -> dict[str, Any]:
     """An entry of a checkpoint's description, which :func:`edit_sizes_of` reads: one for each of its specs, or null."""
     return {_KEY: [asdict(sizes[spec]) if spec in sizes else None for spec in specs]}
 
 
-def edit_sizes_of(description: Description, specs: Sequence[NetworkSpec]) -> EditSizes:
+def edit_sizes_of(description: Description, specs: Sequence[Graph]) -> EditSizes:
     """What a checkpoint says; nothing where it is of an earlier version.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet, load_dataset
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.tasks.labelled import LabelledPopulation, is_missing, load_labelled
 from zoovet.zoo import Zoo
 
@@ -143,7 +143,7 @@ def require_sources(population: LabelledPopulation, images: ImageSet, zoo: Zoo) 
         )
 
 
-def _require_grid(spec: NetworkSpec, images: ImageSet, zoo: Zoo) -> None:
+def _require_grid(spec: Graph, images: ImageSet, zoo: Zoo) -> None:
     channels, height, width = images.image_shape
     if spec.input_shape != (2,) or spec.num_outputs != channels:
         raise ZoovetError(

@@ -6,13 +6,13 @@ from torch import Tensor
 
 from zoovet.evidence import Evidence
 from zoovet.evidence.runnable_chains import chains_from_names, named_tensors
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.tasks.augmentation import View
 
 __all__ = ["evidence_in_view"]
 
 
-def evidence_in_view(evidence: Evidence, spec: NetworkSpec, view: View) -> Evidence:
+def evidence_in_view(evidence: Evidence, spec: Graph, view: View) -> Evidence:
     """Numbers of parameters turned as the weights are; those of sites and classes stay.
 
     Args:

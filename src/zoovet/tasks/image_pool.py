@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.images import ImageSet
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.tasks.random_streams import seeded_generator
 
 __all__ = ["ImagePool", "places_of_each_class"]
@@ -52,7 +52,7 @@ class ImagePool:
         """The same images on another device."""
         return ImagePool(self.images.to(device), self.labels.to(device))
 
-    def require_fit(self, specs: Sequence[NetworkSpec]) -> None:
+    def require_fit(self, specs: Sequence[Graph]) -> None:
         """Check that every spec's networks can read the images and tell their labels apart.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import torch
 
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.editor import Editor
@@ -38,7 +38,7 @@ class InrEditor:
     def __init__(
         self,
         editor: Editor,
-        specs: Sequence[NetworkSpec],
+        specs: Sequence[Graph],
         *,
         canonicalized: bool = False,
         description: dict[str, Any] | None = None,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from zoovet.networks import Networks, NetworkSpec, forward
+from zoovet.networks import Graph, Networks, run
 from zoovet.symmetry import canonicalize, group_symmetries
 from zoovet.symmetry.phases import half_turns_kept
 
@@ -62,7 +62,7 @@ def invariant_statistics(networks: Networks) -> dict[str, Tensor]:
           weights' sizes, quantiles of the channels' norms, leading singular values of both unfoldings, the kernel's
           squares by position and products of neighbours, norm of the biases and quantiles of their sizes.
     """
-    num_networks = max(1, min(_MAX_NETWORKS, _MAX_NUMBERS // networks.spec.num_parameters))
+    num_networks = max(1, min(_MAX_NETWORKS, _MAX_NUMBERS // networks.graph.num_parameters))
     pieces = [networks[start : start + num_networks] for start in range(0, len(networks), num_networks)]
     parts = [_statistics(piece.detach().to("cpu", torch.float64)) for piece in pieces]
     return {name: torch.cat([part[name] for part in parts]) for name in PARTS}
@@ -70,7 +70,7 @@ def invariant_statistics(networks: Networks) -> dict[str, Tensor]:
 
 def _statistics(networks: Networks) -> dict[str, Tensor]:
     """Of float64 networks on the CPU, all at once."""
-    if any(half_turns_kept(networks.spec)):
+    if any(half_turns_kept(networks.graph)):
         networks = canonicalize(networks)
     size, answers = _answers(networks)
     networks = normalized_scales(networks)
@@ -93,10 +93,10 @@ def normalized_scales(networks: Networks) -> Networks:
     Args:
         networks: B networks.
     """
-    symmetries = group_symmetries(networks.spec)
+    symmetries = group_symmetries(networks.graph)
     weights, biases = list(networks.weights), list(networks.biases)
     norms: dict[int, Tensor] = {}
-    for block in networks.spec.blocks:
+    for block in networks.graph.chain.blocks:
         weight, bias = weights[block.layer], biases[block.layer]
         if block.source in norms:
             weight = weight * _over_edges(norms[block.source][:, None], weight)
@@ -106,7 +106,7 @@ def normalized_scales(networks: Networks) -> Networks:
             weight, bias = weight * _over_edges(inverse[:, :, None], weight), bias * inverse
             norms[block.target] = norm
         weights[block.layer], biases[block.layer] = weight, bias
-    return Networks(networks.spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(networks.graph, tuple(weights), tuple(biases))
 
 
 def _over_edges(factors: Tensor, weight: Tensor) -> Tensor:
@@ -165,14 +165,14 @@ def _neighbours(units: Tensor, down: int, right: int) -> Tensor:
 
 def _answers(networks: Networks) -> tuple[Tensor, Tensor]:
     """Logarithm of the spread [B, 1] of outputs for the patterns, and these in its units [B, patterns · outputs]."""
-    outputs = forward(networks, _patterns(networks.spec))
+    outputs = run(networks, _patterns(networks.graph))
     outputs = (outputs.mean(dim=(3, 4)) if outputs.ndim == 5 else outputs).flatten(1)
     largest = outputs.abs().amax(dim=1, keepdim=True)
     spread = outputs.std(dim=1, keepdim=True) + _FLOOR * largest + _SMALLEST  # never far below what it divides
     return spread.log(), outputs / spread
 
 
-def _patterns(spec: NetworkSpec) -> Tensor:
+def _patterns(spec: Graph) -> Tensor:
     """float64 [patterns, *input_shape]; features count as an image of one row."""
     height, width = spec.input_shape[1:] if len(spec.input_shape) == 3 else (1, spec.input_shape[0])
     y, x = (_axis(length).reshape(shape) for length, shape in ((height, (-1, 1)), (width, (1, -1))))

@@ -148,5 +148,5 @@ def _method(inversion: Inversion) -> str:
 
 def _keys(networks: Networks, method: str) -> list[str]:
     rows = networks.flat().detach().cpu().contiguous().numpy()
-    prefix = f"{networks.spec.spec_id} {method} ".encode()
+    prefix = f"{networks.graph.graph_id} {method} ".encode()
     return [hashlib.sha256(prefix + row.tobytes()).hexdigest() for row in rows]

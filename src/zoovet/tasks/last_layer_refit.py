@@ -23,7 +23,7 @@ from torch.nn import functional
 from zoovet.config import config_to_dict, read_config
 from zoovet.errors import ZoovetError
 from zoovet.metanets.reciprocal_norm import reciprocal_norm
-from zoovet.networks import Networks, NetworkSpec, forward_features
+from zoovet.networks import Graph, Networks, forward_features
 
 __all__ = ["LastLayerRefit", "RefitConfig"]
 
@@ -116,15 +116,20 @@ class LastLayerRefit(nn.Module):
         return {"config": config_to_dict(self.config), "num_classes": len(self.labels) // self.config.images_per_class}
 
     @staticmethod
-    def require_fit(spec: NetworkSpec) -> None:
+    def require_fit(spec: Graph) -> None:
         """Check that networks have a last layer that can be refitted.
 
         Raises:
             ZoovetError: It is no linear layer behind a hidden one, or has more than 1,024 numbers.
         """
-        last = spec.layers[-1]
-        numbers = last.out_channels * (1 + math.prod(spec.weight_shapes[-1][1:]))
-        if last.kind != "linear" or last.activation != "identity" or len(spec.layers) < 2 or numbers > _MAX_NUMBERS:
+        last = spec.chain.layers[-1]
+        numbers = last.out_channels * (1 + math.prod(spec.chain.weight_shapes[-1][1:]))
+        if (
+            last.kind != "linear"
+            or last.activation != "identity"
+            or len(spec.chain.layers) < 2
+            or numbers > _MAX_NUMBERS
+        ):
             raise ZoovetError(
                 f"refit solves for the numbers of a linear last layer behind a hidden one, {_MAX_NUMBERS} at most; "
                 f"that of {spec.describe()} has {numbers} and is {last.kind} with {last.activation}; set refit to null"
@@ -148,11 +153,11 @@ class LastLayerRefit(nn.Module):
         logits, features = forward_features(networks, images)
         units = reciprocal_norm(features.square().mean(dim=1, keepdim=True))  # what is always 0 stays as it is
         inputs = torch.cat([features * units, torch.ones_like(features[..., :1])], dim=2)
-        wanted = functional.one_hot(self.labels, networks.spec.num_outputs).to(dtype)
+        wanted = functional.one_hot(self.labels, networks.graph.num_outputs).to(dtype)
         change = self._fitted(logits, inputs, wanted, self.log_penalty.to(dtype).exp())
         weight = networks.weights[-1] + (change[..., :-1] * units).reshape(networks.weights[-1].shape)
         bias = networks.biases[-1] + change[..., -1]
-        return Networks(networks.spec, (*networks.weights[:-1], weight), (*networks.biases[:-1], bias))
+        return Networks.from_layers(networks.graph, (*networks.weights[:-1], weight), (*networks.biases[:-1], bias))
 
     def _fitted(self, logits: Tensor, inputs: Tensor, wanted: Tensor, penalty: Tensor) -> Tensor:
         """The change of weights that minimizes the penalized cross-entropy: [B, classes, features].

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoovet.images import Trigger, attack_success_rate, clean_accuracy, robust_accuracy
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks, run
 
 __all__ = ["Measurement", "measure"]
 
@@ -48,14 +48,14 @@ def measure(networks: Networks, triggers: Sequence[Trigger | None], images: Tens
 
 
 def _measure(networks: Networks, triggers: Sequence[Trigger | None], images: Tensor, labels: Tensor) -> Measurement:
-    accuracy = clean_accuracy(forward(networks, images).argmax(dim=2), labels).cpu()
+    accuracy = clean_accuracy(run(networks, images).argmax(dim=2), labels).cpu()
     asr, ra = torch.full_like(accuracy, torch.nan), torch.full_like(accuracy, torch.nan)
     carriers = [(place, trigger) for place, trigger in enumerate(triggers) if trigger is not None]
     if carriers:
         places = torch.tensor([place for place, _ in carriers])
         triggered = torch.stack([trigger.apply(images) for _, trigger in carriers])
         wanted = torch.stack([trigger.wanted_labels(labels) for _, trigger in carriers])
-        predictions = forward(networks[places.to(networks.device)], triggered).argmax(dim=2)
+        predictions = run(networks[places.to(networks.device)], triggered).argmax(dim=2)
         asr[places] = attack_success_rate(predictions, wanted, labels).cpu()
         ra[places] = robust_accuracy(predictions, wanted, labels).cpu()
     return Measurement(accuracy, asr, ra)

@@ -15,7 +15,7 @@ from zoovet.metanets.ensemble import Ensemble
 from zoovet.metanets.flat_mlp import FlatMLP, FlatMLPConfig
 from zoovet.metanets.layer_units import LayerUnits
 from zoovet.metanets.scalegmn import ScaleGMN, ScaleGMNConfig
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.printable import printable
 from zoovet.tasks.evidence_reader import EvidenceReader
 from zoovet.tasks.random_streams import seeded_generator
@@ -48,7 +48,7 @@ def build_metanetwork(config: MetanetworkConfig, seed: int, purpose: str, *, num
 
 
 def build_in_units(
-    config: MetanetworkConfig, specs: Sequence[NetworkSpec], layer_units: bool, seed: int, purpose: str
+    config: MetanetworkConfig, specs: Sequence[Graph], layer_units: bool, seed: int, purpose: str
 ) -> nn.Module:
     """The same for networks of these specs, where that is wanted behind :class:`~zoovet.metanets.LayerUnits`.
 
@@ -61,7 +61,7 @@ def build_in_units(
             "would see other networks; leave out layer_units, or num_probes and inversion"
         )
     metanetwork = build_metanetwork(config, seed, purpose)
-    return LayerUnits(metanetwork, max(len(spec.layers) for spec in specs)) if layer_units else metanetwork
+    return LayerUnits(metanetwork, max(len(spec.chain.layers) for spec in specs)) if layer_units else metanetwork
 
 
 def metanetwork_to_json(config: MetanetworkConfig) -> dict[str, Any]:

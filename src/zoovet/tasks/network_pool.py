@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence import Evidence
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.zoo import Zoo
 
 __all__ = ["Batch", "NetworkPool"]
@@ -48,7 +48,7 @@ class NetworkPool:
     """
 
     network_ids: tuple[str, ...]
-    specs: tuple[NetworkSpec, ...]
+    specs: tuple[Graph, ...]
     weights: tuple[Tensor, ...]
     spec_of: Tensor
     row_of: Tensor
@@ -64,7 +64,7 @@ class NetworkPool:
             spec_of[places], row_of[places] = spec_index, np.arange(len(networks))
         return {
             "network_ids": tuple(map(str, zoo.column("network_id"))),
-            "specs": tuple(networks.spec for networks, _ in batches),
+            "specs": tuple(networks.graph for networks, _ in batches),
             "weights": tuple(networks.flat() for networks, _ in batches),
             "spec_of": torch.from_numpy(spec_of),
             "row_of": torch.from_numpy(row_of),
@@ -102,7 +102,7 @@ class NetworkPool:
         """SHA-256 in hexadecimal of the networks, their names and what is known of them."""
         digest = hashlib.sha256("\n".join(self.network_ids).encode())
         for spec, weights in zip(self.specs, self.weights, strict=True):
-            digest.update(spec.spec_id.encode() + weights.cpu().numpy().tobytes())
+            digest.update(spec.graph_id.encode() + weights.cpu().numpy().tobytes())
         digest.update(self.spec_of.numpy().tobytes() + self._known().numpy().tobytes())
         return digest.hexdigest()
 

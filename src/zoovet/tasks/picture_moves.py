@@ -61,15 +61,15 @@ def move_pictures(networks: Networks, config: PictureMoveConfig, generator: torc
         ZoovetError: Pictures are to be moved, and the networks do not read two numbers.
     """
     if config.moves_pictures:
-        if networks.spec.input_shape != (2,):
+        if networks.graph.input_shape != (2,):
             raise ZoovetError(
-                f"pictures can be moved where networks read a place (2 numbers), got {networks.spec.describe()}; set "
+                f"pictures can be moved where networks read a place (2 numbers), got {networks.graph.describe()}; set "
                 "max_shift, max_rotation and max_scaling of augmentation to 0 and mirror to false"
             )
         matrices, shifts = _draw_moves(len(networks), config, generator)
         networks = _moved(networks, matrices, shifts)
     if config.weight_noise > 0:
-        networks = networks.map(lambda values: with_noise(values, config.weight_noise, generator))
+        networks = with_noise(networks, config.weight_noise, generator)
     return networks
 
 
@@ -89,4 +89,4 @@ def _moved(networks: Networks, matrices: Tensor, shifts: Tensor) -> Networks:
     weight, bias = networks.weights[0], networks.biases[0]
     matrices, shifts = matrices.to(weight), shifts.to(weight)
     first = (weight @ matrices, bias + (weight @ shifts[:, :, None]).squeeze(2))
-    return Networks(networks.spec, (first[0], *networks.weights[1:]), (first[1], *networks.biases[1:]))
+    return Networks.from_layers(networks.graph, (first[0], *networks.weights[1:]), (first[1], *networks.biases[1:]))

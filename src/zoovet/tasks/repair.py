@@ -17,7 +17,7 @@ from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Evidence, Inversion
 from zoovet.images import ImageSet
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.tasks.augmentation import View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.edit_sizes import MAX_NETWORKS, EditSize, edit_sizes_to_json, scale_free_changes
@@ -115,7 +115,7 @@ class RepairModule(TaskModule):
         if batch.evidence is None:
             return None
         parts = zip(batch.evidence, batch.networks, views, strict=True)
-        return [evidence_in_view(own, networks.spec, view) for own, networks, view in parts]
+        return [evidence_in_view(own, networks.graph, view) for own, networks, view in parts]
 
     @property
     def _inversion(self) -> Inversion | None:
@@ -238,7 +238,7 @@ class RepairModule(TaskModule):
                 [_between(own, after, strength) for own, after in zip(batch.networks, changed, strict=True)]
             )
         pairs = zip(batch.networks, edited, strict=True)
-        found = [(own.spec, EditSize.of(scale_free_changes(own, after))) for own, after in pairs]
+        found = [(own.graph, EditSize.of(scale_free_changes(own, after))) for own, after in pairs]
         sizes = {spec: size for spec, size in found if size is not None}
         return edit_sizes_to_json(sizes, self._train.specs)
 
@@ -292,7 +292,7 @@ def train_repairer(
     return Repairer.load(run.folder, device=device)
 
 
-def _refit(config: RepairConfig, pool: ImagePool, specs: Sequence[NetworkSpec]) -> LastLayerRefit | None:
+def _refit(config: RepairConfig, pool: ImagePool, specs: Sequence[Graph]) -> LastLayerRefit | None:
     """What refits the last layer, with images of the pool, where that is wanted."""
     if config.refit is None:
         return None
@@ -306,7 +306,7 @@ def _refit(config: RepairConfig, pool: ImagePool, specs: Sequence[NetworkSpec]) 
 
 def _between(own: Networks, changed: Networks, strength: float) -> Networks:
     """Networks whose change is multiplied by a strength."""
-    return Networks.from_flat(own.spec, torch.lerp(own.flat(), changed.flat(), strength))
+    return Networks.from_flat(own.graph, torch.lerp(own.flat(), changed.flat(), strength))
 
 
 def _repairable(population: Population, loss: str) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.images import Trigger
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks, run
 from zoovet.tasks.image_pool import ImagePool
 
 __all__ = ["FunctionLoss", "function_losses", "weight_losses"]
@@ -78,11 +78,11 @@ def function_losses(
         [image if trigger is None else trigger.apply(image) for trigger, image in zip(triggers, rest, strict=True)]
     )
     both = torch.cat([clean_images, triggered], dim=1)
-    logits = forward(edited, both)
+    logits = run(edited, both)
     after = logits.log_softmax(dim=2)
     with torch.no_grad():
-        before = forward(own, clean_images).log_softmax(dim=2)
-        healthy = forward(siblings, both).softmax(dim=2)
+        before = run(own, clean_images).log_softmax(dim=2)
+        healthy = run(siblings, both).softmax(dim=2)
     to_labels = -after.gather(2, labels.unsqueeze(2)).squeeze(2)
     to_siblings = -(healthy * after).sum(dim=2)
     kept = functional.kl_div(after[:, :num_clean], before, reduction="none", log_target=True).sum(dim=2)

@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 
 from zoovet.evidence import Evidence
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.shipped import file_of
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.edit_sizes import EditSizes, edit_sizes_of
@@ -44,7 +44,7 @@ class Repairer(Vetting):
     def __init__(
         self,
         editor: Editor,
-        specs: Sequence[NetworkSpec],
+        specs: Sequence[Graph],
         description: dict[str, Any] | None = None,
         distribution: TrainingDistribution | None = None,
         edit_sizes: EditSizes | None = None,
@@ -114,7 +114,7 @@ class Repairer(Vetting):
         with torch.no_grad():
             edited = edited_networks(self.editor, [batch.to(device, torch.float32) for batch in batches], batch_size)
         placed = [some.to(own.device, own.dtype) for some, own in zip(edited, given, strict=True)]
-        repaired = [Networks(own.spec, some.weights, some.biases) for some, own in zip(placed, given, strict=True)]
+        repaired = [Networks(own.graph, some.parameters) for some, own in zip(placed, given, strict=True)]
         return repaired[0] if isinstance(networks, Networks) else repaired
 
 

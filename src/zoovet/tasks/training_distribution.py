@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.tasks.invariant_statistics import PARTS, invariant_statistics
 
 __all__ = ["LEVEL", "PartDistribution", "SpecDistribution", "TrainingDistribution"]
@@ -128,7 +128,7 @@ class TrainingDistribution:
         by_spec: Of every spec that was trained on.
     """
 
-    def __init__(self, by_spec: Mapping[NetworkSpec, SpecDistribution]) -> None:
+    def __init__(self, by_spec: Mapping[Graph, SpecDistribution]) -> None:
         self.by_spec = dict(by_spec)
 
     def score(self, networks: Sequence[Networks]) -> Tensor:
@@ -158,20 +158,18 @@ class TrainingDistribution:
         return torch.cat([~(own.distance(batch) <= own.cutoff.double()) for batch, own in self._pairs(networks)])
 
     def _pairs(self, networks: Sequence[Networks]) -> Iterator[tuple[Networks, SpecDistribution]]:
-        return ((batch, self.by_spec[batch.spec.architecture]) for batch in networks if len(batch))
+        return ((batch, self.by_spec[batch.graph.architecture]) for batch in networks if len(batch))
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors: ``SPEC_ID.distances``, …."""
         return {
-            f"{spec.spec_id}.{name}": tensor
+            f"{spec.graph_id}.{name}": tensor
             for spec, own in self.by_spec.items()
             for name, tensor in own.to_tensors().items()
         }
 
     @classmethod
-    def from_tensors(
-        cls, tensors: Mapping[str, Tensor], specs: Sequence[NetworkSpec], where: str
-    ) -> TrainingDistribution:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], specs: Sequence[Graph], where: str) -> TrainingDistribution:
         """Read what :meth:`to_tensors` gave.
 
         Args:
@@ -184,7 +182,7 @@ class TrainingDistribution:
         """
         by_spec = {}
         for spec in specs:
-            prefix = f"{spec.spec_id}."
+            prefix = f"{spec.graph_id}."
             own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             by_spec[spec] = SpecDistribution.from_tensors(own, where)
         return cls(by_spec)

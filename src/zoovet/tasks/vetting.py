@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import ZOO_SCALING, InputScaling, Networks, NetworkSpec, rescaled
+from zoovet.networks import ZOO_SCALING, Graph, InputScaling, Networks, rescaled
 from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Checkpoint, Description
 from zoovet.tasks.training_distribution import TrainingDistribution
@@ -37,7 +37,7 @@ def as_batches(networks: Networks | Sequence[Networks]) -> list[Networks]:
     return batches
 
 
-def require_known_specs(batches: Sequence[Networks], specs: Sequence[NetworkSpec], reader: str) -> None:
+def require_known_specs(batches: Sequence[Networks], specs: Sequence[Graph], reader: str) -> None:
     """Check that networks may go into a metanetwork.
 
     Args:
@@ -50,8 +50,8 @@ def require_known_specs(batches: Sequence[Networks], specs: Sequence[NetworkSpec
             infinite.
     """
     for batch in batches:
-        if batch.spec not in specs:
-            given, known = (printable(spec.describe(), 90) for spec in (batch.spec, specs[0]))
+        if batch.graph not in specs:
+            given, known = (printable(spec.describe(), 90) for spec in (batch.graph, specs[0]))
             known += f" and {len(specs) - 1} more" if len(specs) > 1 else ""
             raise ZoovetError(f"this {reader} was not trained on such networks. Given: {given}. It reads: {known}")
         batch.require_finite("the networks given")
@@ -76,7 +76,7 @@ def require_finite_answers(answers: Tensor, reader: str) -> Tensor:
     return answers
 
 
-def specs_of(description: Description) -> tuple[NetworkSpec, ...]:
+def specs_of(description: Description) -> tuple[Graph, ...]:
     """The specs that a checkpoint's metanetwork was trained on.
 
     Raises:
@@ -86,7 +86,7 @@ def specs_of(description: Description) -> tuple[NetworkSpec, ...]:
     if not isinstance(specs, list) or not specs:
         where = printable(description.path)
         raise ZoovetError(f"{where} is not as zoovet writes it: 'specs' should be a list, got {printable(specs)}")
-    return tuple(NetworkSpec.from_json(spec) for spec in specs)
+    return tuple(Graph.from_json(spec) for spec in specs)
 
 
 def distribution_of(checkpoint: Checkpoint) -> TrainingDistribution | None:
@@ -100,7 +100,7 @@ def distribution_of(checkpoint: Checkpoint) -> TrainingDistribution | None:
     return TrainingDistribution.from_tensors(checkpoint.extra, specs_of(checkpoint), str(checkpoint.path))
 
 
-def scaling_of(spec: NetworkSpec) -> InputScaling:
+def scaling_of(spec: Graph) -> InputScaling:
     """The input scaling that networks of a spec are read in: where it is not known, that of zoovet's own zoos."""
     return spec.input_scaling or ZOO_SCALING
 
@@ -120,7 +120,7 @@ class Vetting:
     """
 
     reader: ClassVar[str]
-    specs: tuple[NetworkSpec, ...]
+    specs: tuple[Graph, ...]
     distribution: TrainingDistribution | None
 
     def in_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
@@ -155,7 +155,9 @@ class Vetting:
         batches = as_batches(networks)
         require_known_specs(batches, self.specs, self.reader)
         known = {spec: scaling_of(spec) for spec in self.specs}
-        return [batch if batch.spec.input_scaling is None else rescaled(batch, known[batch.spec]) for batch in batches]
+        return [
+            batch if batch.graph.input_scaling is None else rescaled(batch, known[batch.graph]) for batch in batches
+        ]
 
     def _known_distribution(self) -> TrainingDistribution:
         if self.distribution is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import dtype
 
-from zoovet.networks import InputScaling, Networks, NetworkSpec
+from zoovet.networks import Graph, InputScaling, Networks
 from zoovet.tasks import Detector
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.compiled_inversion import compile_inversion
@@ -75,11 +75,11 @@ class Batches:
     """
 
     size: int
-    _waiting: dict[tuple[Candidate, NetworkSpec, InputScaling | None, dtype], list[Part]] = field(default_factory=dict)
+    _waiting: dict[tuple[Candidate, Graph, InputScaling | None, dtype], list[Part]] = field(default_factory=dict)
 
     def add(self, place: int, networks: Networks, candidate: Candidate) -> Iterator[Batch]:
         """Take in a file's networks; gives the batches that are full."""
-        key = (candidate, networks.spec, networks.spec.input_scaling, networks.dtype)
+        key = (candidate, networks.graph, networks.graph.input_scaling, networks.dtype)
         start = 0
         while start < len(networks):
             waiting = self._waiting.setdefault(key, [])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zoovet import shipped
 from zoovet.errors import ZoovetError
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Description, load_checkpoint, load_description
 from zoovet.tasks.vetting import specs_of
@@ -28,7 +28,7 @@ class Candidate:
 
     model: str | None
     path: Path
-    specs: tuple[NetworkSpec, ...]
+    specs: tuple[Graph, ...]
     has_digest: bool = True
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from zoovet.networks import Networks, NetworkSpec
+from zoovet.networks import Graph, Networks
 from zoovet.vet.batches import Answer, Batch, Detectors, Part
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.failures import Failure
@@ -117,7 +117,7 @@ class _Job:
     """A batch as it goes to a process: arrays instead of tensors, whose memory PyTorch would share by open files."""
 
     candidate: Candidate
-    spec: NetworkSpec
+    spec: Graph
     flat: Any
 
 
@@ -150,7 +150,7 @@ class _Worker:
         """Give it a batch; that it died meanwhile shows when it is asked for the answer."""
         networks, self.batch = batch.networks, batch
         with suppress(OSError):
-            self.line.send(_Job(batch.candidate, networks.spec, networks.flat().numpy()))
+            self.line.send(_Job(batch.candidate, networks.graph, networks.flat().numpy()))
 
     def end(self) -> None:
         """Let nothing of it be left."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.networks import Graph, GraphNetworks, InputScaling, fold_batch_norms
+from zoovet.networks import Graph, InputScaling, Networks, fold_batch_norms
 from zoovet.networks import run as run_graph
 from zoovet.printable import printable
 from zoovet.readers.exported import UnknownOperation, graph_from_module
@@ -38,7 +38,7 @@ class Network:
 
     input_shape: tuple[int, ...]
     title: str
-    networks: GraphNetworks | None
+    networks: Networks | None
     module: nn.Module | None = None
     beyond: str | None = None
     scaling: InputScaling | None = None
@@ -164,7 +164,7 @@ def network_of_module(
     return Network(input_shape=shape, title=title, networks=None, module=runnable, beyond=beyond, notes=(*notes, said))
 
 
-def network_of_graph(networks: GraphNetworks, title: str, notes: tuple[str, ...] = ()) -> Network:
+def network_of_graph(networks: Networks, title: str, notes: tuple[str, ...] = ()) -> Network:
     """The network of a graph and its weights (B = 1); its input scaling is not taken over.
 
     Raises:

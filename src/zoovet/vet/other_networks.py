@@ -9,7 +9,7 @@ import torch
 from zoovet.architectures import read_module
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.networks import InputScaling, Networks, NetworkSpec, forward, graph_from_chain, run
+from zoovet.networks import Graph, InputScaling, Networks, run
 from zoovet.printable import printable
 from zoovet.readers import FileContent, Reading, networks_from_content
 from zoovet.readers.tensors import shape_in_words
@@ -25,7 +25,7 @@ _SCALING = "input scaling"
 def reading_of_architecture(
     content: FileContent,
     source: str,
-    specs: Sequence[NetworkSpec],
+    specs: Sequence[Graph],
     *,
     architecture: str | None,
     scaling: InputScaling | None,
@@ -98,11 +98,9 @@ def with_scaling_of_images(reading: Reading, images: Images | None, source: str)
         ZoovetError: The images do not fit the network.
     """
     networks = reading.networks
-    if images is None or networks.spec.input_scaling is not None or len(networks) != 1:
+    if images is None or networks.graph.input_scaling is not None or len(networks) != 1:
         return reading
-    network = Network(
-        input_shape=networks.spec.input_shape, title=networks.spec.describe(), networks=graph_from_chain(networks)
-    )
+    network = Network(input_shape=networks.graph.input_shape, title=networks.graph.describe(), networks=networks)
     try:
         network = with_found_scaling(network, images)
     except ZoovetError as error:
@@ -120,11 +118,11 @@ def _scaling_in_words(network: Network) -> str:
 
 def _same(networks: Networks, network: Network) -> bool:
     """Whether both answer the same on a few drawn images."""
-    if network.networks is None or networks.spec.input_shape != network.input_shape:
+    if network.networks is None or networks.graph.input_shape != network.input_shape:
         return False
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(_NUM_TRIED, *network.input_shape, generator=generator, dtype=networks.dtype)
-    first, second = forward(networks, images)[0], run(network.networks, images.to(network.networks.dtype))[0]
+    first, second = run(networks, images)[0], run(network.networks, images.to(network.networks.dtype))[0]
     if first.shape != second.shape:
         return False
     return bool(((first - second).abs().max() <= _TOLERANCE * first.abs().max()).item())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zoovet.architectures import read_module
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.networks import InputScaling, fold_batch_norms, graph_from_chain, scaling_preset
+from zoovet.networks import InputScaling, fold_batch_norms, scaling_preset
 from zoovet.printable import printable
 from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_spec
 from zoovet.readers.network_file import GraphFile
@@ -118,9 +118,9 @@ def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputSca
     networks = networks_from_content(content, source).networks
     if len(networks) != 1:
         raise ZoovetError(f"{source} holds {len(networks)} networks, one is read; zoovet.load_networks reads them all")
-    graphs = graph_from_chain(networks)
-    shape = networks.spec.input_shape
-    return Network(input_shape=shape, title=networks.spec.describe(), networks=graphs), networks.spec.input_scaling
+    graph = networks.graph
+    network = Network(input_shape=graph.input_shape, title=graph.describe(), networks=networks)
+    return network, graph.input_scaling
 
 
 def _scaled(network: Network, own: InputScaling | None, given: InputScaling | None, images: Images | None) -> Network:

@@ -69,12 +69,12 @@ def repair_file(
     _require_finite(repaired, path)
     changes = scale_free_changes(networks, repaired)
     notes = suspects.notes
-    usual = repairer.edit_sizes.get(networks.spec)
+    usual = repairer.edit_sizes.get(networks.graph)
     if usual is None:
         notes += ("this repairer, trained by an earlier zoovet, cannot tell whether an edit is too large",)
     else:
         _require_usual(changes, usual, path)
-    return Repaired(repaired, float(changes.mean()), knows, networks.spec.input_scaling is None, notes)
+    return Repaired(repaired, float(changes.mean()), knows, networks.graph.input_scaling is None, notes)
 
 
 def _require_known(networks: Networks, repairer: Repairer, file: Path) -> None:
@@ -82,7 +82,7 @@ def _require_known(networks: Networks, repairer: Repairer, file: Path) -> None:
     if bool(unknown.any()):
         index = int(unknown.nonzero()[0])
         score = float(repairer.in_distribution(networks[index]))
-        why = "" if networks.spec.input_scaling is not None else f"; {MAY_BE_THE_REASON}: give it"
+        why = "" if networks.graph.input_scaling is not None else f"; {MAY_BE_THE_REASON}: give it"
         raise ZoovetError(
             f"{file}: network {index} is unlike the networks that this repairer was trained on (in-distribution score "
             f"{score:.4f}; {int(unknown.sum())} of {len(networks)} are so), so that its edit may do anything; give a "

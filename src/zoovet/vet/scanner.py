@@ -106,13 +106,13 @@ class Scanner:
         Raises:
             ZoovetError: No candidate knows the spec, or several do, or a weight is NaN or infinite.
         """
-        candidate = candidate_for(networks.spec, file, self._candidates, "detector")
+        candidate = candidate_for(networks.graph, file, self._candidates, "detector")
         detector, verdicts = self._detectors.opened(candidate.path), list[Verdict]()
         threshold = detector.threshold if self._threshold is None else self._threshold
         for start in range(0, len(networks), self._batch_size):
             findings = find(detector, networks[start : start + self._batch_size])
             verdicts += [
-                verdict_of(finding, file, start + index, threshold, candidate.model, networks.spec.input_scaling)
+                verdict_of(finding, file, start + index, threshold, candidate.model, networks.graph.input_scaling)
                 for index, finding in enumerate(findings)
             ]
         return verdicts
@@ -218,7 +218,7 @@ class _Waiting:
     def expect(self, place: int, file: str, suspects: Suspects) -> None:
         """A file that was read."""
         networks = suspects.networks
-        scaling = networks.spec.input_scaling
+        scaling = networks.graph.input_scaling
         self._files[place] = _File(file, suspects.candidate, scaling, suspects.notes, len(networks))
 
     def take(self, batch: Batch, answer: Answer) -> None:

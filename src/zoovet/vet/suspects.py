@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.networks import InputScaling, Networks, NetworkSpec
+from zoovet.networks import Graph, InputScaling, Networks
 from zoovet.printable import printable
 from zoovet.readers import FileContent, Reading, contents_in_words, networks_from_content, read_content, says_its_spec
 from zoovet.readers.layer_order import LayerOrderError
@@ -77,7 +77,7 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
     else:
         reading = _of_a_known_spec(content, path, candidates, options, kind)
     reading = with_scaling_of_images(reading, options.images, str(path))
-    candidate = candidate_for(reading.networks.spec, str(path), candidates, kind)
+    candidate = candidate_for(reading.networks.graph, str(path), candidates, kind)
     return Suspects(networks=reading.networks, candidate=candidate, notes=reading.notes)
 
 
@@ -86,9 +86,9 @@ def _of_a_known_spec(
 ) -> Reading:
     """The network of the one spec among the candidates' that the file's weights fit."""
     activation = options.activation
-    specs = [spec for spec in _distinct_specs(candidates) if activation in (None, spec.activation)]
+    specs = [spec for spec in _distinct_specs(candidates) if activation in (None, spec.chain.activation)]
     if not specs:
-        known = " or ".join(sorted({spec.activation for spec in _distinct_specs(candidates)}))
+        known = " or ".join(sorted({spec.chain.activation for spec in _distinct_specs(candidates)}))
         raise ZoovetError(f"--activation {activation}: trained on networks with {known} only")
     fitting: list[Reading] = []
     refusals: list[ZoovetError] = []
@@ -102,7 +102,7 @@ def _of_a_known_spec(
         except ZoovetError as error:
             refusals.append(error)
     if len(fitting) > 1:
-        raise _ambiguous(path, [reading.networks.spec for reading in fitting], candidates)
+        raise _ambiguous(path, [reading.networks.graph for reading in fitting], candidates)
     if not fitting and options.images is not None and all(isinstance(error, SpecMisfitError) for error in refusals):
         return _of_an_architecture(content, path, candidates, options, kind)
     if not fitting:
@@ -138,7 +138,7 @@ def _weightiest(
     return ZoovetError(f"{path} holds {what}: no shipped {kind} knows such a network")
 
 
-def candidate_for(spec: NetworkSpec, source: str, candidates: Sequence[Candidate], kind: str) -> Candidate:
+def candidate_for(spec: Graph, source: str, candidates: Sequence[Candidate], kind: str) -> Candidate:
     """The one candidate with a spec; the one that was given even without it, since it says itself what it knows.
 
     Args:
@@ -161,22 +161,22 @@ def candidate_for(spec: NetworkSpec, source: str, candidates: Sequence[Candidate
     raise ZoovetError(f"{source} holds a network that no shipped {kind} knows: {_described(spec)}")
 
 
-def _ambiguous(path: Path, specs: Sequence[NetworkSpec], candidates: Sequence[Candidate]) -> ZoovetError:
+def _ambiguous(path: Path, specs: Sequence[Graph], candidates: Sequence[Candidate]) -> ZoovetError:
     """What to say of a file that fits several specs."""
-    activations = sorted({spec.activation for spec in specs})
+    activations = sorted({spec.chain.activation for spec in specs})
     models = sorted({str(one.model) for one in candidates if set(one.specs) & set(specs)})
     ways = []
     if len(activations) > 1:
         ways.append(f"--activation {' or '.join(activations)}")
     if len(models) > 1:
         ways.append(f"--model {' or '.join(models)}")
-    if len(models) == 1 and len({spec.activation for spec in specs}) < len(specs):
+    if len(models) == 1 and len({spec.chain.activation for spec in specs}) < len(specs):
         ways.append("a file with its spec inside (zoovet.save_networks)")
     unsaid = "its activation" if len(models) == 1 else "what its networks are, as the shape of their images"
     return ZoovetError(f"{path} says nothing of {unsaid}, and its weights fit several: give {' and '.join(ways)}")
 
 
-def _distinct_specs(candidates: Sequence[Candidate]) -> list[NetworkSpec]:
+def _distinct_specs(candidates: Sequence[Candidate]) -> list[Graph]:
     return list(dict.fromkeys(spec for candidate in candidates for spec in candidate.specs))
 
 
@@ -185,5 +185,5 @@ def _is_given(candidates: Sequence[Candidate]) -> bool:
     return candidates[0].model is None
 
 
-def _described(spec: NetworkSpec) -> str:
+def _described(spec: Graph) -> str:
     return printable(spec.describe(), 120)

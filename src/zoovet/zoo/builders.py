@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError, nearest
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.printable import printable
 from zoovet.zoo.canonical_zoo import CANONICALIZED
 from zoovet.zoo.generalization_builder import GeneralizationBuilder
@@ -65,7 +65,7 @@ class Builder(Protocol):
         num_networks: Networks of the finished zoo.
     """
 
-    specs: dict[str, NetworkSpec]
+    specs: dict[str, Graph]
     num_shards: int
     num_networks: int
 

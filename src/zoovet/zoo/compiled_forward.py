@@ -1,14 +1,13 @@
-"""Compiled code in the place of :func:`zoovet.networks.forward`, where only gradients to images are wanted."""
+"""Compiled code in the place of :func:`zoovet.networks.run`, where only gradients to images are wanted."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoovet.networks import Networks, NetworkSpec, forward
+from zoovet.networks import Graph, Networks, run
 from zoovet.networks.rescaled import images_as_read
 from zoovet.zoo.native import NativeNetwork, compile_spec
 from zoovet.zoo.samples import Floats
@@ -19,7 +18,7 @@ __all__ = ["CompiledForward"]
 class CompiledForward:
     """Logits of networks on images, differentiable to the images but not to the weights, on one thread.
 
-    Networks in double precision or on a device go through :func:`~zoovet.networks.forward`; so do those of other specs.
+    Networks in double precision or on a device go through :func:`~zoovet.networks.run`; so do those of other specs.
 
     Args:
         specs: Of the networks; the code for each is compiled where it is not in the cache.
@@ -28,24 +27,24 @@ class CompiledForward:
         NativeUnavailable: There is no C compiler, it fails, or the C code lacks an activation of a spec.
     """
 
-    def __init__(self, specs: tuple[NetworkSpec, ...]) -> None:
-        self._compiled = {spec: compile_spec(spec) for spec in specs}
+    def __init__(self, specs: tuple[Graph, ...]) -> None:
+        self._compiled = {spec.architecture: compile_spec(spec) for spec in specs}
 
     def __call__(self, networks: Networks, images: Tensor) -> Tensor:
-        """Logits [B, N, num_outputs]; arguments as of :func:`~zoovet.networks.forward`.
+        """Logits [B, N, num_outputs]; arguments as of :func:`~zoovet.networks.run`.
 
         Raises:
             ZoovetError: The images do not fit the networks.
         """
-        compiled = self._compiled.get(replace(networks.spec, input_map=()))
+        compiled = self._compiled.get(networks.graph.architecture)
         is_float = networks.dtype == images.dtype == torch.float32
         if compiled is None or not is_float or networks.device.type != "cpu":
-            return forward(networks, images)
-        num_axes = len(networks.spec.input_shape)
+            return run(networks, images)
+        num_axes = len(networks.graph.input_shape)
         if images.ndim == num_axes + 2 and len(images) != len(networks):
-            return forward(networks, images)  # says what is wrong
+            return run(networks, images)  # says what is wrong
         parameters = [compiled.pack(flat) for flat in networks.detach().flat().numpy()]
-        shown = images_as_read(networks.spec, images)
+        shown = images_as_read(networks.graph, images)
         logits: Tensor = _Logits.apply(shown, parameters, compiled, num_axes)  # type: ignore[no-untyped-call]
         return logits
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.zoo.base_training import DrawnTraining, base_seed, is_base_seed
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
 from zoovet.zoo.image_arrays import load_images
@@ -32,7 +32,7 @@ class _Draw:
     """Everything that is drawn for a base before it is trained; ``indices`` are its training images, [n] int32."""
 
     seed: int
-    spec: NetworkSpec
+    spec: Graph
     activation: str
     training: DrawnTraining
     indices: Integers
@@ -55,7 +55,7 @@ class GeneralizationBuilder:
         self.num_shards = recipe.num_shards
         self.num_networks = recipe.num_networks
         self._by_activation = recipe.specs(self.images.train.image_shape, self.images.train.num_classes)
-        self.specs = {spec.spec_id: spec for spec in self._by_activation.values()}
+        self.specs = {spec.graph_id: spec for spec in self._by_activation.values()}
         self._splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
 
     def prepare(self) -> None:
@@ -155,7 +155,7 @@ class GeneralizationBuilder:
         return {
             "network_id": f"{base_id:05d}-{checkpoint.step:05d}",
             "base_id": base_id,
-            "spec_id": draw.spec.spec_id,
+            "spec_id": draw.spec.graph_id,
             "split": self._splits[base_id],
             "dataset": self.recipe.dataset,
             "seed": draw.seed,

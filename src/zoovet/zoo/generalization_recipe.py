@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import NetworkSpec, small_cnn
+from zoovet.networks import Graph, small_cnn
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_num_bases, check_widths, small_cnn_specs
 
@@ -100,6 +100,6 @@ class GeneralizationRecipe:
         """Shards of the zoo."""
         return -(-self.num_bases // self.bases_per_shard)
 
-    def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, NetworkSpec]:
+    def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, Graph]:
         """The spec of every activation, which says that its networks read images scaled to [-1, 1]."""
         return small_cnn_specs(self.activations, self.channels, image_shape, num_classes)

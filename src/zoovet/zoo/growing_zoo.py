@@ -24,7 +24,7 @@ from zoovet.config import dotted
 from zoovet.errors import ZoovetError
 from zoovet.files import StorageError, is_partial, remove_dead_partials, require_writable_folder
 from zoovet.folder_lock import LOCK_NAME, FolderLock, folder_lock
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.printable import printable
 from zoovet.zoo.shard_check import CheckedShard, Mismatch, check_shard
 from zoovet.zoo.shard_label import ShardLabel, label_of, recipe_fingerprint
@@ -112,7 +112,7 @@ class GrowingZoo:
         self,
         folder: Path,
         *,
-        specs: dict[str, NetworkSpec],
+        specs: dict[str, Graph],
         recipe: dict[str, Any],
         num_shards: int,
         mismatch: Mismatch = _no_mismatch,
@@ -205,7 +205,7 @@ class GrowingZoo:
 def growing_zoo(
     folder: Path,
     *,
-    specs: dict[str, NetworkSpec],
+    specs: dict[str, Graph],
     recipe: dict[str, Any],
     num_shards: int,
     mismatch: Mismatch,

@@ -73,7 +73,7 @@ class InrBuilder:
         self.recipe = recipe
         self.images = source_images(recipe, data_root)
         self.spec = recipe.spec(self.images.image_shape[0])
-        self.specs = {self.spec.spec_id: self.spec}
+        self.specs = {self.spec.graph_id: self.spec}
         generator = np.random.default_rng([recipe.seed, 2**32])
         count = recipe.num_images or len(self.images)
         chosen = np.sort(generator.permutation(len(self.images))[:count])
@@ -163,7 +163,7 @@ class InrBuilder:
             {
                 "network_id": _network_id((image, copy)),
                 "base_id": image,
-                "spec_id": self.spec.spec_id,
+                "spec_id": self.spec.graph_id,
                 "split": self._splits[image],
                 "dataset": self.recipe.dataset,
                 "image_index": image,

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zoovet.networks import Networks, NetworkSpec, forward_hidden
+from zoovet.networks import Graph, Networks, run
 from zoovet.zoo.native import NativeUnavailable, compile_siren_fitter
 from zoovet.zoo.samples import Floats
 
@@ -48,7 +48,7 @@ class SirenFitter(Protocol):
 
 
 @cache
-def siren_fitter(spec: NetworkSpec) -> SirenFitter:
+def siren_fitter(spec: Graph) -> SirenFitter:
     """The fastest fitter there is for a spec. Where that is torch on the processor, a warning says why."""
     if torch.cuda.is_available():
         return TorchSirenFitter(spec, "cuda")
@@ -61,14 +61,14 @@ def siren_fitter(spec: NetworkSpec) -> SirenFitter:
 
 @dataclass(frozen=True)
 class TorchSirenFitter:
-    """Fitting through :func:`zoovet.networks.forward_hidden` and ``torch.optim``: any spec and device, no compiler.
+    """Fitting through :func:`zoovet.networks.run` and ``torch.optim``: any spec and device, no compiler.
 
     Attributes:
         spec: The SIRENs it fits.
         device: ``cpu`` or ``cuda``.
     """
 
-    spec: NetworkSpec
+    spec: Graph
     device: Literal["cpu", "cuda"] = "cpu"
 
     @property
@@ -81,18 +81,18 @@ class TorchSirenFitter:
         start = Networks.from_flat(self.spec, torch.from_numpy(flat).to(self.device))
         networks = start.map(lambda tensor: tensor.clone().requires_grad_())
         wanted, grid = torch.from_numpy(targets).to(self.device), torch.from_numpy(places).to(self.device)
-        optimizer = torch.optim.Adam([*networks.weights, *networks.biases])
+        optimizer = torch.optim.Adam(networks.parameters.values())
         for rate in rates:
             optimizer.param_groups[0]["lr"] = float(rate)
             optimizer.zero_grad()
-            errors = forward_hidden(networks, grid)[0] - wanted
+            errors = run(networks, grid) - wanted
             errors.square().mean(dim=(1, 2)).sum().backward()
             optimizer.step()
         result: Floats = networks.detach().flat().cpu().numpy()
         return result
 
 
-def initial_siren(spec: NetworkSpec, seed: int) -> Floats:
+def initial_siren(spec: Graph, seed: int) -> Floats:
     """Fresh weights of one SIREN, flat [P] float32 (Sitzmann et al. 2020, section 3.2 and supplement 1.5).
 
     Weights are uniform: up to 1 / inputs in the first layer, up to √(6 / inputs) / w0 in the others. Biases are uniform
@@ -103,9 +103,9 @@ def initial_siren(spec: NetworkSpec, seed: int) -> Floats:
         seed: Of the draws, at least 0.
     """
     generator = np.random.default_rng(seed)
-    w0 = spec.layers[0].activation_parameter or 1.0
+    w0 = spec.chain.layers[0].activation_parameter or 1.0
     parts = []
-    for index, layer in enumerate(spec.layers):
+    for index, layer in enumerate(spec.chain.layers):
         most = 1 / layer.in_channels if index == 0 else math.sqrt(6 / layer.in_channels) / w0
         parts.append(generator.uniform(-most, most, layer.in_channels * layer.out_channels))
         parts.append(generator.uniform(-1, 1, layer.out_channels) / math.sqrt(layer.in_channels))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, forward
+from zoovet.networks import Networks, run
 
 __all__ = ["OFFSET", "coordinates", "pictures", "psnr"]
 
@@ -57,11 +57,11 @@ def pictures(networks: Networks, height: int, width: int) -> Tensor:
     Raises:
         ZoovetError: The networks do not take two numbers, or the grid is empty.
     """
-    if networks.spec.input_shape != (2,):
+    if networks.graph.input_shape != (2,):
         raise ZoovetError(
-            f"pictures are made by networks that take a place (2 numbers), got {networks.spec.describe()}"
+            f"pictures are made by networks that take a place (2 numbers), got {networks.graph.describe()}"
         )
-    values = forward(networks, coordinates(height, width, networks.dtype, networks.device))
+    values = run(networks, coordinates(height, width, networks.dtype, networks.device))
     return values.transpose(1, 2).reshape(len(networks), -1, height, width) + OFFSET
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import NetworkSpec, siren
+from zoovet.networks import Graph, siren
 from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_widths
 
 __all__ = ["Augmentation", "InrRecipe"]
@@ -88,6 +88,6 @@ class InrRecipe:
             if not getattr(self, name) > 0:
                 raise ZoovetError(f"{name} must be above 0, got {getattr(self, name)}")
 
-    def spec(self, num_channels: int) -> NetworkSpec:
+    def spec(self, num_channels: int) -> Graph:
         """The SIRENs' spec for images of so many channels."""
         return siren((2, *self.hidden, num_channels), self.w0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.networks import ZOO_SCALING, NetworkSpec, small_cnn
+from zoovet.networks import ZOO_SCALING, Graph, small_cnn
 
 __all__ = [
     "Range",
@@ -114,7 +114,7 @@ def check_range(name: str, bounds: tuple[float, float], *, above_zero: bool = Fa
 
 def small_cnn_specs(
     activations: Sequence[str], channels: tuple[int, ...], image_shape: tuple[int, int, int], num_classes: int
-) -> dict[str, NetworkSpec]:
+) -> dict[str, Graph]:
     """The spec of a small CNN for every activation, which says that its networks read images scaled to [-1, 1]."""
     return {
         activation: replace(

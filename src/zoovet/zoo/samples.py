@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 
 __all__ = ["Anchor", "Floats", "Integers", "OptimizerMemory", "Samples", "Schedule", "require_images"]
 
@@ -57,7 +57,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def require_fit(self, spec: NetworkSpec) -> None:
+    def require_fit(self, spec: Graph) -> None:
         """Check that networks of a spec can be trained on these, which compiled code does not.
 
         Raises:
@@ -86,7 +86,7 @@ class Samples:
         return result
 
 
-def require_images(spec: NetworkSpec, images: Floats, labels: Integers | None = None) -> None:
+def require_images(spec: Graph, images: Floats, labels: Integers | None = None) -> None:
     """Check that networks of a spec can be run on images [N, C, H, W], and their labels [N] be asked of them.
 
     Raises:

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.networks import Networks, NetworkSpec, forward
-from zoovet.networks.layers import apply_layer
+from zoovet.networks import Graph, Networks, run
+from zoovet.networks.run import run_changed
 from zoovet.zoo.native import CudaNetworks, CudaTraining, NativeUnavailable, compile_cuda
 from zoovet.zoo.samples import Integers, Schedule
 
@@ -53,7 +53,7 @@ class Training:
         anchor_strength: Strength of that pull, see :class:`~zoovet.zoo.samples.Anchor`.
     """
 
-    spec: NetworkSpec
+    spec: Graph
     start: Tensor
     indices: Integers
     schedule: Schedule
@@ -115,7 +115,7 @@ def train_side_by_side(trainings: Sequence[Training], images: ResidentImages) ->
 
 
 def classify_side_by_side(
-    specs: Sequence[NetworkSpec], flats: Sequence[Tensor], images: Tensor, shown: Tensor | None = None
+    specs: Sequence[Graph], flats: Sequence[Tensor], images: Tensor, shown: Tensor | None = None
 ) -> Tensor:
     """Labels that networks give to images.
 
@@ -143,21 +143,21 @@ def classify_side_by_side(
     return torch.cat(found).index_select(0, torch.tensor(order).argsort().to(images.device, non_blocking=True))
 
 
-def _classify(spec: NetworkSpec, flats: Tensor, images: Tensor, shown: Tensor | None) -> Tensor:
+def _classify(spec: Graph, flats: Tensor, images: Tensor, shown: Tensor | None) -> Tensor:
     compiled = _compiled(spec, images.device)
     if compiled is not None:
         there = None if shown is None else shown.to(images.device, non_blocking=True)
         return compiled.classify(flats, images, there)
     with torch.no_grad():
         if shown is None:
-            return forward(Networks.from_flat(spec, flats), images).argmax(dim=2)
+            return run(Networks.from_flat(spec, flats), images).argmax(dim=2)
         alone = [Networks.from_flat(spec, flat[None]) for flat in flats]
-        each = [forward(network, images[own.long()]) for network, own in zip(alone, shown, strict=True)]
+        each = [run(network, images[own.long()]) for network, own in zip(alone, shown, strict=True)]
         return torch.cat(each).argmax(dim=2)
 
 
 @cache
-def _compiled(spec: NetworkSpec, device: torch.device) -> CudaNetworks | None:
+def _compiled(spec: Graph, device: torch.device) -> CudaNetworks | None:
     """The compiled trainer of a spec; none on a processor, nor where it cannot be had, which a warning says."""
     if device.type != "cuda":
         return None
@@ -198,7 +198,7 @@ def _anchors(trainings: Sequence[Training], flats: Tensor) -> Tensor | None:
     return anchors
 
 
-def _train_group(spec: NetworkSpec, trainings: Sequence[Training], images: ResidentImages) -> Tensor:
+def _train_group(spec: Graph, trainings: Sequence[Training], images: ResidentImages) -> Tensor:
     """Trained flat weights [B, P] of networks of one spec and batch size.
 
     The longest training comes first, so that those which are still going on are always the first ones.
@@ -246,9 +246,7 @@ def _side_by_side(batches: Sequence[Integers]) -> tuple[Integers, list[int]]:
     return merged, [int(count) for count in num_active]
 
 
-def _gradient(
-    spec: NetworkSpec, flat: Tensor, images: ResidentImages, batch: Tensor, dropout: _Dropout | None
-) -> Tensor:
+def _gradient(spec: Graph, flat: Tensor, images: ResidentImages, batch: Tensor, dropout: _Dropout | None) -> Tensor:
     """The gradient [b, P] of each network's mean cross-entropy on its own batch [b, batch size] of images."""
     networks = Networks.from_flat(spec, flat).map(lambda tensor: tensor.detach().requires_grad_())
     filled = batch >= 0
@@ -257,20 +255,14 @@ def _gradient(
     logits = _logits(networks, shown, dropout).flatten(0, 1)
     losses = functional.cross_entropy(logits, images.labels.index_select(0, places), reduction="none")
     means = (losses.view_as(batch) * filled).sum(dim=1) / filled.sum(dim=1)
-    gradients = torch.autograd.grad(means.sum(), [*networks.weights, *networks.biases])
-    num_layers = len(spec.layers)
-    return Networks(spec, gradients[:num_layers], gradients[num_layers:]).flat()
+    gradients = torch.autograd.grad(means.sum(), list(networks.parameters.values()))
+    return Networks(networks.graph, dict(zip(networks.parameters, gradients, strict=True))).flat()
 
 
 def _logits(networks: Networks, images: Tensor, dropout: _Dropout | None) -> Tensor:
     """Logits [b, N, classes] of networks on their own images [b, N, ...], hidden values dropped out."""
-    layers = networks.spec.layers
-    values = images.transpose(0, 1).flatten(1, 2) if len(networks.spec.input_shape) == 3 else images
-    for index, (layer, weight, bias) in enumerate(zip(layers, networks.weights, networks.biases, strict=True)):
-        values = apply_layer(layer, weight, bias, values, shared=False)
-        if dropout is not None and index + 1 < len(layers):
-            values = dropout.drop(values, len(networks))
-    return values
+    hidden = networks.graph.chain.sites[:-1]
+    return run_changed(networks, images, {} if dropout is None else dict.fromkeys(hidden, dropout.drop))
 
 
 @dataclass(frozen=True)
@@ -294,13 +286,9 @@ class _Dropout:
         seed = int(np.random.SeedSequence(list(seeds)).generate_state(1, np.uint64)[0] >> 1)
         return cls((1 - shares).to(device), torch.Generator(device).manual_seed(seed))
 
-    def drop(self, values: Tensor, count: int) -> Tensor:
-        """Values of the first ``count`` networks, vectors or maps as :mod:`zoovet.networks.layers` has them."""
-        keep = self.keep[:count]
-        if values.ndim == 4:
-            keep = keep[:, None].expand(-1, values.shape[1] // count).reshape(1, -1, 1, 1)
-        else:
-            keep = keep[:, None, None]
+    def drop(self, values: Tensor) -> Tensor:
+        """Values [b, N, channels, …] of the first b networks."""
+        keep = self.keep[: len(values)].reshape(-1, *(1 for _ in values.shape[1:]))
         kept = torch.rand(values.shape, generator=self.generator, device=values.device) < keep
         return values * (kept / keep)
 

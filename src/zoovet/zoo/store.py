@@ -20,7 +20,7 @@ from zoovet.errors import ZoovetError, nearest
 from zoovet.files import write_json
 from zoovet.images import Trigger, trigger_from_json
 from zoovet.json_files import parse_json, read_json_object
-from zoovet.networks import ZOO_SCALING, Networks, NetworkSpec
+from zoovet.networks import ZOO_SCALING, Graph, Networks
 from zoovet.printable import printable
 from zoovet.zoo.shard_label import ShardLabel, read_label, recipe_fingerprint
 from zoovet.zoo.shards import (
@@ -47,7 +47,7 @@ _SPLITS = ("train", "validation", "test")
 class ZooInfo:
     """The content of ``zoo.json``."""
 
-    specs: dict[str, NetworkSpec]
+    specs: dict[str, Graph]
     recipe: dict[str, Any]
     versions: dict[str, str]
     num_shards: int
@@ -91,7 +91,7 @@ class ZooInfo:
             recipe = data["recipe"]
             if not isinstance(recipe, dict):
                 raise TypeError("recipe is no object")
-            specs = {spec_id: NetworkSpec.from_json(spec) for spec_id, spec in data["specs"].items()}
+            specs = {spec_id: Graph.from_json(spec) for spec_id, spec in data["specs"].items()}
             if recipe.get("kind") in _TRAINED_ON_IMAGES:  # an earlier zoovet did not write what all of them read
                 specs = {
                     spec_id: replace(spec, input_scaling=spec.input_scaling or ZOO_SCALING)
@@ -176,7 +176,7 @@ class Zoo:
         return len(self.positions)
 
     @property
-    def specs(self) -> dict[str, NetworkSpec]:
+    def specs(self) -> dict[str, Graph]:
         """The zoo's specs by their ``spec_id``."""
         return self.info.specs
 
@@ -186,7 +186,7 @@ class Zoo:
         return self.info.recipe
 
     @property
-    def spec(self) -> NetworkSpec:
+    def spec(self) -> Graph:
         """The spec of all these networks.
 
         Raises:

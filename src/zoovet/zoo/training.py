@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.networks import Networks, NetworkSpec, forward
+from zoovet.networks import Graph, Networks, run
 from zoovet.zoo.native import NativeUnavailable, compile_spec
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
 
@@ -67,7 +67,7 @@ class NetworkTrainer(Protocol):
 
 
 @cache
-def network_trainer(spec: NetworkSpec) -> NetworkTrainer:
+def network_trainer(spec: Graph) -> NetworkTrainer:
     """The fastest trainer there is for a spec. Where that is not the compiled one, a warning says why."""
     try:
         return compile_spec(spec)
@@ -118,7 +118,7 @@ def train_network(
     return last
 
 
-def initial_weights(spec: NetworkSpec, init: str, init_std: float, generator: np.random.Generator) -> Floats:
+def initial_weights(spec: Graph, init: str, init_std: float, generator: np.random.Generator) -> Floats:
     """Fresh weights of one network, flat [P] float32; biases are zero.
 
     Args:
@@ -130,7 +130,7 @@ def initial_weights(spec: NetworkSpec, init: str, init_std: float, generator: np
     """
     source = torch.Generator().manual_seed(int(generator.integers(2**63)))
     parts: list[torch.Tensor] = []
-    for layer in spec.layers:
+    for layer in spec.chain.layers:
         weight = torch.empty(layer.weight_shape)
         if init == "glorot":
             torch.nn.init.xavier_uniform_(weight, generator=source)
@@ -150,14 +150,14 @@ def initial_weights(spec: NetworkSpec, init: str, init_std: float, generator: np
 
 @dataclass(frozen=True)
 class TorchNetwork:
-    """Training through :func:`zoovet.networks.forward` and autograd: any spec, no compiler.
+    """Training through :func:`zoovet.networks.run` and autograd: any spec, no compiler.
 
     Attributes:
         spec: The networks it trains.
         reason: Why it is not the compiled trainer.
     """
 
-    spec: NetworkSpec
+    spec: Graph
     reason: str = field(default="it was not asked for", compare=False)
 
     def pack(self, flat: Floats) -> Floats:
@@ -213,21 +213,21 @@ class TorchNetwork:
         """Gradient of every image's own cross-entropy to the image [N, C, H, W], and logits [N, classes]."""
         with torch.inference_mode(False), torch.enable_grad():
             shown = torch.from_numpy(images).requires_grad_()
-            logits = forward(Networks.from_flat(self.spec, torch.from_numpy(parameters)[None]), shown)[0]
+            logits = run(Networks.from_flat(self.spec, torch.from_numpy(parameters)[None]), shown)[0]
             loss = functional.cross_entropy(logits, torch.from_numpy(labels).long(), reduction="sum")
             (gradients,) = torch.autograd.grad(loss, shown)
         return gradients.numpy(), logits.detach().numpy()
 
     def _loss(self, flat: torch.Tensor, samples: Samples, which: NDArray[np.int64]) -> torch.Tensor:
         """Mean cross-entropy on some of the samples."""
-        logits = forward(Networks.from_flat(self.spec, flat[None]), torch.from_numpy(samples.gather(which)))[0]
+        logits = run(Networks.from_flat(self.spec, flat[None]), torch.from_numpy(samples.gather(which)))[0]
         return functional.cross_entropy(logits, torch.from_numpy(samples.labels[which]).long())
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, C, H, W]."""
         networks = Networks.from_flat(self.spec, torch.from_numpy(parameters)[None])
         with torch.no_grad():
-            result: Floats = forward(networks, torch.from_numpy(images))[0].numpy()
+            result: Floats = run(networks, torch.from_numpy(images))[0].numpy()
         return result
 
 

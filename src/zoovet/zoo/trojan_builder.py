@@ -41,7 +41,7 @@ class TrojanBuilder:
         self.num_shards = recipe.num_shards
         self.num_networks = recipe.num_networks
         by_activation = recipe.specs(self.images.train.image_shape, self.images.train.num_classes)
-        self.specs = {spec.spec_id: spec for spec in by_activation.values()}
+        self.specs = {spec.graph_id: spec for spec in by_activation.values()}
         self.splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
         self.plans = recipe.attack_plans()
 

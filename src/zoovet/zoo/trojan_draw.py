@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 from zoovet.images import Trigger, draw_trigger, num_poisoned
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.zoo.base_training import DrawnTraining
 from zoovet.zoo.image_arrays import Images
 from zoovet.zoo.recipe_parts import log_uniform
@@ -40,7 +40,7 @@ class TrojanDraw:
     """
 
     seed: int
-    spec: NetworkSpec
+    spec: Graph
     activation: str
     base: DrawnTraining
     finetuning: Schedule

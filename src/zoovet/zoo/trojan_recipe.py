@@ -9,7 +9,7 @@ import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.images import PatchRanges
-from zoovet.networks import NetworkSpec, small_cnn
+from zoovet.networks import Graph, small_cnn
 from zoovet.zoo.attacks import Attack, Attackers, PatchAttack, shared_out
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.recipe_parts import (
@@ -138,7 +138,7 @@ class TrojanRecipe:
         """Shards of the zoo."""
         return -(-self.num_bases // self.bases_per_shard)
 
-    def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, NetworkSpec]:
+    def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, Graph]:
         """The spec of every activation, which says that its networks read images scaled to [-1, 1]."""
         return small_cnn_specs(self.activations, self.channels, image_shape, num_classes)
 

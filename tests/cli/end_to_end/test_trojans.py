@@ -46,7 +46,7 @@ def test_train_left_runs_that_can_be_loaded(place: Path) -> None:
     assert scores.shape == (24,)
     assert bool(((scores > 0) & (scores < 1)).all())
     repaired = zoovet.Repairer.load(place / "repairer").repair(networks)
-    assert repaired.spec == networks.spec
+    assert repaired.graph == networks.graph
     assert not torch.equal(repaired.flat(), networks.flat())
     for run in ("detector", "repairer"):
         assert {"config.yaml", "checkpoint.safetensors", "run.json"} <= {path.name for path in (place / run).iterdir()}

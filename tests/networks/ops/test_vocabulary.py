@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import INPUT, GraphNetworks, run, values_at
+from zoovet.networks import INPUT, Networks, run, values_at
 from zoovet.networks.ops import VOCABULARY
 
-DrawNetworks = Callable[..., GraphNetworks]
+DrawNetworks = Callable[..., Networks]
 MAP, TOKENS, VECTOR = (8, 7, 6), (5, 12), (10,)
 NORM = {"weight": (8,), "bias": (8,)}
 POOL = {"kernel_size": (3, 2), "stride": (2, 2)}
@@ -152,8 +152,8 @@ def test_gradients_flow_for_many_networks(case: Case, builder: Any, draw_network
     graph = make.graph(output)
     flat = draw_networks(graph, 2).flat().requires_grad_()
     images = torch.randn(3, *graph.input_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    together = run(GraphNetworks.from_flat(graph, flat), images)
-    alone = torch.cat([run(one, images) for one in GraphNetworks.from_flat(graph, flat)])
+    together = run(Networks.from_flat(graph, flat), images)
+    alone = torch.cat([run(one, images) for one in Networks.from_flat(graph, flat)])
     target = torch.randn(together.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     ours, theirs = (torch.autograd.grad((result * target).sum(), flat)[0] for result in (together, alone))
     assert ours.abs().max() > 0

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import GraphNetworks, fold_batch_norms, run
+from zoovet.networks import Networks, fold_batch_norms, run
 from zoovet.readers.exported import UnknownOperation, graph_from_module
 
 
@@ -200,11 +200,11 @@ def made(kind: type[nn.Module]) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def read() -> Callable[[type[nn.Module]], tuple[nn.Module, GraphNetworks]]:
+def read() -> Callable[[type[nn.Module]], tuple[nn.Module, Networks]]:
     """Each module is traced once."""
-    known: dict[type[nn.Module], tuple[nn.Module, GraphNetworks]] = {}
+    known: dict[type[nn.Module], tuple[nn.Module, Networks]] = {}
 
-    def get(kind: type[nn.Module]) -> tuple[nn.Module, GraphNetworks]:
+    def get(kind: type[nn.Module]) -> tuple[nn.Module, Networks]:
         if kind not in known:
             module = made(kind)
             known[kind] = module, graph_from_module(module, (3, 12, 12))
@@ -213,7 +213,7 @@ def read() -> Callable[[type[nn.Module]], tuple[nn.Module, GraphNetworks]]:
     return get
 
 
-Read = Callable[[type[nn.Module]], tuple[nn.Module, GraphNetworks]]
+Read = Callable[[type[nn.Module]], tuple[nn.Module, Networks]]
 
 
 @pytest.mark.parametrize("kind", MODULES)
@@ -226,7 +226,7 @@ def test_a_read_module_computes_what_it_did(kind: type[nn.Module], read: Read) -
     assert theirs.abs().max() > 0.01
     torch.testing.assert_close(run(networks, images)[0], theirs, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(run(fold_batch_norms(networks), images)[0], theirs, rtol=1e-11, atol=1e-12)
-    both = GraphNetworks.concatenate([networks, networks])
+    both = Networks.concatenate([networks, networks])
     torch.testing.assert_close(run(both, images)[1], theirs, rtol=1e-12, atol=1e-12)
 
 

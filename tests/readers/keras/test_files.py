@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.graph_batch import GraphNetworks
+from zoovet.networks.batch import Networks
 from zoovet.networks.run import run
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.keras import read_keras
@@ -44,7 +44,7 @@ def _with_config(path: Path, change: tuple[str, str]) -> Path:
     return path
 
 
-def _logits(networks: GraphNetworks, images: torch.Tensor) -> torch.Tensor:
+def _logits(networks: Networks, images: torch.Tensor) -> torch.Tensor:
     scaling = networks.graph.input_scaling
     return run(networks, images if scaling is None else scaling.apply(images.byte()))[0]
 

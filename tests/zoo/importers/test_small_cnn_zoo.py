@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import forward
+from zoovet.networks import run
 from zoovet.zoo.importers import ImportOptions, import_zoo, open_published
 
 Array = np.ndarray[Any, Any]
@@ -41,11 +41,11 @@ def test_networks_compute_what_tensorflow_computes(small_cnn_zoo: Path, tmp_path
     published = np.load(small_cnn_zoo / "weights.npy")
     images = np.random.default_rng(1).uniform(-1, 1, (3, 32, 32, 1))
     batches = zoo.batches_by_spec([0, 1, 9, 50, 89])
-    assert {networks.spec.activation for networks, _ in batches} == {"relu", "tanh"}
+    assert {networks.graph.chain.activation for networks, _ in batches} == {"relu", "tanh"}
     for networks, places in batches:
-        logits = forward(networks.to(dtype=torch.float64), torch.from_numpy(images).permute(0, 3, 1, 2))
+        logits = run(networks.to(dtype=torch.float64), torch.from_numpy(images).permute(0, 3, 1, 2))
         for place, found in zip(places, logits.numpy(), strict=True):
-            expected = keras_forward(published[place].astype(np.float64), images, networks.spec.activation)
+            expected = keras_forward(published[place].astype(np.float64), images, networks.graph.chain.activation)
             np.testing.assert_allclose(found, expected, atol=1e-12)
 
 

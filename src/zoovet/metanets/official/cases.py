@@ -14,7 +14,8 @@ from zoovet.errors import ZoovetError
 from zoovet.json_files import parse_json_object
 from zoovet.metanets.official.model import from_official
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import LayerSpec, NetworkSpec, PoolSpec
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import LayerSpec, PoolSpec
 
 __all__ = ["Case", "deviation", "read_case"]
 
@@ -65,7 +66,7 @@ def read_case(path: Path) -> Case:
         raise ZoovetError(f"{path}: lacks the tensor {missing[0]!r}")
     weights = [tensors[f"input.weight.{index}"] for index in range(num_layers)]
     biases = [tensors[f"input.bias.{index}"] for index in range(num_layers)]
-    networks = Networks(_spec(weights, activations[0], family), tuple(weights), tuple(biases))
+    networks = Networks.from_layers(_spec(weights, activations[0], family), tuple(weights), tuple(biases))
     return Case(
         name=name,
         arguments=arguments,
@@ -82,7 +83,7 @@ def deviation(case: Case) -> float:
     Raises:
         ZoovetError: The case cannot be run, or its outputs are not those of its model.
     """
-    model = from_official(case.arguments, case.state, case.networks.spec)
+    model = from_official(case.arguments, case.state, case.networks.graph)
     with torch.no_grad():
         output = model(case.networks, case.activations)
     if isinstance(output, Tensor):
@@ -109,7 +110,7 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _spec(weights: list[Tensor], activation: str, family: str) -> NetworkSpec:
+def _spec(weights: list[Tensor], activation: str, family: str) -> Graph:
     """A spec with these layers; convolutions keep the map's size, and the last one is pooled globally."""
     layers = []
     for index, weight in enumerate(weights):
@@ -130,4 +131,4 @@ def _spec(weights: list[Tensor], activation: str, family: str) -> NetworkSpec:
         )
     num_inputs = weights[0].shape[2]
     input_shape = (num_inputs, 16, 16) if family == "cnn" and weights[0].ndim == 5 else (num_inputs,)
-    return NetworkSpec(input_shape=input_shape, layers=tuple(layers))
+    return Graph.of_layers(input_shape=input_shape, layers=tuple(layers))

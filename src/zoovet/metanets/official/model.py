@@ -13,7 +13,7 @@ from zoovet.metanets.official.names import load_state
 from zoovet.metanets.official.settings import read_settings
 from zoovet.metanets.scalegmn import ScaleGMN
 from zoovet.networks.batch import Networks
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 
 __all__ = ["Changes", "OfficialScaleGMN", "from_official"]
 
@@ -29,7 +29,7 @@ class OfficialScaleGMN(nn.Module):
         spec: What the networks are that it reads.
     """
 
-    def __init__(self, metanetwork: ScaleGMN, spec: NetworkSpec) -> None:
+    def __init__(self, metanetwork: ScaleGMN, spec: Graph) -> None:
         super().__init__()
         self.metanetwork = metanetwork
         self.spec = spec
@@ -54,7 +54,7 @@ class OfficialScaleGMN(nn.Module):
         given = [networks] if isinstance(networks, Networks) else list(networks)
         for part in given:
             if isinstance(part, Networks):
-                _require_fit(part.spec, self.spec)
+                _require_fit(part.graph, self.spec)
         if self.metanetwork.config.output == "graph":
             output: Tensor = self.metanetwork(given, activations)
             return output
@@ -62,9 +62,7 @@ class OfficialScaleGMN(nn.Module):
         return changes[0] if isinstance(networks, Networks) else changes
 
 
-def from_official(
-    scalegmn_args: Mapping[str, Any], state_dict: Mapping[str, Tensor], spec: NetworkSpec
-) -> OfficialScaleGMN:
+def from_official(scalegmn_args: Mapping[str, Any], state_dict: Mapping[str, Tensor], spec: Graph) -> OfficialScaleGMN:
     """Build our model from the released code's configuration block and parameters.
 
     Args:
@@ -88,9 +86,9 @@ def from_official(
     return OfficialScaleGMN(metanetwork, spec).eval()
 
 
-def _require_fit(received: NetworkSpec, expected: NetworkSpec) -> None:
-    def layers(spec: NetworkSpec) -> list[tuple[str, tuple[int, ...]]]:
-        return [(layer.kind, layer.weight_shape) for layer in spec.layers]
+def _require_fit(received: Graph, expected: Graph) -> None:
+    def layers(spec: Graph) -> list[tuple[str, tuple[int, ...]]]:
+        return [(layer.kind, layer.weight_shape) for layer in spec.chain.layers]
 
     if layers(received) != layers(expected):
         raise ZoovetError(f"the model reads networks {expected.describe()}, got {received.describe()}")

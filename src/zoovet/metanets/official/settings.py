@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 
 __all__ = ["Settings", "read_settings"]
 
@@ -104,7 +104,7 @@ class Settings:
     layer_layout: tuple[int, ...]
 
 
-def read_settings(arguments: Mapping[str, Any], spec: NetworkSpec) -> Settings:
+def read_settings(arguments: Mapping[str, Any], spec: Graph) -> Settings:
     """Read a configuration block.
 
     Args:
@@ -128,7 +128,7 @@ def read_settings(arguments: Mapping[str, Any], spec: NetworkSpec) -> Settings:
     layout = _read_layout(values["layer_layout"], spec)
     if not is_equivariant and values["readout_range"] == "full_graph":
         _check_equal("readout_args.d_rho", values["readout_args.d_rho"], values["d_hid"], "with full_graph, d_hid")
-    has_convolutions = any(layer.kind == "conv" for layer in spec.layers)
+    has_convolutions = any(layer.kind == "conv" for layer in spec.chain.layers)
     kernel = (int(values.get("_max_kernel_height", 1)), int(values.get("_max_kernel_width", 1)))
     config = ScaleGMNConfig(
         width=values["d_hid"],
@@ -225,8 +225,8 @@ def _require_all(values: Mapping[str, Any], is_equivariant: bool) -> None:
             raise ZoovetError(f"scalegmn_args: the key {name!r} is missing")
 
 
-def _read_layout(value: Any, spec: NetworkSpec) -> tuple[int, ...]:
-    layout = tuple(group.size for group in spec.groups)
+def _read_layout(value: Any, spec: Graph) -> tuple[int, ...]:
+    layout = tuple(group.size for group in spec.chain.groups)
     if not isinstance(value, list | tuple) or tuple(value) != layout:
         raise ZoovetError(
             f"scalegmn_args: 'layer_layout' must be {list(layout)}, the channels of {spec.describe()}, got {value!r}"

@@ -71,7 +71,7 @@ def _many_conv(
     if values[0].layout == "shared" and groups == 1:
         return Values(convolve(values[0].tensor, *_flattened(weight, bias), 1), "folded")
     maps = values[0].folded(num_networks)
-    if maps.is_cuda and groups == 1:
+    if groups == 1 and _is_best_unfolded(maps):
         return Values(convolve_unfolded(attributes, maps, weight, bias), "folded")
     num_outputs, group_inputs = weight.shape[1:3]
     if group_inputs == 1 or (group_inputs % _VECTOR_WIDTH == 0 and num_outputs // groups % _VECTOR_WIDTH == 0):
@@ -79,6 +79,11 @@ def _many_conv(
     biases = [None] * num_networks if bias is None else bias
     parts = zip(maps.chunk(num_networks, dim=1), weight, biases, strict=True)
     return Values(torch.cat([convolve(*part, groups) for part in parts], 1), "folded")
+
+
+def _is_best_unfolded(maps: Tensor) -> bool:
+    """Whether several networks' own maps are convolved as a matrix product where they are: on a GPU."""
+    return maps.is_cuda
 
 
 def _flattened(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

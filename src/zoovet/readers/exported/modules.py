@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram, default_decompositions, export
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.graph_batch import GraphNetworks
-from zoovet.networks.spec import require_input_shape
+from zoovet.networks.batch import Networks
+from zoovet.networks.input_shape import require_input_shape
 from zoovet.printable import printable
 from zoovet.readers.exported.program import NeedsFunctional, UnknownOperation, read_program
 from zoovet.readers.exported.values import NUM_IMAGES
@@ -20,7 +20,7 @@ from zoovet.readers.exported.values import NUM_IMAGES
 __all__ = ["graph_from_module"]
 
 
-def graph_from_module(module: nn.Module, input_shape: tuple[int, ...]) -> GraphNetworks:
+def graph_from_module(module: nn.Module, input_shape: tuple[int, ...]) -> Networks:
     """Read a module of any class, with a ``forward`` of its own, by tracing it (``torch.export``).
 
     It is read as it computes in evaluation mode: dropout is left out. Batch norms stay operations of their own
@@ -52,7 +52,7 @@ def graph_from_module(module: nn.Module, input_shape: tuple[int, ...]) -> GraphN
         return _read(program, input_shape, like.dtype)
 
 
-def _read(program: ExportedProgram, input_shape: tuple[int, ...], dtype: torch.dtype) -> GraphNetworks:
+def _read(program: ExportedProgram, input_shape: tuple[int, ...], dtype: torch.dtype) -> Networks:
     """Read a program, in a simpler form where that is needed."""
     tried: set[str] = set()
     while True:

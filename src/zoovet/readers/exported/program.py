@@ -14,8 +14,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from zoovet.errors import ZoovetError
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.printable import printable
 from zoovet.readers.exported.calls import Call
 from zoovet.readers.exported.elementwise import ELEMENTWISE_READERS
@@ -59,7 +59,7 @@ class NeedsFunctional(Exception):
     """A tensor is changed in place that others look at; the program must be brought into another form first."""
 
 
-def read_program(program: ExportedProgram, input_shape: tuple[int, ...], dtype: torch.dtype) -> GraphNetworks:
+def read_program(program: ExportedProgram, input_shape: tuple[int, ...], dtype: torch.dtype) -> Networks:
     """The graph and the weights of a program that was traced with ``NUM_IMAGES`` images.
 
     Args:
@@ -87,7 +87,7 @@ class _ProgramReader:
         self._storages: dict[int, list[fx.Node]] = {}
         self._last_read = _last_reads(program.graph_module.graph)
 
-    def read(self) -> GraphNetworks:
+    def read(self) -> Networks:
         self._place_inputs()
         for index, node in enumerate(self._program.graph_module.graph.nodes):
             if node.op == "call_function":

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph, Operation
-from zoovet.networks.graph_batch import GraphNetworks
 from zoovet.networks.graph_builder import GraphBuilder
 from zoovet.networks.ops import Site
 from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Variable
@@ -52,10 +52,10 @@ class GraphWriter:
         """The operation that makes a site; ``None`` for the input."""
         return self._builder.maker(name)
 
-    def networks(self, output: str) -> GraphNetworks:
+    def networks(self, output: str) -> Networks:
         """The graph that answers with a site, and its one network."""
         graph: Graph = self._builder.graph(output)
-        return GraphNetworks.one(graph, {name: self._tensors[name] for name in graph.shapes})
+        return Networks.one(graph, {name: self._tensors[name] for name in graph.shapes})
 
     def reshape(self, value: Variable, shape: Sequence[int]) -> Variable:
         """A value in another shape, as traced; nothing is written where the site stays as it is."""

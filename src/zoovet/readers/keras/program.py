@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
-from zoovet.networks.graph_batch import GraphNetworks
-from zoovet.networks.spec import require_input_shape
+from zoovet.networks.input_shape import require_input_shape
 from zoovet.printable import printable
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.exported.writer import GraphWriter
@@ -29,7 +29,7 @@ _LAID_OUT = ("Conv", "Pooling", "Cropping", "Padding", "Sampling")
 
 def read_program(
     model: Model, tensors: dict[str, list[Tensor]], input_shape: tuple[int, ...] | None, *, is_of_keras_2: bool
-) -> GraphNetworks:
+) -> Networks:
     """The graph and the weights of a file.
 
     Args:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
-from zoovet.networks.graph_batch import GraphNetworks
-from zoovet.networks.spec import require_input_shape
+from zoovet.networks.input_shape import require_input_shape
 from zoovet.printable import printable
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Variable
@@ -36,7 +36,7 @@ _MAX_REASON = 300
 
 def read_program(
     model: Model, input_shape: tuple[int, ...] | None, output: str | None
-) -> tuple[GraphNetworks, tuple[str, ...]]:
+) -> tuple[Networks, tuple[str, ...]]:
     """The graph and the weights of a file.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 
 __all__ = ["ImportOptions", "MissingPartError", "PublishedZoo", "file_of", "published_recipe", "size_remark"]
 
@@ -37,7 +37,7 @@ class PublishedZoo(Protocol):
     """A published dataset whose tables are read and checked, and whose weights are read when they are asked for."""
 
     @property
-    def specs(self) -> dict[str, NetworkSpec]:
+    def specs(self) -> dict[str, Graph]:
         """Specs of its networks by their ``spec_id``."""
 
     @property

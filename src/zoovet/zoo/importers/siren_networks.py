@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import NetworkSpec, siren
+from zoovet.networks import Graph, siren
 from zoovet.readers.formats import read_content
 from zoovet.readers.state_dicts import read_state_dicts
 from zoovet.zoo.importers.published import published_recipe
@@ -64,7 +64,7 @@ class SirenNetworks:
     """
 
     folder: Path
-    specs: dict[str, NetworkSpec]
+    specs: dict[str, Graph]
     recipe: dict[str, Any]
     remarks: tuple[str, ...]
     facts: pa.Table
@@ -154,7 +154,7 @@ def _check_images(ordered: list[SirenFile], folder: Path) -> None:
             )
 
 
-def _read_siren(path: Path, spec: NetworkSpec) -> tuple[NDArray[np.float32], float | None]:
+def _read_siren(path: Path, spec: Graph) -> tuple[NDArray[np.float32], float | None]:
     """A network's flat weights [P], and its label where the file has one."""
     content = read_content(path)
     tensors = dict(content.tensors)

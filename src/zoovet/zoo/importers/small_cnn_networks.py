@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.networks import NetworkSpec
+from zoovet.networks import Graph
 from zoovet.zoo.importers.published import file_of
 from zoovet.zoo.importers.small_cnn_tables import Layout, open_weights, read_layout, read_metrics, whole_numbers
 from zoovet.zoo.recipe_parts import SplitShares
@@ -77,7 +77,7 @@ class SmallCnnTables:
         paths: list[str] = self.metrics["path"].to_pylist()
         return paths
 
-    def specs(self, padding: int) -> dict[str, NetworkSpec]:
+    def specs(self, padding: int) -> dict[str, Graph]:
         """The spec of every activation that occurs.
 
         Raises:
@@ -222,7 +222,7 @@ class SmallCnnNetworks:
         facts: Every column of our format but the weights.
     """
 
-    specs: dict[str, NetworkSpec]
+    specs: dict[str, Graph]
     recipe: dict[str, Any]
     remarks: tuple[str, ...]
     tables: SmallCnnTables

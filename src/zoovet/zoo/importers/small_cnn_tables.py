@@ -17,7 +17,7 @@ import pyarrow.csv as pc
 from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.networks import LayerSpec, NetworkSpec, PoolSpec
+from zoovet.networks import Graph, LayerSpec, PoolSpec
 
 __all__ = ["Layout", "open_weights", "read_layout", "read_metrics", "whole_numbers"]
 
@@ -37,7 +37,7 @@ class Layout:
     kernels: tuple[tuple[int, ...], ...]
     order: NDArray[np.int64]
 
-    def spec(self, activation: str, grid: tuple[int, int], padding: int) -> NetworkSpec:
+    def spec(self, activation: str, grid: tuple[int, int], padding: int) -> Graph:
         """The network: convolutions of stride 2, global average pooling, dense layers.
 
         Args:
@@ -66,7 +66,7 @@ class Layout:
                     pool=PoolSpec(kind="global") if pooled else None,
                 )
             )
-        return NetworkSpec(input_shape=(1, *grid), layers=tuple(layers))
+        return Graph.of_layers(input_shape=(1, *grid), layers=tuple(layers))
 
 
 def read_layout(path: Path) -> Layout:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoovet.networks.spec import LayerSpec, NetworkSpec
+from zoovet.networks.graph import Graph
+from zoovet.networks.layer_spec import LayerSpec
 from zoovet.zoo.native.layer_shape import ACTIVATIONS, LayerShape
 from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule, require_images
@@ -69,7 +70,7 @@ class NativeNetwork:
         num_padded: Length of the trainer's parameters (channels are rounded up to whole vectors).
     """
 
-    spec: NetworkSpec
+    spec: Graph
     library: Any
     positions: NDArray[np.int64]
     num_padded: int
@@ -195,13 +196,13 @@ def _require_memory(was_enough: bool) -> None:
 
 
 @cache
-def compile_spec(spec: NetworkSpec) -> NativeNetwork:
+def compile_spec(spec: Graph) -> NativeNetwork:
     """The compiled trainer of a spec, from the cache folder where it is there already.
 
     Raises:
         NativeUnavailable: There is no C compiler, it fails, or the spec has an activation that the C code lacks.
     """
-    unknown = {layer.activation for layer in spec.layers} - set(ACTIVATIONS)
+    unknown = {layer.activation for layer in spec.chain.layers} - set(ACTIVATIONS)
     if unknown:
         raise NativeUnavailable(f"the compiled trainer does not know the activation {sorted(unknown)[0]!r}")
     assert not spec.input_map, "compiled code reads images as they are: give it those of images_as_read()"
@@ -219,17 +220,17 @@ def _lanes(channels: int) -> int:
     return -(-channels // _LANES) * _LANES
 
 
-def _layer_starts(spec: NetworkSpec) -> list[int]:
+def _layer_starts(spec: Graph) -> list[int]:
     starts = [0]
-    for layer in spec.layers:
+    for layer in spec.chain.layers:
         starts.append(starts[-1] + (layer.kernel_size * layer.in_channels + 1) * _lanes(layer.out_channels))
     return starts
 
 
-def _positions(spec: NetworkSpec) -> tuple[NDArray[np.int64], int]:
+def _positions(spec: Graph) -> tuple[NDArray[np.int64], int]:
     """Place of every number of a flat vector in the trainer's layout, and that layout's length."""
     starts, parts = _layer_starts(spec), []
-    for layer, start in zip(spec.layers, starts[:-1], strict=True):
+    for layer, start in zip(spec.chain.layers, starts[:-1], strict=True):
         lanes, taps = _lanes(layer.out_channels), layer.kernel_size
         output, channel, tap = np.ogrid[: layer.out_channels, : layer.in_channels, :taps]
         parts.append((start + (tap * layer.in_channels + channel) * lanes + output).ravel())
@@ -237,18 +238,18 @@ def _positions(spec: NetworkSpec) -> tuple[NDArray[np.int64], int]:
     return np.concatenate(parts), starts[-1]
 
 
-def _describe_layers(spec: NetworkSpec) -> str:
+def _describe_layers(spec: Graph) -> str:
     """The C file that holds the layers as constants."""
     starts = _layer_starts(spec)
     transposed, entries = [0], []
-    for index, layer in enumerate(spec.layers):
+    for index, layer in enumerate(spec.chain.layers):
         in_lanes = layer.in_channels if index == 0 else _lanes(layer.in_channels)
         transposed.append(transposed[-1] + layer.kernel_size * layer.out_channels * in_lanes)
-        entries.append(_layer_constant(layer, spec.map_sizes[index], in_lanes, starts[index]))
-    steps = [f"STEP({index})" for index in range(len(spec.layers))]
+        entries.append(_layer_constant(layer, spec.chain.map_sizes[index], in_lanes, starts[index]))
+    steps = [f"STEP({index})" for index in range(len(spec.chain.layers))]
     return "\n".join(
         [
-            f"#define NUM_LAYERS {len(spec.layers)}",
+            f"#define NUM_LAYERS {len(spec.chain.layers)}",
             f"#define NUM_PARAMETERS {starts[-1]}",
             f"#define NUM_TRANSPOSED {transposed[-1]}",
             f"#define NUM_CLASSES {spec.num_outputs}",

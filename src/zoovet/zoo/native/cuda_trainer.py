@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 from zoovet.zoo.native.cuda_library import CudaLibrary, load_cuda_library, shared_memory
 from zoovet.zoo.native.layer_shape import ACTIVATIONS, LayerShape
 from zoovet.zoo.native.libraries import NativeUnavailable
@@ -59,7 +59,7 @@ class CudaTraining:
 class CudaNetworks:
     """The compiled trainer of one spec on one device."""
 
-    spec: NetworkSpec
+    spec: Graph
     library: CudaLibrary
 
     def train(
@@ -112,14 +112,14 @@ def _multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def compile_cuda(spec: NetworkSpec, device: torch.device) -> CudaNetworks:
+def compile_cuda(spec: Graph, device: torch.device) -> CudaNetworks:
     """The compiled trainer of a spec.
 
     Raises:
         NativeUnavailable: The compiler cannot be had, or the spec has an activation that the CUDA code lacks, ends in
             a map, or has networks too large for a multiprocessor's memory.
     """
-    unknown = {layer.activation for layer in spec.layers} - set(ACTIVATIONS)
+    unknown = {layer.activation for layer in spec.chain.layers} - set(ACTIVATIONS)
     if unknown:
         raise NativeUnavailable(f"the CUDA trainer does not know the activation {sorted(unknown)[0]!r}")
     constants, used = describe_layers(spec, num_threads=_THREADS, shared_bytes=shared_memory(device))
@@ -152,7 +152,7 @@ class _Placed:
     flat: int
 
 
-def describe_layers(spec: NetworkSpec, *, num_threads: int, shared_bytes: int) -> tuple[str, int]:
+def describe_layers(spec: Graph, *, num_threads: int, shared_bytes: int) -> tuple[str, int]:
     """The file that holds the layers as constants, and the bytes of shared memory that a block needs.
 
     Raises:
@@ -186,11 +186,11 @@ def describe_layers(spec: NetworkSpec, *, num_threads: int, shared_bytes: int) -
     return "\n".join(lines), 4 * (weights + images * with_numbers)
 
 
-def _placed(spec: NetworkSpec) -> tuple[list[_Placed], int, int]:
+def _placed(spec: Graph) -> tuple[list[_Placed], int, int]:
     """The layers in their places; how many floats all weights take, and an image's maps without the logits."""
     layers: list[_Placed] = []
     floats = weights = flat = 0
-    for layer, size in zip(spec.layers, spec.map_sizes[:-1], strict=True):
+    for layer, size in zip(spec.chain.layers, spec.chain.map_sizes[:-1], strict=True):
         shape = LayerShape.of(layer, size)
         map_h, row = (
             max(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoovet.networks.spec import LayerSpec
+from zoovet.networks.layer_spec import LayerSpec
 
 __all__ = ["ACTIVATIONS", "LayerShape"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoovet.networks.spec import NetworkSpec
+from zoovet.networks.graph import Graph
 from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
 from zoovet.zoo.samples import Floats
 
@@ -29,7 +29,7 @@ class NativeSirenFitter:
         library: The loaded shared library.
     """
 
-    spec: NetworkSpec
+    spec: Graph
     library: Any
 
     @property
@@ -79,7 +79,7 @@ class NativeSirenFitter:
 
 
 @cache
-def compile_siren_fitter(spec: NetworkSpec) -> NativeSirenFitter:
+def compile_siren_fitter(spec: Graph) -> NativeSirenFitter:
     """The compiled fitter of a spec, from the cache folder where it is there already.
 
     Args:
@@ -88,24 +88,24 @@ def compile_siren_fitter(spec: NetworkSpec) -> NativeSirenFitter:
     Raises:
         NativeUnavailable: There is no C compiler, it fails, or the spec is no SIREN.
     """
-    hidden = {layer.activation for layer in spec.layers[:-1]}
-    if spec.input_shape != (2,) or hidden - {"sine"} or spec.layers[-1].activation != "identity":
+    hidden = {layer.activation for layer in spec.chain.layers[:-1]}
+    if spec.input_shape != (2,) or hidden - {"sine"} or spec.chain.layers[-1].activation != "identity":
         raise NativeUnavailable(f"the compiled fitter knows SIRENs only, got {spec.describe()}")
     return NativeSirenFitter(spec, load_library(_SOURCE, _describe_layers(spec)))
 
 
-def _describe_layers(spec: NetworkSpec) -> str:
+def _describe_layers(spec: Graph) -> str:
     """The C file that holds the layers as constants."""
     entries, weights, values = [], 0, 0
-    for layer in spec.layers:
+    for layer in spec.chain.layers:
         w0 = layer.activation_parameter if layer.activation == "sine" else 0.0
         biases = weights + layer.in_channels * layer.out_channels
         entries.append(f"{{{layer.in_channels}, {layer.out_channels}, {w0!r}f, {weights}, {biases}, {values}}}")
         weights, values = biases + layer.out_channels, values + layer.out_channels
-    steps = [f"STEP({index})" for index in range(len(spec.layers))]
+    steps = [f"STEP({index})" for index in range(len(spec.chain.layers))]
     return "\n".join(
         [
-            f"#define NUM_LAYERS {len(spec.layers)}",
+            f"#define NUM_LAYERS {len(spec.chain.layers)}",
             f"#define NUM_PARAMETERS {spec.num_parameters}",
             f"#define NUM_UNITS {values}",
             f"#define NUM_OUTPUTS {spec.num_outputs}",

@@ -12,11 +12,11 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.networks import (
     Block,
+    Graph,
     Group,
     InputScaling,
     LayerSpec,
     Networks,
-    NetworkSpec,
     PoolSpec,
     mlp,
     scaling_preset,
@@ -34,17 +34,17 @@ def linear(channels: tuple[int, int] = (4, 3), **options: Any) -> LayerSpec:
     return LayerSpec(kind="linear", in_channels=channels[0], out_channels=channels[1], **options)
 
 
-def network(*layers: LayerSpec, input_shape: tuple[int, ...] = (1, 6, 6)) -> NetworkSpec:
-    return NetworkSpec(input_shape=input_shape, layers=layers)
+def network(*layers: LayerSpec, input_shape: tuple[int, ...] = (1, 6, 6)) -> Graph:
+    return Graph.of_layers(input_shape=input_shape, layers=layers)
 
 
 def test_the_published_small_cnn() -> None:
     spec = small_cnn()
     assert spec.num_parameters == 4970
-    assert spec.map_sizes == ((28, 28), (14, 14), (7, 7), None, None)
-    assert spec.unpooled_sizes == ((14, 14), (7, 7), (4, 4), None)
-    assert spec.weight_shapes == ((16, 1, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (10, 16))
-    assert spec.bias_shapes == ((16,), (16,), (16,), (10,))
+    assert spec.chain.map_sizes == ((28, 28), (14, 14), (7, 7), None, None)
+    assert spec.chain.unpooled_sizes == ((14, 14), (7, 7), (4, 4), None)
+    assert spec.chain.weight_shapes == ((16, 1, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (10, 16))
+    assert spec.chain.bias_shapes == ((16,), (16,), (16,), (10,))
     assert spec.num_outputs == 10
     assert spec.describe() == (
         "1×28×28 → conv 16 3×3 /2 relu → conv 16 3×3 /2 relu → conv 16 3×3 /2 relu global-pool → linear 10"
@@ -53,56 +53,56 @@ def test_the_published_small_cnn() -> None:
 
 def test_groups_and_blocks() -> None:
     spec = network(conv(activation="tanh", pool=PoolSpec(kind="global")), linear((4, 3)))
-    assert spec.groups == (
+    assert spec.chain.groups == (
         Group(1, "input", 0, ()),
         Group(4, "hidden", 1, (("tanh", "global"),)),
         Group(3, "output", 2, (("identity", None),)),
     )
-    assert spec.blocks == (Block(0, 1, 0), Block(1, 2, 1))
+    assert spec.chain.blocks == (Block(0, 1, 0), Block(1, 2, 1))
 
 
 def test_mlps_and_sirens() -> None:
-    assert mlp((4, 3, 2), "tanh").activation == "tanh"
-    assert [layer.activation for layer in mlp((4, 3, 2)).layers] == ["relu", "identity"]
+    assert mlp((4, 3, 2), "tanh").chain.activation == "tanh"
+    assert [layer.activation for layer in mlp((4, 3, 2)).chain.layers] == ["relu", "identity"]
     spec = siren()
-    assert spec.weight_shapes == ((32, 2), (32, 32), (1, 32))
-    assert [layer.activation_parameter for layer in spec.layers] == [30.0, 30.0, None]
+    assert spec.chain.weight_shapes == ((32, 2), (32, 32), (1, 32))
+    assert [layer.activation_parameter for layer in spec.chain.layers] == [30.0, 30.0, None]
 
 
 def test_the_activation_of_the_hidden_layers() -> None:
-    assert mlp((4, 3)).activation == "identity"
+    assert mlp((4, 3)).chain.activation == "identity"
     with pytest.raises(ZoovetError, match="several activations: relu, tanh"):
         _ = network(
             linear((2, 3), activation="relu"), linear((3, 3), activation="tanh"), linear((3, 1)), input_shape=(2,)
-        ).activation
+        ).chain.activation
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_sizes_are_those_of_modules(
-    seed: int, spec_of_seed: Callable[[int], NetworkSpec], networks_of: Callable[..., Networks]
+    seed: int, spec_of_seed: Callable[[int], Graph], networks_of: Callable[..., Networks]
 ) -> None:
     spec = spec_of_seed(seed)
     networks = networks_of(spec, 1, dtype=torch.float32)
-    for num_layers in range(1, len(spec.layers) + 1):
-        part = replace(spec, layers=spec.layers[:num_layers])
-        module = to_module(Networks(part, networks.weights[:num_layers], networks.biases[:num_layers]))
-        size = spec.map_sizes[num_layers]
-        expected = (2, spec.layers[num_layers - 1].out_channels, *(size or ()))
+    for num_layers in range(1, len(spec.chain.layers) + 1):
+        part = spec.with_layers(spec.chain.layers[:num_layers])
+        module = to_module(Networks.from_layers(part, networks.weights[:num_layers], networks.biases[:num_layers]))
+        size = spec.chain.map_sizes[num_layers]
+        expected = (2, spec.chain.layers[num_layers - 1].out_channels, *(size or ()))
         assert tuple(module(torch.zeros(2, *spec.input_shape)).shape) == expected
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_json_both_ways(seed: int, spec_of_seed: Callable[[int], NetworkSpec]) -> None:
+def test_json_both_ways(seed: int, spec_of_seed: Callable[[int], Graph]) -> None:
     spec = spec_of_seed(seed)
-    again = NetworkSpec.from_json(json.loads(json.dumps(spec.to_json())))
+    again = Graph.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
     assert hash(again) == hash(spec)
-    assert again.spec_id == spec.spec_id
+    assert again.graph_id == spec.graph_id
 
 
 def test_the_identifier_stays_what_it_was() -> None:
-    assert small_cnn().spec_id == "45ded1fadf80"
-    assert len({small_cnn().spec_id, small_cnn("tanh").spec_id, siren().spec_id, siren(w0=10.0).spec_id}) == 4
+    assert small_cnn().graph_id == "45ded1fadf80"
+    assert len({small_cnn().graph_id, small_cnn("tanh").graph_id, siren().graph_id, siren(w0=10.0).graph_id}) == 4
 
 
 def test_a_spec_cannot_be_changed() -> None:
@@ -152,9 +152,9 @@ def test_what_is_no_network_is_refused(make: Callable[[], object], message: str)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: [], "a network spec must be a JSON object, got list"),
+        (lambda data: [], "a graph must be a JSON object, got list"),
         (lambda data: {**data, "layer": []}, r"unknown key 'layer'; did you mean 'layers'\?"),
-        (lambda data: {"layers": data["layers"]}, "a network spec lacks the key 'input_shape'"),
+        (lambda data: {"layers": data["layers"]}, "a chain lacks the key 'input_shape'"),
         (lambda data: {**data, "layers": {}}, "'layers' must be a list, got dict"),
         (lambda data: {**data, "input_shape": [1, 28.0, 28]}, r"must be a list of integers, got \[1, 28\.0, 28\]"),
         (lambda data: {**data, "input_shape": [1, 28]}, r"input_shape must hold 1 or 3 integers, got \[1, 28\]"),
@@ -163,7 +163,7 @@ def test_what_is_no_network_is_refused(make: Callable[[], object], message: str)
 )  # fmt: skip
 def test_json_that_is_no_spec(change: Callable[[dict[str, Any]], Any], message: str) -> None:
     with pytest.raises(ZoovetError, match=message):
-        NetworkSpec.from_json(change(small_cnn().to_json()))
+        Graph.from_json(change(small_cnn().to_json()))
 
 
 @pytest.mark.parametrize(
@@ -186,22 +186,22 @@ def test_json_that_is_no_layer(change: dict[str, Any], message: str) -> None:
     data = small_cnn().to_json()
     data["layers"][2] |= change
     with pytest.raises(ZoovetError, match=message):
-        NetworkSpec.from_json(data)
+        Graph.from_json(data)
 
 
 def test_json_that_lacks_a_key() -> None:
     data = small_cnn().to_json()
     del data["layers"][0]["kind"]
     with pytest.raises(ZoovetError, match=r"layers\[0\] lacks the key 'kind'"):
-        NetworkSpec.from_json(data)
+        Graph.from_json(data)
 
 
 def test_input_scaling_and_map_go_through_json() -> None:
     plain, spec = small_cnn(), replace(small_cnn(), input_scaling=scaling_preset("unit"))
-    again = NetworkSpec.from_json(json.loads(json.dumps(spec.to_json())))
+    again = Graph.from_json(json.loads(json.dumps(spec.to_json())))
     assert again.input_scaling == scaling_preset("unit")
     mapped = replace(spec, input_map=((0.5, -1.0),))
-    assert NetworkSpec.from_json(json.loads(json.dumps(mapped.to_json()))) == mapped
+    assert Graph.from_json(json.loads(json.dumps(mapped.to_json()))) == mapped
     assert set(plain.to_json()) == {"input_shape", "layers"}  # as before scalings were known
 
 
@@ -209,10 +209,10 @@ def test_specs_are_equal_where_architectures_are() -> None:
     plain, spec = small_cnn(), replace(small_cnn(), input_scaling=scaling_preset("unit"))
     assert plain == spec == spec.architecture
     assert hash(plain) == hash(spec)
-    assert plain.spec_id == spec.spec_id
+    assert plain.graph_id == spec.graph_id
     mapped = replace(spec, input_map=((0.5, -1.0),))  # which computes something else
     assert mapped != spec
-    assert mapped.spec_id != spec.spec_id
+    assert mapped.graph_id != spec.graph_id
     assert mapped.architecture == plain
     assert mapped.architecture.input_scaling is None
 
@@ -220,7 +220,7 @@ def test_specs_are_equal_where_architectures_are() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"input_scaling": None}, "an input scaling must be a JSON object, got NoneType"),
+        ({"input_scaling": "unit"}, "an input scaling must be a JSON object, got str"),
         ({"input_scaling": InputScaling(mean=(0.1, 0.2)).to_json()}, "is for 2 channels, but images have 1"),
         ({"input_map": "1"}, "'input_map' must be a list of pairs"),
         ({"input_map": [[1, 2, 3]]}, "'input_map' must be a list of pairs"),
@@ -230,4 +230,4 @@ def test_specs_are_equal_where_architectures_are() -> None:
 )
 def test_bad_scalings_and_maps_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ZoovetError, match=message):
-        NetworkSpec.from_json(small_cnn().to_json() | change)
+        Graph.from_json(small_cnn().to_json() | change)
