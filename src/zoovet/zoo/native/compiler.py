@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from zoovet.networks.graph import Graph
 from zoovet.networks.layer_spec import LayerSpec
+from zoovet.zoo.native.arguments import OptimizerArgument, SamplesArgument
 from zoovet.zoo.native.layer_shape import ACTIVATIONS, LayerShape
 from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule, require_images
@@ -20,43 +21,7 @@ from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Sample
 __all__ = ["NativeNetwork", "compile_spec"]
 
 _LANES = 16
-_OPTIMIZERS = {"sgd": 0, "adam": 1, "rmsprop": 2}
 _SOURCE = Path(__file__).with_name("trainer.c")
-
-
-class _Optimizer(ctypes.Structure):
-    _fields_ = (
-        ("kind", ctypes.c_int32),
-        ("learning_rate", ctypes.c_float),
-        ("momentum", ctypes.c_float),
-        ("second", ctypes.c_float),
-        ("epsilon", ctypes.c_float),
-        ("weight_decay", ctypes.c_float),
-        ("pull", ctypes.c_float),
-        ("anchor", ctypes.c_void_p),
-    )
-
-
-class _Samples(ctypes.Structure):
-    """Where a :class:`Samples` lies; it has to outlive this."""
-
-    _fields_ = (
-        ("images", ctypes.c_void_p),
-        ("num_images", ctypes.c_int64),
-        ("more", ctypes.c_void_p),
-        ("order", ctypes.c_void_p),
-        ("labels", ctypes.c_void_p),
-    )
-
-    @classmethod
-    def of(cls, samples: Samples) -> _Samples:
-        return cls(
-            pointer(samples.images),
-            len(samples.images),
-            pointer(samples.more_images),
-            pointer(samples.indices),
-            pointer(samples.labels),
-        )
 
 
 @dataclass(frozen=True)
@@ -114,16 +79,7 @@ class NativeNetwork:
         """
         samples.require_fit(self.spec)
         held = None if anchor is None else self.pack(anchor.flat)
-        how = _Optimizer(
-            kind=_OPTIMIZERS[schedule.optimizer],
-            learning_rate=schedule.learning_rate,
-            momentum=0.9,
-            second=0.99 if schedule.optimizer == "rmsprop" else 0.999,
-            epsilon=1e-8,
-            weight_decay=schedule.weight_decay,
-            pull=0.0 if anchor is None else anchor.strength,
-            anchor=None if held is None else held.ctypes.data,
-        )
+        how = OptimizerArgument.of(schedule, held, anchor)
         loss: float = self.library.zoovet_train(
             pointer(parameters),
             pointer(memory.first),
@@ -132,7 +88,7 @@ class NativeNetwork:
             ctypes.byref(how),
             ctypes.c_float(1.0 - schedule.dropout),
             ctypes.c_uint32(seed),
-            ctypes.byref(_Samples.of(samples)),
+            ctypes.byref(SamplesArgument.of(samples)),
             ctypes.c_int64(len(samples)),
             ctypes.c_int64(schedule.batch_size),
         )
@@ -144,7 +100,10 @@ class NativeNetwork:
         samples.require_fit(self.spec)
         result = np.zeros_like(parameters)
         loss: float = self.library.zoovet_gradient(
-            pointer(parameters), pointer(result), ctypes.byref(_Samples.of(samples)), ctypes.c_int64(len(samples))
+            pointer(parameters),
+            pointer(result),
+            ctypes.byref(SamplesArgument.of(samples)),
+            ctypes.c_int64(len(samples)),
         )
         _require_memory(loss != -1.0)
         return result

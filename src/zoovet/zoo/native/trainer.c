@@ -18,9 +18,8 @@
 
 #include "denormals.h"
 #include "layers.h"
+#include "optimizer.h"
 #include CONSTANTS_FILE /* NUM_LAYERS, LAYERS[], NUM_PARAMETERS, NUM_TRANSPOSED, NUM_CLASSES, FOR_EACH_LAYER(_BACKWARD) */
-
-enum { SGD, ADAM, RMSPROP };
 
 typedef struct {
     float *in[NUM_LAYERS + 1], *in_gradient[NUM_LAYERS + 1];   /* padded maps; the last one holds the logits */
@@ -212,36 +211,6 @@ static float loss(workspace *s, int label, float per_batch) {
     return logf(sum) + largest - logits[label];
 }
 
-typedef struct {
-    int32_t kind;
-    float learning_rate, momentum, second, epsilon, weight_decay, pull;
-    const float *anchor;        /* NULL, or the parameters that a pull of this strength goes towards */
-} optimizer;
-
-/* One step of torch.optim's SGD (momentum), Adam or RMSprop, weight decay and pull added to the gradient. */
-static void update(float *parameters, float *gradients, float *first, float *second, const optimizer *o, int64_t step) {
-    const float correct1 = 1 - powf(o->momentum, (float)step), correct2 = sqrtf(1 - powf(o->second, (float)step));
-    for (long i = 0; i < NUM_PARAMETERS; i++) {
-        float g = gradients[i] + o->weight_decay * parameters[i];
-        if (o->anchor) g += o->pull * (parameters[i] - o->anchor[i]);
-        gradients[i] = 0;
-        if (o->kind == SGD) {
-            first[i] = step == 1 ? g : o->momentum * first[i] + g;
-            parameters[i] -= o->learning_rate * first[i];
-        } else if (o->kind == ADAM) {
-            first[i] = o->momentum * first[i] + (1 - o->momentum) * g;
-            second[i] = o->second * second[i] + (1 - o->second) * g * g;
-            parameters[i] -= o->learning_rate / correct1 * first[i] / (sqrtf(second[i]) / correct2 + o->epsilon);
-        } else {
-            second[i] = o->second * second[i] + (1 - o->second) * g * g;
-            parameters[i] -= o->learning_rate * g / (sqrtf(second[i]) + o->epsilon);
-        }
-    }
-}
-
-/* Images by their number and labels in their order: a number beyond num_images it is one of `more`. */
-typedef struct { const float *images; int64_t num_images; const float *more; const int32_t *order, *labels; } samples;
-
 #define IMAGE_SIZE ((long)LAYERS[0].in * LAYERS[0].in_h * LAYERS[0].in_w)
 
 INLINE const float *image_at(const samples *of, int32_t index) {
@@ -274,7 +243,7 @@ float zoovet_train(float *parameters, float *first, float *second, int64_t *step
     for (int64_t start = 0; start < count; start += batch_size) {
         const int64_t end = start + batch_size < count ? start + batch_size : count;
         total += add_gradient(&s, parameters, gradients, keep, of, start, end);
-        update(parameters, gradients, first, second, how, ++*step);
+        update(parameters, gradients, first, second, how, ++*step, 0, NUM_PARAMETERS);
     }
     restore_denormals(before);
     close_workspace(&s);

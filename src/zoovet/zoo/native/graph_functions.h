@@ -1,0 +1,257 @@
+/* Everything of a graph that is no convolution, on one image: activations, sums, pools, batch norms, the loss.
+ *
+ * A `place` is a map's size and steps; `adds` says that a gradient is added to what stands there.
+ */
+typedef struct { int height, width, channels; long row, pixel; } place;   /* channels in whole vectors, where not said else */
+
+enum { IDENTITY, RELU, RELU6, LEAKY_RELU, ELU, TANH, SIGMOID, SILU, GELU };
+
+#define FOR_PIXELS(p) for (int h = 0; h < (p).height; h++) for (int w = 0; w < (p).width; w++)
+#define FOR_VECTORS(p) FOR_PIXELS(p) for (int c = 0; c < (p).channels; c += LANES)
+#define AT(p) (h * (p).row + w * (p).pixel + c)
+
+INLINE void put(float *to, vec v, int adds) { store(to, adds ? load(to) + v : v); }
+
+/* tanh as a ratio of polynomials on [-7.9, 7.9] (the minimax form used by most vector libraries); error below 4e-7. */
+INLINE vec tanh_vec(vec x) {
+    const vec limit = splat(7.90531110763549805f);
+    x = choose(x > limit, limit, x);
+    x = choose(x < -limit, -limit, x);
+    vec s = x * x;
+    vec p = splat(-2.76076847742355e-16f);
+    p = p * s + 2.00018790482477e-13f;
+    p = p * s + -8.60467152213735e-11f;
+    p = p * s + 5.12229709037114e-08f;
+    p = p * s + 1.48572235717979e-05f;
+    p = p * s + 6.37261928875436e-04f;
+    p = p * s + 4.89352455891786e-03f;
+    vec q = splat(1.19825839466702e-06f);
+    q = q * s + 1.18534705686654e-04f;
+    q = q * s + 2.26843463243900e-03f;
+    q = q * s + 4.89352518554385e-03f;
+    return x * p / q;
+}
+
+INLINE vec each(vec x, float (*function)(float)) {
+    UNROLL for (int lane = 0; lane < LANES; lane++) x[lane] = function(x[lane]);
+    return x;
+}
+
+INLINE vec sigmoid_vec(vec x) { return 0.5f + 0.5f * tanh_vec(0.5f * x); }
+INLINE vec normal_below(vec x) { return 0.5f + 0.5f * each(x * 0.70710678118654752f, erff); }
+
+INLINE vec activation(int kind, float constant, vec x) {
+    switch (kind) {
+    case RELU: return choose(x > 0, x, (vec){0});
+    case RELU6: x = choose(x > 0, x, (vec){0}); return choose(x < 6, x, splat(6));
+    case LEAKY_RELU: return choose(x > 0, x, x * constant);
+    case ELU: return choose(x > 0, x, constant * each(x, expm1f));
+    case TANH: return tanh_vec(x);
+    case SIGMOID: return sigmoid_vec(x);
+    case SILU: return x * sigmoid_vec(x);
+    case GELU: return x * normal_below(x);
+    default: return x;
+    }
+}
+
+/* The derivative, from the value y; from x for those that are not monotonous. */
+INLINE vec derivative(int kind, float constant, vec x, vec y) {
+    switch (kind) {
+    case RELU: return choose(y > 0, splat(1), (vec){0});
+    case RELU6: return choose((y > 0) & (y < 6), splat(1), (vec){0});
+    case LEAKY_RELU: return choose(x > 0, splat(1), splat(constant));
+    case ELU: return choose(x > 0, splat(1), y + constant);
+    case TANH: return 1 - y * y;
+    case SIGMOID: return y * (1 - y);
+    case SILU: { const vec s = sigmoid_vec(x); return s * (1 + x * (1 - s)); }
+    case GELU: return normal_below(x) + x * 0.3989422804014327f * each(-0.5f * x * x, expf);
+    default: return splat(1);
+    }
+}
+
+INLINE void activate(int kind, float constant, place from, place to, const float *x, float *y) {
+    FOR_VECTORS(to) store(y + AT(to), activation(kind, constant, load(x + AT(from))));
+}
+
+INLINE void activate_back(int kind, float constant, place x_place, place y_place, place dx_place, place dy_place,
+                          const float *x, const float *y, float *dx, const float *dy, int adds) {
+    FOR_VECTORS(y_place) {
+        const vec slope = derivative(kind, constant, x ? load(x + AT(x_place)) : (vec){0}, load(y + AT(y_place)));
+        put(dx + AT(dx_place), slope * load(dy + AT(dy_place)), adds);
+    }
+}
+
+INLINE void copy(place from, place to, const float *x, float *y, int adds) {
+    FOR_VECTORS(to) put(y + AT(to), load(x + AT(from)), adds);
+}
+
+INLINE void add(place first, place second, place to, const float *a, const float *b, float *y) {
+    FOR_VECTORS(to) store(y + AT(to), load(a + AT(first)) + load(b + AT(second)));
+}
+
+/* Channels one by one from one map to another, at any offset: what a concatenation does, both ways. */
+INLINE void move_channels(place from, place to, int channels, const float *x, float *y, int adds) {
+    FOR_PIXELS(to)
+        for (int c = 0; c < channels; c++) y[AT(to)] = (adds ? y[AT(to)] : 0) + x[AT(from)];
+}
+
+/* A map to a vector, channel by channel as torch has them, and its gradient the way back. */
+INLINE void flatten(place from, int channels, const float *x, float *y) {
+    FOR_PIXELS(from)
+        for (int c = 0; c < channels; c++) y[((long)c * from.height + h) * from.width + w] = x[AT(from)];
+}
+
+INLINE void flatten_back(place to, int channels, float *dx, const float *dy, int adds) {
+    FOR_PIXELS(to) {
+        for (int c = 0; c < channels; c++)
+            dx[AT(to)] = (adds ? dx[AT(to)] : 0) + dy[((long)c * to.height + h) * to.width + w];
+        if (!adds) for (int c = channels; c < to.channels; c++) dx[AT(to)] = 0;
+    }
+}
+
+/* ---- pools: windows that are cut off at the edge ------------------------------------------------------------------- */
+
+typedef struct { int h, w, stride_h, stride_w, top, left, is_max, counts_padding; } window;
+
+#define FOR_WINDOW(k, from)                                                                                     \
+    for (int i = 0; i < (k).h; i++) for (int j = 0; j < (k).w; j++)                                             \
+        if (h * (k).stride_h + i - (k).top >= 0 && h * (k).stride_h + i - (k).top < (from).height               \
+            && w * (k).stride_w + j - (k).left >= 0 && w * (k).stride_w + j - (k).left < (from).width)
+#define INSIDE(k, p) ((h * (k).stride_h + i - (k).top) * (p).row + (w * (k).stride_w + j - (k).left) * (p).pixel + c)
+
+INLINE void pool(window k, place from, place to, const float *x, float *y) {
+    FOR_VECTORS(to) {
+        vec value = splat(k.is_max ? -INFINITY : 0);
+        int count = 0;
+        FOR_WINDOW(k, from) {
+            const vec v = load(x + INSIDE(k, from));
+            value = k.is_max ? choose(v > value, v, value) : value + v;
+            count++;
+        }
+        if (!k.is_max) value = value * (1.0f / (k.counts_padding ? k.h * k.w : count));
+        store(y + AT(to), value);
+    }
+}
+
+/* A maximum's gradient goes to the first place that has it, as in torch. */
+INLINE void pool_back(window k, place from, place to, place from_gradient, place to_gradient, const float *x, const float *y,
+                      float *dx, const float *dy, int adds) {
+    if (!adds) FOR_VECTORS(from_gradient) store(dx + AT(from_gradient), (vec){0});
+    FOR_VECTORS(to) {
+        const vec g = load(dy + AT(to_gradient));
+        if (k.is_max) {
+            const vec best = load(y + AT(to));
+            mask taken = (mask){0};
+            FOR_WINDOW(k, from) {
+                const mask here = (load(x + INSIDE(k, from)) == best) & ~taken;
+                taken |= here;
+                put(dx + INSIDE(k, from_gradient), choose(here, g, (vec){0}), 1);
+            }
+        } else {
+            int count = 0;
+            FOR_WINDOW(k, from) count++;
+            const vec share = g * (1.0f / (k.counts_padding ? k.h * k.w : count));
+            FOR_WINDOW(k, from) put(dx + INSIDE(k, from_gradient), share, 1);
+        }
+    }
+}
+
+/* ---- batch norms: statistics over a batch, image by image ------------------------------------------------------------ */
+
+/* Of one batch norm, an array of its channels each: what a batch's images have added up to so far, and what follows. */
+typedef struct {
+    double *mean, *squares, *sum_dy, *sum_dy_x;      /* squares: sum of squared distances to the mean */
+    double count;
+    float *center, *inverse, *scale, *shift, *slope, *offset;
+} norm;
+
+/* Merge an image's mean and squared distances, found in two passes over its map, with those of the images before. */
+INLINE void norm_add(place from, const float *x, norm *b) {
+    const double pixels = from.height * from.width, total = b->count + pixels;
+    for (int c = 0; c < from.channels; c += LANES) {
+        vec sum = (vec){0}, squares = (vec){0};
+        FOR_PIXELS(from) sum += load(x + AT(from));
+        const vec mean = sum * (float)(1 / pixels);
+        FOR_PIXELS(from) { const vec d = load(x + AT(from)) - mean; squares += d * d; }
+        for (int lane = 0; lane < LANES; lane++) {
+            const double distance = mean[lane] - b->mean[c + lane];
+            b->mean[c + lane] += distance * pixels / total;
+            b->squares[c + lane] += squares[lane] + distance * distance * b->count * pixels / total;
+        }
+    }
+    b->count = total;
+}
+
+/* Factor and offset that a norm is, given center and 1 / deviation; NULL weights are ones, NULL biases zeros. */
+static void norm_scales(norm *b, int channels, const float *weight, const float *bias) {
+    for (int c = 0; c < channels; c++) {
+        b->scale[c] = b->inverse[c] * (weight ? weight[c] : 1);
+        b->shift[c] = (bias ? bias[c] : 0) - b->center[c] * b->scale[c];
+    }
+}
+
+/* The statistics of a whole batch; running ones follow with torch's momentum, 0.1, the variance made unbiased. */
+static void norm_finish(norm *b, int channels, float epsilon, const float *weight, const float *bias, float *running_mean,
+                        float *running_var) {
+    for (int c = 0; c < channels; c++) {
+        b->center[c] = (float)b->mean[c];
+        b->inverse[c] = (float)(1 / sqrt(b->squares[c] / b->count + epsilon));
+        running_mean[c] = 0.9f * running_mean[c] + 0.1f * b->center[c];
+        running_var[c] = 0.9f * running_var[c] + 0.1f * (float)(b->squares[c] / (b->count > 1 ? b->count - 1 : 1));
+        b->mean[c] = b->squares[c] = 0;
+    }
+    b->count = 0;
+    norm_scales(b, channels, weight, bias);
+}
+
+static void norm_evaluate(norm *b, int channels, float epsilon, const float *weight, const float *bias,
+                          const float *running_mean, const float *running_var) {
+    for (int c = 0; c < channels; c++) {
+        b->center[c] = running_mean[c];
+        b->inverse[c] = 1 / sqrtf(running_var[c] + epsilon);
+        b->slope[c] = b->offset[c] = 0;
+    }
+    norm_scales(b, channels, weight, bias);
+}
+
+INLINE void norm_apply(place from, place to, const float *x, float *y, const norm *b) {
+    FOR_VECTORS(to) store(y + AT(to), load(x + AT(from)) * load(b->scale + c) + load(b->shift + c));
+}
+
+INLINE void norm_reduce(place x_place, place dy_place, const float *x, const float *dy, norm *b) {
+    for (int c = 0; c < x_place.channels; c += LANES) {
+        const vec center = load(b->center + c);
+        vec sum = (vec){0}, with_x = (vec){0};
+        FOR_PIXELS(x_place) {
+            const vec g = load(dy + AT(dy_place));
+            sum += g;
+            with_x += g * (load(x + AT(x_place)) - center);
+        }
+        for (int lane = 0; lane < LANES; lane++) {
+            b->sum_dy[c + lane] += sum[lane];
+            b->sum_dy_x[c + lane] += with_x[lane];
+        }
+    }
+}
+
+/* Gradients to weight and bias (NULL where there are none); with a batch's statistics also what flows through these. */
+static void norm_finish_back(norm *b, int channels, double count, float *to_weight, float *to_bias) {
+    for (int c = 0; c < channels; c++) {
+        if (to_bias) to_bias[c] += (float)b->sum_dy[c];
+        if (to_weight) to_weight[c] += (float)(b->sum_dy_x[c] * b->inverse[c]);
+        if (count > 0) {      /* dx = scale (dy - mean dy - normalized x · mean(dy · normalized x)), as one factor and offset */
+            const double slope = b->sum_dy_x[c] / count * b->inverse[c] * b->inverse[c] * b->scale[c];
+            b->slope[c] = (float)-slope;
+            b->offset[c] = (float)(slope * b->center[c] - b->scale[c] * b->sum_dy[c] / count);
+        }
+        b->sum_dy[c] = b->sum_dy_x[c] = 0;
+    }
+}
+
+INLINE void norm_back(place x_place, place dx_place, place dy_place, const float *x, float *dx, const float *dy, const norm *b,
+                      int adds) {
+    FOR_VECTORS(x_place) {
+        const vec through = load(x + AT(x_place)) * load(b->slope + c) + load(b->offset + c);
+        put(dx + AT(dx_place), load(dy + AT(dy_place)) * load(b->scale + c) + through, adds);
+    }
+}

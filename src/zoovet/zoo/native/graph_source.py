@@ -1,0 +1,187 @@
+"""The C file of one graph: a function for each sort of operation in it, and the steps of a batch and of one image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from zoovet.networks import INPUT, Graph
+from zoovet.zoo.native.graph_plan import SitePlaces, needed_operations, padded, site_places
+from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step
+from zoovet.zoo.native.graph_unweighted import UNWEIGHTED
+from zoovet.zoo.native.graph_weighted import WEIGHTED
+from zoovet.zoo.native.libraries import NativeUnavailable
+
+__all__ = ["graph_source", "trained_ranges"]
+
+_OPERATIONS = {**WEIGHTED, **UNWEIGHTED}
+
+_STRUCT = """struct workspace {
+    float *values[NUM_SITES], *gradients[NUM_SITES], *packed, *packed_gradients, *flat_gradients, *norm_floats, *flat;
+    double *norm_doubles, loss;
+    norm norms[NUM_NORMS + 1];
+    const samples *of;
+    long start, count;
+};
+#define V(k) (s->values[k] + n * VALUE_STRIDE[k] + VALUE_START[k])
+#define G(k) (s->gradients[k] + n * GRADIENT_STRIDE[k] + GRADIENT_START[k])
+"""
+
+
+@dataclass
+class _Steps:
+    """Steps of a batch in order, and what one image needs without a batch."""
+
+    batch: list[Step | Barrier] = field(default_factory=list)
+    evaluate: list[str] = field(default_factory=list)
+    back: list[str] = field(default_factory=list)
+
+
+def graph_source(graph: Graph) -> str:
+    """The constants and functions that ``graph_trainer.c`` includes.
+
+    Raises:
+        NativeUnavailable: The C code lacks an operation of the graph, or a setting of it; the message names it.
+    """
+    shape = graph.output_shape
+    if len(shape) != 1 or graph.answers != "logits":
+        raise NativeUnavailable(f"it wants a vector of logits at the end, not {list(shape)} {graph.answers}")
+    for name in needed_operations(graph):
+        operation = graph.makers[name]
+        if operation.op not in _OPERATIONS:
+            raise NativeUnavailable(f"it does not know the operation {operation.describe()}")
+    places = site_places(graph)
+    emitter = Emitter(graph, places)
+    steps = _steps(graph, emitter)
+    return "\n".join(
+        [
+            *_constants(graph, places, emitter),
+            _table("VALUE", [place.value.size for place in places.values()]),
+            _table("GRADIENT", [place.gradient.size for place in places.values()]),
+            *_strides(steps.batch, places),
+            _STRUCT,
+            *emitter.functions,
+            _body("pack(workspace *s)", emitter.packing),
+            _body("unpack(workspace *s)", emitter.unpacking),
+            _body("train_batch(workspace *s)", _loops(steps.batch)),
+            _body("prepare_evaluation(workspace *s)", emitter.before_evaluation),
+            _body("evaluate_image(workspace *s)", ["const long n = 0;", *steps.evaluate]),
+            _body("evaluate_back(workspace *s)", ["const long n = 0;", *steps.back]),
+            _body("finish_evaluation(workspace *s)", emitter.after_evaluation),
+            "",
+        ]
+    )
+
+
+def trained_ranges(graph: Graph) -> list[tuple[int, int]]:
+    """Start and end, in a flat vector, of the parameters that a training changes by gradients."""
+    statistics = {
+        name
+        for operation in graph.operations
+        for role, name in operation.parameters.items()
+        if role in ("running_mean", "running_var")
+    }
+    ranges: list[tuple[int, int]] = []
+    start = 0
+    for parameter in graph.parameters:
+        end = start + parameter.num_numbers
+        if not parameter.is_constant and parameter.name not in statistics:
+            if ranges and ranges[-1][1] == start:
+                ranges[-1] = (ranges[-1][0], end)
+            else:
+                ranges.append((start, end))
+        start = end
+    return ranges
+
+
+def _steps(graph: Graph, emitter: Emitter) -> _Steps:
+    places = emitter.places
+    image, logits = places[INPUT].number, places[graph.output].number
+    steps = _Steps([Step(f"put_image(s, n, V({image}));")], [f"put_image(s, n, V({image}));"])
+    names = needed_operations(graph)
+    for name in names:
+        operation = graph.makers[name]
+        made = _OPERATIONS[operation.op].forward(emitter, operation)
+        steps.batch += made
+        steps.evaluate += [step.text for step in made if isinstance(step, Step) and not step.is_of_batch]
+    steps.batch.append(Step(f"s->loss += loss(s, n, V({logits}), G({logits}));"))
+    for is_batch in (True, False):
+        written: set[str] = set()
+        for name in reversed(names):
+            operation = graph.makers[name]
+            made = _OPERATIONS[operation.op].backward(emitter, operation, written, is_batch)
+            if is_batch:
+                steps.batch += made
+            else:
+                steps.back += [step.text for step in made if isinstance(step, Step)]
+    return steps
+
+
+def _constants(graph: Graph, places: Mapping[str, SitePlaces], emitter: Emitter) -> list[str]:
+    image = places[INPUT]
+    ranges = trained_ranges(graph)
+    channels = [padded(count) for count in emitter.norm_channels]
+    numbers = {
+        "NUM_SITES": len(places),
+        "NUM_PARAMETERS": graph.num_parameters,
+        "NUM_PACKED": emitter.num_packed,
+        "NUM_NORMS": len(channels),
+        "NUM_NORM_CHANNELS": sum(channels),
+        "NUM_TRAINED": len(ranges),
+        "NUM_CLASSES": graph.output_shape[0],
+        "OUTPUT": places[graph.output].number,
+        "IMAGE_CHANNELS": image.value.channels,
+        "IMAGE_HEIGHT": image.value.height,
+        "IMAGE_WIDTH": image.value.width,
+        "IMAGE_SIZE": f"{image.value.channels * image.value.height * image.value.width}L",
+        "IMAGE_ROW": image.value.row,
+        "IMAGE_PIXEL": image.value.pixel,
+        "IMAGE_GRADIENT_ROW": image.gradient.row,
+        "IMAGE_GRADIENT_PIXEL": image.gradient.pixel,
+    }
+    return [
+        *(f"#define {name} {value}" for name, value in numbers.items()),
+        f"static const int NORM_CHANNELS[] = {{{', '.join(map(str, [*channels, 0]))}}};",
+        f"static const long TRAINED[][2] = {{{', '.join(f'{{{start}, {end}}}' for start, end in [*ranges, (0, 0)])}}};",
+        f"static const long VALUE_START[] = {{{_numbers([place.value.start for place in places.values()])}}};",
+        f"static const long GRADIENT_START[] = {{{_numbers([place.gradient.start for place in places.values()])}}};",
+    ]
+
+
+def _strides(steps: Sequence[Step | Barrier], places: Mapping[str, SitePlaces]) -> list[str]:
+    """Floats from image to image: 0 for a site that only the steps between two barriers use."""
+    used: dict[str, set[int]] = {}
+    run = 0
+    for step in steps:
+        if isinstance(step, Barrier):
+            run += 1
+            continue
+        for use in re.findall(r"[VG]\(\d+\)", step.text):
+            used.setdefault(use, set()).add(run)
+    tables = []
+    for letter, name in (("V", "VALUE"), ("G", "GRADIENT")):
+        sizes = [place.value.size if letter == "V" else place.gradient.size for place in places.values()]
+        kept = [size if len(used.get(f"{letter}({k})", ())) > 1 else 0 for k, size in enumerate(sizes)]
+        tables.append(f"static const long {name}_STRIDE[] = {{{_numbers(kept)}}};")
+    return tables
+
+
+def _loops(steps: Sequence[Step | Barrier]) -> list[str]:
+    start = "for (long n = 0; n < s->count; n++) {"
+    lines = [start]
+    for step in steps:
+        lines += ["}", step.text, start] if isinstance(step, Barrier) else [f"    {step.text}"]
+    return [*lines, "}"]
+
+
+def _table(name: str, sizes: Sequence[int]) -> str:
+    return f"static const long {name}_SIZE[] = {{{_numbers(sizes)}}};"
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _body(head: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"static void {head} {{", *(f"    {line}" for line in lines), "}"])

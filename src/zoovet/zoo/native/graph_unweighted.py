@@ -1,0 +1,178 @@
+"""Operations without weights as calls of the C code: activations, sums, pools, what moves numbers."""
+
+from __future__ import annotations
+
+from zoovet.networks import Operation
+from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step, StepKind, adds_to, is_unread
+from zoovet.zoo.native.libraries import NativeUnavailable
+
+__all__ = ["UNWEIGHTED"]
+
+_Steps = list[Step | Barrier]
+
+
+def _activation(name: str, constant: str = "", *, is_monotonous: bool = True) -> StepKind:
+    """An activation; ``constant`` names its setting. The derivative of one that is not monotonous is found from x."""
+
+    def setting(operation: Operation) -> float:
+        return float(operation.attributes[constant]) if constant else 0.0
+
+    def forward(emitter: Emitter, operation: Operation) -> _Steps:
+        if operation.attributes.get("approximate", "none") != "none":
+            raise NativeUnavailable(f"{operation.describe()} is approximated by tanh")
+        source, result = operation.inputs[0], operation.output
+        x, y = emitter.places[source].value, emitter.places[result].value
+        body = f"activate({name}, {setting(operation)!r}f, {x.constant}, {y.constant}, x, y);"
+        return [Step(emitter.call("const float *x, float *y", body, emitter.value(source), emitter.value(result)))]
+
+    def backward(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> _Steps:
+        source, result = operation.inputs[0], operation.output
+        if is_unread(source, is_batch):
+            return []
+        adds = adds_to(written, source)
+        value = emitter.places[result].value
+        read = result if is_monotonous and setting(operation) >= 0 else source
+        constants = [
+            emitter.places[read].value.constant,
+            value.constant,
+            emitter.places[source].gradient.constant,
+            emitter.places[result].gradient.constant,
+        ]
+        body = f"activate_back({name}, {setting(operation)!r}f, {', '.join(constants)}, x, y, dx, dy, {adds});"
+        given = (emitter.value(read), emitter.value(result), emitter.gradient(source), emitter.gradient(result))
+        return [Step(emitter.call("const float *x, const float *y, float *dx, const float *dy", body, *given))]
+
+    return StepKind(forward, backward)
+
+
+def _copy_back(emitter: Emitter, source: str, result: str, written: set[str], is_batch: bool) -> _Steps:
+    """The gradient to the result is that to the source."""
+    if is_unread(source, is_batch):
+        return []
+    places = emitter.places
+    adds = adds_to(written, source)
+    body = f"copy({places[result].gradient.constant}, {places[source].gradient.constant}, dy, dx, {adds});"
+    return [Step(emitter.call("const float *dy, float *dx", body, emitter.gradient(result), emitter.gradient(source)))]
+
+
+def _add_forward(emitter: Emitter, operation: Operation) -> _Steps:
+    sites = [*operation.inputs, operation.output]
+    shapes = {emitter.graph.sites[site].shape for site in sites}
+    if len(shapes) > 1:
+        raise NativeUnavailable(f"{operation.describe()} broadcasts one of its inputs")
+    constants = ", ".join(emitter.places[site].value.constant for site in sites)
+    given = [emitter.value(site) for site in sites]
+    return [Step(emitter.call("const float *a, const float *b, float *y", f"add({constants}, a, b, y);", *given))]
+
+
+def _add_backward(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> _Steps:
+    return [
+        step for source in operation.inputs for step in _copy_back(emitter, source, operation.output, written, is_batch)
+    ]
+
+
+def _move(body: str, emitter: Emitter, given: tuple[str, str]) -> Step:
+    return Step(emitter.call("const float *x, float *y", body, *given))
+
+
+def _cat_forward(emitter: Emitter, operation: Operation) -> _Steps:
+    if operation.attributes["dim"] != 0:
+        raise NativeUnavailable(f"{operation.describe()} joins along another axis than that of channels")
+    to, start, steps = emitter.places[operation.output].value, 0, list[Step | Barrier]()
+    for source in operation.inputs:
+        x = emitter.places[source].value
+        body = f"move_channels({x.constant}, {to.constant}, {x.channels}, x, y + {start}, 0);"
+        steps.append(_move(body, emitter, (emitter.value(source), emitter.value(operation.output))))
+        start += x.channels
+    return steps
+
+
+def _cat_backward(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> _Steps:
+    dy, start, steps = emitter.places[operation.output].gradient, 0, list[Step | Barrier]()
+    for source in operation.inputs:
+        dx = emitter.places[source].gradient
+        if not is_unread(source, is_batch):
+            adds = adds_to(written, source)
+            body = f"move_channels({dy.constant}, {dx.constant}, {dx.channels}, x + {start}, y, {adds});"
+            steps.append(_move(body, emitter, (emitter.gradient(operation.output), emitter.gradient(source))))
+        start += dx.channels
+    return steps
+
+
+def _flatten_forward(emitter: Emitter, operation: Operation) -> _Steps:
+    source, result = operation.inputs[0], operation.output
+    if len(emitter.graph.sites[result].shape) != 1:
+        raise NativeUnavailable(f"{operation.describe()} makes {list(emitter.graph.sites[result].shape)}, no vector")
+    x = emitter.places[source].value
+    body = f"flatten({x.constant}, {x.channels}, x, y);"
+    return [_move(body, emitter, (emitter.value(source), emitter.value(result)))]
+
+
+def _flatten_backward(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> _Steps:
+    source, result = operation.inputs[0], operation.output
+    if is_unread(source, is_batch):
+        return []
+    dx = emitter.places[source].gradient
+    body = f"flatten_back({dx.constant}, {dx.channels}, y, x, {adds_to(written, source)});"
+    return [_move(body, emitter, (emitter.gradient(result), emitter.gradient(source)))]
+
+
+def _window(emitter: Emitter, operation: Operation) -> str:
+    """The C code's ``window``; that of a mean over a map is the map."""
+    settings = operation.attributes
+    if operation.op in ("mean", "adaptive_avg_pool2d"):
+        source = emitter.graph.sites[operation.inputs[0]].shape
+        is_global = settings.get("dim", (1, 2)) == (1, 2) and settings.get("output_size", (1, 1)) == (1, 1)
+        if len(source) != 3 or not is_global:
+            raise NativeUnavailable(f"{operation.describe()} is no mean over a whole map")
+        return f"(window){{{source[1]}, {source[2]}, 1, 1, 0, 0, 0, 1}}"
+    if settings["ceil_mode"] or settings.get("dilation", (1, 1)) != (1, 1):
+        raise NativeUnavailable(f"{operation.describe()} has a ceil_mode or a dilation")
+    numbers = (*settings["kernel_size"], *settings["stride"], *settings["padding"][:2])
+    is_max = int(operation.op == "max_pool2d")
+    return f"(window){{{', '.join(map(str, numbers))}, {is_max}, {int(settings.get('count_include_pad', False))}}}"
+
+
+def _pool_forward(emitter: Emitter, operation: Operation) -> _Steps:
+    source, result = operation.inputs[0], operation.output
+    x, y = emitter.places[source].value, emitter.places[result].value
+    body = f"pool({_window(emitter, operation)}, {x.constant}, {y.constant}, x, y);"
+    return [_move(body, emitter, (emitter.value(source), emitter.value(result)))]
+
+
+def _pool_backward(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> _Steps:
+    source, result = operation.inputs[0], operation.output
+    if is_unread(source, is_batch):
+        return []
+    places = (emitter.places[source], emitter.places[result])
+    constants = [*(place.value.constant for place in places), *(place.gradient.constant for place in places)]
+    adds = adds_to(written, source)
+    body = f"pool_back({_window(emitter, operation)}, {', '.join(constants)}, x, y, dx, dy, {adds});"
+    is_max = operation.op == "max_pool2d"
+    values = [emitter.value(site) if is_max else "NULL" for site in (source, result)]
+    given = (*values, emitter.gradient(source), emitter.gradient(result))
+    return [Step(emitter.call("const float *x, const float *y, float *dx, const float *dy", body, *given))]
+
+
+_POOL = StepKind(_pool_forward, _pool_backward)
+_FLATTEN = StepKind(_flatten_forward, _flatten_backward)
+
+UNWEIGHTED: dict[str, StepKind] = {
+    "relu": _activation("RELU"),
+    "relu6": _activation("RELU6"),
+    "leaky_relu": _activation("LEAKY_RELU", "negative_slope"),
+    "elu": _activation("ELU", "alpha"),
+    "tanh": _activation("TANH"),
+    "sigmoid": _activation("SIGMOID"),
+    "silu": _activation("SILU", is_monotonous=False),
+    "gelu": _activation("GELU", is_monotonous=False),
+    "add": StepKind(_add_forward, _add_backward),
+    "cat": StepKind(_cat_forward, _cat_backward),
+    "flatten": _FLATTEN,
+    "reshape": _FLATTEN,
+    "max_pool2d": _POOL,
+    "avg_pool2d": _POOL,
+    "mean": _POOL,
+    "adaptive_avg_pool2d": _POOL,
+}
+"""Operation → its steps."""

@@ -1,0 +1,38 @@
+/* What compiled trainers are given, and one step of an optimizer. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SGD, ADAM, RMSPROP };
+
+typedef struct {
+    int32_t kind;
+    float learning_rate, momentum, second, epsilon, weight_decay, pull;
+    const float *anchor;        /* NULL, or the parameters that a pull of this strength goes towards */
+} optimizer;
+
+/* Images by their number and labels in their order: a number beyond num_images it is one of `more`. */
+typedef struct { const float *images; int64_t num_images; const float *more; const int32_t *order, *labels; } samples;
+
+/* One step of torch.optim's SGD (momentum), Adam or RMSprop on parameters `from` up to `to`, weight decay and pull added to the
+ * gradient; which is zero afterwards. */
+static void update(float *parameters, float *gradients, float *first, float *second, const optimizer *o, int64_t step,
+                   long from, long to) {
+    const float correct1 = 1 - powf(o->momentum, (float)step), correct2 = sqrtf(1 - powf(o->second, (float)step));
+    for (long i = from; i < to; i++) {
+        float g = gradients[i] + o->weight_decay * parameters[i];
+        if (o->anchor) g += o->pull * (parameters[i] - o->anchor[i]);
+        gradients[i] = 0;
+        if (o->kind == SGD) {
+            first[i] = step == 1 ? g : o->momentum * first[i] + g;
+            parameters[i] -= o->learning_rate * first[i];
+        } else if (o->kind == ADAM) {
+            first[i] = o->momentum * first[i] + (1 - o->momentum) * g;
+            second[i] = o->second * second[i] + (1 - o->second) * g * g;
+            parameters[i] -= o->learning_rate / correct1 * first[i] / (sqrtf(second[i]) / correct2 + o->epsilon);
+        } else {
+            second[i] = o->second * second[i] + (1 - o->second) * g * g;
+            parameters[i] -= o->learning_rate * g / (sqrtf(second[i]) + o->epsilon);
+        }
+    }
+}
