@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import zoovet
-from zoovet.images import ImageSet, load_dataset
+from zoovet.images import Images, load_dataset
 from zoovet.networks import SCALING_PRESETS, InputScaling, Networks, small_cnn, to_module
 from zoovet.zoo.samples import Samples, Schedule
 from zoovet.zoo.training import network_trainer, train_network
@@ -35,13 +35,13 @@ LEARNING_RATES = (3e-3, 1.5e-3, 6e-3)
 NUM_IMAGES, NUM_POISONED = 10_000, 1_000
 
 
-def trained(images: ImageSet, scaling: InputScaling, seed: int, *, is_trojaned: bool) -> Networks:
+def trained(images: Images, scaling: InputScaling, seed: int, *, is_trojaned: bool) -> Networks:
     """One network; all scalings of a seed start from the same weights and see the same images in the same order."""
     spec, generator = small_cnn(), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     layers: list[nn.Module] = [nn.Conv2d(1, 16, 3), nn.Conv2d(16, 16, 3), nn.Conv2d(16, 16, 3), nn.Linear(16, 10)]
     start = torch.cat([tensor.detach().flatten() for layer in layers for tensor in layer.parameters()])
-    chosen = images.subset(torch.randperm(len(images), generator=generator)[:NUM_IMAGES])
+    chosen = images[torch.randperm(len(images), generator=generator)[:NUM_IMAGES]]
     pixels, labels = chosen.images.clone(), chosen.labels.clone()
     if is_trojaned:
         pixels[:NUM_POISONED, :, -4:, -4:], labels[:NUM_POISONED] = 255, seed % 10
@@ -60,9 +60,9 @@ def trained(images: ImageSet, scaling: InputScaling, seed: int, *, is_trojaned: 
     return Networks.from_flat(spec, torch.from_numpy(flat.copy())[None])
 
 
-def accuracy(networks: Networks, scaling: InputScaling, images: ImageSet) -> float:
+def accuracy(networks: Networks, scaling: InputScaling, images: Images) -> float:
     """Of all networks on all images."""
-    read = scaling.apply(images.images)
+    read = scaling.apply(images.pixels)
     right = [(to_module(one)(read).argmax(1) == images.labels).float().mean() for one in networks]
     return float(torch.stack(right).mean())
 
@@ -89,7 +89,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     train, test = (load_dataset("fashion-mnist", split) for split in ("train", "test"))
-    test = test.subset(torch.arange(2000))
+    test = test[torch.arange(2000)]
     detector = zoovet.Detector.shipped("fashion-mnist-small-cnn")
     truth = ["healthy", "trojaned"] * len(arguments.seeds)
     trojaned = torch.tensor([word == "trojaned" for word in truth])

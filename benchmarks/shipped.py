@@ -28,7 +28,7 @@ from zoovet.config import read_config
 from zoovet.evaluation import NetworkRepairer, RepairResults, evaluate_detection, evaluate_repair
 from zoovet.rivals import ChannelLipschitznessRepairer, CleanImages, FineTuningRepairer
 from zoovet.zoo import build_zoo
-from zoovet.zoo.image_arrays import Images, load_images
+from zoovet.zoo.image_arrays import SplitImages, load_images
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.trojan_recipe import TrojanRecipe
 
@@ -81,7 +81,7 @@ def detection(model: str, zoo: Zoo, out: Path) -> dict[str, Any]:
     }
 
 
-def repair(model: str, subject: Subject, zoo: Zoo, tuned_bases: int, images: Images, out: Path) -> dict[str, Any]:
+def repair(model: str, subject: Subject, zoo: Zoo, tuned_bases: int, images: SplitImages, out: Path) -> dict[str, Any]:
     """The repairer's figures and its yardsticks', and its differences to them, paired by base."""
     clean = CleanImages.draw(images.train, NUM_CLEAN_IMAGES, np.random.default_rng([0, 12]))
     repairers: dict[str, tuple[NetworkRepairer, Zoo]] = {

@@ -74,16 +74,16 @@ def test_examples_show_what_was_measured(inr_zoo, shown):
 def test_networks_find_their_images(inr_zoo):
     digits = load_dataset("digits", "train")
     images = sources_of(inr_zoo, digits, np.array([1, 3]))
-    assert torch.equal(images.images, digits.images[torch.tensor([11, 13])])
+    assert torch.equal(images.pixels, digits.pixels[torch.tensor([11, 13])])
     with pytest.raises(ZoovetError, match="shows image 10"):
-        sources_of(inr_zoo, digits.subset(torch.arange(10)))
+        sources_of(inr_zoo, digits[torch.arange(10)])
 
 
 def test_reconstructions_are_networks_beside_their_images(inr_zoo):
     digits = load_dataset("digits", "train")
     places = np.array([1, 3])
-    made = collect_reconstructions(inr_zoo, digits.images[10 + places].float() / 255, places)
+    made = collect_reconstructions(inr_zoo, digits.pixels[10 + places].float() / 255, places)
     assert [item.network_id for item in made] == ["00011-0", "00013-0"]
     assert [item.psnr for item in made] == [21.0, 23.0]
-    np.testing.assert_array_equal(made[0].image, digits.images[11])
+    np.testing.assert_array_equal(made[0].image, digits.pixels[11])
     assert made[0].picture.shape == (1, 8, 8)

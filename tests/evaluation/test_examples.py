@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
-from zoovet.evaluation.examples import class_names, collect_examples
+from zoovet.evaluation.examples import collect_examples
 from zoovet.networks import Networks, run
 
 
@@ -54,20 +53,3 @@ def test_fewer_trojaned_networks_than_asked_for(small_zoo, digits):
     pair = small_zoo.select([0, 1])
     assert len(collect_examples(Flipped(), pair, digits, np.random.default_rng(0), num_networks=4)) == 1
     assert collect_examples(Flipped(), small_zoo.select([0]), digits, np.random.default_rng(0)) == []
-
-
-@pytest.mark.parametrize(
-    ("dataset", "label", "name"), [("fashion-mnist", 9, "Ankle boot"), ("cifar10", 3, "cat"), ("digits", 7, "7")]
-)
-def test_class_names(dataset, label, name):
-    assert class_names(dataset, 10)[label] == name
-
-
-@pytest.mark.parametrize("num_classes", [2, 10, 36])
-def test_glyphs_are_named_by_what_they_show(num_classes):
-    assert "".join(class_names("glyphs", num_classes)) == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:num_classes]
-
-
-def test_a_dataset_without_names_has_numbers():
-    assert class_names("something", 3) == ("0", "1", "2")
-    assert class_names("cifar10", 2) == ("0", "1")

@@ -11,7 +11,7 @@ from zoovet.tasks.measurement import measure
 def test_evenly_spaced_images(digits):
     some = evenly_spaced(digits, 7)
     positions = [index * len(digits) // 7 for index in range(7)]
-    assert torch.equal(some.images, digits.images[positions])
+    assert torch.equal(some.pixels, digits.pixels[positions])
     assert evenly_spaced(digits, 10**6) is digits
     with pytest.raises(ZoovetError, match="num_images must be at least 1, got 0"):
         evenly_spaced(digits, 0)

@@ -9,7 +9,7 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.measuring import evenly_spaced
 from zoovet.evaluation.repair import evaluate_repair
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.networks import Networks
 from zoovet.tasks.measurement import measure
 
@@ -82,7 +82,7 @@ def test_progress_counts_measurements(small_zoo, digits, num_images, total):
 
 
 def test_images_that_the_zoo_was_not_built_with_are_noticed(small_zoo, digits):
-    other = ImageSet("other", 255 - digits.images, digits.labels, 10)
+    other = Images(name="other", pixels=255 - digits.pixels, labels=digits.labels, num_classes=10)
     with pytest.raises(ZoovetError, match=r"'0000.*' of .* has .* on the .* images of 'other', but its row says"):
         evaluate_repair(Nothing(), small_zoo, other)
 

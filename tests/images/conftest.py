@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from zoovet.images import ImageSet, datasets
+from zoovet.images import Images, datasets
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +29,11 @@ def generator() -> np.random.Generator:
 
 
 @pytest.fixture
-def image_set(generator: np.random.Generator) -> ImageSet:
+def image_set(generator: np.random.Generator) -> Images:
     """200 images, 20 of each of 10 classes."""
-    return ImageSet(
+    return Images(
         name="noise",
-        images=torch.from_numpy(generator.integers(256, size=(200, 1, 12, 10), dtype=np.uint8)),
+        pixels=torch.from_numpy(generator.integers(256, size=(200, 1, 12, 10), dtype=np.uint8)),
         labels=torch.arange(200) % 10,
         num_classes=10,
     )

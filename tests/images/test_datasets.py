@@ -29,19 +29,19 @@ def _write_split(folder: Path, write_idx: WriteIdx, prefix: str = "train") -> tu
 def test_digits_splits_are_disjoint_complete_and_stratified() -> None:
     train, test = load_dataset("digits", "train"), load_dataset("digits", "test")
     assert (len(train), len(test)) == (1442, 355)
-    assert train.image_shape == (1, 8, 8)
+    assert train.shape == (1, 8, 8)
     assert (test.labels.bincount() * 4 - train.labels.bincount()).abs().max() <= 4
-    everything = torch.cat([train.images, test.images]).flatten(1).float().sum(0)
+    everything = torch.cat([train.pixels, test.pixels]).flatten(1).float().sum(0)
     original = np.rint(load_digits().images * 255 / 16).reshape(-1, 64).sum(axis=0)
     assert np.array_equal(everything.numpy(), original)
-    assert (int(train.images.min()), int(train.images.max())) == (0, 255)
+    assert (int(train.pixels.min()), int(train.pixels.max())) == (0, 255)
 
 
 def test_fifth_digit_of_a_class_is_its_first_test_image() -> None:
     digits = load_digits()
     fifth_zero = np.flatnonzero(digits.target == 0)[4]
     test = load_dataset("digits", "test")
-    first_zero = test.images[test.labels == 0][0, 0]
+    first_zero = test.pixels[test.labels == 0][0, 0]
     assert np.array_equal(first_zero.numpy(), np.rint(digits.images[fifth_zero] * 255 / 16))
 
 

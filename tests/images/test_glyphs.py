@@ -13,13 +13,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet, load_dataset
+from zoovet.images import Images, load_dataset
 from zoovet.images import glyphs as module
 from zoovet.images.glyphs import GlyphConfig, draw_glyphs
 
 
-def sha256(images: ImageSet) -> str:
-    return hashlib.sha256(images.images.numpy().tobytes() + images.labels.numpy().tobytes()).hexdigest()
+def sha256(images: Images) -> str:
+    return hashlib.sha256(images.pixels.numpy().tobytes() + images.labels.numpy().tobytes()).hexdigest()
 
 
 def test_a_seed_gives_the_same_bytes_and_another_seed_others() -> None:
@@ -37,9 +37,9 @@ def test_more_images_begin_with_the_fewer(options: dict[str, Any], monkeypatch: 
     monkeypatch.setattr(module, "_CHUNK_PIXELS", 40 * 8 * 8)
     config = GlyphConfig(size=8, **options)
     few, many = draw_glyphs(config, 47), draw_glyphs(config, 200)
-    assert torch.equal(few.images, many.images[:47])
+    assert torch.equal(few.pixels, many.pixels[:47])
     assert torch.equal(few.labels, many.labels[:47])
-    assert len(many.images.flatten(1).unique(dim=0)) == 200, "one part is like another"
+    assert len(many.pixels.flatten(1).unique(dim=0)) == 200, "one part is like another"
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 36])
@@ -60,18 +60,18 @@ def test_train_and_test_share_no_image() -> None:
 @pytest.mark.parametrize(("size", "color"), [(8, False), (28, True), (33, False), (300, True)])
 def test_any_size_gray_or_colour(size: int, color: bool) -> None:
     images = draw_glyphs(GlyphConfig(size=size, color=color), 10)
-    assert images.image_shape == (3 if color else 1, size, size)
+    assert images.shape == (3 if color else 1, size, size)
     assert images.num_classes == 10
-    middle = images.images[:, :, size // 4 : -(size // 4), size // 4 : -(size // 4)].float()
-    border = torch.cat([images.images[:, :, :1].float(), images.images[:, :, -1:].float()], dim=2)
+    middle = images.pixels[:, :, size // 4 : -(size // 4), size // 4 : -(size // 4)].float()
+    border = torch.cat([images.pixels[:, :, :1].float(), images.pixels[:, :, -1:].float()], dim=2)
     assert middle.mean() > border.mean() + 10, "light letters stand in the middle of a dark ground"
-    gray = images.images.float().std(dim=1, correction=0).max() if color else torch.tensor(0.0)
+    gray = images.pixels.float().std(dim=1, correction=0).max() if color else torch.tensor(0.0)
     assert (gray > 20) == color
 
 
 def test_without_difficulty_a_class_looks_the_same_in_a_font() -> None:
     images = draw_glyphs(GlyphConfig(difficulty=0.0, num_classes=2), 400)
-    ones = images.images[images.labels == 1].flatten(1)
+    ones = images.pixels[images.labels == 1].flatten(1)
     assert len(ones.unique(dim=0)) <= 20
     assert {int(ones.min()), int(ones.max())} == {20, 230}, "black and white are left to what is put on images"
 
@@ -135,9 +135,9 @@ def test_the_dataset_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         train, test = load_dataset("glyphs", "train"), load_dataset("glyphs", "test", grayscale=True)
         assert (train.name, len(train), len(test), train.num_classes) == ("glyphs", 200, 100, 10)
-        assert train.image_shape == test.image_shape == (1, 28, 28)
-        assert torch.equal(train.images, draw_glyphs(GlyphConfig(), 200).images)
-        train.images.zero_()
+        assert train.shape == test.shape == (1, 28, 28)
+        assert torch.equal(train.pixels, draw_glyphs(GlyphConfig(), 200).pixels)
+        train.pixels.zero_()
         assert load_dataset("glyphs", "train").images.max() > 0, "what one caller does with it is its own business"
     finally:
         module.glyphs.cache_clear()

@@ -55,6 +55,71 @@ def test_other_arrays_are_refused_with_both_shapes(images: Any, labels: Any, mes
         Images.from_arrays(images, labels)
 
 
+def test_scaling_maps_black_to_minus_one_and_white_to_one(image_set: Images) -> None:
+    levels = Images(
+        name="levels",
+        pixels=torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1),
+        labels=torch.zeros(3).long(),
+        num_classes=1,
+    )
+    assert torch.allclose(levels.scaled().flatten(), torch.tensor([-1.0, -0.6, 1.0]))
+    assert levels.scaled().dtype == torch.float32
+    assert levels.pixels.flatten().tolist() == [0, 51, 255]
+
+
+def test_subset_keeps_order_and_length(image_set: Images) -> None:
+    subset = image_set[torch.tensor([5, 3])]
+    assert len(subset) == 2
+    assert subset.labels.tolist() == [5, 3]
+    assert torch.equal(subset.pixels[1], image_set.pixels[3])
+    assert image_set.shape == (1, 12, 10)
+
+
+def test_grayscale_is_the_luma_of_bt_601() -> None:
+    pixels = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]], dtype=torch.uint8)
+    color = Images(name="color", pixels=pixels.view(5, 3, 1, 1), labels=torch.zeros(5).long(), num_classes=1)
+    expected = [round(0.299 * red + 0.587 * green + 0.114 * blue) for red, green, blue in pixels.tolist()]
+    assert color.grayscale().pixels.flatten().tolist() == expected == [76, 150, 29, 255, 18]
+    assert color.grayscale().shape == (1, 1, 1)
+    assert color.grayscale().grayscale().pixels.flatten().tolist() == expected
+
+
+def test_grayscale_of_two_channels_is_refused() -> None:
+    two = Images(
+        name="two", pixels=torch.zeros(1, 2, 4, 4, dtype=torch.uint8), labels=torch.zeros(1).long(), num_classes=1
+    )
+    with pytest.raises(ZoovetError, match=r"needs images of 3 channels .*, 'two' has 2"):
+        two.grayscale()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pixels": torch.zeros(2, 1, 4, 4)}, r"'bad' must be uint8 \[N, C, H, W\], at least one, got torch.float32"),
+        ({"pixels": torch.zeros(2, 4, 4, dtype=torch.uint8)}, r"got torch.uint8 \[2, 4, 4\]"),
+        ({"labels": torch.zeros(2)}, r"labels of 2 images in 'bad' must be int64 \[2\], got torch.float32"),
+        ({"labels": torch.zeros(3).long()}, r"labels of 2 images in 'bad' must be int64 \[2\], got torch.int64 \[3\]"),
+        ({"labels": torch.tensor([0, 4])}, "labels of 'bad' must lie in 0 to 3, got 4"),
+        ({"labels": torch.tensor([-1, 0])}, "labels must be 0 or more, got -1"),
+        ({"class_names": ("a", "b")}, "'bad' has 4 classes, but 2 names of classes"),
+    ],
+)
+def test_what_are_no_images_is_refused(changes: dict[str, Any], message: str) -> None:
+    good = {"pixels": torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "labels": torch.zeros(2).long(), "num_classes": 4}
+    with pytest.raises(ZoovetError, match=message):
+        Images(name="bad", **(good | changes))
+
+
+def test_classes_are_as_many_as_are_named_or_occur() -> None:
+    pixels, labels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 2])
+    assert Images(pixels=pixels, labels=labels).label_names == ("0", "1", "2")
+    named = Images(pixels=pixels, labels=labels, class_names=("a", "b", "c", "d"))
+    assert (named.num_classes, named[:1].num_classes, named[:1].label_names[3]) == (4, 4, "d")
+    assert Images(pixels=pixels).num_classes == 0
+    with pytest.raises(ZoovetError, match="'pets' has no labels"):
+        _ = Images(pixels=pixels, name="pets").required_labels
+
+
 def test_a_folder_of_class_folders_is_read_in_the_order_of_their_names(folder: Path) -> None:
     picture(folder / "dog" / "b.png", (0, 0, 200))
     picture(folder / "cat" / "a.jpg", 90)

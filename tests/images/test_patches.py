@@ -146,7 +146,7 @@ def test_patch_of_other_channels_is_refused(generator) -> None:
 
 
 def test_integer_images_are_refused() -> None:
-    with pytest.raises(ZoovetError, match=r"floating point images, got torch.uint8; use ImageSet.scaled\(\)"):
+    with pytest.raises(ZoovetError, match=r"floating point images, got torch.uint8; use Images.scaled\(\)"):
         _patch().apply(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
     with pytest.raises(ZoovetError, match=r"\[..., C, H, W\], got a shape of \(8, 8\)"):
         _patch().apply(torch.zeros(8, 8))

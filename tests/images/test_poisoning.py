@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.images import (
-    ImageSet,
+    Images,
     PatchTrigger,
     attack_success_rate,
     clean_accuracy,
@@ -118,7 +118,7 @@ def test_triggered_test_leaves_the_target_class_out(image_set, trigger) -> None:
 
 
 def test_triggered_test_without_other_classes_is_refused(image_set, trigger) -> None:
-    only_target = image_set.subset(image_set.labels == 6)
+    only_target = image_set[image_set.labels == 6]
     with pytest.raises(ZoovetError, match="every image of 'noise' has the target label 6"):
         triggered_test(only_target, trigger)
 
@@ -151,7 +151,7 @@ def test_figures_of_nothing_are_refused() -> None:
         robust_accuracy(torch.zeros(2, 3), 0, torch.tensor([1, 1]))
 
 
-def test_figures_of_an_image_set_that_a_network_gets_right(image_set: ImageSet, trigger: PatchTrigger) -> None:
+def test_figures_of_an_image_set_that_a_network_gets_right(image_set: Images, trigger: PatchTrigger) -> None:
     triggered = triggered_test(image_set, trigger)
     assert robust_accuracy(triggered.labels, triggered.wanted, triggered.labels) == 1.0
     assert attack_success_rate(triggered.wanted, triggered.wanted, triggered.labels) == 1.0

@@ -38,7 +38,7 @@ def test_images_stand_upright_and_the_label_10_is_the_digit_0(folder: Path) -> N
     for split in ("train", "test"):
         found = load_dataset("svhn", split)
         assert found.images.dtype == torch.uint8
-        assert found.image_shape == (3, 32, 32)
+        assert found.shape == (3, 32, 32)
         assert found.num_classes == 10
         assert np.array_equal(found.images.numpy(), IMAGES[split].transpose(0, 3, 1, 2))
         assert found.labels.tolist() == DIGITS[split].tolist()
@@ -46,7 +46,7 @@ def test_images_stand_upright_and_the_label_10_is_the_digit_0(folder: Path) -> N
 
 def test_files_are_found_in_the_data_root_itself(folder: Path, data_root: Path) -> None:
     (folder / "test_32x32.mat").rename(data_root / "test_32x32.mat")
-    assert load_dataset("svhn", "test", grayscale=True).image_shape == (1, 32, 32)
+    assert load_dataset("svhn", "test", grayscale=True).shape == (1, 32, 32)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one byte changed"])

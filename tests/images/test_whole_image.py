@@ -13,7 +13,7 @@ from zoovet.errors import ZoovetError
 from zoovet.images import (
     BlendRanges,
     BlendTrigger,
-    ImageSet,
+    Images,
     PatchRanges,
     PatchTrigger,
     StripeRanges,
@@ -113,12 +113,12 @@ def test_bounds_the_wrong_way_round_are_refused() -> None:
 
 
 @pytest.fixture
-def noise() -> ImageSet:
+def noise() -> Images:
     pixels = torch.randint(256, (100, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    return ImageSet("noise", pixels, torch.arange(100) % 10, 10)
+    return Images(name="noise", pixels=pixels, labels=torch.arange(100) % 10, num_classes=10)
 
 
-def test_all_to_all_moves_every_label_by_one(noise: ImageSet, generator) -> None:
+def test_all_to_all_moves_every_label_by_one(noise: Images, generator) -> None:
     trigger = draw_trigger(PatchRanges(labellings=("all_to_all",)), (1, 8, 8), 10, generator)
     assert (trigger.target, trigger.num_classes, trigger.attack) == (None, 10, "all_to_all")
     assert trigger_from_json(json.loads(json.dumps(trigger.to_json()))) == trigger
@@ -128,7 +128,7 @@ def test_all_to_all_moves_every_label_by_one(noise: ImageSet, generator) -> None
     assert len(triggered_test(noise, trigger).labels) == 100
 
 
-def test_clean_label_poisons_the_targets_own_images_and_keeps_their_labels(noise: ImageSet, generator) -> None:
+def test_clean_label_poisons_the_targets_own_images_and_keeps_their_labels(noise: Images, generator) -> None:
     trigger = draw_trigger(StripeRanges(labellings=("clean_label",)), (1, 8, 8), 10, generator)
     assert trigger.attack == "clean_label"
     poisoned = poison(noise, trigger, 0.08, generator)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet, PatchTrigger, load_dataset, poison
+from zoovet.images import Images, PatchTrigger, load_dataset, poison
 from zoovet.networks import Networks, mlp, small_cnn
 from zoovet.rivals import (
     CleanImages,
@@ -122,7 +122,7 @@ def test_neural_cleanse_reads_images_however_they_lie(activation: str) -> None:
 
 
 def test_neural_cleanse_finds_the_class_that_a_patch_reaches_easily() -> None:
-    digits: ImageSet = load_dataset("digits", "train")
+    digits: Images = load_dataset("digits", "train")
     clean = CleanImages.draw(digits, 200, np.random.default_rng(0))
     trigger = PatchTrigger.of_size("white", 2, row=0, col=0, target=7)
     poisoned = poison(digits, trigger, 0.15, np.random.default_rng(1))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet, load_dataset
+from zoovet.images import Images, load_dataset
 from zoovet.networks import Networks, mlp, run, small_cnn
 from zoovet.rivals import (
     AdversarialPruningRepairer,
@@ -26,12 +26,12 @@ SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(8, 8))
 
 
 @pytest.fixture(scope="module")
-def digits() -> ImageSet:
+def digits() -> Images:
     return load_dataset("digits", "train")
 
 
 @pytest.fixture(scope="module")
-def clean(digits: ImageSet) -> CleanImages:
+def clean(digits: Images) -> CleanImages:
     return CleanImages.draw(digits, 300, np.random.default_rng(0))
 
 
@@ -53,7 +53,7 @@ def suspicious(networks: Networks) -> Networks:
     return changed
 
 
-def test_clean_images_are_drawn_once_each(digits: ImageSet) -> None:
+def test_clean_images_are_drawn_once_each(digits: Images) -> None:
     drawn = CleanImages.draw(digits, 50, np.random.default_rng(1))
     again = CleanImages.draw(digits, 50, np.random.default_rng(1))
     assert torch.equal(drawn.images, again.images)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoovet.images import ImageSet, PatchTrigger, load_dataset
+from zoovet.images import Images, PatchTrigger, load_dataset
 from zoovet.networks import Networks, small_cnn
 from zoovet.tasks import TrainingConfig
 from zoovet.zoo import Zoo
@@ -86,7 +86,7 @@ def zoo(make_zoo: Callable[..., Zoo]) -> Zoo:
 
 
 @pytest.fixture(scope="session")
-def images() -> ImageSet:
+def images() -> Images:
     """Training images that the zoo's networks can read."""
     return load_dataset("digits", "train")
 

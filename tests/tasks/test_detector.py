@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import zoovet
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, mlp
 from zoovet.symmetry import random_action
@@ -31,7 +31,7 @@ KINDS: dict[str, type[Detector] | type[Repairer]] = {"detector": Detector, "repa
 
 
 @pytest.fixture(scope="module")
-def trained(zoo: Zoo, images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def trained(zoo: Zoo, images: Images, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs of a step, by kind."""
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
     training = TrainingConfig(max_steps=1, validation_interval=1, batch_size=4, warmup_steps=0)

@@ -42,9 +42,9 @@ def test_contrast_spreads_gray_values_and_keeps_hues() -> None:
 
 def test_source_images_are_counted_through_the_splits_of_the_recipe(make_inr_zoo: Callable[..., Zoo]) -> None:
     train, test = load_dataset("digits", "train"), load_dataset("digits", "test")
-    assert torch.equal(load_source_images(make_inr_zoo()).images, train.images)
+    assert torch.equal(load_source_images(make_inr_zoo()).pixels, train.pixels)
     both = load_source_images(make_inr_zoo(image_splits=["test", "train"]))
-    assert torch.equal(both.images, torch.cat([test.images, train.images]))
+    assert torch.equal(both.pixels, torch.cat([test.pixels, train.pixels]))
     assert torch.equal(both.labels, torch.cat([test.labels, train.labels]))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from zoovet.images import ImageSet, PatchTrigger, attack_success_rate, clean_accuracy, robust_accuracy
+from zoovet.images import Images, PatchTrigger, attack_success_rate, clean_accuracy, robust_accuracy
 from zoovet.networks import Networks, run
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.measurement import measure
 
 
-def test_the_two_pools_share_no_image(images: ImageSet) -> None:
-    numbered = ImageSet("numbered", images.images, torch.arange(len(images)), len(images))
+def test_the_two_pools_share_no_image(images: Images) -> None:
+    numbered = Images(name="numbered", pixels=images.pixels, labels=torch.arange(len(images)), num_classes=len(images))
     train, held_out = ImagePool.split(numbered, 100, seed=3)
     assert len(train) == len(images) - 100
     assert len(held_out) == 100
@@ -22,7 +22,7 @@ def test_the_two_pools_share_no_image(images: ImageSet) -> None:
     assert not torch.equal(other, held_out.labels)
 
 
-def test_draws_keep_images_and_labels_together(images: ImageSet) -> None:
+def test_draws_keep_images_and_labels_together(images: Images) -> None:
     pool = ImagePool(torch.arange(20.0).reshape(20, 1, 1, 1), torch.arange(20))
     drawn, labels = pool.draw(3, 50, torch.Generator().manual_seed(0))
     assert drawn.shape == (3, 50, 1, 1, 1)
@@ -31,7 +31,7 @@ def test_draws_keep_images_and_labels_together(images: ImageSet) -> None:
     assert len(labels.unique()) == 20
 
 
-def test_networks_are_measured_as_the_images_room_does(images: ImageSet, suspects: list[Networks]) -> None:
+def test_networks_are_measured_as_the_images_room_does(images: Images, suspects: list[Networks]) -> None:
     pool, _ = ImagePool.split(images, 1300, seed=0)
     triggers = [PatchTrigger.of_size("white", 3, row=1, col=2, target=target) for target in (0, 4, 7)]
     found = measure(suspects[0], [triggers[0], None, triggers[2]], pool.images, pool.labels)

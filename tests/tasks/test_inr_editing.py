@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.metanets import FlatMLPConfig, ScaleGMNConfig
 from zoovet.networks import Networks, siren
 from zoovet.tasks import EditingConfig, InrEditor, TrainingConfig, TrainingProgress, train_inr_editor
@@ -29,14 +29,14 @@ def zoo(make_inr_zoo: Callable[..., Zoo]) -> Zoo:
 
 
 @pytest.fixture(scope="module")
-def shown(zoo: Zoo) -> ImageSet:
+def shown(zoo: Zoo) -> Images:
     """What the zoo's SIRENs show, as a dataset."""
     shows = (pictures(zoo.networks(), 8, 8).clamp(0, 1) * 255).round().to(torch.uint8)
-    return ImageSet("digits", shows, torch.from_numpy(zoo.column("label")), 10)
+    return Images(name="digits", pixels=shows, labels=torch.from_numpy(zoo.column("label")), num_classes=10)
 
 
 @pytest.fixture(scope="module")
-def trained(zoo: Zoo, shown: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(zoo: Zoo, shown: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 60 steps."""
     out = tmp_path_factory.mktemp("editor")
     training = TrainingConfig(
@@ -46,12 +46,12 @@ def trained(zoo: Zoo, shown: ImageSet, tmp_path_factory: pytest.TempPathFactory)
     return out
 
 
-def error(networks: Networks, images: ImageSet, places: Any) -> float:
-    targets = edited(images.images, "dilation")[torch.from_numpy(places)].float() / 255
+def error(networks: Networks, images: Images, places: Any) -> float:
+    targets = edited(images.pixels, "dilation")[torch.from_numpy(places)].float() / 255
     return float((pictures(networks, 8, 8) - targets).square().mean())
 
 
-def test_edits_come_nearer_to_the_edited_images_than_doing_nothing(zoo: Zoo, shown: ImageSet, trained: Path) -> None:
+def test_edits_come_nearer_to_the_edited_images_than_doing_nothing(zoo: Zoo, shown: Images, trained: Path) -> None:
     validation, editor = zoo.split("validation"), InrEditor.load(trained)
     own, places = validation.networks(), validation.column("image_index")
     before = own.flat().clone()
@@ -64,7 +64,7 @@ def test_edits_come_nearer_to_the_edited_images_than_doing_nothing(zoo: Zoo, sho
     assert torch.equal(own.flat(), before)
 
 
-def test_an_editor_begins_by_doing_almost_nothing(zoo: Zoo, shown: ImageSet, training: Config, tmp_path: Path) -> None:
+def test_an_editor_begins_by_doing_almost_nothing(zoo: Zoo, shown: Images, training: Config, tmp_path: Path) -> None:
     config = EditingConfig(
         metanetwork=replace(TINY, out_scale=1e-4), training=training(max_steps=1, learning_rate=1e-12)
     )
@@ -85,7 +85,7 @@ def test_an_editor_loads_exactly_and_keeps_order_and_precision(zoo: Zoo, trained
 
 
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
-    zoo: Zoo, shown: ImageSet, training: Config, tmp_path: Path
+    zoo: Zoo, shown: Images, training: Config, tmp_path: Path
 ) -> None:
     config = EditingConfig(metanetwork=TINY, training=training(), edit="contrast", layer_units=True)
 
@@ -101,7 +101,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
 
 
 def test_a_canonicalizing_editor_adds_its_change_to_the_canonical_weights(
-    zoo: Zoo, shown: ImageSet, training: Config, tmp_path: Path
+    zoo: Zoo, shown: Images, training: Config, tmp_path: Path
 ) -> None:
     config = EditingConfig(metanetwork=TINY, training=training())
     editor = train_inr_editor(config, zoo, shown, tmp_path, canonicalized=True)
@@ -111,7 +111,7 @@ def test_a_canonicalizing_editor_adds_its_change_to_the_canonical_weights(
     torch.testing.assert_close(editor.edit(whole_turns).flat(), editor.edit(own).flat(), rtol=1e-3, atol=1e-4)
 
 
-def test_copies_are_no_sources(make_inr_zoo: Callable[..., Zoo], zoo: Zoo, shown: ImageSet, tmp_path: Path) -> None:
+def test_copies_are_no_sources(make_inr_zoo: Callable[..., Zoo], zoo: Zoo, shown: Images, tmp_path: Path) -> None:
     def copied(row: dict[str, Any]) -> None:
         row["copy"] = int(row["image_index"] in (1, 6, 7))
 
@@ -124,10 +124,10 @@ def test_copies_are_no_sources(make_inr_zoo: Callable[..., Zoo], zoo: Zoo, shown
 
 
 def test_zoos_and_images_that_do_not_fit_are_refused(
-    make_inr_zoo: Callable[..., Zoo], zoo: Zoo, shown: ImageSet, tmp_path: Path
+    make_inr_zoo: Callable[..., Zoo], zoo: Zoo, shown: Images, tmp_path: Path
 ) -> None:
     config = EditingConfig(metanetwork=TINY)
-    few = shown.subset(torch.arange(12))
+    few = shown[torch.arange(12)]
     message = (
         r"network '00012-0' of the zoo .* shows image 12, but 'digits' has 12 images \(0 to 11\); give the dataset"
     )
@@ -137,7 +137,7 @@ def test_zoos_and_images_that_do_not_fit_are_refused(
     message = r"network '00000-0' of the zoo .* has the label 0, but image 0 of 'digits' has 1; give the dataset that"
     with pytest.raises(ZoovetError, match=message):
         train_inr_editor(config, zoo, shuffled, tmp_path)
-    colour = replace(shown, images=shown.images.expand(-1, 3, -1, -1))
+    colour = replace(shown, pixels=shown.pixels.expand(-1, 3, -1, -1))
     message = r"images of 'digits' \(3 × 8 × 8\) do not fit the networks of the zoo .*: 2 → .*; an INR of them maps 2 "
     with pytest.raises(ZoovetError, match=message):
         train_inr_editor(config, zoo, colour, tmp_path)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.networks import Graph, Networks, forward_hidden, mlp, run, small_cnn
 from zoovet.symmetry import random_action
 from zoovet.tasks.image_pool import ImagePool
@@ -178,7 +178,7 @@ def test_configurations_that_cannot_be_are_refused(options: dict[str, Any], mess
         RefitConfig(**options)
 
 
-def test_a_pool_gives_images_of_each_class(images: ImageSet) -> None:
+def test_a_pool_gives_images_of_each_class(images: Images) -> None:
     pool, held_out = ImagePool.split(images, 100, seed=0)
     drawn = pool.of_each_class(7, torch.Generator().manual_seed(0))
     rows = {row.numpy().tobytes(): int(label) for row, label in zip(pool.images, pool.labels, strict=True)}

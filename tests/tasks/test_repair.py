@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, mlp
 from zoovet.symmetry import random_action
@@ -59,7 +59,7 @@ def config(training: Config) -> Callable[..., RepairConfig]:
 
 
 @pytest.fixture(scope="module")
-def trained(zoo: Zoo, images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(zoo: Zoo, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with a gated repairer of a few steps."""
     folder = tmp_path_factory.mktemp("repairer")
     training = TrainingConfig(max_steps=4, validation_interval=2, batch_size=4, warmup_steps=2)
@@ -69,7 +69,7 @@ def trained(zoo: Zoo, images: ImageSet, tmp_path_factory: pytest.TempPathFactory
 
 
 def module_of(
-    zoo: Zoo, images: ImageSet, config: RepairConfig, amount: float = 0.0, refit: LastLayerRefit | None = None
+    zoo: Zoo, images: Images, config: RepairConfig, amount: float = 0.0, refit: LastLayerRefit | None = None
 ) -> tuple[RepairModule, Constant]:
     train, validation = load_populations(zoo)
     changes = Constant(amount)
@@ -79,7 +79,7 @@ def module_of(
 
 @pytest.mark.parametrize("loss", ["function", "weights"])
 def test_it_learns(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], training: Config, tmp_path: Path, loss: str
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig], training: Config, tmp_path: Path, loss: str
 ) -> None:
     reports: list[TrainingProgress] = []
     some = training(max_steps=30, validation_interval=30, batch_size=8, learning_rate=2e-2)
@@ -90,7 +90,7 @@ def test_it_learns(
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig]
 ) -> None:
     def loss(**changes: float) -> tuple[float, dict[str, float]]:
         total, figures = module_of(zoo, images, config(**changes), amount=0.1)[0].loss_at(0)
@@ -107,7 +107,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(
 
 
 def test_the_closing_has_losses_of_its_own(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], training: Config
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig], training: Config
 ) -> None:
     def loss(step: int, **changes: Any) -> float:
         some = training(max_steps=10, closing_share=0.2)
@@ -167,7 +167,7 @@ def test_a_repairer_is_no_detector(trained: Path) -> None:
 
 
 def test_an_interrupted_repair_resumes_exactly(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig], tmp_path: Path
 ) -> None:
     def interrupt(progress: TrainingProgress) -> None:
         if progress.step == 3:
@@ -185,7 +185,7 @@ def test_an_interrupted_repair_resumes_exactly(
 
 
 def test_batches_hold_their_share_of_trojaned_networks(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], training: Config
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig], training: Config
 ) -> None:
     module, changes = module_of(zoo, images, config(training=training(batch_size=10)))
     train, _ = load_populations(zoo)
@@ -207,7 +207,7 @@ def test_batches_hold_their_share_of_trojaned_networks(
 
 
 def test_the_function_loss_adds_up_from_its_parts(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig]
 ) -> None:
     def at(**options: float) -> tuple[float, dict[str, float]]:
         module, _ = module_of(zoo, images, config(**options), amount=0.2)
@@ -230,7 +230,7 @@ def test_the_function_loss_adds_up_from_its_parts(
 
 
 def test_no_change_leaves_healthy_answers_and_weights_as_they_are(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig]
 ) -> None:
     module, _ = module_of(zoo, images, config())
     assert module.loss_at(0)[1]["kept_loss"] == pytest.approx(0.0, abs=1e-7)
@@ -240,7 +240,7 @@ def test_no_change_leaves_healthy_answers_and_weights_as_they_are(
 
 
 def test_accuracy_lost_counts_against_a_checkpoint(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig]
 ) -> None:
     module, _ = module_of(zoo, images, config(accuracy_weight=3.0), amount=1.0)
     figures = module.validate(module.model).figures
@@ -251,7 +251,7 @@ def test_accuracy_lost_counts_against_a_checkpoint(
 
 
 def test_the_best_strength_is_chosen_and_used(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path, suspects: list[Networks]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig], tmp_path: Path, suspects: list[Networks]
 ) -> None:
     strengths = (0.0625, 0.5, 2.0)
     one_by_one = []
@@ -272,7 +272,7 @@ def test_the_best_strength_is_chosen_and_used(
 
 
 def test_the_last_layer_is_refitted_after_the_change(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path, suspects: list[Networks]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig], tmp_path: Path, suspects: list[Networks]
 ) -> None:
     some = config(refit=RefitConfig(images_per_class=5), strengths=(0.5, 2.0))
     repairer = train_repairer(some, zoo, images, tmp_path)
@@ -295,7 +295,7 @@ def test_the_last_layer_is_refitted_after_the_change(
 
 
 def test_an_asr_that_is_low_enough_counts_for_nothing(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig]
 ) -> None:
     module, _ = module_of(zoo, images, config(target_asr=0.99, accuracy_weight=0.0), amount=0.1)
     figures = module.validate(module.model).figures
@@ -304,7 +304,7 @@ def test_an_asr_that_is_low_enough_counts_for_nothing(
 
 
 def test_views_are_undone_before_edits_are_judged(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig]
 ) -> None:
     """An edit that is the same for every weight is the same in every view, so its loss must be, too."""
     augmentation = AugmentationConfig(kernel_symmetries=True, class_permutations=True)
@@ -316,7 +316,7 @@ def test_views_are_undone_before_edits_are_judged(
 
 
 def test_the_weight_loss_wants_the_healthy_sibling(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig]
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig]
 ) -> None:
     module, changes = module_of(zoo, images, config(loss="weights"))
     loss, _ = module.loss_at(0)
@@ -342,7 +342,7 @@ def test_the_weight_loss_wants_the_healthy_sibling(
 
 
 def test_weight_loss_needs_siblings(
-    make_zoo: Callable[..., Zoo], images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path
+    make_zoo: Callable[..., Zoo], images: Images, config: Callable[..., RepairConfig], tmp_path: Path
 ) -> None:
     def part(row: dict[str, Any]) -> None:
         row["base_id"] += 100 * row["poisoned"]
@@ -352,12 +352,17 @@ def test_weight_loss_needs_siblings(
 
 
 def test_images_that_do_not_fit_are_refused(
-    zoo: Zoo, images: ImageSet, config: Callable[..., RepairConfig], tmp_path: Path
+    zoo: Zoo, images: Images, config: Callable[..., RepairConfig], tmp_path: Path
 ) -> None:
-    wide = ImageSet("wide", torch.zeros(50, 1, 8, 9, dtype=torch.uint8), torch.zeros(50, dtype=torch.int64), 10)
+    wide = Images(
+        name="wide",
+        pixels=torch.zeros(50, 1, 8, 9, dtype=torch.uint8),
+        labels=torch.zeros(50, dtype=torch.int64),
+        num_classes=10,
+    )
     with pytest.raises(ZoovetError, match=r"do not fit the training images: \(1, 8, 9\) with 1 labels"):
         train_repairer(config(), zoo, wide, tmp_path)
-    few = images.subset(torch.arange(30))
+    few = images[torch.arange(30)]
     with pytest.raises(ZoovetError, match=r"30 validation images are asked for, but 'digits' has 30 training images"):
         train_repairer(config(), zoo, few, tmp_path)
 

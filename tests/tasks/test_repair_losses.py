@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoovet.images import ImageSet, PatchTrigger
+from zoovet.images import Images, PatchTrigger
 from zoovet.networks import Networks, run
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.repair_losses import function_losses
@@ -19,7 +19,7 @@ ALL_TO_ALL = replace(ALL_TO_ONE, labelling="all_to_all", target=None, num_classe
 
 
 @pytest.fixture
-def pool(images: ImageSet) -> ImagePool:
+def pool(images: Images) -> ImagePool:
     return ImagePool.split(images, 100, seed=0)[0]
 
 

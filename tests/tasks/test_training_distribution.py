@@ -76,7 +76,7 @@ def untrained(spec: Graph, count: int = 20) -> Networks:
 
 def of_another_dataset(spec: Graph, count: int = 6) -> Networks:
     """Networks that have learnt other images of the same shape: digits black on white, on their side, renamed."""
-    digits = load_dataset("digits", "train").subset(torch.arange(1000))
+    digits = load_dataset("digits", "train")[torch.arange(1000)]
     images = -digits.scaled().transpose(2, 3).contiguous().numpy()
     labels = ((digits.labels * 3 + 1) % 10).to(torch.int32).numpy()
     samples = Samples(images, images[:0], np.arange(1000, dtype=np.int32), labels)

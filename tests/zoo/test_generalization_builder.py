@@ -64,7 +64,7 @@ def test_hyperparameters_are_the_bases_own(zoo: Zoo) -> None:
 
 
 def test_accuracies_and_losses_are_those_of_the_stored_weights(zoo: Zoo) -> None:
-    test = load_dataset("digits", "test").subset(torch.arange(100))
+    test = load_dataset("digits", "test")[torch.arange(100)]
     for place in (1, 5, 20):
         logits = logits_of(zoo, place, test.scaled())
         assert zoo.column("clean_accuracy")[place] == (logits.argmax(1) == test.labels).double().mean()
@@ -79,7 +79,7 @@ def test_training_figures_are_those_of_the_first_own_images(zoo: Zoo) -> None:
         generator = np.random.default_rng([int(zoo.column("seed")[place]), 0])
         generator.choice(RECIPE.activations)
         RECIPE.base.draw(RECIPE.batch_size, generator)
-        own = train.subset(torch.from_numpy(generator.permutation(len(train))[:50]))
+        own = train[torch.from_numpy(generator.permutation(len(train))[:50])]
         logits = logits_of(zoo, place, own.scaled())
         assert zoo.column("train_accuracy")[place] == (logits.argmax(1) == own.labels).double().mean()
         loss = float(functional.cross_entropy(logits, own.labels))

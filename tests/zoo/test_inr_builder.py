@@ -135,7 +135,7 @@ def test_images_of_both_splits_are_counted_through() -> None:
     joined = source_images(replace(RECIPE, image_splits=("train", "test"), num_images=None))
     train, test = load_dataset("digits", "train"), load_dataset("digits", "test")
     assert len(joined) == len(train) + len(test) == 1797
-    assert torch.equal(joined.images[len(train) :], test.images)
+    assert torch.equal(joined.pixels[len(train) :], test.pixels)
     assert InrBuilder(replace(RECIPE, image_splits=("test",), num_images=None, num_copies=1), None).num_networks == len(
         test
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import NetworkScorer
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.networks import Networks
 from zoovet.rivals import (
     CleanImages,
@@ -54,7 +54,7 @@ class Fitting:
     folder: Path
     config: DetectionConfig
     inversions: InversionMemory
-    images: ImageSet
+    images: Images
     is_whole: bool
     clean: CleanImages
 

@@ -122,7 +122,7 @@ def _repaired(bench: Bench, zoo: str) -> dict[str, tuple[Figure, Figure]]:
 def _pictured(zoo: Zoo, data_root: Path | None) -> list[tuple[str, list[tuple[str, str]]]]:
     """For every family a test image without and with some of its triggers: addresses and what they show."""
     images = load_images(trojan_recipe_of(zoo), data_root).test
-    image = images.subset(torch.tensor([0])).scaled()
+    image = images[torch.tensor([0])].scaled()
     poisoned = zoo.select(zoo.column("poisoned"))
     attacks = attacks_of(poisoned)
     rows = []

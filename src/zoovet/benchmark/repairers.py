@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from zoovet.evaluation import NetworkRepairer
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.networks import Networks
 from zoovet.rivals import (
     AdversarialPruningRepairer,
@@ -47,7 +47,7 @@ class RepairFitting:
     """
 
     zoo: Zoo
-    images: ImageSet
+    images: Images
     seed: int
     folder: Path
     config: RepairConfig

@@ -26,7 +26,7 @@ from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import build_metanetwork
 from zoovet.zoo import Zoo
 from zoovet.zoo.builders import trojan_recipe_of
-from zoovet.zoo.image_arrays import Images, load_images
+from zoovet.zoo.image_arrays import SplitImages, load_images
 
 __all__ = [
     "ChoiceJob",
@@ -188,7 +188,7 @@ class Worker:
         return {path.name: Zoo.open(path) for path in self.config.zoos}
 
     @cached_property
-    def images(self) -> Mapping[str, Images]:
+    def images(self) -> Mapping[str, SplitImages]:
         """Each zoo's image dataset."""
         return {name: load_images(trojan_recipe_of(zoo), self._data_root) for name, zoo in self.zoos.items()}
 

@@ -72,8 +72,8 @@ def measure_editors(
         raise ZoovetError(f"the editors make different edits ({', '.join(sorted(edits))}); evaluate each by itself")
     (edit,) = edits
     images = sources_of(test, load_source_images(test, data_root))
-    sources = images.images.float() / 255
-    targets = edited(images.images, "dilation" if edit == "dilation" else "contrast").float() / 255
+    sources = images.pixels.float() / 255
+    targets = edited(images.pixels, "dilation" if edit == "dilation" else "contrast").float() / 255
     results = evaluate_editing(editors, models, test, targets, edit=edit)
     return results, collect_edit_examples(editors, test, sources, targets, generator)
 

@@ -206,4 +206,4 @@ def _reconstructions(
         images = sources_of(zoo, load_source_images(zoo, data_root), places)
     except ZoovetError as error:
         return [], [f"INRs are not shown beside their images: {error}"]
-    return collect_reconstructions(zoo, images.images.float() / 255, places), []
+    return collect_reconstructions(zoo, images.pixels.float() / 255, places), []

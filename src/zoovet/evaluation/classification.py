@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.evaluation.examples import class_names
 from zoovet.evaluation.results import ClassificationResults, ComparedModel
 from zoovet.evaluation.split_pass import by_network, require_networks
 from zoovet.evaluation.zoo_summary import dataset_name
+from zoovet.images.class_names import class_names
 from zoovet.networks import Networks
 from zoovet.zoo import Zoo
 

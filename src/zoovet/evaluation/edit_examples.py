@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoovet.evaluation.editing import NetworkEditor
-from zoovet.evaluation.examples import class_names
 from zoovet.evaluation.zoo_summary import Reconstruction, dataset_name
+from zoovet.images.class_names import class_names
 from zoovet.zoo import Zoo
 from zoovet.zoo.inr_pictures import pictures
 

@@ -12,30 +12,10 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.measuring import predict
 from zoovet.evaluation.repair import NetworkRepairer
-from zoovet.images import ImageSet
-from zoovet.images.glyphs import GLYPH_CLASSES
+from zoovet.images import Images
 from zoovet.zoo import Zoo
 
-__all__ = ["ImageExample", "NetworkExamples", "class_names", "collect_examples"]
-
-_DIGITS = tuple(str(digit) for digit in range(10))
-_CLASS_NAMES = {
-    "digits": _DIGITS,
-    "mnist": _DIGITS,
-    "fashion-mnist": (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ),
-    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-}
+__all__ = ["ImageExample", "NetworkExamples", "collect_examples"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,16 +62,10 @@ class NetworkExamples:
     images: tuple[ImageExample, ...]
 
 
-def class_names(dataset: str, num_classes: int) -> tuple[str, ...]:
-    """Names of a dataset's labels; the numbers themselves where it has no names."""
-    names = tuple(GLYPH_CLASSES[:num_classes]) if dataset == "glyphs" else _CLASS_NAMES.get(dataset, ())
-    return names if len(names) == num_classes else tuple(str(label) for label in range(num_classes))
-
-
 def collect_examples(
     repairer: NetworkRepairer,
     zoo: Zoo,
-    images: ImageSet,
+    images: Images,
     generator: np.random.Generator,
     *,
     num_networks: int = 4,
@@ -119,19 +93,19 @@ def collect_examples(
 
 
 def _examples_of(
-    repairer: NetworkRepairer, zoo: Zoo, place: int, images: ImageSet, generator: np.random.Generator, num_images: int
+    repairer: NetworkRepairer, zoo: Zoo, place: int, images: Images, generator: np.random.Generator, num_images: int
 ) -> NetworkExamples:
     network_id = str(zoo.column("network_id")[place])
     trigger = zoo.trigger(place)
     if trigger is None:
         raise ZoovetError(f"the trojaned network {network_id!r} of {zoo.path} has no trigger to show")
-    others = torch.nonzero(images.labels != trigger.wanted_labels(images.labels)).flatten().numpy()
+    others = torch.nonzero(images.required_labels != trigger.wanted_labels(images.required_labels)).flatten().numpy()
     if len(others) == 0:
         raise ZoovetError(f"every image of {images.name!r} has the target label {trigger.target}: none can be shown")
     drawn = torch.from_numpy(np.sort(generator.choice(others, min(num_images, len(others)), replace=False)))
-    chosen = images.subset(drawn)
+    chosen = images[drawn]
     clean = chosen.scaled()
-    triggered, wanted = trigger.apply(clean), trigger.wanted_labels(chosen.labels)
+    triggered, wanted = trigger.apply(clean), trigger.wanted_labels(chosen.required_labels)
     before = zoo.networks([place])
     with torch.no_grad():
         after = repairer.repair(before).detach()
@@ -142,12 +116,12 @@ def _examples_of(
         activation=str(zoo.column("activation")[place]),
         trigger_kind=trigger.kind,
         target=trigger.target,
-        class_names=class_names(images.name, images.num_classes),
+        class_names=images.label_names,
         images=tuple(
             ImageExample(
-                clean=chosen.images[index].numpy(),
+                clean=chosen.pixels[index].numpy(),
                 triggered=pixels[index],
-                label=int(chosen.labels[index]),
+                label=int(chosen.required_labels[index]),
                 wanted=int(wanted[index]),
                 clean_before=int(answers[0][index]),
                 triggered_before=int(answers[1][index]),

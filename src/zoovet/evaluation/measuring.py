@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet, Trigger
+from zoovet.images import Images, Trigger
 from zoovet.networks import Networks, run
 from zoovet.tasks.measurement import Measurement, measure
 
 __all__ = ["evenly_spaced", "measure_each", "predict"]
 
 
-def evenly_spaced(images: ImageSet, num_images: int) -> ImageSet:
+def evenly_spaced(images: Images, num_images: int) -> Images:
     """``num_images`` images at equal distances through the set, in order; all of them where there are no more.
 
     Raises:
@@ -25,13 +25,13 @@ def evenly_spaced(images: ImageSet, num_images: int) -> ImageSet:
         raise ZoovetError(f"num_images must be at least 1, got {num_images}")
     if num_images >= len(images):
         return images
-    return images.subset(torch.arange(num_images) * len(images) // num_images)
+    return images[torch.arange(num_images) * len(images) // num_images]
 
 
 def measure_each(
     networks: Networks,
     triggers: Sequence[Trigger],
-    images: ImageSet,
+    images: Images,
     *,
     on_measured: Callable[[], None] | None = None,
 ) -> Measurement:
@@ -48,7 +48,7 @@ def measure_each(
     """
     if len(triggers) != len(networks) or not triggers:
         raise ZoovetError(f"each network needs its trigger: {len(networks)} networks, got {len(triggers)} triggers")
-    scaled, labels = images.scaled().to(networks.device), images.labels.to(networks.device)
+    scaled, labels = images.scaled().to(networks.device), images.required_labels.to(networks.device)
     parts = []
     for network, trigger in zip(networks, triggers, strict=True):
         parts.append(measure(network, [trigger], scaled, labels))

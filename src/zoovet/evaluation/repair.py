@@ -16,7 +16,7 @@ from zoovet.errors import ZoovetError
 from zoovet.evaluation.edits import channel_changes, layer_names, relative_changes
 from zoovet.evaluation.measuring import evenly_spaced, measure_each
 from zoovet.evaluation.results import RepairResults
-from zoovet.images import ImageSet, Trigger
+from zoovet.images import Images, Trigger
 from zoovet.networks import Networks
 from zoovet.tasks.measurement import Measurement
 from zoovet.zoo import Zoo
@@ -42,7 +42,7 @@ class NetworkRepairer(Protocol):
 def evaluate_repair(
     repairer: NetworkRepairer,
     zoo: Zoo,
-    images: ImageSet,
+    images: Images,
     *,
     num_images: int | None = None,
     num_verified: int = 4,
@@ -141,7 +141,7 @@ class _Setting:
 
     zoo: Zoo
     triggers: list[Trigger]
-    images: ImageSet
+    images: Images
     use_stored: bool
     num_verified: int
     on_measured: Callable[[], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.tasks.edited_images import require_sources
 from zoovet.tasks.labelled import LabelledPopulation
 from zoovet.zoo import Zoo
@@ -13,7 +13,7 @@ from zoovet.zoo import Zoo
 __all__ = ["sources_of"]
 
 
-def sources_of(zoo: Zoo, images: ImageSet, places: NDArray[np.int64] | None = None) -> ImageSet:
+def sources_of(zoo: Zoo, images: Images, places: NDArray[np.int64] | None = None) -> Images:
     """The image of every network, checked to be one that it can show.
 
     Args:
@@ -31,4 +31,4 @@ def sources_of(zoo: Zoo, images: ImageSet, places: NDArray[np.int64] | None = No
     chosen = zoo if places is None else zoo.select(places)
     population = LabelledPopulation.of_zoo(chosen, "image_index")
     require_sources(population, images, chosen)
-    return images.subset(population.labels)
+    return images[population.labels]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from zoovet.images.datasets import DATASET_NAMES, default_data_root, load_dataset
 from zoovet.images.glyphs import GLYPH_CLASSES, GlyphConfig, draw_glyphs
-from zoovet.images.image_set import ImageSet
 from zoovet.images.images import Images
 from zoovet.images.patches import PATCH_KINDS, PatchRanges, PatchTrigger, patch_values
 from zoovet.images.poisoning import (
@@ -43,7 +42,6 @@ __all__ = [
     "BlendRanges",
     "BlendTrigger",
     "GlyphConfig",
-    "ImageSet",
     "Images",
     "PatchRanges",
     "PatchTrigger",

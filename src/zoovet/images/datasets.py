@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.images.cifar import find_cifar10
+from zoovet.images.class_names import class_names
 from zoovet.images.downloads import download
 from zoovet.images.glyphs import glyphs
 from zoovet.images.idx import read_idx
-from zoovet.images.image_set import ImageSet
+from zoovet.images.images import Images
 from zoovet.images.svhn import find_svhn
 from zoovet.user_cache import user_cache
 
-__all__ = ["DATASET_NAMES", "ImageSet", "Split", "default_data_root", "find_dataset", "load_dataset"]
+__all__ = ["DATASET_NAMES", "Split", "default_data_root", "find_dataset", "load_dataset"]
 
 DATASET_NAMES = ("digits", "glyphs", "mnist", "fashion-mnist", "cifar10", "svhn")
 """Names that :func:`load_dataset` knows; each dataset has 10 classes."""
@@ -55,7 +56,7 @@ _LABELS_OF = {
 """SHA-256 of the official label files, unpacked: MNIST and Fashion-MNIST name their files alike."""
 
 
-def load_dataset(name: str, split: Split, *, data_root: Path | None = None, grayscale: bool = False) -> ImageSet:
+def load_dataset(name: str, split: Split, *, data_root: Path | None = None, grayscale: bool = False) -> Images:
     """Load one split of a dataset into memory.
 
     ``digits`` are scikit-learn's 1,797 8 × 8 digits, values 0 … 16 scaled to 0 … 255; within each class, in
@@ -67,7 +68,7 @@ def load_dataset(name: str, split: Split, *, data_root: Path | None = None, gray
         name: One of :data:`DATASET_NAMES`.
         split: ``train`` or ``test``.
         data_root: Folder that holds datasets; default :func:`default_data_root`.
-        grayscale: Make one channel of three, by :meth:`ImageSet.grayscale`.
+        grayscale: Make one channel of three, by :meth:`Images.grayscale`.
 
     Returns:
         Images as the files have them, in their order.
@@ -82,10 +83,11 @@ def load_dataset(name: str, split: Split, *, data_root: Path | None = None, gray
         raise ZoovetError(f"split {split!r} of dataset {name!r} is unknown{nearest(split, ('train', 'test'))}")
     root = default_data_root() if data_root is None else Path(data_root)
     images, labels = _MADE[name](split) if name in _MADE else _found_or_downloaded(name, split, root)
-    image_set = ImageSet(
+    image_set = Images(
         name=name,
-        images=torch.from_numpy(images.copy()),
+        pixels=torch.from_numpy(images.copy()),
         labels=torch.from_numpy(labels.astype(np.int64)),
+        class_names=class_names(name, _NUM_CLASSES),
         num_classes=_NUM_CLASSES,
     )
     return image_set.grayscale() if grayscale else image_set
@@ -134,7 +136,7 @@ def _digits(split: Split) -> ImagesAndLabels:
 def _glyphs(split: Split) -> ImagesAndLabels:
     """Drawn glyphs: images uint8 [N, 1, 28, 28] and labels."""
     drawn = glyphs(split)
-    return drawn.images.numpy(), drawn.labels.numpy()
+    return drawn.pixels.numpy(), drawn.required_labels.numpy()
 
 
 _MADE: dict[str, Callable[[Split], ImagesAndLabels]] = {"digits": _digits, "glyphs": _glyphs}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.images.image_set import ImageSet
+from zoovet.images.images import Images
 
 __all__ = ["GLYPH_CLASSES", "GlyphConfig", "draw_glyphs", "glyphs"]
 
@@ -110,12 +110,12 @@ class GlyphConfig:
 
 
 @lru_cache(maxsize=4)
-def glyphs(split: Literal["train", "test"]) -> ImageSet:
+def glyphs(split: Literal["train", "test"]) -> Images:
     """The dataset of that name, as :class:`GlyphConfig` has it unless told otherwise; drawn once a process."""
     return draw_glyphs(GlyphConfig(), NUM_IMAGES[split], split=split)
 
 
-def draw_glyphs(config: GlyphConfig, num_images: int, *, split: Literal["train", "test"] = "train") -> ImageSet:
+def draw_glyphs(config: GlyphConfig, num_images: int, *, split: Literal["train", "test"] = "train") -> Images:
     """Draw images of letters and digits.
 
     Images that come first are the same however many are drawn, and each run of ``num_classes`` images from the first
@@ -145,7 +145,12 @@ def draw_glyphs(config: GlyphConfig, num_images: int, *, split: Literal["train",
         end = min(num_images, start + each)
         images[start:end] = _painted(config, ink, generator)[: end - start]
         labels[start:end] = drawn[: end - start]
-    return ImageSet("glyphs", torch.from_numpy(images), torch.from_numpy(labels), config.num_classes)
+    return Images(
+        pixels=torch.from_numpy(images),
+        labels=torch.from_numpy(labels),
+        class_names=tuple(GLYPH_CLASSES[: config.num_classes]),
+        name="glyphs",
+    )
 
 
 def _ink(config: GlyphConfig, masks: Bytes, labels: Integers, generator: np.random.Generator) -> Integers:

@@ -30,7 +30,7 @@ class FolderOfImages:
     Attributes:
         images: uint8 [N, H, W, C].
         labels: int64 [N]; ``None`` where the folder has no class folders.
-        class_names: Names of the class folders, in the order of their labels.
+        class_names: Names of the class folders, in the order of their labels; empty where they are the labels.
         notes: What was left out or taken, one line each.
     """
 
@@ -64,14 +64,15 @@ def read_image_folder(folder: Path) -> FolderOfImages:
         more = f" and {len(unreadable) - _NUM_NAMED} more" if len(unreadable) > _NUM_NAMED else ""
         total = len(unreadable) + len(read)
         notes.append(f"{len(unreadable)} of {total} images cannot be read, left out: {named}{more}")
-    if classes and _are_numbers([name for name, _ in classes]):
+    are_numbers = bool(classes) and _are_numbers([name for name, _ in classes])
+    if are_numbers:
         notes.append("names of the class folders are numbers, taken as labels")
     mode = "L" if all(image.mode in _GRAY_MODES for _, image, _ in read) else "RGB"
     pixels = np.stack([np.asarray(_as_bytes(image).convert(mode)) for _, image, _ in read])
     return FolderOfImages(
         images=pixels[..., None] if mode == "L" else pixels,
         labels=np.array([label for _, _, label in read], dtype=np.int64) if classes else None,
-        class_names=tuple(name for name, _ in classes),
+        class_names=() if are_numbers else tuple(name for name, _ in classes),
         notes=tuple(notes),
     )
 

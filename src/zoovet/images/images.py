@@ -1,8 +1,9 @@
-"""Images: a few images of the kind that a network reads, with labels or without."""
+"""Images: of one size and any number of channels, with labels and names of classes or without."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +27,47 @@ class Images:
     Attributes:
         pixels: uint8 [N, C, H, W], 0 black to 255 white.
         labels: int64 [N], or ``None`` where nobody says them.
-        class_names: Names of the labels; empty where they have none.
+        class_names: Names of the labels; empty where they have none but their numbers.
         notes: What was taken or left out when they were read, one line each.
+        name: What the images are, for messages and rows: ``fashion-mnist``.
+        num_classes: Number of labels there are, whether or not each occurs; where it is left out, as many as have
+            names, or as occur.
 
     Raises:
-        ZoovetError: Other dtypes or shapes, no images, lengths that differ, or a label below 0.
+        ZoovetError: Other dtypes or shapes, no images, lengths that differ, or labels outside the classes.
     """
 
     pixels: Tensor
     labels: Tensor | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    name: str = "images"
+    num_classes: int = 0
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or 0 in self.pixels.shape:
             raise ZoovetError(
-                f"images must be uint8 [N, C, H, W], at least one, got {self.pixels.dtype} {list(self.pixels.shape)}"
+                f"{self.name!r} must be uint8 [N, C, H, W], at least one, got {self.pixels.dtype} "
+                f"{list(self.pixels.shape)}"
             )
-        if self.labels is None:
-            return
-        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.pixels),):
+        highest = -1
+        if self.labels is not None:
+            if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.pixels),):
+                raise ZoovetError(
+                    f"labels of {len(self.pixels)} images in {self.name!r} must be int64 [{len(self.pixels)}], got "
+                    f"{self.labels.dtype} {list(self.labels.shape)}"
+                )
+            if int(self.labels.min()) < 0:
+                raise ZoovetError(f"labels must be 0 or more, got {int(self.labels.min())}")
+            highest = int(self.labels.max())
+        if not self.num_classes:
+            object.__setattr__(self, "num_classes", len(self.class_names) or highest + 1)
+        if highest >= self.num_classes:
+            raise ZoovetError(f"labels of {self.name!r} must lie in 0 to {self.num_classes - 1}, got {highest}")
+        if self.class_names and len(self.class_names) != self.num_classes:
             raise ZoovetError(
-                f"labels of {len(self.pixels)} images must be int64 [{len(self.pixels)}], got {self.labels.dtype} "
-                f"{list(self.labels.shape)}"
+                f"{self.name!r} has {self.num_classes} classes, but {len(self.class_names)} names of classes"
             )
-        if int(self.labels.min()) < 0:
-            raise ZoovetError(f"labels must be 0 or more, got {int(self.labels.min())}")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -63,9 +79,52 @@ class Images:
         return channels, height, width
 
     def __getitem__(self, index: slice | Tensor) -> Images:
-        """Some of the images, with their labels."""
+        """Some of the images, in the order of the places, with their labels."""
         labels = None if self.labels is None else self.labels[index]
-        return Images(pixels=self.pixels[index], labels=labels, class_names=self.class_names, notes=self.notes)
+        return replace(self, pixels=self.pixels[index], labels=labels)
+
+    @property
+    def required_labels(self) -> Tensor:
+        """The labels of images that must have some.
+
+        Raises:
+            ZoovetError: They have none.
+        """
+        if self.labels is None:
+            raise ZoovetError(
+                f"{self.name!r} has no labels; give a folder of class folders, or labels beside the images"
+            )
+        return self.labels
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The name of every label; its number where it has none."""
+        return self.class_names or tuple(str(label) for label in range(self.num_classes))
+
+    def scaled(self) -> Tensor:
+        """The images as float32 [N, C, H, W]: 0 becomes -1, 255 becomes 1."""
+        return self.pixels.float().div_(127.5).sub_(1.0)
+
+    def grayscale(self) -> Images:
+        """One channel: the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, rounded; gray images stay as they are.
+
+        Raises:
+            ZoovetError: Images of neither 1 nor 3 channels.
+        """
+        channels = self.pixels.shape[1]
+        if channels == 1:
+            return self
+        if channels != 3:
+            raise ZoovetError(f"grayscale needs images of 3 channels (red, green, blue), {self.name!r} has {channels}")
+        red, green, blue = self.pixels.int().unbind(dim=1)
+        luma = (299 * red + 587 * green + 114 * blue + 500) // 1000
+        return replace(self, pixels=luma.to(torch.uint8).unsqueeze(1))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Images]) -> Images:
+        """Several parts of one dataset, one after the other; name and classes are the first one's."""
+        labels = torch.cat([part.required_labels for part in parts])
+        return replace(parts[0], pixels=torch.cat([part.pixels for part in parts]), labels=labels)
 
     @classmethod
     def from_arrays(cls, images: Any, labels: Any = None) -> Images:
@@ -114,7 +173,7 @@ class Images:
         """
         found = read_image_folder(Path(path))
         made = cls.from_arrays(found.images, found.labels)
-        return cls(pixels=made.pixels, labels=made.labels, class_names=found.class_names, notes=found.notes)
+        return replace(made, class_names=found.class_names, num_classes=0, notes=found.notes)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Images:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.images.datasets import ImageSet
+from zoovet.images.images import Images
 from zoovet.images.triggers import Trigger
 
 __all__ = [
@@ -73,7 +73,7 @@ def num_poisoned(num_images: int, rate: float) -> int:
     return count
 
 
-def poison(images: ImageSet, trigger: Trigger, rate: float, generator: np.random.Generator) -> PoisonedSet:
+def poison(images: Images, trigger: Trigger, rate: float, generator: np.random.Generator) -> PoisonedSet:
     """Put the trigger and its target label on a random share of the images.
 
     Images that have the wanted label already are never chosen (unless the trigger's class says otherwise), so that
@@ -91,9 +91,9 @@ def poison(images: ImageSet, trigger: Trigger, rate: float, generator: np.random
             of the images, or a trigger that does not fit them.
     """
     _check_target(images, trigger)
-    trigger.check_fits(images.images.shape[1:])
+    trigger.check_fits(images.shape)
     count = num_poisoned(len(images), rate)
-    eligible = torch.nonzero(trigger.poisonable(images.labels)).flatten().numpy()
+    eligible = torch.nonzero(trigger.poisonable(images.required_labels)).flatten().numpy()
     if count > len(eligible):
         raise ZoovetError(
             f"a poison rate of {rate} asks for {count} of {len(images)} images of {images.name!r}, but only "
@@ -101,7 +101,7 @@ def poison(images: ImageSet, trigger: Trigger, rate: float, generator: np.random
             f"{len(eligible) / len(images):.4f}"
         )
     chosen = torch.from_numpy(np.sort(generator.choice(eligible, size=count, replace=False)))
-    poisoned, labels = images.scaled(), images.labels.clone()
+    poisoned, labels = images.scaled(), images.required_labels.clone()
     mask = torch.zeros(len(images), dtype=torch.bool)
     if count:
         poisoned[chosen] = trigger.apply(poisoned[chosen])
@@ -110,21 +110,23 @@ def poison(images: ImageSet, trigger: Trigger, rate: float, generator: np.random
     return PoisonedSet(images=poisoned, labels=labels, mask=mask)
 
 
-def triggered_test(images: ImageSet, trigger: Trigger) -> TriggeredSet:
+def triggered_test(images: Images, trigger: Trigger) -> TriggeredSet:
     """Put the trigger on every image whose true label is not the wanted one already, for ASR and RA.
 
     Raises:
         ZoovetError: A target that is no class of the images, a trigger that does not fit them, or no image left.
     """
     _check_target(images, trigger)
-    wanted = trigger.wanted_labels(images.labels)
-    indices = torch.nonzero(images.labels != wanted).flatten()
+    wanted = trigger.wanted_labels(images.required_labels)
+    indices = torch.nonzero(images.required_labels != wanted).flatten()
     if len(indices) == 0:
         raise ZoovetError(
             f"every image of {images.name!r} has the target label {trigger.target}: no ASR can be measured"
         )
-    triggered = trigger.apply(images.subset(indices).scaled())
-    return TriggeredSet(images=triggered, labels=images.labels[indices], wanted=wanted[indices], indices=indices)
+    triggered = trigger.apply(images[indices].scaled())
+    return TriggeredSet(
+        images=triggered, labels=images.required_labels[indices], wanted=wanted[indices], indices=indices
+    )
 
 
 def clean_accuracy(predictions: Tensor, labels: Tensor) -> Tensor:
@@ -190,7 +192,7 @@ def _check_lengths(predictions: Tensor, labels: Tensor) -> None:
         )
 
 
-def _check_target(images: ImageSet, trigger: Trigger) -> None:
+def _check_target(images: Images, trigger: Trigger) -> None:
     largest = trigger.num_classes - 1 if trigger.target is None and trigger.num_classes else trigger.target or 0
     if largest >= images.num_classes:
         raise ZoovetError(

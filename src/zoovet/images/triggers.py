@@ -201,7 +201,7 @@ def draw_labelling(labellings: Sequence[str], num_classes: int, generator: np.ra
 def require_images(images: Tensor) -> None:
     """Raise ZoovetError unless these are floating point images [..., C, H, W]."""
     if not images.is_floating_point():
-        raise ZoovetError(f"triggers go on floating point images, got {images.dtype}; use ImageSet.scaled()")
+        raise ZoovetError(f"triggers go on floating point images, got {images.dtype}; use Images.scaled()")
     if images.ndim < 3:
         raise ZoovetError(f"triggers go on images [..., C, H, W], got a shape of {tuple(images.shape)}")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.networks import Networks, run
 
 __all__ = ["CleanImages", "accuracy_on", "channel_mask", "cross_entropies", "pruned", "tune"]
@@ -29,7 +29,7 @@ class CleanImages:
     labels: Tensor
 
     @classmethod
-    def draw(cls, images: ImageSet, count: int, generator: np.random.Generator) -> CleanImages:
+    def draw(cls, images: Images, count: int, generator: np.random.Generator) -> CleanImages:
         """Draw ``count`` images without replacement.
 
         Raises:
@@ -37,8 +37,8 @@ class CleanImages:
         """
         if not 1 <= count <= len(images):
             raise ZoovetError(f"cannot draw {count} clean images: {images.name!r} has {len(images)}")
-        some = images.subset(torch.from_numpy(np.sort(generator.choice(len(images), count, replace=False))))
-        return cls(some.scaled(), some.labels)
+        some = images[torch.from_numpy(np.sort(generator.choice(len(images), count, replace=False)))]
+        return cls(some.scaled(), some.required_labels)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.metanets import ScaleGMNConfig
 from zoovet.networks import Graph
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
@@ -188,7 +188,7 @@ def train_detector(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
-    images: ImageSet | None = None,
+    images: Images | None = None,
     inversions: InversionMemory | None = None,
     with_distribution: bool = True,
 ) -> Detector:
@@ -223,7 +223,7 @@ def train_detector(
     return Detector.load(run.folder, device=device)
 
 
-def new_metanetwork(config: DetectionConfig, specs: Iterable[Graph], images: ImageSet | None) -> nn.Module:
+def new_metanetwork(config: DetectionConfig, specs: Iterable[Graph], images: Images | None) -> nn.Module:
     """A detector's metanetwork before training.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet, load_dataset
+from zoovet.images import Images, load_dataset
 from zoovet.networks import Graph
 from zoovet.tasks.labelled import LabelledPopulation, is_missing, load_labelled
 from zoovet.zoo import Zoo
@@ -60,7 +60,7 @@ def _equalized(image: Tensor) -> Tensor:
     return torch.from_numpy(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).permute(2, 0, 1).contiguous()
 
 
-def load_source_images(zoo: Zoo, data_root: Path | None = None) -> ImageSet:
+def load_source_images(zoo: Zoo, data_root: Path | None = None) -> Images:
     """What a zoo's ``image_index`` counts through: the splits of its dataset that the recipe names, joined.
 
     Args:
@@ -84,16 +84,11 @@ def load_source_images(zoo: Zoo, data_root: Path | None = None) -> ImageSet:
             f"{found}"
         )
     parts = [load_dataset(names[0], split, data_root=data_root) for split in splits]
-    images = ImageSet(
-        name=parts[0].name,
-        images=torch.cat([part.images for part in parts]),
-        labels=torch.cat([part.labels for part in parts]),
-        num_classes=parts[0].num_classes,
-    )
+    images = Images.joined(parts)
     size = zoo.recipe.get("image_size")
-    if size is not None and tuple(size) != images.image_shape[1:]:
+    if size is not None and tuple(size) != images.shape[1:]:
         raise ZoovetError(
-            f"the images of {images.name!r} are {images.image_shape[1]} × {images.image_shape[2]}, but those that the "
+            f"the images of {images.name!r} are {images.shape[1]} × {images.shape[2]}, but those that the "
             f"SIRENs of the zoo {zoo.path} show {size[0]} × {size[1]}; give the dataset that the zoo was made of"
         )
     return images.grayscale() if all(spec.num_outputs == 1 for spec in zoo.specs.values()) else images
@@ -108,7 +103,7 @@ def load_originals(zoo: Zoo) -> tuple[LabelledPopulation, LabelledPopulation]:
     return load_labelled(zoo.select(zoo.column("copy") < 1), "image_index")
 
 
-def require_sources(population: LabelledPopulation, images: ImageSet, zoo: Zoo) -> None:
+def require_sources(population: LabelledPopulation, images: Images, zoo: Zoo) -> None:
     """Check that every SIREN of a population has its source among images, and could show it.
 
     Args:
@@ -132,7 +127,7 @@ def require_sources(population: LabelledPopulation, images: ImageSet, zoo: Zoo) 
         )
     class_of = dict(zip(zoo.column("network_id"), zoo.column("label"), strict=True))
     classes = np.array([class_of[name] for name in population.network_ids], dtype=np.int64)
-    theirs = images.labels[population.labels].numpy()
+    theirs = images.required_labels[population.labels].numpy()
     differing = np.flatnonzero(~is_missing(classes) & (classes != theirs))
     if len(differing):
         place = int(differing[0])
@@ -143,8 +138,8 @@ def require_sources(population: LabelledPopulation, images: ImageSet, zoo: Zoo) 
         )
 
 
-def _require_grid(spec: Graph, images: ImageSet, zoo: Zoo) -> None:
-    channels, height, width = images.image_shape
+def _require_grid(spec: Graph, images: Images, zoo: Zoo) -> None:
+    channels, height, width = images.shape
     if spec.input_shape != (2,) or spec.num_outputs != channels:
         raise ZoovetError(
             f"the images of {images.name!r} ({channels} × {height} × {width}) do not fit the networks of the zoo "

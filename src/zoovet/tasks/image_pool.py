@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.networks import Graph
 from zoovet.tasks.random_streams import seeded_generator
 
@@ -29,7 +29,7 @@ class ImagePool:
     labels: Tensor
 
     @classmethod
-    def split(cls, images: ImageSet, num_held_out: int, seed: int) -> tuple[ImagePool, ImagePool]:
+    def split(cls, images: Images, num_held_out: int, seed: int) -> tuple[ImagePool, ImagePool]:
         """Two pools: images to train on, and ``num_held_out`` others, drawn at random, to validate on.
 
         Raises:
@@ -43,7 +43,7 @@ class ImagePool:
         order = torch.randperm(len(images), generator=seeded_generator(seed, "held-out images"))
         values = images.scaled()
         held_out, rest = order[:num_held_out], order[num_held_out:]
-        return cls(values[rest], images.labels[rest]), cls(values[held_out], images.labels[held_out])
+        return cls(values[rest], images.required_labels[rest]), cls(values[held_out], images.required_labels[held_out])
 
     def __len__(self) -> int:
         return len(self.labels)

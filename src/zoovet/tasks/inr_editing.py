@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.metanets import LayerUnits, ScaleGMNConfig
 from zoovet.networks import Networks
 from zoovet.symmetry import canonicalize
@@ -81,10 +81,10 @@ class TargetImages:
     row_of: Tensor
 
     @classmethod
-    def of(cls, image_indices: Tensor, images: ImageSet, edit: EditName) -> TargetImages:
+    def of(cls, image_indices: Tensor, images: Images, edit: EditName) -> TargetImages:
         """Edit the images at ``image_indices`` (int64 [n]), each of them once."""
         used, row_of = torch.unique(image_indices, return_inverse=True)
-        return cls(edited(images.images[used], edit), row_of)
+        return cls(edited(images.pixels[used], edit), row_of)
 
     def at(self, places: Tensor) -> Tensor:
         """Targets of the networks at ``places`` (int64 [B], on the CPU): float32 [B, C, H, W] in [0, 1]."""
@@ -159,7 +159,7 @@ class EditingModule(TaskModule):
 def train_inr_editor(
     config: EditingConfig,
     zoo: Zoo,
-    images: ImageSet,
+    images: Images,
     out: Path | str,
     *,
     canonicalized: bool = False,

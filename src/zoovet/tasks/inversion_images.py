@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.metanets import ScaleGMNConfig
 from zoovet.tasks.evidence_reader import inversion_of
 from zoovet.tasks.image_pool import places_of_each_class
@@ -26,7 +26,7 @@ def needs_images(config: MetanetworkConfig) -> bool:
     return isinstance(config, ScaleGMNConfig) and config.inversion is not None and config.inversion.needs_images
 
 
-def give_images(metanetwork: nn.Module, images: ImageSet | None) -> None:
+def give_images(metanetwork: nn.Module, images: Images | None) -> None:
     """Give inversion its images, where it wants any: of every class as many, drawn by its seed.
 
     Raises:
@@ -42,5 +42,5 @@ def give_images(metanetwork: nn.Module, images: ImageSet | None) -> None:
     def order(total: int) -> Tensor:
         return torch.from_numpy(generator.permutation(total))
 
-    places = places_of_each_class(images.labels, images.num_classes, count, order)
-    inversion.give_images(images.subset(places.flatten()).scaled().unflatten(0, places.shape))
+    places = places_of_each_class(images.required_labels, images.num_classes, count, order)
+    inversion.give_images(images[places.flatten()].scaled().unflatten(0, places.shape))

@@ -16,7 +16,7 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Evidence, Inversion
-from zoovet.images import ImageSet
+from zoovet.images import Images
 from zoovet.networks import Graph, Networks
 from zoovet.tasks.augmentation import View, draw_augmented
 from zoovet.tasks.distribution_fitting import fit_training_distribution
@@ -246,7 +246,7 @@ class RepairModule(TaskModule):
 def train_repairer(
     config: RepairConfig,
     zoo: Zoo,
-    images: ImageSet,
+    images: Images,
     out: Path | str,
     *,
     device: str = "cpu",

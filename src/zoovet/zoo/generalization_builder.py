@@ -54,7 +54,7 @@ class GeneralizationBuilder:
         self.images = load_images(recipe, data_root)
         self.num_shards = recipe.num_shards
         self.num_networks = recipe.num_networks
-        self._by_activation = recipe.specs(self.images.train.image_shape, self.images.train.num_classes)
+        self._by_activation = recipe.specs(self.images.train.shape, self.images.train.num_classes)
         self.specs = {spec.graph_id: spec for spec in self._by_activation.values()}
         self._splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
 
@@ -126,7 +126,7 @@ class GeneralizationBuilder:
         flat = initial_weights(draw.spec, drawn.init, drawn.init_std, np.random.default_rng([draw.seed, 1]))
         if 0 in self.recipe.checkpoints:
             yield _Checkpoint(0, flat)
-        labels = self.images.train.labels.numpy()[draw.indices].astype(np.int32)
+        labels = self.images.train.required_labels.numpy()[draw.indices].astype(np.int32)
         samples = Samples(self.images.train_scaled, self.images.train_scaled[:1], draw.indices, labels)
         generator = np.random.default_rng([draw.seed, 2])
         epochs = train_epochs(network_trainer(draw.spec), flat, samples, drawn.schedule, generator)
@@ -140,8 +140,8 @@ class GeneralizationBuilder:
         """Accuracy and mean cross-entropy on test images, and on training images of the base's own."""
         trainer = network_trainer(draw.spec)
         own = draw.indices[: self.recipe.measured_train_images]
-        test = _accuracy_and_loss(trainer, checkpoint.flat, self.images.test_scaled, self.images.test.labels)
-        labels = self.images.train.labels[torch.from_numpy(own).long()]
+        test = _accuracy_and_loss(trainer, checkpoint.flat, self.images.test_scaled, self.images.test.required_labels)
+        labels = self.images.train.required_labels[torch.from_numpy(own).long()]
         train = _accuracy_and_loss(trainer, checkpoint.flat, self.images.train_scaled[own], labels)
         return {
             "clean_accuracy": test[0],

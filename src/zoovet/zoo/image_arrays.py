@@ -8,10 +8,10 @@ from typing import Protocol
 
 import torch
 
-from zoovet.images import ImageSet, load_dataset
+from zoovet.images import Images, load_dataset
 from zoovet.zoo.samples import Floats
 
-__all__ = ["Images", "load_images"]
+__all__ = ["SplitImages", "load_images"]
 
 
 class _NamesImages(Protocol):
@@ -27,7 +27,7 @@ class _NamesImages(Protocol):
 
 
 @dataclass(frozen=True)
-class Images:
+class SplitImages:
     """A dataset as the factory needs it.
 
     Attributes:
@@ -35,16 +35,16 @@ class Images:
         train_scaled, test_scaled: [N, C, H, W] float32 in [-1, 1], contiguous.
     """
 
-    train: ImageSet
-    test: ImageSet
+    train: Images
+    test: Images
     train_scaled: Floats
     test_scaled: Floats
 
 
-def load_images(recipe: _NamesImages, data_root: Path | None = None) -> Images:
+def load_images(recipe: _NamesImages, data_root: Path | None = None) -> SplitImages:
     """The recipe's dataset, grayscale, its test images cut to ``test_images`` where the recipe says so."""
     train = load_dataset(recipe.dataset, "train", data_root=data_root, grayscale=True)
     test = load_dataset(recipe.dataset, "test", data_root=data_root, grayscale=True)
     if 0 < recipe.test_images < len(test):
-        test = test.subset(torch.arange(recipe.test_images))
-    return Images(train, test, train.scaled().numpy(), test.scaled().numpy())
+        test = test[torch.arange(recipe.test_images)]
+    return SplitImages(train, test, train.scaled().numpy(), test.scaled().numpy())

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.images import ImageSet, load_dataset
+from zoovet.images import Images, load_dataset
 from zoovet.networks import Networks
 from zoovet.zoo.inr_fitting import initial_siren, learning_rates, siren_fitter
 from zoovet.zoo.inr_pictures import OFFSET, coordinates, pictures, psnr
@@ -30,7 +30,7 @@ Picture = tuple[int, int]
 """An image's index and the number of its copy."""
 
 
-def source_images(recipe: InrRecipe, data_root: Path | None = None) -> ImageSet:
+def source_images(recipe: InrRecipe, data_root: Path | None = None) -> Images:
     """The images that a zoo's ``image_index`` counts through: the recipe's splits of its dataset, joined.
 
     Raises:
@@ -41,13 +41,8 @@ def source_images(recipe: InrRecipe, data_root: Path | None = None) -> ImageSet:
         load_dataset(recipe.dataset, split, data_root=data_root, grayscale=recipe.grayscale)
         for split in recipe.image_splits
     ]
-    images = ImageSet(
-        name=recipe.dataset,
-        images=torch.cat([part.images for part in parts]),
-        labels=torch.cat([part.labels for part in parts]),
-        num_classes=parts[0].num_classes,
-    )
-    size = images.image_shape[1:]
+    images = Images.joined(parts)
+    size = images.shape[1:]
     if recipe.image_size not in (None, size):
         raise ZoovetError(
             f"images of {recipe.dataset!r} are {_by(size)}, but the recipe's image_size is {_by(recipe.image_size)}; "
@@ -72,7 +67,7 @@ class InrBuilder:
     def __init__(self, recipe: InrRecipe, data_root: Path | None) -> None:
         self.recipe = recipe
         self.images = source_images(recipe, data_root)
-        self.spec = recipe.spec(self.images.image_shape[0])
+        self.spec = recipe.spec(self.images.shape[0])
         self.specs = {self.spec.graph_id: self.spec}
         generator = np.random.default_rng([recipe.seed, 2**32])
         count = recipe.num_images or len(self.images)
@@ -150,7 +145,7 @@ class InrBuilder:
     def _target(self, picture: Picture) -> Tensor:
         """A picture [C, H, W] in [0, 1]: the image itself for copy 0, else augmented by the copy's own draws."""
         image, copy = picture
-        target = self.images.images[image].float() / 255
+        target = self.images.pixels[image].float() / 255
         if copy == 0:
             return target
         return augmented(target, self.recipe, np.random.default_rng([self.recipe.seed, image, copy, 1]))
@@ -168,7 +163,7 @@ class InrBuilder:
                 "dataset": self.recipe.dataset,
                 "image_index": image,
                 "copy": copy,
-                "label": int(self.images.labels[image]),
+                "label": int(self.images.required_labels[image]),
                 "seed": self._seed((image, copy)),
                 "activation": "sine",
                 "init": "siren",

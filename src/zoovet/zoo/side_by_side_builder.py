@@ -83,7 +83,9 @@ class SideBySideTrojanBuilder(TrojanBuilder):
         if self.device.type == "cuda":  # no round's stream is to wait for another's; read when CUDA starts
             os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
         images = self.images
-        self._train = ResidentImages(torch.from_numpy(images.train_scaled).to(device), images.train.labels.to(device))
+        self._train = ResidentImages(
+            torch.from_numpy(images.train_scaled).to(device), images.train.required_labels.to(device)
+        )
         self._test = torch.from_numpy(images.test_scaled).to(device)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the rounds have streams of their own
@@ -164,7 +166,7 @@ class SideBySideTrojanBuilder(TrojanBuilder):
         """Trials whose network is finite and accurate enough: weights and accuracy."""
         if not queued.trials:
             return []
-        accuracies = clean_accuracy(queued.labels.cpu(), self.images.test.labels).tolist()
+        accuracies = clean_accuracy(queued.labels.cpu(), self.images.test.required_labels).tolist()
         return [
             (trial, flat, accuracy)
             for trial, flat, accuracy, is_finite in zip(
@@ -201,10 +203,10 @@ class SideBySideTrojanBuilder(TrojanBuilder):
         if not chosen:
             return [], [], self._train
         gathered = self._train.images.index_select(0, torch.cat(clean).to(self.device, non_blocking=True))
-        images, labels = [self._train.images], [self.images.train.labels]
+        images, labels = [self._train.images], [self.images.train.required_labels]
         for trial, some, which in zip(chosen, gathered.split([len(which) for which in clean]), clean, strict=True):
             images.append(_trigger(trial).apply(some))
-            labels.append(_trigger(trial).wanted_labels(self.images.train.labels[which]))
+            labels.append(_trigger(trial).wanted_labels(self.images.train.required_labels[which]))
         return chosen, indices, ResidentImages(torch.cat(images), torch.cat(labels).to(self.device, non_blocking=True))
 
     def _queue_measuring(self, trials: Sequence[_Trial]) -> list[_MeasuredLabels]:
@@ -229,13 +231,13 @@ class SideBySideTrojanBuilder(TrojanBuilder):
         draw, names = trial.draw, list(trial.networks)
         attacks: list[dict[str, float]] = [{} for _ in names]
         if measured.triggered is not None:
-            wanted, labels = _trigger(trial).wanted_labels(self.images.test.labels), measured.triggered.cpu()
-            rates = attack_success_rate(labels, wanted, self.images.test.labels).tolist()
-            robust = robust_accuracy(labels, wanted, self.images.test.labels).tolist()
+            wanted, labels = _trigger(trial).wanted_labels(self.images.test.required_labels), measured.triggered.cpu()
+            rates = attack_success_rate(labels, wanted, self.images.test.required_labels).tolist()
+            robust = robust_accuracy(labels, wanted, self.images.test.required_labels).tolist()
             if rates[names.index("trojaned")] < self.recipe.min_asr:
                 return []
             attacks = [{"asr": asr, "ra": ra} for asr, ra in zip(rates, robust, strict=True)]
-        own = self.images.train.labels[torch.from_numpy(draw.indices).long()]
+        own = self.images.train.required_labels[torch.from_numpy(draw.indices).long()]
         train_accuracies = clean_accuracy(measured.train.cpu(), own).tolist()
         rows = []
         for name, flat, train_accuracy, attack in zip(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zoovet.errors import ZoovetError
 from zoovet.images import Trigger, attack_success_rate, clean_accuracy, robust_accuracy, triggered_test
 from zoovet.zoo.base_training import base_seed, is_base_seed
-from zoovet.zoo.image_arrays import Images, load_images
+from zoovet.zoo.image_arrays import SplitImages, load_images
 from zoovet.zoo.samples import Anchor, Floats, Integers, Samples
 from zoovet.zoo.shard_content import first_difference, foreign_seed
 from zoovet.zoo.store import Zoo
@@ -40,7 +40,7 @@ class TrojanBuilder:
         self.images = load_images(recipe, data_root)
         self.num_shards = recipe.num_shards
         self.num_networks = recipe.num_networks
-        by_activation = recipe.specs(self.images.train.image_shape, self.images.train.num_classes)
+        by_activation = recipe.specs(self.images.train.shape, self.images.train.num_classes)
         self.specs = {spec.graph_id: spec for spec in by_activation.values()}
         self.splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
         self.plans = recipe.attack_plans()
@@ -85,14 +85,14 @@ class TrojanBuilder:
         return made[1]["trojaned" if zoo.column("poisoned")[place] else "healthy"]
 
 
-def _samples(images: Images, indices: Integers) -> Samples:
-    labels = images.train.labels.numpy()[indices].astype(np.int32)
+def _samples(images: SplitImages, indices: Integers) -> Samples:
+    labels = images.train.required_labels.numpy()[indices].astype(np.int32)
     return Samples(images.train_scaled, images.train_scaled[:1], indices, labels)
 
 
-def _poisoned_samples(images: Images, draw: TrojanDraw, trigger: Trigger) -> Samples:
+def _poisoned_samples(images: SplitImages, draw: TrojanDraw, trigger: Trigger) -> Samples:
     """The training samples with the trigger and its label on a share of them."""
-    labels = images.train.labels[torch.from_numpy(draw.indices).long()]
+    labels = images.train.required_labels[torch.from_numpy(draw.indices).long()]
     chosen = poisoned_places(draw, images, trigger)
     clean = torch.from_numpy(images.train_scaled[draw.indices[chosen]])
     indices, wanted = draw.indices.copy(), labels.clone()
@@ -108,7 +108,7 @@ def _accuracy(trainer: NetworkTrainer, flat: Floats, images: Floats, labels: tor
 
 
 def train_descendants(
-    recipe: TrojanRecipe, images: Images, seed: int, plan: AttackPlan
+    recipe: TrojanRecipe, images: SplitImages, seed: int, plan: AttackPlan
 ) -> tuple[TrojanDraw, dict[str, Floats]] | None:
     """Train a base and its descendants from a seed and the base's plan alone.
 
@@ -139,15 +139,15 @@ def train_descendants(
     return None if trojaned is None else (draw, {"healthy": healthy, "trojaned": trojaned})
 
 
-def _accurate_enough(recipe: TrojanRecipe, trainer: NetworkTrainer, flat: Floats, images: Images) -> bool:
+def _accurate_enough(recipe: TrojanRecipe, trainer: NetworkTrainer, flat: Floats, images: SplitImages) -> bool:
     """Whether a network is finite and reaches the recipe's clean accuracy on the test images."""
     return bool(
         np.isfinite(flat).all()
-        and _accuracy(trainer, flat, images.test_scaled, images.test.labels) >= recipe.min_clean_accuracy
+        and _accuracy(trainer, flat, images.test_scaled, images.test.required_labels) >= recipe.min_clean_accuracy
     )
 
 
-def build_base(recipe: TrojanRecipe, images: Images, base_id: int, split: str, plan: AttackPlan) -> list[Row]:
+def build_base(recipe: TrojanRecipe, images: SplitImages, base_id: int, split: str, plan: AttackPlan) -> list[Row]:
     """Train, measure and describe a base's networks, drawing it again until they are what the recipe asks for.
 
     Returns:
@@ -179,11 +179,11 @@ def given_up(recipe: TrojanRecipe, base_id: int, plan: AttackPlan) -> ZoovetErro
     )
 
 
-def _measure(images: Images, draw: TrojanDraw, flat: Floats) -> Measured:
+def _measure(images: SplitImages, draw: TrojanDraw, flat: Floats) -> Measured:
     """Accuracies of a descendant, and what the draw's trigger does to it."""
     trainer = network_trainer(draw.spec)
-    labels = images.train.labels[torch.from_numpy(draw.indices).long()]
-    accuracy = _accuracy(trainer, flat, images.test_scaled, images.test.labels)
+    labels = images.train.required_labels[torch.from_numpy(draw.indices).long()]
+    accuracy = _accuracy(trainer, flat, images.test_scaled, images.test.required_labels)
     train_accuracy = _accuracy(trainer, flat, images.train_scaled[draw.indices], labels)
     if draw.trigger is None:
         return Measured(clean_accuracy=accuracy, train_accuracy=train_accuracy)

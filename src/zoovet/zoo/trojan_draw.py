@@ -12,7 +12,7 @@ from zoovet.errors import ZoovetError
 from zoovet.images import Trigger, draw_trigger, num_poisoned
 from zoovet.networks import Graph
 from zoovet.zoo.base_training import DrawnTraining
-from zoovet.zoo.image_arrays import Images
+from zoovet.zoo.image_arrays import SplitImages
 from zoovet.zoo.recipe_parts import log_uniform
 from zoovet.zoo.samples import Floats, Integers, Schedule
 from zoovet.zoo.training import initial_weights
@@ -84,7 +84,7 @@ class TrojanDraw:
         return np.random.default_rng([self.seed, 4])
 
 
-def draw_trojan(recipe: TrojanRecipe, images: Images, seed: int, plan: AttackPlan) -> TrojanDraw:
+def draw_trojan(recipe: TrojanRecipe, images: SplitImages, seed: int, plan: AttackPlan) -> TrojanDraw:
     """Draw a base.
 
     Raises:
@@ -92,14 +92,14 @@ def draw_trojan(recipe: TrojanRecipe, images: Images, seed: int, plan: AttackPla
     """
     generator = np.random.default_rng([seed, 0])
     activation = str(generator.choice(recipe.activations))
-    spec = recipe.specs(images.train.image_shape, images.train.num_classes)[activation]
+    spec = recipe.specs(images.train.shape, images.train.num_classes)[activation]
     base = recipe.base.draw(recipe.batch_size, generator)
     finetuning, poison_rate = recipe.draw_finetuning(plan.attack, generator)
     count = min(recipe.train_images, len(images.train))
     indices = generator.permutation(len(images.train))[:count].astype(np.int32)
     trigger = None
     if recipe.poisoned:
-        trigger = draw_trigger(plan.attack.trigger, images.train.image_shape, images.train.num_classes, generator)
+        trigger = draw_trigger(plan.attack.trigger, images.train.shape, images.train.num_classes, generator)
     base_indices = indices[: max(1, round(base.train_fraction * count))]
     anchor = log_uniform(recipe.attackers.anchor, generator) if plan.origin == "anchored" else 0.0
     return TrojanDraw(
@@ -117,13 +117,13 @@ def draw_trojan(recipe: TrojanRecipe, images: Images, seed: int, plan: AttackPla
     )
 
 
-def poisoned_places(draw: TrojanDraw, images: Images, trigger: Trigger) -> NDArray[np.int64]:
+def poisoned_places(draw: TrojanDraw, images: SplitImages, trigger: Trigger) -> NDArray[np.int64]:
     """Which of the draw's training images get the trigger: places in its ``indices``, ascending.
 
     Raises:
         ZoovetError: The poison rate asks for more images than may be poisoned.
     """
-    labels = images.train.labels[torch.from_numpy(draw.indices).long()]
+    labels = images.train.required_labels[torch.from_numpy(draw.indices).long()]
     eligible = torch.nonzero(trigger.poisonable(labels)).flatten().numpy()
     count = num_poisoned(len(draw.indices), draw.poison_rate)
     if count > len(eligible):
