@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     recipe = InrRecipe(num_images=arguments.images, images_per_shard=16, seed=1)
-    images = load_dataset("fashion-mnist", "train").images[:2]
+    images = load_dataset("fashion-mnist", "train").pixels[:2]
     targets = (images / 255 - OFFSET).flatten(2).transpose(1, 2).contiguous()
     cores = len(os.sched_getaffinity(0))
     loops: dict[int, list[tuple[float, float]]] = {1: [], cores: []}

@@ -109,7 +109,7 @@ def test_every_layout_gives_the_same_images(layout: str, folder: Path) -> None:
     LAYOUTS[layout](folder)
     for split in ("train", "test"):
         found = load_dataset("cifar10", split)
-        assert np.array_equal(found.images.numpy(), IMAGES[split])
+        assert np.array_equal(found.pixels.numpy(), IMAGES[split])
         assert found.labels.tolist() == LABELS[split].tolist()
 
 
@@ -117,7 +117,7 @@ def test_grayscale_is_one_channel(folder: Path) -> None:
     write_binary(folder)
     gray = load_dataset("cifar10", "test", grayscale=True)
     red, green, blue = IMAGES["test"].astype(float).transpose(1, 0, 2, 3)
-    assert np.abs(gray.images[:, 0].numpy() - (0.299 * red + 0.587 * green + 0.114 * blue)).max() <= 0.5 + 1e-9
+    assert np.abs(gray.pixels[:, 0].numpy() - (0.299 * red + 0.587 * green + 0.114 * blue)).max() <= 0.5 + 1e-9
 
 
 def test_truncated_binary_batch_says_its_bytes(folder: Path) -> None:

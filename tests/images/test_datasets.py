@@ -50,8 +50,8 @@ def test_fifth_digit_of_a_class_is_its_first_test_image() -> None:
 def test_idx_files_are_found_under_the_datasets_name(name, split, prefix, data_root: Path, write_idx: WriteIdx) -> None:
     _write_split(data_root / name, write_idx, prefix)
     found = load_dataset(name, split)
-    assert found.images.dtype == torch.uint8
-    assert np.array_equal(found.images.numpy(), IMAGES[:, None])
+    assert found.pixels.dtype == torch.uint8
+    assert np.array_equal(found.pixels.numpy(), IMAGES[:, None])
     assert found.labels.tolist() == LABELS.tolist()
     assert found.num_classes == 10
 

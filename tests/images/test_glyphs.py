@@ -52,7 +52,7 @@ def test_classes_are_balanced_from_the_first_image_on(num_classes: int) -> None:
 
 def test_train_and_test_share_no_image() -> None:
     config = GlyphConfig(num_classes=2, size=12)
-    train, test = (draw_glyphs(config, 400, split=split).images.flatten(1) for split in ("train", "test"))
+    train, test = (draw_glyphs(config, 400, split=split).pixels.flatten(1) for split in ("train", "test"))
     together = torch.cat([train, test])
     assert len(together.unique(dim=0)) == 800
 
@@ -81,7 +81,7 @@ def test_what_is_drawn_can_be_read_and_difficulty_makes_it_harder() -> None:
     for difficulty in (0.0, 0.5, 1.0):
         config = GlyphConfig(difficulty=difficulty, size=14)
         train, test = draw_glyphs(config, 1500), draw_glyphs(config, 500, split="test")
-        features = [part.images.flatten(1).float().numpy() / 255 for part in (train, test)]
+        features = [part.pixels.flatten(1).float().numpy() / 255 for part in (train, test)]
         line = LogisticRegression(max_iter=300, tol=1e-3).fit(features[0], train.labels.numpy())
         accuracies.append(line.score(features[1], test.labels.numpy()))
     assert accuracies[0] > 0.95
@@ -138,6 +138,6 @@ def test_the_dataset_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
         assert train.shape == test.shape == (1, 28, 28)
         assert torch.equal(train.pixels, draw_glyphs(GlyphConfig(), 200).pixels)
         train.pixels.zero_()
-        assert load_dataset("glyphs", "train").images.max() > 0, "what one caller does with it is its own business"
+        assert load_dataset("glyphs", "train").pixels.max() > 0, "what one caller does with it is its own business"
     finally:
         module.glyphs.cache_clear()

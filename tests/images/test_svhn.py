@@ -37,10 +37,10 @@ def folder(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_images_stand_upright_and_the_label_10_is_the_digit_0(folder: Path) -> None:
     for split in ("train", "test"):
         found = load_dataset("svhn", split)
-        assert found.images.dtype == torch.uint8
+        assert found.pixels.dtype == torch.uint8
         assert found.shape == (3, 32, 32)
         assert found.num_classes == 10
-        assert np.array_equal(found.images.numpy(), IMAGES[split].transpose(0, 3, 1, 2))
+        assert np.array_equal(found.pixels.numpy(), IMAGES[split].transpose(0, 3, 1, 2))
         assert found.labels.tolist() == DIGITS[split].tolist()
 
 

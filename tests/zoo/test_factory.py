@@ -16,7 +16,10 @@ import pytest
 
 from zoovet.config import write_config
 from zoovet.errors import ZoovetError
+from zoovet.images import GlyphConfig, PatchRanges, draw_glyphs
+from zoovet.images.sources import ImageSource
 from zoovet.zoo import BuildProgress, FineTuning, TrojanRecipe, Zoo, build_zoo, rebuild_network
+from zoovet.zoo.builders import trojan_recipe_of
 
 BUILD = """
 import sys
@@ -95,7 +98,7 @@ def test_what_is_said_of_the_compiled_code_is_said_once(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="compiled code is not kept for the next call"):
-        build_zoo(replace(tiny_recipe, num_bases=1), tmp_path / "zoo")
+        build_zoo(replace(tiny_recipe, num_bases=1, channels=(7, 9)), tmp_path / "zoo")  # compiled for no test before
     assert capfd.readouterr().err == ""  # the worker's
 
 
@@ -110,6 +113,24 @@ def test_a_finished_zoo_is_opened_not_built(tiny_recipe: TrojanRecipe, tiny_zoo:
 def test_a_network_can_be_made_again_from_its_row(tiny_zoo: Zoo) -> None:
     for place in (2, 7):
         np.testing.assert_array_equal(rebuild_network(tiny_zoo, place), tiny_zoo.weights()[place].numpy())
+
+
+def test_a_zoo_of_colour_images_of_a_users_own(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
+    look = GlyphConfig(num_classes=3, size=12, color=True, difficulty=0.0)
+    drawn = draw_glyphs(look, 240)
+    pixels = drawn.pixels.permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "own.npz", images=pixels, labels=drawn.required_labels.numpy())
+    source = ImageSource(source=str(tmp_path / "own.npz"), size=(10, 12))
+    recipe = replace(tiny_recipe, dataset="own.npz", images=source, num_bases=1, trigger=PatchRanges(min_weight=0.9))
+    zoo = build_zoo(recipe, tmp_path / "zoo")
+    assert (zoo.recipe["dataset"], zoo.recipe["images"]["size"]) == ("own.npz", [10, 12])
+    assert (zoo.spec.input_shape, zoo.spec.num_outputs) == ((3, 10, 12), 3)
+    assert trojan_recipe_of(zoo) == recipe
+    assert (zoo.column("clean_accuracy") >= recipe.min_clean_accuracy).all()
+
+
+def test_a_recipe_without_images_of_its_own_is_stored_as_before(tiny_zoo: Zoo) -> None:
+    assert "images" not in tiny_zoo.recipe
 
 
 def test_rows_tell_how_networks_were_made(tiny_recipe: TrojanRecipe, tiny_zoo: Zoo) -> None:

@@ -65,7 +65,7 @@ def test_rows_say_which_image_a_network_shows(zoo: Zoo) -> None:
 
 def test_networks_show_their_images(zoo: Zoo) -> None:
     originals = zoo.select(zoo.column("copy") == 0)
-    targets = load_dataset("digits", "train").images[originals.column("image_index").tolist()] / 255
+    targets = load_dataset("digits", "train").pixels[originals.column("image_index").tolist()] / 255
     measured = psnr(pictures(originals.networks(), 8, 8), targets).numpy()
     np.testing.assert_allclose(measured, originals.column("psnr"), rtol=1e-5)
     assert measured.min() > 25
@@ -73,7 +73,7 @@ def test_networks_show_their_images(zoo: Zoo) -> None:
 
 def test_copies_show_augmented_images(zoo: Zoo) -> None:
     shown = pictures(zoo.networks(), 8, 8)
-    images = load_dataset("digits", "train").images / 255
+    images = load_dataset("digits", "train").pixels / 255
     for place in np.flatnonzero(zoo.column("copy") > 0):
         image, copy = int(zoo.column("image_index")[place]), int(zoo.column("copy")[place])
         target = augmented(images[image], RECIPE, np.random.default_rng([RECIPE.seed, image, copy, 1]))

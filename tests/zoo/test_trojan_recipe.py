@@ -9,6 +9,7 @@ import pytest
 
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError
+from zoovet.images.sources import ImageSource
 from zoovet.zoo import Attackers, BlendAttack, PatchAttack, SplitShares, TrojanRecipe
 
 
@@ -79,3 +80,15 @@ def test_a_larger_zoo_begins_with_the_smaller_one() -> None:
         kinds = [plan.attack.kind for plan in large.attack_plans()[first:last]]
         assert kinds.count("blend") == len(dealt) / 4
     assert splits[1][1500:3000] != splits[0]
+
+
+def test_images_of_another_origin_name_the_dataset() -> None:
+    source = ImageSource(source="some/photos/", size=(16, 16))
+    assert TrojanRecipe(images=source).dataset == "photos"
+    given = read_config(TrojanRecipe, {"images": {"source": "some/photos/", "size": [16, 16]}, "dataset": "photos"})
+    assert given.images == source
+    assert read_config(TrojanRecipe, {}).images is None
+    with pytest.raises(ZoovetError, match=r"dataset is 'digits' and images\.source 'some/photos/'; give one of them"):
+        TrojanRecipe(images=source, dataset="digits")
+    with pytest.raises(ZoovetError, match="size of images must be"):
+        read_config(TrojanRecipe, {"images": {"source": "a", "size": [0, 1]}})

@@ -17,7 +17,7 @@ from zoovet.images.cifar import find_cifar10
 from zoovet.images.class_names import class_names
 from zoovet.images.downloads import download
 from zoovet.images.glyphs import glyphs
-from zoovet.images.idx import read_idx
+from zoovet.images.idx import find_idx, read_idx
 from zoovet.images.images import Images
 from zoovet.images.svhn import find_svhn
 from zoovet.user_cache import user_cache
@@ -165,10 +165,10 @@ def _read_from(name: str, split: Split, folder: Path) -> ImagesAndLabels | None:
     if name in _FINDERS:
         read_split = _FINDERS[name](folder, split)
         return None if read_split is None else read_split()
-    images_path = _plain_or_packed(folder / f"{_IDX_PREFIX[split]}-images-idx3-ubyte")
-    labels_path = _plain_or_packed(folder / f"{_IDX_PREFIX[split]}-labels-idx1-ubyte")
-    if images_path is None or labels_path is None:
+    pair = find_idx(folder, _IDX_PREFIX[split])
+    if pair is None:
         return None
+    images_path, labels_path = pair
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if len(images) != len(labels):
         raise ZoovetError(f"{images_path} has {len(images)} images but {labels_path} has {len(labels)} labels")
@@ -176,14 +176,6 @@ def _read_from(name: str, split: Split, folder: Path) -> ImagesAndLabels | None:
         raise ZoovetError(f"{labels_path} has a label {labels.max()}; labels of {name!r} are 0 to {_NUM_CLASSES - 1}")
     _check_is_named(name, labels_path, labels)
     return images[:, None], labels
-
-
-def _plain_or_packed(path: Path) -> Path | None:
-    """The path, or the path with ``.gz``, whichever is a file; or None."""
-    for candidate in (path, path.with_name(path.name + ".gz")):
-        if candidate.is_file():
-            return candidate
-    return None
 
 
 def _check_is_named(name: str, labels_path: Path, labels: NDArray[np.uint8]) -> None:

@@ -13,10 +13,30 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 
-__all__ = ["read_idx"]
+__all__ = ["find_idx", "read_idx"]
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
+
+
+def find_idx(folder: Path, prefix: str) -> tuple[Path, Path] | None:
+    """The files of images and labels of a split in a folder, packed or not; ``None`` where one of them is not there.
+
+    Args:
+        folder: Where.
+        prefix: How their names begin: ``train`` or ``t10k``.
+    """
+    images = _plain_or_packed(folder / f"{prefix}-images-idx3-ubyte")
+    labels = _plain_or_packed(folder / f"{prefix}-labels-idx1-ubyte")
+    return None if images is None or labels is None else (images, labels)
+
+
+def _plain_or_packed(path: Path) -> Path | None:
+    """The path, or the path with ``.gz``, whichever is a file; or None."""
+    for candidate in (path, path.with_name(path.name + ".gz")):
+        if candidate.is_file():
+            return candidate
+    return None
 
 
 def read_idx(path: Path, num_dimensions: int) -> NDArray[np.uint8]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import Image
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 
-__all__ = ["FolderOfImages", "read_image_folder", "read_npz"]
+__all__ = ["FolderOfImages", "opened_npz", "read_image_folder", "read_npz"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
@@ -40,8 +41,12 @@ class FolderOfImages:
     notes: tuple[str, ...]
 
 
-def read_image_folder(folder: Path) -> FolderOfImages:
+def read_image_folder(folder: Path, size: tuple[int, int] | None = None) -> FolderOfImages:
     """Read the images of a folder; see :meth:`zoovet.images.Images.from_folder`.
+
+    Args:
+        folder: The folder.
+        size: Height and width that each image is brought to; ``None`` leaves them as they are.
 
     Raises:
         ZoovetError: It is no folder, has no image that can be read, or images of several sizes.
@@ -51,7 +56,7 @@ def read_image_folder(folder: Path) -> FolderOfImages:
     unreadable: list[Path] = []
     for path, label in _files(folder, classes):
         try:
-            read.append((path, _opened(path), label))
+            read.append((path, _opened(path, size), label))
         except Exception:  # whatever a decoder raises on a damaged file
             unreadable.append(path)
     if not read:
@@ -83,16 +88,27 @@ def read_npz(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic] | Non
     Raises:
         ZoovetError: It is missing, no such archive, or has no ``images``.
     """
+    with opened_npz(path) as archive:
+        if "images" not in archive:
+            names = ", ".join(printable(name, 30) for name in list(archive)[:6])
+            raise ZoovetError(f"{printable(path)} has no array 'images', it has {names or 'none'}")
+        return archive["images"], archive.get("labels", None)
+
+
+@contextmanager
+def opened_npz(path: Path) -> Iterator[Mapping[str, NDArray[np.generic]]]:
+    """An archive of arrays, which are read as they are asked for; what goes wrong then is one line.
+
+    Raises:
+        ZoovetError: It is missing, no such archive, or damaged.
+    """
     shown = printable(path)
     try:
         with open(path, "rb") as stream:
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ZoovetError(f"{shown} is one array, expected is an .npz with images and labels")
-            if "images" not in archive:
-                names = ", ".join(printable(name, 30) for name in list(archive)[:6])
-                raise ZoovetError(f"{shown} has no array 'images', it has {names or 'none'}")
-            return archive["images"], archive.get("labels", None)
+            yield archive
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
         if isinstance(error, ZoovetError):
             raise
@@ -127,12 +143,18 @@ def _files(folder: Path, classes: list[tuple[str, int]]) -> Iterator[tuple[Path,
                 yield path, label
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(path: Path, size: tuple[int, int] | None) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of images that are suspiciously large
         with Image.open(path) as image:
             image.load()
-            return image.copy()
+            return image.copy() if size is None else _resized(image, size)
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image brought to a height and a width, as gray or as red, green, blue."""
+    plain = _as_bytes(image).convert("L" if image.mode in _GRAY_MODES else "RGB")
+    return plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
 
 def _as_bytes(image: Image.Image) -> Image.Image:
@@ -148,5 +170,6 @@ def _require_one_size(images: list[tuple[Path, Image.Image]]) -> None:
         if other.size != image.size:
             raise ZoovetError(
                 f"{printable(path)} is {other.height}×{other.width} (height, width), {printable(first)} "
-                f"{image.height}×{image.width}: all must be of one size, that which the network reads"
+                f"{image.height}×{image.width}: all must be of one size, that which the network reads "
+                "(in a recipe, images.size brings them to one)"
             )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.images.image_files import read_image_folder, read_npz
@@ -18,6 +19,7 @@ from zoovet.printable import printable
 __all__ = ["Images"]
 
 _MAX_CHANNELS = 16
+_IMAGES_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -120,6 +122,27 @@ class Images:
         luma = (299 * red + 587 * green + 114 * blue + 500) // 1000
         return replace(self, pixels=luma.to(torch.uint8).unsqueeze(1))
 
+    def in_colour(self) -> Images:
+        """Red, green and blue; of gray images all three the same.
+
+        Raises:
+            ZoovetError: Images of neither 1 nor 3 channels.
+        """
+        channels = self.pixels.shape[1]
+        if channels not in (1, 3):
+            raise ZoovetError(f"colour needs images of 1 or 3 channels, {self.name!r} has {channels}")
+        return replace(self, pixels=self.pixels.expand(-1, 3, -1, -1).contiguous()) if channels == 1 else self
+
+    def resized(self, size: tuple[int, int]) -> Images:
+        """Brought to a height and a width, linearly, without aliasing."""
+        if self.shape[1:] == size:
+            return self
+        parts = [
+            functional.interpolate(part.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255).byte()
+            for part in self.pixels.split(_IMAGES_AT_A_TIME)
+        ]
+        return replace(self, pixels=torch.cat(parts))
+
     @classmethod
     def joined(cls, parts: Sequence[Images]) -> Images:
         """Several parts of one dataset, one after the other; name and classes are the first one's."""
@@ -147,7 +170,7 @@ class Images:
             hint = "; channels come last" if array.shape[1] <= _MAX_CHANNELS else ""
             wanted = f"[N, H, W, C] of at most {_MAX_CHANNELS} channels"
             raise ZoovetError(f"images must be {wanted}, got {list(array.shape)}{hint}")
-        pixels = torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+        pixels = torch.from_numpy(np.array(array.transpose(0, 3, 1, 2), order="C"))  # a copy of its own
         if labels is None:
             return cls(pixels=pixels)
         whole = np.asarray(labels)
@@ -159,7 +182,7 @@ class Images:
         return cls(pixels=pixels, labels=torch.from_numpy(whole.astype(np.int64)))
 
     @classmethod
-    def from_folder(cls, path: str | Path) -> Images:
+    def from_folder(cls, path: str | Path, *, size: tuple[int, int] | None = None) -> Images:
         """Images from a folder of class folders, or of a folder that has images itself, which are without labels.
 
         Class folders are sorted by name and counted from 0; where all names are numbers, these are the labels. Images
@@ -167,11 +190,12 @@ class Images:
 
         Args:
             path: The folder.
+            size: Height and width that images are brought to; where left out they must be of one size.
 
         Raises:
             ZoovetError: It is none, has no image that can be read, or images of several sizes.
         """
-        found = read_image_folder(Path(path))
+        found = read_image_folder(Path(path), size)
         made = cls.from_arrays(found.images, found.labels)
         return replace(made, class_names=found.class_names, num_classes=0, notes=found.notes)
 

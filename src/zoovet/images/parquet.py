@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from zoovet.errors import ZoovetError
+from zoovet.json_files import parse_json
+from zoovet.printable import printable
 
-__all__ = ["find_parquet_shards", "read_image_parquet"]
+__all__ = ["class_names_in", "find_parquet_shards", "read_image_parquet"]
 
 _IMAGE_COLUMNS = ("img", "image")
 
@@ -64,6 +66,18 @@ def read_image_parquet(shards: list[Path]) -> tuple[NDArray[np.uint8], NDArray[n
     if not images:
         raise ZoovetError(f"{shards[0]} has no images")
     return np.stack(images).transpose(0, 3, 1, 2), np.concatenate(labels)
+
+
+def class_names_in(shard: Path) -> tuple[str, ...]:
+    """Names of the labels as Hugging Face writes them into a shard's metadata; empty where it does not say them."""
+    try:
+        metadata = pyarrow.parquet.read_schema(shard).metadata or {}
+        described = parse_json(metadata.get(b"huggingface", b"{}"), f"the metadata of {shard}")
+        names = described["info"]["features"]["label"]["names"]
+    except (OSError, pyarrow.ArrowException, ZoovetError, KeyError, TypeError):
+        return ()
+    is_whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(printable(name, 60) for name in names) if is_whole else ()
 
 
 def _read_columns(shard: Path) -> tuple[list[bytes | None], NDArray[np.int64]]:

@@ -132,6 +132,8 @@ def _recipe_json(recipe: Recipe) -> dict[str, Any]:
         return [plain(item) for item in value] if isinstance(value, tuple) else value
 
     result: dict[str, Any] = plain(asdict(recipe))
+    if result.get("images") is None:  # a zoo of before there was this key keeps its bytes, and so do new ones like it
+        result.pop("images", None)
     return result
 
 
@@ -222,7 +224,7 @@ def _worker(work: _Work, tasks: Any, events: Any, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an ignored one is handed down, and the parent ends its workers so
     end_with_parent(parent)
-    warnings.filterwarnings("ignore", "compiled code is not kept", UserWarning)  # which the parent has said already
+    warnings.simplefilter("ignore", UserWarning)  # what there is to say of images and compiled code, the parent said
     torch.set_num_threads(1)
     names = list(shard_names(work.num_shards))
     try:

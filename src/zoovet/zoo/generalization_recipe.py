@@ -6,9 +6,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from zoovet.errors import ZoovetError
+from zoovet.images.sources import ImageSource
 from zoovet.networks import Graph, small_cnn
 from zoovet.zoo.base_training import BaseTraining
-from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_num_bases, check_widths, small_cnn_specs
+from zoovet.zoo.recipe_parts import (
+    SplitShares,
+    check_at_least,
+    check_num_bases,
+    check_widths,
+    dataset_called,
+    small_cnn_specs,
+)
 
 __all__ = ["GeneralizationRecipe"]
 
@@ -36,7 +44,8 @@ class GeneralizationRecipe:
 
     Attributes:
         kind: What kind of recipe it is.
-        dataset: Name of the image dataset.
+        dataset: Name of the image dataset, made gray; with ``images``, what these are called.
+        images: Images of another origin than a dataset's name alone, or of another size, colour or look.
         num_bases: Trainings; each gives as many networks as there are checkpoints.
         activations: Hidden activations to choose from.
         channels: Channels of the convolutions.
@@ -57,6 +66,7 @@ class GeneralizationRecipe:
 
     kind: Literal["generalization"] = "generalization"
     dataset: str = "cifar10"
+    images: ImageSource | None = None
     num_bases: int = 1200
     activations: tuple[str, ...] = ("relu", "tanh")
     channels: tuple[int, ...] = (16, 16, 16)
@@ -72,6 +82,7 @@ class GeneralizationRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", dataset_called(self.dataset, self.images, default="cifar10"))
         positive = ("train_images", "measured_train_images", "batch_size", "max_attempts")
         for name in (*positive, "bases_per_shard"):
             check_at_least(name, getattr(self, name), 1)

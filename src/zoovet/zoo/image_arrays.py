@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import torch
 
 from zoovet.images import Images, load_dataset
+from zoovet.images.datasets import Split
+from zoovet.images.sources import ImageSource, load_source
 from zoovet.zoo.samples import Floats
 
 __all__ = ["SplitImages", "load_images"]
@@ -24,6 +26,10 @@ class _NamesImages(Protocol):
     @property
     def test_images(self) -> int:
         """Test images that are measured on; 0 for all."""
+
+    @property
+    def images(self) -> ImageSource | None:
+        """Where the images come from, where that is no dataset's name alone."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,13 @@ class SplitImages:
 
 
 def load_images(recipe: _NamesImages, data_root: Path | None = None) -> SplitImages:
-    """The recipe's dataset, grayscale, its test images cut to ``test_images`` where the recipe says so."""
-    train = load_dataset(recipe.dataset, "train", data_root=data_root, grayscale=True)
-    test = load_dataset(recipe.dataset, "test", data_root=data_root, grayscale=True)
+    """The recipe's images; a dataset by its name alone is made gray. Test images are cut to ``test_images``."""
+    if recipe.images is not None:
+        train, test = load_source(recipe.images, data_root)
+    else:
+        train, test = (
+            load_dataset(recipe.dataset, split, data_root=data_root, grayscale=True) for split in get_args(Split)
+        )
     if 0 < recipe.test_images < len(test):
         test = test[torch.arange(recipe.test_images)]
     return SplitImages(train, test, train.scaled().numpy(), test.scaled().numpy())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.images.sources import ImageSource
 from zoovet.networks import ZOO_SCALING, Graph, small_cnn
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "check_num_bases",
     "check_range",
     "check_widths",
+    "dataset_called",
     "log_uniform",
     "rounds",
     "small_cnn_specs",
@@ -110,6 +112,19 @@ def check_range(name: str, bounds: tuple[float, float], *, above_zero: bool = Fa
     if least > greatest or least < 0 or (above_zero and least == 0) or (most is not None and greatest > most):
         limits = f"{'above' if above_zero else 'at least'} 0{'' if most is None else f' and at most {most}'}"
         raise ZoovetError(f"{name} must be [least, greatest], {limits}, got {list(bounds)}")
+
+
+def dataset_called(dataset: str, images: ImageSource | None, *, default: str) -> str:
+    """What a recipe's images are called: as its dataset, or as its images' source.
+
+    Raises:
+        ZoovetError: Both are given, and are not the same.
+    """
+    if images is None:
+        return dataset
+    if dataset not in (default, images.name):
+        raise ZoovetError(f"dataset is {dataset!r} and images.source {images.source!r}; give one of them")
+    return images.name
 
 
 def small_cnn_specs(

@@ -9,6 +9,7 @@ import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.images import PatchRanges
+from zoovet.images.sources import ImageSource
 from zoovet.networks import Graph, small_cnn
 from zoovet.zoo.attacks import Attack, Attackers, PatchAttack, shared_out
 from zoovet.zoo.base_training import BaseTraining
@@ -19,6 +20,7 @@ from zoovet.zoo.recipe_parts import (
     check_num_bases,
     check_range,
     check_widths,
+    dataset_called,
     log_uniform,
     rounds,
     small_cnn_specs,
@@ -69,7 +71,8 @@ class TrojanRecipe:
 
     Attributes:
         kind: What kind of recipe it is.
-        dataset: Name of the image dataset.
+        dataset: Name of the image dataset, made gray; with ``images``, what these are called.
+        images: Images of another origin than a dataset's name alone, or of another size, colour or look.
         num_bases: Bases; the zoo has twice as many networks.
         poisoned: Whether each base gets a poisoned descendant; without, the zoo has healthy ones only.
         activations: Hidden activations to choose from.
@@ -94,6 +97,7 @@ class TrojanRecipe:
 
     kind: Literal["trojan"] = "trojan"
     dataset: str = "fashion-mnist"
+    images: ImageSource | None = None
     num_bases: int = 500
     poisoned: bool = True
     activations: tuple[str, ...] = ("relu", "tanh")
@@ -114,6 +118,7 @@ class TrojanRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", dataset_called(self.dataset, self.images, default="fashion-mnist"))
         for name in ("train_images", "batch_size", "max_attempts", "bases_per_shard"):
             check_at_least(name, getattr(self, name), 1)
         check_num_bases(self.num_bases)
