@@ -42,11 +42,12 @@ Tell which weight files carry a trojan, from their weights. No image is needed, 
   zoovet scan suspect.pth --architecture vgg:activation=elu,pooling=max --images photos/
 
 A file is safetensors (as zoovet writes it, with its spec inside, or a plain state dict), a state dict written by
-torch.save, or an ONNX or Keras file. Without --detector, each network goes to the shipped model that knows its spec;
-zoovet --models lists them and their cards. Prints for each network the in-distribution score (the share of networks
-like the detector's training networks that are at least as unusual), the probability of a trojan, the threshold, and the
-verdict: healthy, trojaned, or unknown, where the network is unlike those that the detector was trained on, or a score
-is not a finite number, so that it means nothing. A file that is given twice is scanned once. Writes no file.
+torch.save, or an ONNX, Keras or torch.export file. Without --detector, each network goes to the shipped model that
+knows its spec; zoovet --models lists them and their cards. Prints for each network the in-distribution score (the share
+of networks like the detector's training networks that are at least as unusual), the probability of a trojan, the
+threshold, and the verdict: healthy, trojaned, or unknown, where the network is unlike those that the detector was
+trained on, or a score is not a finite number, so that it means nothing. A file that is given twice is scanned once.
+Writes no file.
 
 {SCALING_HELP}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.content import FileContent
+from zoovet.readers.exported import network_of_export
 from zoovet.readers.keras import network_of_keras
 from zoovet.readers.loaded import GraphData
 from zoovet.readers.network_file import GraphFile, NetworkFile
@@ -75,6 +76,8 @@ def _graph_file(graph: GraphData, beside: Path | None, source: str) -> GraphFile
     def read(input_shape: tuple[int, ...] | None) -> NetworkFile:
         if graph.format_name == "ONNX":
             return network_of_onnx(graph, input_shape, folder=beside, source=source)
+        if graph.format_name == "torch.export":
+            return network_of_export(graph, input_shape, source=source)
         return network_of_keras(graph, input_shape, source=source)
 
     return GraphFile(format_name=graph.format_name, read=read)

@@ -23,7 +23,7 @@ from zoovet.readers.isolation import Answer
 __all__ = ["ForeignObject", "GraphData", "Loaded", "data_of", "tensor_of"]
 
 _READ_WHOLE = 2**26
-_GRAPHS = {"onnx": "ONNX", "keras": "Keras"}
+_GRAPHS = {"onnx": "ONNX", "keras": "Keras", "export": "torch.export"}
 _COMPUTABLE = frozenset((
     "float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128", "bool", "int8",
     "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -35,7 +35,7 @@ class GraphData:
     """What a file holds that says its network's graph.
 
     Attributes:
-        format_name: ``ONNX`` or ``Keras``.
+        format_name: ``ONNX``, ``Keras`` or ``torch.export``.
         description: As the reading process gives it.
         file: The file's bytes.
         blob: Numbers that lie elsewhere than in the file as they are.

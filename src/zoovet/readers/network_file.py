@@ -28,7 +28,7 @@ class GraphFile:
     """A file that was opened and says its network's graph.
 
     Attributes:
-        format_name: ``ONNX`` or ``Keras``.
+        format_name: ``ONNX``, ``Keras`` or ``torch.export``.
         read: From the shape of an image, ``(channels, height, width)`` or ``(features,)``, or ``None`` where the file
             is to say it, to the network; what is wrong with it is a :class:`ZoovetError` that names the file.
     """

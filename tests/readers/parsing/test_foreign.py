@@ -57,7 +57,7 @@ FORMATS = {
     "gguf": (b"GGUF\x03\0\0\0" + bytes(64), "is a GGUF file of a language model"),
     "npy": (saved(lambda stream: np.save(stream, np.ones(3))), r"is a NumPy array \(\.npy\), which is not read"),
     "npz": (saved(lambda stream: np.savez(stream, a=np.ones(3))), r"is a NumPy archive \(\.npz\), which is not read"),
-    "export": (zip_of("m/archive_format", "m/models/model.json"), r"is a program by torch\.export \(\.pt2\)"),
+    "export": (zip_of("m/archive_format", "m/models/other.json"), r"is a program by torch\.export \(\.pt2\)"),
     "older export": (zip_of("serialized_exported_program.json"), r"is a program by torch\.export \(\.pt2\)"),
     "script": (zip_of("m/data.pkl", "m/constants.pkl"), "is a TorchScript program, which is code, so it was refused"),
     "document": (zip_of("[Content_Types].xml"), "is an office document"),

@@ -24,7 +24,7 @@ from zoovet.readers.exported.shapes import SHAPE_READERS, filled, repeated
 from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Variable
 from zoovet.readers.exported.writer import GraphWriter
 
-__all__ = ["NeedsFunctional", "UnknownOperation", "read_program"]
+__all__ = ["FILLED_NAMES", "NeedsFunctional", "UnknownOperation", "read_program"]
 
 _READERS = {**ELEMENTWISE_READERS, **LAYER_READERS, **SHAPE_READERS}
 _FILLED = {
@@ -38,6 +38,8 @@ _FILLED = {
     "full_like": None,
     "full": None,
 }
+FILLED_NAMES = tuple(_FILLED)
+"""Operators that make a tensor of one number."""
 _REPEATED = ("expand", "repeat", "expand_as", "broadcast_to")
 
 

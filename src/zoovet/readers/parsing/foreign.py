@@ -62,7 +62,10 @@ def name_of_zip(names: Sequence[str]) -> str:
     if "constants.pkl" in tails or any(tail.startswith("code/__torch__") for tail in tails):
         return f"is a TorchScript program, which is code, so it was refused; load it where you trust it and {EXPORT}"
     if "archive_format" in tails or {"serialized_exported_program.json", "serialized_state_dict.pt"} & {*names, *tails}:
-        return f"is a program by torch.export (.pt2), which is not read; load it with torch.export.load and {EXPORT}"
+        return (
+            "is a program by torch.export (.pt2) of a PyTorch before 2.9, whose weights are a pickle: refused; "
+            f"where you trust it, load it with torch.export.load, and save it anew or {EXPORT}"
+        )
     if names and all(name.endswith(".npy") for name in names):
         return f"is a NumPy archive (.npz), which is not read; {_NUMPY}"
     if any(name.endswith(("saved_model.pb", "variables/variables.index")) for name in names):

@@ -17,7 +17,7 @@ from zoovet.readers.parsing.replies import Reply
 from zoovet.readers.parsing.safetensors_header import read_safetensors
 from zoovet.readers.parsing.suspicious import refuse_wanted
 from zoovet.readers.parsing.torch_legacy import LEGACY_MAGIC, read_torch_legacy
-from zoovet.readers.parsing.torch_zip import read_torch_zip
+from zoovet.readers.parsing.zip_files import read_zip
 
 __all__ = ["read_file"]
 
@@ -46,7 +46,7 @@ def read_file(file: IO[bytes], file_bytes: int) -> Reply:
     if not head:
         raise Refusal("is empty")
     if head.startswith(_ZIP):
-        return read_torch_zip(file, file_bytes)
+        return read_zip(file, file_bytes)
     if head.startswith(_HDF5):
         return Reply({"library": "h5py"})
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < _MAX_HEADER:

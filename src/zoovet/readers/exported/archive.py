@@ -1,0 +1,297 @@
+"""Programs that ``torch.export.save`` wrote (.pt2), read without ``torch.export.load``, which unpickles.
+
+The file's calls are made anew, one by one, by torch's own operators, those of the vocabulary and a few that make
+constants; so they can be traced as a module's are, with another number of images than the file's.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import operator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.errors import ZoovetError
+from zoovet.networks.batch import Networks
+from zoovet.printable import printable
+from zoovet.readers.exported.archived_calls import ArchivedCall, calls_of
+from zoovet.readers.exported.modules import graph_from_module
+from zoovet.readers.exported.program import UnknownOperation
+from zoovet.readers.exported.values import NUM_IMAGES
+from zoovet.readers.loaded import GraphData, tensor_of
+from zoovet.readers.network_file import NetworkFile
+from zoovet.readers.opening import graph_data_of
+
+__all__ = ["network_of_export", "read_export"]
+
+_MAX_NUMBERS, _LARGEST_SIZE = 2**30, 2**60
+_REPEATED = ("expand", "broadcast_to", "repeat")
+_RESHAPED = ("view", "reshape", "_unsafe_view")
+
+
+def read_export(path: str | Path, input_shape: tuple[int, ...] | None = None) -> NetworkFile:
+    """Read a ``.pt2`` file of PyTorch 2.9 or later; nothing in it is run or unpickled.
+
+    Args:
+        path: The file.
+        input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open.
+
+    Returns:
+        One network in float32, and notes on how it was read.
+
+    Raises:
+        UnknownOperation: It has an operation that graphs have none for.
+        ZoovetError: The file cannot be read, is damaged, or none of ``torch.export``.
+    """
+    return network_of_export(graph_data_of(Path(path), "torch.export"), input_shape, source=printable(path))
+
+
+def network_of_export(data: GraphData, input_shape: tuple[int, ...] | None = None, *, source: str) -> NetworkFile:
+    """The network of a ``.pt2`` file that was opened.
+
+    Args:
+        data: What it holds.
+        input_shape: As in :func:`read_export`.
+        source: What messages call the file, safe to show.
+
+    Raises:
+        UnknownOperation: As in :func:`read_export`.
+        ZoovetError: As in :func:`read_export`.
+    """
+    try:
+        program = calls_of(data.description["program"])
+        tensors, notes = _tensors(data)
+        module = _Archived(program.calls, program.inputs, program.output, tensors, program.batch)
+        shape = _image_shape(program.input_sizes, input_shape)
+        networks = _traced(module, shape)
+        networks.require_finite("its weights")
+    except UnknownOperation as error:
+        place = "" if ".py:" in error.place else error.place  # of the code that reads it
+        raise UnknownOperation(error.operation, place, error.why, source) from None
+    except ZoovetError as error:
+        raise ZoovetError(f"{source}: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ZoovetError(f"{source}: it is damaged, or not understood: {printable(str(error), 120)}") from None
+    return NetworkFile(networks=networks, notes=notes)
+
+
+def _traced(module: _Archived, shape: tuple[int, ...]) -> Networks:
+    try:
+        with _quiet():
+            return graph_from_module(module, shape)
+    except UnknownOperation:
+        raise
+    except ZoovetError as error:  # which says no more than that tracing failed, where a call did
+        raise (module.failure.error or error) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says of calls that do not fit, before it raises an error that says it again."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _tensors(data: GraphData) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    tensors, notes = {}, dict[str, None]()
+    for name, node in data.description["tensors"].items():
+        tensor = tensor_of(data, node)
+        if tensor.is_complex() or tensor.is_meta:
+            raise ZoovetError(
+                f"the tensor '{printable(name, 80)}' is of {tensor.dtype}; weights are dense real numbers"
+            )
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            notes[f"weights of {str(tensor.dtype).removeprefix('torch.')} are read as float32"] = None
+            whole = tensor.float()
+            if bool((torch.isfinite(tensor) & ~torch.isfinite(whole)).any()):
+                raise ZoovetError(f"the tensor '{printable(name, 80)}' has numbers beyond float32")
+            tensor = whole
+        tensors[name] = tensor
+    return tensors, tuple(notes)
+
+
+def _image_shape(sizes: tuple[int | None, ...], given: tuple[int, ...] | None) -> tuple[int, ...]:
+    own = sizes[1:]
+    if given is None:
+        if None in own:
+            example = ",".join(str(size or 32) for size in own)
+            raise ZoovetError(f"it leaves the size of its input open; say it: --input-shape (input_shape=) {example}")
+        return tuple(size or 0 for size in own)
+    if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
+        raise ZoovetError(f"it reads images of {[size or '?' for size in own]}, not {list(given)}")
+    return tuple(given)
+
+
+@dataclass
+class _Failure:
+    """Why the last call of a file could not be made; tracing sets a module's own attributes back."""
+
+    error: ZoovetError | None = None
+
+
+class _Archived(nn.Module):
+    """Makes the calls of a file.
+
+    Args:
+        calls: In order.
+        inputs: Name of a value → (kind, name of the tensor); the images' is ``("images", "")``.
+        output: The value that is the answer.
+        tensors: By name.
+        batch: How many images the file is fixed to; ``None`` where it takes any number.
+    """
+
+    def __init__(
+        self,
+        calls: tuple[ArchivedCall, ...],
+        inputs: Mapping[str, tuple[str, str]],
+        output: str,
+        tensors: Mapping[str, Tensor],
+        batch: int | None,
+    ) -> None:
+        super().__init__()
+        self._calls, self._inputs, self._answer, self._batch = calls, dict(inputs), output, batch
+        self.failure = _Failure()
+        self._places: dict[str, tuple[nn.Module, str]] = {}
+        for kind, name in inputs.values():
+            if kind != "images" and name not in self._places:
+                if name not in tensors:
+                    raise ZoovetError(f"it lacks its weight '{printable(name, 80)}'")
+                self._places[name] = self._keep(name, tensors[name], is_learned=kind == "parameter")
+
+    def _keep(self, name: str, tensor: Tensor, *, is_learned: bool) -> tuple[nn.Module, str]:
+        *path, last = name.split(".")
+        parent: nn.Module = self
+        try:
+            for part in path:
+                if part not in parent._modules:
+                    parent.add_module(part, nn.Module())
+                parent = parent.get_submodule(part)
+            if is_learned and tensor.is_floating_point():
+                parent.register_parameter(last, nn.Parameter(tensor, requires_grad=False))
+            else:
+                parent.register_buffer(last, tensor)
+        except (AttributeError, KeyError):
+            raise ZoovetError(f"its weight cannot be called '{printable(name, 80)}'") from None
+        return parent, last
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The file's answer."""
+        values: dict[str, Any] = {}
+        self._num_made = 0
+        for name, (kind, tensor) in self._inputs.items():
+            if kind == "images":
+                values[name] = images
+            else:
+                parent, last = self._places[tensor]
+                values[name] = getattr(parent, last)
+        for call in self._calls:
+            try:
+                results = self._made(call, values)
+            except ZoovetError as error:
+                self.failure.error = error
+                raise
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+                why = printable(next(iter(str(error).splitlines()), type(error).__name__), 120)
+                self.failure.error = UnknownOperation(call.name, call.place, f"does not fit: {why}")
+                raise self.failure.error from None
+            values.update(zip(call.outputs, results, strict=True))
+        answer = values[self._answer]
+        assert isinstance(answer, Tensor)
+        return answer
+
+    def _made(self, call: ArchivedCall, values: dict[str, Any]) -> list[Any]:
+        args, keywords = call.arguments(values)
+        if self._batch is not None:
+            args, keywords = self._for_more_images(call, args, keywords)
+        if call.namespace == "_operator":
+            return [_of_numbers(call, args)]
+        result = getattr(getattr(torch.ops.aten, call.written), call.overload)(*args, **keywords)
+        results = list(result) if isinstance(result, list | tuple) else [result]
+        for one in results:
+            if isinstance(one, Tensor):
+                self._num_made += one.numel() // (NUM_IMAGES if _counts_images(one) else 1)
+        if self._num_made > _MAX_NUMBERS:
+            raise UnknownOperation(call.name, call.place, f"and those before it make more than {_MAX_NUMBERS} numbers")
+        return results
+
+    def _for_more_images(
+        self, call: ArchivedCall, args: list[Any], keywords: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Sizes that the file fixes for its own number of images, for the number here."""
+        if not call.sizes or call.short not in (*_RESHAPED, *_REPEATED, "cat"):
+            return args, keywords
+        assert self._batch is not None
+        first = args[0]
+        if call.short == "cat":
+            return [_alike(first, self._batch), *args[1:]], keywords
+        if call.short in _RESHAPED and _counts_images(first):
+            return [first, _reshaped(first, call.sizes, self._batch), *args[2:]], keywords
+        if call.short in ("expand", "broadcast_to") and _counts_images(first):
+            axis = len(args[1]) - first.ndim + _axis_of_images(first)
+            sizes = [-1 if place == axis else size for place, size in enumerate(args[1])]
+            return [first, sizes, *args[2:]], keywords
+        return args, keywords
+
+
+def _of_numbers(call: ArchivedCall, args: list[Any]) -> Any:
+    """Arithmetic with sizes."""
+    if call.written == "getitem":
+        return args[0][int(args[1])]
+    if not all(isinstance(one, int | float | torch.SymInt) for one in args):
+        raise UnknownOperation(call.name, call.place, "calculates with what is no number")
+    result = getattr(operator, call.written)(*args)
+    if abs(result) > _LARGEST_SIZE:
+        raise UnknownOperation(call.name, call.place, "makes a size that no tensor has")
+    return result
+
+
+def _counts_images(tensor: Tensor) -> bool:
+    return any(size % NUM_IMAGES == 0 and size > 0 for size in tensor.shape)
+
+
+def _axis_of_images(tensor: Tensor) -> int:
+    return next(axis for axis, size in enumerate(tensor.shape) if size % NUM_IMAGES == 0 and size > 0)
+
+
+def _reshaped(tensor: Tensor, sizes: tuple[int, ...], batch: int) -> list[int]:
+    """Sizes of a tensor that is to be what the file makes of it.
+
+    Images go where they are alone again, else beside as few others before them as can be, and last where features are.
+    A choice that mixes images is found out when the program is read.
+    """
+    place = _axis_of_images(tensor)
+    before, merged, passed = math.prod(tensor.shape[:place]), tensor.shape[place] // NUM_IMAGES, 1
+    fitting: list[tuple[bool, bool, int, int]] = []
+    for axis, size in enumerate(sizes):
+        alone = size == batch and passed % before == 0 and merged % (passed // before) == 0
+        joined = size % batch == 0 and before % passed == 0 and size // batch % (before // passed) == 0
+        if alone or joined:
+            others = passed // before if alone else before // passed
+            fitting.append((not alone, axis == len(sizes) - 1, others, axis))
+        passed *= size
+    if not fitting:
+        raise ZoovetError("it reshapes its images in a way that depends on their number; export it with any number")
+    axis = min(fitting)[-1]
+    return [*sizes[:axis], sizes[axis] // batch * NUM_IMAGES, *sizes[axis + 1 :]]
+
+
+def _alike(tensors: list[Tensor], batch: int) -> list[Tensor]:
+    """What is joined, constants repeated where they were for the file's number of images."""
+    images = next((one for one in tensors if _counts_images(one)), None)
+    if images is None or _axis_of_images(images) != 0:
+        return tensors
+    return [
+        one if _counts_images(one) or one.shape[0] != batch else one[:1].expand(images.shape[0], *one.shape[1:])
+        for one in tensors
+    ]
