@@ -16,7 +16,8 @@ from zoovet.networks.ops.linear import convolve_unfolded
 from zoovet.zoo.native import compile_spec
 from zoovet.zoo.samples import Anchor, Floats, Samples, Schedule
 from zoovet.zoo.side_by_side import ResidentImages, Training, classify_side_by_side, train_side_by_side
-from zoovet.zoo.training import TorchNetwork, initial_weights, train_network
+from zoovet.zoo.torch_network import TorchNetwork
+from zoovet.zoo.training import initial_weights, train_network
 
 RELU = small_cnn("relu", input_shape=(1, 9, 9), channels=(6, 8))
 TANH = small_cnn("tanh", input_shape=(1, 9, 9), channels=(6, 8))

@@ -17,9 +17,9 @@ from zoovet.networks import Graph, LayerSpec, PoolSpec, mlp, run, siren, small_c
 from zoovet.networks.batch import Networks
 from zoovet.zoo.native import NativeUnavailable, compile_spec
 from zoovet.zoo.samples import Anchor, OptimizerMemory, Samples, Schedule
+from zoovet.zoo.torch_network import TorchNetwork
 from zoovet.zoo.training import (
     INITIALIZERS,
-    TorchNetwork,
     initial_weights,
     network_trainer,
     train_network,

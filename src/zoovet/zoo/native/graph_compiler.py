@@ -141,6 +141,7 @@ def compile_graph(graph: Graph) -> NativeGraph:
     Raises:
         NativeUnavailable: There is no C compiler, it fails, or the C code lacks an operation of the graph.
     """
+    assert not graph.input_map, "compiled code reads images as they are: give it those of images_as_read()"
     library = load_library(_SOURCE, graph_source(graph))
     library.zoovet_train.restype = ctypes.c_float
     library.zoovet_evaluate.restype = ctypes.c_float

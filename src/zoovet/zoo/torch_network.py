@@ -1,0 +1,152 @@
+"""Training a network through torch: what compiled code does not know, or where there is no compiler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from zoovet.errors import ZoovetError, nearest
+from zoovet.networks import INPUT, Graph, Networks, run
+from zoovet.zoo.native.graph_source import trained_ranges
+from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
+
+__all__ = ["OPTIMIZERS", "TorchNetwork"]
+
+OPTIMIZERS = ("sgd", "adam", "rmsprop")
+
+
+@dataclass(frozen=True)
+class TorchNetwork:
+    """Training through :func:`zoovet.networks.run` and autograd: any graph, no compiler.
+
+    Attributes:
+        spec: The networks it trains.
+        reason: Why it is not the compiled trainer.
+    """
+
+    spec: Graph
+    reason: str = field(default="it was not asked for", compare=False)
+
+    def pack(self, flat: Floats) -> Floats:
+        """A copy of the flat vector: this trainer's parameters are the flat ones."""
+        return flat.copy()
+
+    def unpack(self, padded: Floats) -> Floats:
+        """A copy of the parameters."""
+        return padded.copy()
+
+    def train(
+        self,
+        parameters: Floats,
+        memory: OptimizerMemory,
+        samples: Samples,
+        schedule: Schedule,
+        seed: int,
+        anchor: Anchor | None = None,
+    ) -> float:
+        """As :meth:`zoovet.zoo.native.NativeNetwork.train`; nothing is drawn from the seed.
+
+        Raises:
+            ZoovetError: Dropout is asked for; the compiled trainer has it.
+        """
+        if schedule.dropout > 0:
+            raise ZoovetError(
+                f"dropout needs the compiled trainer, which is not there: {self.reason}. Mend that, or set the "
+                "recipe's dropout to 0"
+            )
+        flat = torch.from_numpy(parameters).requires_grad_()
+        constant = torch.ones(len(parameters), dtype=torch.bool)
+        for start, end in trained_ranges(self.spec):
+            constant[start:end] = False
+        total = 0.0
+        for start in range(0, len(samples), schedule.batch_size):
+            which = np.arange(start, min(start + schedule.batch_size, len(samples)))
+            loss = self._loss(flat, samples, which, is_training=True)
+            (gradient,) = torch.autograd.grad(loss, flat)
+            kept = flat.data[constant]
+            memory.num_steps[0] += 1
+            gradient = gradient + schedule.weight_decay * flat.data
+            if anchor is not None:
+                gradient = gradient + anchor.strength * (flat.data - torch.from_numpy(anchor.flat))
+            _step(flat.data, gradient, memory, schedule)
+            flat.data[constant] = kept
+            total += float(loss.detach()) * len(which)
+        return total / len(samples)
+
+    def gradient(self, parameters: Floats, samples: Samples) -> Floats:
+        """Gradient of the mean cross-entropy on the samples, flat [P]."""
+        with torch.inference_mode(False), torch.enable_grad():
+            flat = torch.from_numpy(parameters.copy()).requires_grad_()
+            (gradient,) = torch.autograd.grad(self._loss(flat, samples, np.arange(len(samples))), flat)
+        result: Floats = gradient.numpy()
+        return result
+
+    def image_gradients(self, parameters: Floats, images: Floats, labels: Integers) -> tuple[Floats, Floats]:
+        """Gradient of every image's own cross-entropy to the image [N, C, H, W], and logits [N, classes]."""
+        with torch.inference_mode(False), torch.enable_grad():
+            shown = torch.from_numpy(images).requires_grad_()
+            logits = run(Networks.from_flat(self.spec, torch.from_numpy(parameters)[None]), shown)[0]
+            loss = functional.cross_entropy(logits, torch.from_numpy(labels).long(), reduction="sum")
+            (gradients,) = torch.autograd.grad(loss, shown)
+        return gradients.numpy(), logits.detach().numpy()
+
+    def _loss(
+        self, flat: torch.Tensor, samples: Samples, which: NDArray[np.int64], *, is_training: bool = False
+    ) -> torch.Tensor:
+        """Mean cross-entropy on some of the samples."""
+        images, networks = torch.from_numpy(samples.gather(which)), Networks.from_flat(self.spec, flat[None])
+        has_norms = any(operation.op == "batch_norm" for operation in self.spec.operations)
+        logits = _by_batch_statistics(networks, images) if is_training and has_norms else run(networks, images)[0]
+        return functional.cross_entropy(logits, torch.from_numpy(samples.labels[which]).long())
+
+    def logits(self, parameters: Floats, images: Floats) -> Floats:
+        """Logits [N, classes] on images [N, C, H, W]."""
+        networks = Networks.from_flat(self.spec, torch.from_numpy(parameters)[None])
+        with torch.no_grad():
+            result: Floats = run(networks, torch.from_numpy(images))[0].numpy()
+        return result
+
+
+def _by_batch_statistics(networks: Networks, images: torch.Tensor) -> torch.Tensor:
+    """Logits [N, classes] of one network, its batch norms by the images' statistics, which the running ones follow."""
+    sites = {INPUT: images}
+    for operation in networks.graph.operations:
+        own = {role: networks.parameters[name][0] for role, name in operation.parameters.items()}
+        inputs = [sites[name] for name in operation.inputs]
+        if operation.op == "batch_norm":
+            sites[operation.output] = functional.batch_norm(
+                inputs[0],
+                own["running_mean"].detach(),
+                own["running_var"].detach(),
+                own.get("weight"),
+                own.get("bias"),
+                training=True,
+                eps=operation.attributes["eps"],
+            )
+            continue
+        if len(inputs) > 1 and not operation.kind.broadcasts:  # what does not depend on the images is there once
+            most = max(len(values) for values in inputs)
+            inputs = [values.expand(most, *values.shape[1:]) for values in inputs]
+        sites[operation.output] = operation.kind.plain(operation.attributes, inputs, own)
+    return sites[networks.graph.output]
+
+
+def _step(flat: torch.Tensor, gradient: torch.Tensor, memory: OptimizerMemory, schedule: Schedule) -> None:
+    """One optimizer step in place, on plain tensors, so that both trainers share the form of their memory."""
+    first, second, count = torch.from_numpy(memory.first), torch.from_numpy(memory.second), int(memory.num_steps[0])
+    if schedule.optimizer == "sgd":
+        first.copy_(gradient if count == 1 else 0.9 * first + gradient)
+        flat -= schedule.learning_rate * first
+    elif schedule.optimizer == "adam":
+        first.lerp_(gradient, 0.1)
+        second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        flat -= schedule.learning_rate / (1 - 0.9**count) * first / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
+    elif schedule.optimizer == "rmsprop":
+        second.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
+        flat -= schedule.learning_rate * gradient / (second.sqrt() + 1e-8)
+    else:
+        raise ZoovetError(f"optimizer {schedule.optimizer!r} is unknown{nearest(schedule.optimizer, OPTIMIZERS)}")
