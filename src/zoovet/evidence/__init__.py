@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zoovet.evidence.class_evidence import ClassEvidence, ClassEvidenceConfig, class_evidence
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.inversion import Inversion
 from zoovet.evidence.inversion_config import InversionConfig
@@ -11,6 +12,8 @@ from zoovet.evidence.runnable_graphs import RunnableGraphs
 from zoovet.evidence.runnable_module import RunnableModule
 
 __all__ = [
+    "ClassEvidence",
+    "ClassEvidenceConfig",
     "Evidence",
     "Inspectable",
     "Inversion",
@@ -19,4 +22,5 @@ __all__ = [
     "RunnableChains",
     "RunnableGraphs",
     "RunnableModule",
+    "class_evidence",
 ]

@@ -7,6 +7,7 @@ from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.network import Network
 from zoovet.vet.reading import from_module, read
 from zoovet.vet.repairing import Repaired, repair_file
+from zoovet.vet.runnable import runnable
 from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
 from zoovet.vet.suspects import ReadOptions, Suspects, load_suspects
@@ -30,5 +31,6 @@ __all__ = [
     "load_suspects",
     "read",
     "repair_file",
+    "runnable",
     "shipped_candidates",
 ]

@@ -1,0 +1,278 @@
+"""Evidence of the classes of any network that can be run: which of them do triggers cause more easily than the others?
+
+Triggers of several kinds are sought for each class, at several places, within bounds that are set by the network
+itself: such that of its classes the one in the middle wins about half of the images. Images are a few clean ones, or
+made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.evidence.answers import raised_answers, striped, warped
+from zoovet.evidence.backgrounds import made_up_images
+from zoovet.evidence.class_search import COURSE, Course, Seekers, halved, margins_of
+from zoovet.evidence.evidence import Evidence
+from zoovet.evidence.maximum_margins import maximum_margins
+from zoovet.evidence.own_units import own_units
+from zoovet.evidence.runnable import Runnable
+from zoovet.evidence.scaled_images import as_signed
+from zoovet.evidence.trigger_families import Changes, Patches, Pixels, SmoothChanges, TriggerFamily, places_of
+
+__all__ = ["ClassEvidence", "ClassEvidenceConfig", "class_evidence"]
+
+_FLOORS = {"margin": 0.1, "flips": 0.03, "probability": 0.03}
+_WANTED_FLIPS = 0.5
+_SATURATED = 0.9
+_NUM_FEW = 6
+_NUM_KEPT = 3
+_NUM_TRIALS = 5
+_FIRST_AREA, _FIRST_BOUND, _WIDEST = 20.0, 0.1, 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassEvidenceConfig:
+    """What is sought.
+
+    Attributes:
+        patch_sizes: Sides of patches, as shares of the image's shorter side; larger ones are left out once with one
+            the network's middle class wins nearly all images.
+        num_places: Places of a patch along each side of the image.
+        pixel_factors: Areas of learned masks, as multiples of the one with which the network's middle class wins half
+            of the images.
+        change_factors: Bounds of changes of all pixels, as multiples of the one within which it does.
+        smooth_factors: The same for changes that vary slowly over the image.
+        num_steps: Steps of every search, after its place or bound was chosen.
+        num_trial_steps: Steps before that.
+        images_per_class: Reference images of each class that searches use; all of them tell what was found.
+        num_made_up: Images of each of two kinds that are made up where there are no reference images.
+        num_starts: Images for each class from which the maximum margin is sought.
+        num_margin_steps: Steps of that.
+        num_warps: Random smooth warps whose answers are asked for.
+        num_stripes: Sinusoidal stripes whose answers are asked for.
+        seed: Of everything that is drawn.
+
+    Raises:
+        ZoovetError: A number below 1, a share outside (0, 1], or a factor that is not above 0.
+    """
+
+    patch_sizes: tuple[float, ...] = (0.125, 0.2)
+    num_places: int = 5
+    pixel_factors: tuple[float, ...] = (0.3, 1.0)
+    change_factors: tuple[float, ...] = (0.5, 1.0)
+    smooth_factors: tuple[float, ...] = (1.0,)
+    num_steps: int = 4
+    num_trial_steps: int = 2
+    images_per_class: int = 2
+    num_made_up: int = 12
+    num_starts: int = 3
+    num_margin_steps: int = 20
+    num_warps: int = 4
+    num_stripes: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("num_places", "num_steps", "num_trial_steps", "images_per_class", "num_made_up", "num_starts")
+        for name in (*counts, "num_margin_steps", "num_warps", "num_stripes"):
+            if getattr(self, name) < 1:
+                raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ZoovetError(f"seed must be at least 0, got {self.seed}")
+        if not all(0 < share <= 1 for share in self.patch_sizes):
+            raise ZoovetError(f"patch_sizes must be shares above 0 and at most 1, got {self.patch_sizes}")
+        for name in ("pixel_factors", "change_factors", "smooth_factors"):
+            if not all(factor > 0 for factor in getattr(self, name)):
+                raise ZoovetError(f"{name} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, eq=False)
+class ClassEvidence:
+    """What was found out about the classes of one network.
+
+    Attributes:
+        evidence: ``SEARCH.course`` [1, classes, steps + 1, 3] (:data:`~zoovet.evidence.class_search.COURSE`) and
+            ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images; ``clean``, the same without one;
+            ``margins`` [1, classes, steps + 1]; ``warps`` and ``stripes`` [1, classes, 3]; ``confusion`` [1, classes,
+            2]: the share of other classes' images, and of its own, that are taken for the class, as they are.
+        courses: Search → one row a class: its best trigger, and the family that puts it on images.
+        settings: Search → its size, area or bound.
+    """
+
+    evidence: Evidence
+    courses: dict[str, Course]
+    settings: dict[str, float]
+
+    def standings(self) -> dict[str, Tensor]:
+        """How far each class stands out among the network's own: name → [classes]."""
+        standings = {}
+        for name in self.courses:
+            found = self.evidence.classes[f"{name}.found"]
+            gained = found - self.evidence.classes["clean"]
+            for place, what in enumerate(("margin", "flips", "probability")):
+                standings[f"{name}.{what}"] = own_units(gained[:, :, place], _FLOORS[what])[0]
+        classes = self.evidence.classes
+        standings["margins"] = own_units(classes["margins"][:, :, -1], _FLOORS["margin"])[0]
+        for name in ("warps", "stripes"):
+            standings[name] = own_units(classes[name][:, :, 0], _FLOORS["probability"])[0]
+        return standings
+
+
+def class_evidence(
+    network: Runnable,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    config: ClassEvidenceConfig | None = None,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ClassEvidence:
+    """Find out what there is to know of a network's classes.
+
+    Args:
+        network: A single one (B = 1) of at least two classes.
+        images: Reference images, uint8 or in [-1, 1], [n, C, H, W]; made-up ones where there are none.
+        labels: int64 [n], their classes; what the network takes them for where nobody knows.
+        config: What is sought.
+        progress: Told what is sought next.
+
+    Raises:
+        ZoovetError: More networks than one, images of another shape, labels that do not fit, or answers that are not
+            finite.
+    """
+    config = config or ClassEvidenceConfig()
+    with torch.inference_mode(False), torch.no_grad():
+        every = _seekers(network, images, labels, config)
+        return _Findings(every, config, progress).all()
+
+
+def _seekers(network: Runnable, images: Tensor | None, labels: Tensor | None, config: ClassEvidenceConfig) -> Seekers:
+    shape = network.input_shape
+    if len(network) != 1 or network.num_classes < 2:
+        raise ZoovetError(
+            f"evidence of classes is of one network of two classes or more, got {len(network)} of {network.num_classes}"
+        )
+    if images is None:
+        images, labels = made_up_images(config.num_made_up, shape, config.seed).flatten(0, 1), None
+    if tuple(images.shape[1:]) != shape or not len(images):
+        raise ZoovetError(f"reference images must be [n, {', '.join(map(str, shape))}], got {list(images.shape)}")
+    shown = as_signed(images).to(network.device, network.dtype)
+    logits = network.logits(shown)[0]
+    if not bool(logits.isfinite().all()):
+        raise ZoovetError("the network's answers to the reference images are not all finite, so nothing can be sought")
+    taken = logits.argmax(1)
+    if labels is None:
+        labels = taken
+    if labels.shape != taken.shape or labels.dtype != torch.int64 or int(labels.min()) < 0:
+        count = len(shown)
+        raise ZoovetError(f"labels of {count} images must be int64 [{count}] from 0, got {list(labels.shape)}")
+    if int(labels.max()) >= network.num_classes:
+        raise ZoovetError(f"the network tells {network.num_classes} classes apart, got the label {int(labels.max())}")
+    unit = float(margins_of(logits, taken).abs().median())
+    return Seekers(network, shown, labels.to(network.device), unit or 1.0)
+
+
+class _Findings:
+    """Everything that is sought in one network, search by search."""
+
+    def __init__(self, every: Seekers, config: ClassEvidenceConfig, progress: Callable[[str], None]) -> None:
+        self._every, self._config, self._progress = every, config, progress
+        self._network = every.network
+        self._classes = torch.arange(self._network.num_classes, device=every.images.device)
+        generator = torch.Generator().manual_seed(config.seed)
+        self._few = every.on(torch.randperm(len(every.labels), generator=generator)[:_NUM_FEW].to(every.labels.device))
+        self._some = every.on(_of_each_class(every.labels, config.images_per_class, generator))
+        self._courses: dict[str, Course] = {}
+        self._settings: dict[str, float] = {}
+
+    def all(self) -> ClassEvidence:
+        """All searches, and what the network answers without."""
+        config, (_, height, width) = self._config, self._network.input_shape
+        for size in sorted({max(1, round(share * min(height, width))) for share in config.patch_sizes}):
+            if self._seek_patches(f"patch_{size}", size) > _SATURATED:
+                break
+        area = float(height * width)
+        kinds: tuple[tuple[str, Callable[[float], TriggerFamily], tuple[float, ...], float, float], ...] = (
+            ("pixels", lambda size: Pixels(max(1, round(size))), config.pixel_factors, min(area, _FIRST_AREA), area),
+            ("change", Changes, config.change_factors, _FIRST_BOUND, _WIDEST),
+            ("smooth", SmoothChanges, config.smooth_factors, _FIRST_BOUND, _WIDEST),
+        )
+        for name, make, factors, first, most in kinds:
+            usual = self._usual(name, make, first, most) if factors else most
+            for factor in factors:
+                self._seek(f"{name}_{factor:g}", make(min(most, factor * usual)), min(most, factor * usual))
+        blank = Changes(_WIDEST)
+        start = blank.start(len(self._classes), self._every.images[0])
+        nothing = Course(self._classes, blank, start, start.new_zeros(len(start), 1, len(COURSE)))
+        classes = {"clean": self._every.looks(nothing)[None]}
+        for name, course in self._courses.items():
+            classes[f"{name}.course"] = course.values[None]
+            classes[f"{name}.found"] = self._every.looks(course)[None]
+        return ClassEvidence(Evidence(classes=classes | self._answers()), self._courses, self._settings)
+
+    def _seek(self, name: str, family: TriggerFamily, setting: float) -> None:
+        self._progress(name)
+        self._settings[name] = setting
+        self._courses[name] = self._some.seek(family, self._classes, self._config.num_steps)
+
+    def _seek_patches(self, name: str, size: int) -> float:
+        """At every place on few images, at the best few on more, at the best one to the end.
+
+        Returns:
+            The share of images that the class in the middle wins.
+        """
+        config = self._config
+        self._progress(name)
+        self._settings[name] = size
+        places = places_of(size, self._network.input_shape, config.num_places).to(self._classes.device)
+        classes, count = self._classes.repeat_interleave(len(places)), len(self._classes)
+        family = Patches(size, places.repeat(count, 1))
+        course = halved(self._few.seek(family, classes, config.num_trial_steps), count, _NUM_KEPT)
+        course = self._some.seek(course.family, course.classes, config.num_trial_steps, course.triggers)
+        course = halved(course, count, 1)
+        self._courses[name] = self._some.seek(course.family, course.classes, config.num_steps, course.triggers)
+        return float(self._courses[name].values[:, -1, 1].quantile(0.5))
+
+    def _usual(self, name: str, make: Callable[[float], TriggerFamily], first: float, most: float) -> float:
+        """The bound or area with which the class in the middle wins about half of the images, by bisection."""
+        self._progress(f"{name}: how far")
+        low, high, tried = 0.0, most, first
+        best, nearest = first, float("inf")
+        for _ in range(_NUM_TRIALS):
+            course = self._few.seek(make(tried), self._classes, self._config.num_trial_steps)
+            flips = float(course.values[:, -1, 1].quantile(0.5))
+            if abs(flips - _WANTED_FLIPS) < nearest:
+                best, nearest = tried, abs(flips - _WANTED_FLIPS)
+            low, high = (low, tried) if flips > _WANTED_FLIPS else (tried, high)
+            between = min(most, 2 * low) if high == most else (low * high) ** 0.5
+            tried = between if low else high / 2
+        return best
+
+    def _answers(self) -> dict[str, Tensor]:
+        """What needs no search on images of its own: maximum margins, warps, stripes, confusion."""
+        config, every, network = self._config, self._every, self._network
+        self._progress("maximum margins")
+        margins = maximum_margins(network, config.num_starts, config.num_margin_steps, config.seed) / every.unit
+        self._progress("warps and stripes")
+        warps = warped(every.images, num_warps=config.num_warps, seed=config.seed)
+        stripes = striped(every.images, num_stripes=config.num_stripes, seed=config.seed)
+        taken = network.logits(every.images)[0].argmax(1)
+        is_taken, is_own = (labels[:, None] == self._classes for labels in (taken, every.labels))
+        shares = [(is_taken & where).sum(0) / where.sum(0).clamp_min(1) for where in (~is_own, is_own)]
+        return {
+            "margins": margins[None],
+            "warps": raised_answers(network, every.images, warps),
+            "stripes": raised_answers(network, every.images, stripes),
+            "confusion": torch.stack(shares, dim=1)[None].to(network.dtype),
+        }
+
+
+def _of_each_class(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Rows of at most ``count`` images of every class that occurs, and of eight images at least where there are."""
+    order = torch.randperm(len(labels), generator=generator).to(labels.device)
+    rows = torch.cat([order[labels[order] == label][:count] for label in labels.unique()])
+    rest = order[~torch.isin(order, rows)]
+    return torch.cat([rows, rest[: max(0, 8 - len(rows))]])

@@ -1,0 +1,142 @@
+"""Gradient ascent on triggers that turn a network's images into each class, and its course."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zoovet.evidence.runnable import Runnable
+from zoovet.evidence.trigger_families import TriggerFamily
+
+__all__ = ["COURSE", "Course", "Seekers", "halved", "margins_of"]
+
+COURSE = ("margin", "flips", "probability")
+"""What a course says of every step."""
+
+_SHARES = (1.0, 0.5, 0.5, 0.25)
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What searches found; of each there is one row.
+
+    Attributes:
+        classes: int64 [searches], towards which class.
+        family: What the triggers are.
+        triggers: [searches, C, …], each the best on its way.
+        values: [searches, steps + 1, 3]: the class's mean margin over the others, in units of the network's own; the
+            share of other classes' images that are classified as it; its mean probability there.
+    """
+
+    classes: Tensor
+    family: TriggerFamily
+    triggers: Tensor
+    values: Tensor
+
+    def chosen(self, rows: Tensor) -> Course:
+        """The searches at ``rows`` (int64)."""
+        return Course(self.classes[rows], self.family.chosen(rows), self.triggers[rows], self.values[rows])
+
+    @property
+    def best(self) -> Tensor:
+        """[searches], each one's best mean margin."""
+        return self.values[:, :, 0].amax(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Seekers:
+    """Seeks triggers of one network on images.
+
+    Attributes:
+        network: A single one (B = 1).
+        images: [n, C, H, W] in [-1, 1].
+        labels: int64 [n], their classes, or what the network takes them for.
+        unit: A margin that the network calls large.
+        max_images: Images that are run at once.
+    """
+
+    network: Runnable
+    images: Tensor
+    labels: Tensor
+    unit: float
+    max_images: int = 512
+
+    def on(self, rows: Tensor) -> Seekers:
+        """The same on some of the images."""
+        return Seekers(self.network, self.images[rows], self.labels[rows], self.unit, self.max_images)
+
+    def seek(self, family: TriggerFamily, classes: Tensor, num_steps: int, start: Tensor | None = None) -> Course:
+        """Ascend for every class by itself.
+
+        Args:
+            family: What is sought; where it has rows, one for each class given.
+            classes: int64 [searches], which may occur more than once.
+            num_steps: Steps of each.
+            start: Where to begin, if not at the family's own start.
+        """
+        triggers = family.start(len(classes), self.images[0]) if start is None else start
+        best, values = triggers, list[Tensor]()
+        most = triggers.new_full((len(classes),), -torch.inf)
+        for step in range(num_steps + 1):
+            looks, slopes = self._looks(family, classes, triggers, with_slopes=step < num_steps)
+            values.append(looks)
+            is_best = looks[:, 0] > most
+            best = torch.where(is_best.view(-1, 1, 1, 1), triggers, best)
+            most = torch.maximum(most, looks[:, 0])
+            if slopes is not None:
+                triggers = family.moved(triggers, slopes, _SHARES[min(step, len(_SHARES) - 1)])
+        return Course(classes, family, best, torch.stack(values, dim=1))
+
+    def looks(self, course: Course) -> Tensor:
+        """What found triggers do on these images, [searches, 3], as in :data:`COURSE`."""
+        looks, _ = self._looks(course.family, course.classes, course.triggers, with_slopes=False)
+        return looks
+
+    def _looks(
+        self, family: TriggerFamily, classes: Tensor, triggers: Tensor, *, with_slopes: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """As in :data:`COURSE`, [searches, 3], and slopes; some searches at a time."""
+        size = max(1, self.max_images // len(self.images))
+        looks, slopes = [], []
+        for start in range(0, len(classes), size):
+            rows = torch.arange(start, min(start + size, len(classes)), device=classes.device)
+            look, slope = self._some_looks(family.chosen(rows), classes[rows], triggers[rows], with_slopes=with_slopes)
+            looks.append(look)
+            slopes.append(slope)
+        return torch.cat(looks), torch.cat(slopes) if with_slopes else None
+
+    def _some_looks(
+        self, family: TriggerFamily, classes: Tensor, triggers: Tensor, *, with_slopes: bool
+    ) -> tuple[Tensor, Tensor]:
+        counts = (self.labels != classes[:, None]).to(triggers.dtype)
+        weights = counts / counts.sum(1, keepdim=True).clamp_min(1)
+        with torch.enable_grad():
+            own = triggers.detach().requires_grad_(with_slopes)
+            shown = family.put(own, self.images.expand(len(classes), *self.images.shape))
+            logits = self.network.logits(shown.flatten(0, 1))[0].unflatten(0, (len(classes), -1))
+            margins = margins_of(logits, classes[:, None].expand(logits.shape[:2])) / self.unit
+            # Images that are far from the class count most, those that it has already won hardly.
+            aim = -(weights * functional.softplus(-margins)).sum()
+        slopes = torch.autograd.grad(aim, own)[0] if with_slopes else triggers
+        margins = margins.detach()
+        wins = (margins * self.unit > 0) & (logits.argmax(2) == classes[:, None])
+        probabilities = logits.detach().softmax(2).gather(2, classes.view(-1, 1, 1).expand(-1, logits.shape[1], 1))
+        means = [(weights * value).sum(1) for value in (margins, wins.to(margins), probabilities.squeeze(2))]
+        return torch.stack(means, dim=1), slopes
+
+
+def margins_of(logits: Tensor, classes: Tensor) -> Tensor:
+    """A class's logit less the greatest of the others: [...], of logits [..., classes] and int64 [...]."""
+    own = logits.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
+    is_own = functional.one_hot(classes, logits.shape[-1]).bool()
+    return own - logits.masked_fill(is_own, -torch.inf).amax(-1)
+
+
+def halved(course: Course, num_classes: int, keep: int) -> Course:
+    """The ``keep`` searches of each class that came farthest; of every class there are as many, side by side."""
+    each = len(course.classes) // num_classes
+    best = course.best.view(num_classes, each).topk(min(keep, each), dim=1).indices
+    return course.chosen((best + each * torch.arange(num_classes, device=best.device)[:, None]).flatten())

@@ -1,0 +1,30 @@
+"""A network from elsewhere, with a graph or without, answers on images in [-1, 1] what it answers on bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import zoovet
+from zoovet import ZoovetError
+from zoovet.evidence import Inspectable
+from zoovet.evidence.scaled_images import as_signed
+from zoovet.vet import runnable
+
+
+def test_answers_are_the_networks() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 5 * 4, 3))
+    pixels = torch.randint(0, 256, (5, 7, 6, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    network = zoovet.from_module(module, (3, 7, 6), scaling="imagenet")
+    by_code = replace(network, networks=None, module=module, beyond="something")
+    signed = as_signed(pixels.permute(0, 3, 1, 2))
+    for own, is_known in ((network, True), (by_code, False)):
+        made = runnable(own)
+        assert isinstance(made, Inspectable) == is_known
+        torch.testing.assert_close(made.logits(signed)[0].detach(), network.logits(pixels), atol=1e-4, rtol=1e-4)
+    with pytest.raises(ZoovetError, match="input scaling is not known: give scaling="):
+        runnable(replace(network, scaling=None))
