@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from zoovet.errors import ZoovetError
 from zoovet.images import Images, load_dataset
 from zoovet.images import glyphs as module
+from zoovet.images.alphabets import ALPHABETS
 from zoovet.images.glyphs import GlyphConfig, draw_glyphs
 
 
@@ -48,6 +49,32 @@ def test_classes_are_balanced_from_the_first_image_on(num_classes: int) -> None:
     assert labels[:-1].bincount().tolist() == [5] * num_classes
     assert sorted(labels[:num_classes].tolist()) == list(range(num_classes))
     assert len(labels[:-1].reshape(5, num_classes).unique(dim=0)) > 1, "they come in one order again and again"
+
+
+@pytest.mark.parametrize("alphabet", ALPHABETS)
+def test_every_alphabets_letters_differ_in_every_font(alphabet: str) -> None:
+    own = ALPHABETS[alphabet]
+    masks = module._masks(48, alphabet, len(own.letters)).astype(np.float64)
+    assert masks.shape[:2] == (len(own.fonts), len(own.letters))
+    for font in masks.reshape(len(own.fonts), len(own.letters), -1):
+        assert (font.sum(axis=1) > 255 * 40).all(), "a letter that the font lacks, or nothing"
+        apart = np.abs(font[:, None] - font[None]).mean(axis=2) + 255 * np.eye(len(font))
+        assert apart.min() > 1, "two letters look alike, as the sign for a missing one would"
+
+
+def test_variants_look_otherwise_and_show_the_same_letters() -> None:
+    plain = draw_glyphs(GlyphConfig(seed=1), 40)
+    dark = draw_glyphs(GlyphConfig(seed=1, polarity="dark"), 40)
+    assert torch.equal(dark.pixels, 255 - plain.pixels)
+    either = draw_glyphs(GlyphConfig(seed=1, polarity="either"), 40)
+    is_dark = (either.pixels == dark.pixels).flatten(1).all(dim=1)
+    assert 8 < int(is_dark.sum()) < 32
+    assert torch.equal(either.pixels[~is_dark], plain.pixels[~is_dark])
+    cluttered = draw_glyphs(GlyphConfig(seed=1, clutter=0.8), 40)
+    assert (cluttered.pixels.float() - plain.pixels.float()).flatten(1).abs().mean(dim=1).min() > 3
+    assert all(torch.equal(one.required_labels, plain.required_labels) for one in (dark, either, cluttered))
+    mixed = draw_glyphs(GlyphConfig(alphabet="mixed", num_classes=50, size=16, color=True), 100)
+    assert (mixed.num_classes, mixed.label_names[-1], mixed.shape) == (50, "Ω", (3, 16, 16))
 
 
 def test_train_and_test_share_no_image() -> None:
@@ -90,7 +117,7 @@ def test_what_is_drawn_can_be_read_and_difficulty_makes_it_harder() -> None:
 
 
 def test_every_class_is_drawn_in_every_font_and_whole() -> None:
-    masks = module._masks(64, 36)
+    masks = module._masks(64, "latin", 36)
     assert masks.shape == (20, 36, 64, 64)
     assert (masks.max(axis=(2, 3)) > 150).all()
     assert masks[:, :, [0, -1]].max() == masks[:, :, :, [0, -1]].max() == 0, "nothing is cut off"

@@ -18,7 +18,7 @@ from zoovet.networks import Networks, mlp
 from zoovet.symmetry import random_action
 from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.detector import Detector
-from zoovet.tasks.edit_sizes import EditSize, relative_changes
+from zoovet.tasks.edit_sizes import EditSize, scale_free_changes
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
@@ -372,7 +372,7 @@ def test_the_checkpoint_says_by_how_much_training_networks_are_changed(trained: 
     train, _ = load_populations(zoo)
     assert set(repairer.edit_sizes) == set(repairer.specs)
     for networks in train.batch(torch.arange(len(train))).networks:
-        changes = relative_changes(networks, repairer.repair(networks))
+        changes = scale_free_changes(networks, repairer.repair(networks))
         expected = EditSize.of(changes)
         assert expected is not None
         assert repairer.edit_sizes[networks.graph].limit == pytest.approx(expected.limit, rel=1e-4)

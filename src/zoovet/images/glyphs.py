@@ -21,23 +21,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.images.alphabets import ALPHABETS
 from zoovet.images.images import Images
 
 __all__ = ["GLYPH_CLASSES", "GlyphConfig", "draw_glyphs", "glyphs"]
 
-GLYPH_CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""What the classes show, in their order."""
+GLYPH_CLASSES = ALPHABETS["latin"].letters
+"""What the classes show where no other alphabet is asked for, in their order."""
 
 NUM_IMAGES = {"train": 20_000, "test": 5_000}
 """Images of the dataset as it is known by its name."""
 
-_FONTS = (
-    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
-    *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
-    *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic"),
-    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
-    *("cmr10", "cmb10", "cmss10", "cmtt10"),
-)
 _CAPITAL_HEIGHT = 0.8
 """Height of a capital letter as a share of its cell's and, before an image scales it, of the image's side."""
 
@@ -63,6 +57,7 @@ _COLOR_SPREAD = 0.3
 """Share of dimming and brightening that channels differ by at least, so that easy images have colours too."""
 
 _CLOUD_POINTS, _MAX_PERIODS = 5, 6.0
+_POLARITIES = ("light", "dark", "either")
 
 _SAMPLES = (-1, 5)
 """Rows and columns of the samples that make a pixel, in quarters of a pixel from its corner: soft edges."""
@@ -76,11 +71,14 @@ class GlyphConfig:
     """What glyphs look like.
 
     Attributes:
-        num_classes: How many of :data:`GLYPH_CLASSES`, from the first, 2 to 36.
+        num_classes: How many of the alphabet's letters, from the first: 2 to 36 of latin, 50 of mixed.
         size: Side of the square images, in pixels.
         color: Whether images have three channels, ink and ground a colour each, instead of one.
         difficulty: How far letters are turned, sheared, shifted and scaled, how rough the ground is and how little ink
             stands out from it: 0, always the same but for colours, to 1, hard for people.
+        alphabet: Which letters: latin (digits and capitals), lowercase, greek, cyrillic or mixed.
+        polarity: light letters on dark ground, dark ones on light, or either, drawn for each image.
+        clutter: How strongly pieces of another letter show around the letter: 0, not at all, to 1, as strongly.
         seed: Of everything that is drawn.
 
     Raises:
@@ -91,17 +89,32 @@ class GlyphConfig:
     size: int = 28
     color: bool = False
     difficulty: float = 0.2
+    alphabet: Literal["latin", "lowercase", "greek", "cyrillic", "mixed"] = "latin"
+    polarity: Literal["light", "dark", "either"] = "light"
+    clutter: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 2 <= self.num_classes <= len(GLYPH_CLASSES):
-            raise ZoovetError(f"num_classes of glyphs must lie in 2 to {len(GLYPH_CLASSES)}, got {self.num_classes}")
+        if self.alphabet not in ALPHABETS:
+            raise ZoovetError(f"alphabet {self.alphabet!r} of glyphs is unknown{nearest(self.alphabet, ALPHABETS)}")
+        if self.polarity not in _POLARITIES:
+            raise ZoovetError(f"polarity {self.polarity!r} of glyphs is unknown{nearest(self.polarity, _POLARITIES)}")
+        most = len(ALPHABETS[self.alphabet].letters)
+        if not 2 <= self.num_classes <= most:
+            raise ZoovetError(f"num_classes of glyphs must lie in 2 to {most}, got {self.num_classes}")
+        if not 0 <= self.clutter <= 1:
+            raise ZoovetError(f"clutter of glyphs must lie in 0 to 1, got {self.clutter}")
         if self.size < 8:
             raise ZoovetError(f"size of glyphs must be at least 8 pixels, got {self.size}")
         if not 0 <= self.difficulty <= 1:
             raise ZoovetError(f"difficulty of glyphs must lie in 0 to 1, got {self.difficulty}")
         if self.seed < 0:
             raise ZoovetError(f"seed of glyphs must be at least 0, got {self.seed}")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The letters that the classes show."""
+        return tuple(ALPHABETS[self.alphabet].letters[: self.num_classes])
 
     @property
     def num_channels(self) -> int:
@@ -133,22 +146,25 @@ def draw_glyphs(config: GlyphConfig, num_images: int, *, split: Literal["train",
         raise ZoovetError(f"at least one glyph image must be drawn, got {num_images}")
     if split not in NUM_IMAGES:
         raise ZoovetError(f"split {split!r} of glyphs is unknown{nearest(split, NUM_IMAGES)}")
-    masks = _masks(min(_MAX_CELL, 4 * config.size), config.num_classes)
+    masks = _masks(min(_MAX_CELL, 4 * config.size), config.alphabet, config.num_classes)
     images = np.empty((num_images, config.num_channels, config.size, config.size), dtype=np.uint8)
     labels = np.empty(num_images, dtype=np.int64)
     each = config.num_classes * max(1, _CHUNK_PIXELS // config.size**2 // config.num_classes)
     for start in range(0, num_images, each):
-        generator = np.random.default_rng([config.seed, list(NUM_IMAGES).index(split), start // each])
+        place = [config.seed, list(NUM_IMAGES).index(split), start // each]
+        generator = np.random.default_rng(place)
         of_classes = np.tile(np.arange(config.num_classes), (each // config.num_classes, 1))
         drawn = generator.permuted(of_classes, axis=1).flatten()
         ink = _ink(config, masks, drawn, generator)
+        looks = np.random.default_rng([*place, 1])  # of its own, so that what else is drawn stays the same
+        ink = _cluttered(config, masks, drawn, ink, looks) if config.clutter else ink
         end = min(num_images, start + each)
-        images[start:end] = _painted(config, ink, generator)[: end - start]
+        images[start:end] = _turned_light(config, _painted(config, ink, generator), looks)[: end - start]
         labels[start:end] = drawn[: end - start]
     return Images(
         pixels=torch.from_numpy(images),
         labels=torch.from_numpy(labels),
-        class_names=tuple(GLYPH_CLASSES[: config.num_classes]),
+        class_names=config.class_names,
         name="glyphs",
     )
 
@@ -174,6 +190,26 @@ def _ink(config: GlyphConfig, masks: Bytes, labels: Integers, generator: np.rand
         row = ((back[2] * x + back[3] * y) >> (_POINT + 2)) + cell // 2
         covered += flat[first + row.clip(0, cell - 1) * cell + column.clip(0, cell - 1)]
     return covered[:, None]
+
+
+def _cluttered(
+    config: GlyphConfig, masks: Bytes, labels: Integers, ink: Integers, generator: np.random.Generator
+) -> Integers:
+    """The letters with pieces of another class's letter in the corners: [n, 1, size, size], 0 to 1020."""
+    others = (labels + generator.integers(1, config.num_classes, size=len(labels))) % config.num_classes
+    half = config.size // 2
+    pieces = np.roll(_ink(config, masks, others, generator), (half, half), axis=(2, 3))
+    strength = round(256 * config.clutter)
+    cluttered: Integers = np.maximum(ink, pieces * strength >> 8)
+    return cluttered
+
+
+def _turned_light(config: GlyphConfig, images: Bytes, generator: np.random.Generator) -> Bytes:
+    """The images, of which those with dark letters on light ground are inverted."""
+    if config.polarity == "light":
+        return images
+    is_dark = generator.integers(2, size=(len(images), 1, 1, 1)).astype(bool) | (config.polarity == "dark")
+    return np.where(is_dark, 255 - images, images)
 
 
 def _painted(config: GlyphConfig, ink: Integers, generator: np.random.Generator) -> Bytes:
@@ -216,16 +252,18 @@ def _fixed(numbers: NDArray[np.float64]) -> Integers:
 
 
 @lru_cache(maxsize=4)
-def _masks(cell: int, num_classes: int) -> Bytes:
+def _masks(cell: int, alphabet: str, num_classes: int) -> Bytes:
     """Every class in every font, each in the middle of a square cell: [fonts, classes, cell, cell], read only."""
     folder = _font_folder()
-    masks = np.stack([_of_font(folder / f"{name}.ttf", cell, num_classes) for name in _FONTS])
+    own = ALPHABETS[alphabet]
+    letters = own.letters[:num_classes]
+    masks = np.stack([_of_font(folder / f"{name}.ttf", cell, letters) for name in own.fonts])
     masks.flags.writeable = False
     return masks
 
 
-def _of_font(path: Path, cell: int, num_classes: int) -> Bytes:
-    """Every class in a font whose capitals are as high as those of all: [classes, cell, cell].
+def _of_font(path: Path, cell: int, letters: str) -> Bytes:
+    """Every letter in a font whose capitals are as high as those of all: [classes, cell, cell].
 
     A letter too wide for the cell is narrowed until it fits.
     """
@@ -238,7 +276,7 @@ def _of_font(path: Path, cell: int, num_classes: int) -> Bytes:
 
     _, top, _, bottom = font(cell).getbbox("H")
     own, masks = font(round(cell * _CAPITAL_HEIGHT * cell / (bottom - top))), []
-    for letter in GLYPH_CLASSES[:num_classes]:
+    for letter in letters:
         left, top, right, bottom = (round(edge) for edge in own.getbbox(letter))
         drawn = Image.new("L", (right - left, bottom - top))
         ImageDraw.Draw(drawn).text((-left, -top), letter, fill=255, font=own)
