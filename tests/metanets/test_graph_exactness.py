@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -161,21 +162,33 @@ def test_what_ties_channels_of_a_stream_together_is_read() -> None:
     assert (before - after).abs().max() > 1e-9 * before.abs().max()
 
 
-def test_a_chain_as_a_graph_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in range(5):
-        generator = torch.Generator().manual_seed(seed)
-        spec = random_spec(generator, num_layers=seed % 5 + 1, max_width=9, mixed=seed % 2 == 0)
-        networks = random_networks(spec, 2, generator)
-        model = model_of(max_kernel=(9, 9), edge_embedding=True).double()
-        editor = model_of(max_kernel=(9, 9), output="weights").double()
-        expected = model(networks), editor(networks).flat()
-        with monkeypatch.context() as patch:
-            batching._bucket.cache_clear()
-            patch.setattr(Graph, "is_chain", False)
-            found = model(networks), editor(networks).flat()
-        batching._bucket.cache_clear()
-        torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=0)
-        torch.testing.assert_close(found[1], expected[1], rtol=1e-12, atol=1e-18)
+def test_names_and_a_bias_that_is_missing_change_nothing() -> None:
+    generator = torch.Generator().manual_seed(4)
+    networks = random_networks(small_cnn(channels=(3, 4)), 2, generator)
+    names = [f"p{number}" for number in range(len(networks.parameters))]
+    graph = networks.graph
+    old = dict(zip(graph.shapes, names, strict=True))
+    renamed = replace(
+        graph,
+        parameters=tuple(replace(one, name=old[one.name]) for one in graph.parameters),
+        operations=tuple(
+            replace(one, parameters={role: old[name] for role, name in one.parameters.items()})
+            for one in graph.operations
+        ),
+    )
+    other = Networks(renamed, dict(zip(names, networks.parameters.values(), strict=True)))
+    model, editor = model_of().double(), model_of(output="weights").double()
+    assert torch.equal(model(other), model(networks))
+    assert torch.equal(editor(other).flat(), editor(networks).flat())
+    first = graph.operations[0]
+    bare = replace(
+        graph,
+        parameters=tuple(one for one in graph.parameters if one.name != first.parameters["bias"]),
+        operations=(replace(first, parameters={"weight": first.parameters["weight"]}), *graph.operations[1:]),
+    )
+    kept = {name: tensor for name, tensor in networks.parameters.items() if name in bare.shapes}
+    zeros = Networks(graph, {**networks.parameters, "layers.0.bias": torch.zeros_like(networks.biases[0])})
+    torch.testing.assert_close(model(Networks(bare, kept)), model(zeros), rtol=1e-12, atol=0)
 
 
 def test_changes_are_of_weights_and_not_of_statistics() -> None:

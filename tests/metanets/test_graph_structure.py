@@ -10,11 +10,12 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.metanets.graph_numbers import graph_weights
 from zoovet.metanets.graph_structure import graph_structure
-from zoovet.metanets.structure import Structure, chain_structure
+from zoovet.metanets.structure import Structure
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
 from zoovet.networks.graph_builder import GraphBuilder
-from zoovet.symmetry import random_networks, random_spec
+from zoovet.networks.layer_spec import LayerSpec
+from zoovet.symmetry import group_symmetries, random_spec
 
 
 class Draft:
@@ -46,16 +47,27 @@ def described(structure: Structure) -> list[tuple[int, int, int, str]]:
     return [(block.source, block.target, block.cells, block.kind) for block in structure.blocks]
 
 
-def test_a_chain_has_its_specs_structure() -> None:
-    for seed in range(20):
-        generator = torch.Generator().manual_seed(seed)
-        networks = random_networks(random_spec(generator), 1, generator)
-        ours, theirs = graph_structure(networks.graph), chain_structure(networks.graph)
-        assert [(one.size, one.role, one.depth) for one in ours.groups] == [
-            (one.size, one.role, one.depth) for one in theirs.groups
+def _down_to_a_pixel() -> tuple[LayerSpec, ...]:
+    """A convolution of one channel that leaves a map of one pixel, which a linear layer reads."""
+    conv = LayerSpec(kind="conv", in_channels=1, out_channels=1, kernel=(2, 2), activation="tanh")
+    return conv, LayerSpec(kind="linear", in_channels=1, out_channels=3, kernel=(1, 1))
+
+
+def test_a_chain_has_a_group_for_each_of_its_own_and_a_block_for_each_layer() -> None:
+    activations = ("relu", "leaky_relu", "tanh", "sine", "sigmoid", "gelu", "silu")
+    graphs = [
+        random_spec(torch.Generator().manual_seed(seed), activations=activations, mixed=True) for seed in range(20)
+    ]
+    graphs.append(Graph.of_layers(input_shape=(1, 2, 2), layers=_down_to_a_pixel()))
+    for graph in graphs:
+        structure, chain = graph_structure(graph), graph.chain
+        assert [(one.size, one.role, one.depth) for one in structure.groups] == [
+            (one.size, one.role, one.depth) for one in chain.groups
         ]
-        assert described(ours) == described(theirs)
-        assert [block.kernel for block in ours.blocks] == [block.kernel for block in theirs.blocks]
+        assert tuple(one.symmetry for one in structure.groups) == group_symmetries(graph)
+        assert described(structure) == [(block.source, block.target, 1, "weights") for block in chain.blocks]
+        assert [block.kernel for block in structure.blocks] == [layer.kernel for layer in chain.layers]
+        assert all(block.source_index is block.target_index is None for block in structure.blocks)
 
 
 def test_a_stream_is_joined_by_edges_of_the_same_channels() -> None:

@@ -19,7 +19,6 @@ from zoovet.metanets.evidence_numbers import evidence_features, evidence_gradien
 from zoovet.metanets.graph_numbers import graph_weights
 from zoovet.metanets.graph_structure import graph_structure
 from zoovet.metanets.layout import Bucket
-from zoovet.metanets.structure import Structure, chain_structure
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
 from zoovet.networks.layer_spec import ACTIVATIONS
@@ -193,9 +192,8 @@ def _contents(
         return tuple((tensor if index is None else tensor[index]).to(dtype) for tensor in tensors)
 
     own = None if features is None else taken(features)
-    if not networks.graph.is_chain:
-        return graph_weights(networks.to(dtype=dtype), own)
-    return Weights(taken(networks.weights), (None, *taken(networks.biases)), own)
+    some = networks if index is None else networks[index]
+    return graph_weights(some if some.dtype == dtype else some.to(dtype=dtype), own)
 
 
 def _by_activation(networks: Networks, names: Sequence[str] | None) -> list[tuple[Graph, Tensor | None]]:
@@ -226,7 +224,7 @@ def _with_activation(graph: Graph, name: str) -> Graph:
 
 @lru_cache(maxsize=1024)
 def _bucket(kind: Graph, size: int, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> Bucket:
-    structure = _structure(kind)
+    structure = graph_structure(kind)
     symmetries = tuple(group.symmetry for group in structure.groups)
     if behaviour.symmetry_from_activation and kind.is_chain:
         symmetries = group_symmetries(_without_max_pooling(kind))
@@ -257,10 +255,6 @@ def _probed(graph: Graph) -> Graph:
     return graph
 
 
-def _structure(graph: Graph) -> Structure:
-    return chain_structure(graph) if graph.is_chain else graph_structure(graph)
-
-
 def _without_max_pooling(graph: Graph) -> Graph:
     """The chain with average pooling, which commutes with every scalar, in place of max pooling."""
     layers = (
@@ -283,7 +277,7 @@ def _split_features(
     if len(parts) != len(given):
         raise ZoovetError(f"node_features must be one list for each of the {len(given)} networks, got {len(parts)}")
     for part, networks in zip(parts, given, strict=True):
-        structure = _structure(networks.graph)
+        structure = graph_structure(networks.graph)
         shapes = [(len(networks), group.size, width) for group in structure.groups]
         got = [tuple(tensor.shape) for tensor in part]
         if got != shapes:

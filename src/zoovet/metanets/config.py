@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.evidence.inversion_config import InversionConfig
+from zoovet.metanets.graph_structure import graph_structure
 from zoovet.networks.graph import Graph
 
 __all__ = ["ReleasedBehaviour", "ScaleGMNConfig"]
@@ -163,11 +164,12 @@ class ScaleGMNConfig:
         specs = list(specs)
         if not specs:
             raise ZoovetError("for_specs needs at least one spec, got none")
-        kernels = [layer.kernel or (1, 1) for spec in specs for layer in spec.chain.layers]
+        structures = [graph_structure(spec) for spec in specs]
+        kernels = [block.kernel or (1, 1) for structure in structures for block in structure.blocks]
         room: dict[str, Any] = {
-            "max_inputs": max(spec.chain.groups[0].size for spec in specs),
-            "max_depth": max(1, *(len(spec.chain.groups) - 2 for spec in specs)),
-            "max_outputs": max(spec.num_outputs for spec in specs),
+            "max_inputs": max(structure.groups[0].size for structure in structures),
+            "max_depth": max(1, *(structure.num_hidden_depths for structure in structures)),
+            "max_outputs": max(structure.groups[structure.output].size for structure in structures),
             "max_kernel": (max(kernel[0] for kernel in kernels), max(kernel[1] for kernel in kernels)),
         }
         return cls(**(room | options))

@@ -123,7 +123,7 @@ class _Walk:
             groups=tuple(groups),
             blocks=tuple(self.blocks),
             output=last,
-            description=f"the graph {self.graph.graph_id}",
+            description=self.graph.in_words(),
             edge_parameters=tuple(self.parameters),
             node_parameters=tuple(group.parameter for group in self.groups),
         )

@@ -126,7 +126,7 @@ class ScaleGMN(nn.Module):
 
         Returns:
             ``output="graph"``: [networks, num_outputs], in the order given. ``output="weights"``: the changes of their
-            weights and biases, as the networks came: ``Networks``, ``Networks`` or a list of them. What is no
+            weights and biases, as the networks came: ``Networks`` or a list of them. What is no
             weight, as a batch norm's statistics, has the change 0.
 
         Raises:
@@ -135,9 +135,7 @@ class ScaleGMN(nn.Module):
         if self.readout is None:
             changes = self.changes(networks, activations, node_features=node_features, evidence=evidence)
             edited: list[Networks] = [
-                Networks.from_layers(part.graph, tuple(weights), tuple(biases))
-                if isinstance(part, Networks)
-                else graph_changes(part.graph, weights, biases)
+                graph_changes(part.graph, weights, biases)
                 for part, (weights, biases) in zip(listed(networks), changes, strict=True)
             ]
             return edited[0] if isinstance(networks, Networks) else edited

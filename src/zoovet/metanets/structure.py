@@ -8,15 +8,13 @@ and as many cells as there are channels are a diagonal one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 from torch import Tensor
 
-from zoovet.networks.graph import Graph
-from zoovet.symmetry import Symmetry, group_symmetries
+from zoovet.symmetry import Symmetry
 
-__all__ = ["NodeGroup", "Structure", "StructureBlock", "chain_structure"]
+__all__ = ["NodeGroup", "Structure", "StructureBlock"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,23 +88,3 @@ class Structure:
     def is_written(self, group: int) -> bool:
         """Whether a group's nodes carry a change: all but the input's."""
         return self.groups[group].role != "input"
-
-
-@lru_cache(maxsize=1024)
-def chain_structure(spec: Graph) -> Structure:
-    """A chain's: a group for each of the spec's, a block for each layer."""
-    groups = tuple(
-        NodeGroup(size=group.size, role=group.role, depth=group.depth, symmetry=symmetry)
-        for group, symmetry in zip(spec.chain.groups, group_symmetries(spec), strict=True)
-    )
-    blocks = tuple(
-        StructureBlock(
-            source=block.source,
-            target=block.target,
-            num_targets=groups[block.target].size,
-            num_sources=groups[block.source].size,
-            kernel=spec.chain.layers[block.layer].kernel,
-        )
-        for block in spec.chain.blocks
-    )
-    return Structure(groups=groups, blocks=blocks, output=len(groups) - 1, description=spec.describe())

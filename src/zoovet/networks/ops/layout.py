@@ -65,7 +65,10 @@ def _reshaped(site: Site, shape: Shape) -> Site:
                 return Site(shape, axis, site.positions * (entries // size))
             break
         passed *= entries
-    if channels == 1 and before < len(shape) and site.channel_axis < len(shape) and shape[site.channel_axis] == 1:
+    is_kept = math.prod(shape[: site.channel_axis]) == before and shape[site.channel_axis : site.channel_axis + 1] == (
+        1,
+    )
+    if channels == 1 and is_kept:
         return Site(shape, site.channel_axis)
     return Site(shape, None)
 
