@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from zoovet.networks import INPUT, Graph
+from zoovet.zoo.native.graph_memory import kept_sites, shared_gradients, with_cheap_values_recomputed
 from zoovet.zoo.native.graph_plan import SitePlaces, needed_operations, padded, site_places
 from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step
 from zoovet.zoo.native.graph_unweighted import UNWEIGHTED
@@ -33,9 +33,9 @@ _STRUCT = """struct workspace {
 class _Steps:
     """Steps of a batch in order, and what one image needs without a batch."""
 
-    batch: list[Step | Barrier] = field(default_factory=list)
-    evaluate: list[str] = field(default_factory=list)
-    back: list[str] = field(default_factory=list)
+    batch: Sequence[Step | Barrier]
+    evaluate: Sequence[str]
+    back: Sequence[str]
 
 
 def graph_source(graph: Graph) -> str:
@@ -59,7 +59,7 @@ def graph_source(graph: Graph) -> str:
             *_constants(graph, places, emitter),
             _table("VALUE", [place.value.size for place in places.values()]),
             _table("GRADIENT", [place.gradient.size for place in places.values()]),
-            *_strides(steps.batch, places),
+            *_memory(steps.batch, places),
             _STRUCT,
             *emitter.functions,
             _body("pack(workspace *s)", emitter.packing),
@@ -98,24 +98,32 @@ def trained_ranges(graph: Graph) -> list[tuple[int, int]]:
 def _steps(graph: Graph, emitter: Emitter) -> _Steps:
     places = emitter.places
     image, logits = places[INPUT].number, places[graph.output].number
-    steps = _Steps([Step(f"put_image(s, n, V({image}));")], [f"put_image(s, n, V({image}));"])
+    put = Step(f"put_image(s, n, V({image}));", makes=image)
+    forward: list[Step | Barrier] = [put]
+    backward: list[Step | Barrier] = []
+    evaluate, back, cheap = [put.text], list[str](), dict[int, list[Step]]()
     names = needed_operations(graph)
     for name in names:
-        operation = graph.makers[name]
-        made = _OPERATIONS[operation.op].forward(emitter, operation)
-        steps.batch += made
-        steps.evaluate += [step.text for step in made if isinstance(step, Step) and not step.is_of_batch]
-    steps.batch.append(Step(f"s->loss += loss(s, n, V({logits}), G({logits}));"))
+        operation, number = graph.makers[name], places[name].number
+        for step in _OPERATIONS[operation.op].forward(emitter, operation):
+            if isinstance(step, Barrier) or step.is_of_batch:
+                forward.append(step)
+                continue
+            forward.append(replace(step, makes=number))
+            evaluate.append(step.text)
+            if operation.op not in WEIGHTED or operation.op == "batch_norm":
+                cheap.setdefault(number, []).append(replace(step, makes=number))
+    forward.append(Step(f"s->loss += loss(s, n, V({logits}), G({logits}));"))
     for is_batch in (True, False):
         written: set[str] = set()
         for name in reversed(names):
             operation = graph.makers[name]
             made = _OPERATIONS[operation.op].backward(emitter, operation, written, is_batch)
             if is_batch:
-                steps.batch += made
+                backward += made
             else:
-                steps.back += [step.text for step in made if isinstance(step, Step)]
-    return steps
+                back += [step.text for step in made if isinstance(step, Step)]
+    return _Steps(with_cheap_values_recomputed(forward, backward, cheap), evaluate, back)
 
 
 def _constants(graph: Graph, places: Mapping[str, SitePlaces], emitter: Emitter) -> list[str]:
@@ -149,22 +157,16 @@ def _constants(graph: Graph, places: Mapping[str, SitePlaces], emitter: Emitter)
     ]
 
 
-def _strides(steps: Sequence[Step | Barrier], places: Mapping[str, SitePlaces]) -> list[str]:
-    """Floats from image to image: 0 for a site that only the steps between two barriers use."""
-    used: dict[str, set[int]] = {}
-    run = 0
-    for step in steps:
-        if isinstance(step, Barrier):
-            run += 1
-            continue
-        for use in re.findall(r"[VG]\(\d+\)", step.text):
-            used.setdefault(use, set()).add(run)
+def _memory(steps: Sequence[Step | Barrier], places: Mapping[str, SitePlaces]) -> list[str]:
+    """Floats from image to image, 0 for a site that has room for one; and whose memory a site's gradients use."""
     tables = []
     for letter, name in (("V", "VALUE"), ("G", "GRADIENT")):
+        kept = kept_sites(letter, steps)
         sizes = [place.value.size if letter == "V" else place.gradient.size for place in places.values()]
-        kept = [size if len(used.get(f"{letter}({k})", ())) > 1 else 0 for k, size in enumerate(sizes)]
-        tables.append(f"static const long {name}_STRIDE[] = {{{_numbers(kept)}}};")
-    return tables
+        strides = [size if number in kept else 0 for number, size in enumerate(sizes)]
+        tables.append(f"static const long {name}_STRIDE[] = {{{_numbers(strides)}}};")
+    owners = shared_gradients(steps, {place.number: place.gradient for place in places.values()})
+    return [*tables, f"static const int GRADIENT_OWNER[] = {{{_numbers(owners)}}};"]
 
 
 def _loops(steps: Sequence[Step | Barrier]) -> list[str]:

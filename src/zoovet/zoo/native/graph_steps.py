@@ -13,10 +13,17 @@ __all__ = ["Barrier", "Emitter", "Step", "StepKind", "adds_to", "is_unread"]
 
 @dataclass(frozen=True)
 class Step:
-    """A C statement for image n; ``is_of_batch`` where only a batch needs it."""
+    """A C statement for image n.
+
+    Attributes:
+        text: The statement.
+        is_of_batch: Only a batch needs it.
+        makes: Number of the site whose values it makes.
+    """
 
     text: str
     is_of_batch: bool = False
+    makes: int | None = None
 
 
 @dataclass(frozen=True)

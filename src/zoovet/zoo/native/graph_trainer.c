@@ -47,7 +47,7 @@ static int give(float **into, long count) {
 }
 
 static void close_workspace(workspace *s) {
-    for (int k = 0; k < NUM_SITES; k++) { free(s->values[k]); free(s->gradients[k]); }
+    for (int k = 0; k < NUM_SITES; k++) { free(s->values[k]); if (GRADIENT_OWNER[k] == k) free(s->gradients[k]); }
     free(s->packed); free(s->packed_gradients); free(s->flat_gradients); free(s->norm_floats); free(s->norm_doubles);
 }
 
@@ -57,9 +57,12 @@ static int open_workspace(workspace *s, long capacity) {
     int failed = give(&s->packed, NUM_PACKED) | give(&s->packed_gradients, NUM_PACKED)
                | give(&s->flat_gradients, NUM_PARAMETERS) | give(&s->norm_floats, 6 * NUM_NORM_CHANNELS)
                | !(s->norm_doubles = calloc(4 * NUM_NORM_CHANNELS + 1, sizeof(double)));
-    for (int k = 0; k < NUM_SITES; k++)
-        failed |= give(&s->values[k], VALUE_SIZE[k] * (VALUE_STRIDE[k] && capacity ? capacity : 1))
-                | give(&s->gradients[k], GRADIENT_SIZE[k] * (GRADIENT_STRIDE[k] && capacity ? capacity : 1));
+    for (int k = 0; k < NUM_SITES; k++) {
+        failed |= give(&s->values[k], VALUE_SIZE[k] * (VALUE_STRIDE[k] && capacity ? capacity : 1));
+        if (GRADIENT_OWNER[k] == k)
+            failed |= give(&s->gradients[k], GRADIENT_SIZE[k] * (GRADIENT_STRIDE[k] && capacity ? capacity : 1));
+    }
+    for (int k = 0; k < NUM_SITES; k++) s->gradients[k] = s->gradients[GRADIENT_OWNER[k]];
     if (failed) return 1;
     for (int b = 0, at = 0; b < NUM_NORMS; at += NORM_CHANNELS[b++]) {
         float *f = s->norm_floats + 6 * at;
