@@ -209,6 +209,12 @@ def test_an_onnx_file_says_its_network_and_perhaps_its_scaling(
     assert network.scaling == SCALING_PRESETS["unit"]
     assert torch.equal(network.predict(images), images.labels)
     assert zoovet.read(path.read_bytes(), images=images).scaling == network.scaling
+    open_size = path.read_bytes().replace(b"\x02\x08\x08\x0a\x02\x08\x08", b"\x02\x12\x00\x0a\x02\x12\x00")
+    assert open_size != path.read_bytes()
+    with pytest.raises(ZoovetError, match=r"leaves the size of its input open, .*input_shape=\(1, 32, 32\)$"):
+        zoovet.read(open_size)
+    assert zoovet.read(open_size, input_shape=(1, 8, 8)).input_shape == (1, 8, 8)
+    assert zoovet.read(open_size, images=images).scaling == network.scaling
     with pytest.raises(ZoovetError, match="says itself what its network is: leave out the architecture, mlp"):
         zoovet.read(path, "mlp")
     with pytest.raises(ZoovetError, match="does not exist"):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoovet.architectures.external import external_module, is_external
 from zoovet.architectures.family import Candidate, Misfit
+from zoovet.architectures.installed import installed_matches
 from zoovet.architectures.names import ARCHITECTURES, Named, named
 from zoovet.errors import ZoovetError
 from zoovet.networks import InputScaling
@@ -118,7 +119,10 @@ def _read(
         notes.append(f"left out: {num_counters} {_COUNTER}, which no network computes with")
     if architecture is not None and is_external(architecture):
         if image is None:
-            raise ZoovetError(f"{source}: give --images, which tell the size of the images that {architecture} reads")
+            raise ZoovetError(
+                f"{source}: give reference images (--images) of the size that {printable(architecture, 60)} reads, or "
+                "input_shape=(3, 224, 224)"
+            )
         module, title, shape = _external(architecture, kept, source), architecture, image
     else:
         candidate = _candidate(kept, is_ordered, architecture, source, None if image is None else image[-2:])
@@ -147,6 +151,10 @@ def _candidate(
     if architecture is None:
         found = match(tensors, size, is_ordered=is_ordered)
         if not found:
+            installed = installed_matches({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+            if installed:
+                names = " or ".join(installed[:_MAX_TITLES])
+                raise ZoovetError(f"{source} has the names and shapes of {names}: give --architecture {names}")
             raise ZoovetError(
                 f"{source} holds {contents_in_words(tensors)}: no built-in architecture by names and shapes "
                 f"({', '.join(ARCHITECTURES)}); give --architecture my_net.py:make or torchvision:NAME"

@@ -26,6 +26,7 @@ def read(
     architecture: str | None = None,
     scaling: InputScaling | str | None = None,
     images: Images | None = None,
+    input_shape: tuple[int, ...] | None = None,
 ) -> Network:
     """Read one network from a weight file, or from an ONNX or Keras file. No code in the file is run.
 
@@ -36,6 +37,8 @@ def read(
             shapes tell, if they do.
         scaling: What it reads for pixels, or its name in ``SCALING_PRESETS``, where the file does not say it.
         images: Reference images. Where nobody says the scaling and they have labels, it is found on them.
+        input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open and
+            there are no images, which tell it too.
 
     Returns:
         The network, on the CPU. Its ``notes`` say what was found, taken or left out; its ``scaling`` is ``None`` where
@@ -46,8 +49,10 @@ def read(
             and shapes leave something open, or the images do not fit the network. The message says what to give.
     """
     if isinstance(source, bytes):
-        return network_from_content(content_of_bytes(source, _BYTES), _BYTES, architecture, scaling, images)
-    return network_from_content(read_content(Path(source)), printable(source), architecture, scaling, images)
+        content, shown = content_of_bytes(source, _BYTES), _BYTES
+    else:
+        content, shown = read_content(Path(source)), printable(source)
+    return network_from_content(content, shown, architecture, scaling, images, input_shape)
 
 
 def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputScaling | str | None = None) -> Network:
@@ -71,6 +76,7 @@ def network_from_content(
     architecture: str | None = None,
     scaling: InputScaling | str | None = None,
     images: Images | None = None,
+    input_shape: tuple[int, ...] | None = None,
 ) -> Network:
     """The network of a file that was read; see :func:`read`.
 
@@ -80,18 +86,20 @@ def network_from_content(
         architecture: See :func:`read`.
         scaling: See :func:`read`.
         images: See :func:`read`.
+        input_shape: See :func:`read`.
 
     Raises:
         ZoovetError: See :func:`read`.
     """
     given = None if scaling is None else scaling_preset(scaling)
+    shape = input_shape if images is None else images.shape
     try:
         if content.graph is not None:
-            network, own = _of_graph_file(content.graph, source, architecture, images)
+            network, own = _of_graph_file(content.graph, source, architecture, shape)
         elif says_its_spec(content):
             network, own = _of_own_format(content, source)
         else:
-            read_as = read_module(content, architecture, source, image=None if images is None else images.shape)
+            read_as = read_module(content, architecture, source, image=shape)
             network = network_of_module(read_as.module, read_as.input_shape, read_as.title, read_as.notes)
             own = read_as.scaling
         if images is not None:
@@ -103,12 +111,12 @@ def network_from_content(
 
 
 def _of_graph_file(
-    file: GraphFile, source: str, architecture: str | None, images: Images | None
+    file: GraphFile, source: str, architecture: str | None, input_shape: tuple[int, ...] | None
 ) -> tuple[Network, InputScaling | None]:
     if architecture is not None:
         shown = printable(architecture)
         raise ZoovetError(f"{source} says itself what its network is: leave out the architecture, {shown}")
-    read_as = file.read(None if images is None else images.shape)
+    read_as = file.read(input_shape)
     title = f"network from {file.format_name}"
     own = read_as.networks.graph.input_scaling
     return network_of_graph(fold_batch_norms(read_as.networks), title, read_as.notes), own

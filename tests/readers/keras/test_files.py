@@ -75,7 +75,7 @@ def test_an_average_leaves_uneven_padding_out(tmp_path: Path, archive: dict[str,
     [
         (('"class_name": "Flatten"', '"class_name": "Lambda"'), "code in the file, which is never run"),
         (('"class_name": "Flatten"', '"class_name": "Mine\\u001b"'), "Mine\\x1b is not in the vocabulary"),
-        (("[null, 11, 12, 3]", "[null, null, null, 3]"), "--input-shape"),
+        (("[null, 11, 12, 3]", "[null, null, null, 3]"), "input_shape=(3, 32, 32)"),
         (('"name": "elu"', '"name": "flatten"'), "the same name"),
         (('"data_format": "channels_last"', '"data_format": "channels_first"'), "reads 3 channels, but 11 come in"),
     ],

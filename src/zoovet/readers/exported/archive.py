@@ -125,8 +125,10 @@ def _image_shape(sizes: tuple[int | None, ...], given: tuple[int, ...] | None) -
     own = sizes[1:]
     if given is None:
         if None in own:
-            example = ",".join(str(size or 32) for size in own)
-            raise ZoovetError(f"it leaves the size of its input open; say it: --input-shape (input_shape=) {example}")
+            example = tuple(size or 32 for size in own)
+            raise ZoovetError(
+                f"it leaves the size of its input open; give images of that size (--images), or input_shape={example}"
+            )
         return tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
         raise ZoovetError(f"it reads images of {[size or '?' for size in own]}, not {list(given)}")

@@ -94,7 +94,9 @@ def _image_shape(first: Layer, given: tuple[int, ...] | None, layout: Layout) ->
     sizes = first.config.get("batch_shape") or first.config.get("batch_input_shape")
     if sizes is None:
         if given is None:
-            raise ZoovetError("it does not say the size of its input; say it: --input-shape (input_shape=) 3,32,32")
+            raise ZoovetError(
+                "it does not say the size of its input; give images of that size (--images), or input_shape=(3, 32, 32)"
+            )
         own: tuple[int | None, ...] = given
     else:
         if len(sizes) not in (2, 4):
@@ -103,8 +105,10 @@ def _image_shape(first: Layer, given: tuple[int, ...] | None, layout: Layout) ->
         own = (sizes[-1], *sizes[1:-1]) if is_turned else tuple(sizes[1:])
     if given is None:
         if None in own:
-            example = ",".join(str(size or 32) for size in own)
-            raise ZoovetError(f"it leaves the size of its input open; say it: --input-shape (input_shape=) {example}")
+            example = tuple(size or 32 for size in own)
+            raise ZoovetError(
+                f"it leaves the size of its input open; give images of that size (--images), or input_shape={example}"
+            )
         given = tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
         raise ZoovetError(f"it reads images of {[size or '?' for size in own]}, not {list(given)}")

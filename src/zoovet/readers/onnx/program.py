@@ -111,8 +111,8 @@ def _image_shape(
     if given is None:
         if None in own:
             raise ZoovetError(
-                f"it leaves the size of its input open, {shown}; say it: --input-shape (input_shape=) "
-                f"{','.join(str(size or 32) for size in own)}"
+                f"it leaves the size of its input open, {shown}; give images of that size (--images), or "
+                f"input_shape={tuple(size or 32 for size in own)}"
             )
         given = tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
