@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import Inversion, InversionConfig
+from zoovet.evidence import Evidence, Inversion, InversionConfig
 from zoovet.metanets import Ensemble, ScaleGMNConfig
-from zoovet.networks import Networks, small_cnn
-from zoovet.symmetry import assert_equivariant, assert_invariant
+from zoovet.networks import ZOO_SCALING, Networks, small_cnn
+from zoovet.symmetry import assert_equivariant, assert_invariant, random_graph, random_graph_networks
 from zoovet.tasks.evidence_reader import EvidenceReader, inversion_of, member_outputs
 from zoovet.tasks.metanetworks import build_metanetwork
 
@@ -163,3 +163,21 @@ def test_an_ensemble_respects_every_symmetry_and_a_member_that_does_not_shows() 
     copied.metanetwork.members[1] = wrong.metanetwork
     with pytest.raises(AssertionError):
         assert_invariant(copied, both)
+
+
+@pytest.mark.parametrize("block", ["residual", "squeeze"])
+def test_graphs_have_evidence_of_classes_too_and_every_symmetry_respects_it(block: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    graph = random_graph(generator, blocks=(block,), num_blocks=1).reading(ZOO_SCALING)
+    networks = random_graph_networks(graph, 2, generator)
+    inversion = InversionConfig(patch_size=2, num_backgrounds=1, num_steps=1)
+    options = {"width": 6, "num_layers": 2, "inversion": inversion, "input_shape": graph.input_shape}
+    model = build_metanetwork(ScaleGMNConfig(**options), 0, "detector")
+    assert_invariant(model, networks, mode="eval", num_actions=1)
+    (found,) = model.evidence(networks)
+    other = Evidence(classes={name: tensor + 1 for name, tensor in found.classes.items()})
+    assert (model(networks, evidence=[other]) - model(networks, evidence=[found])).abs().max() > 1e-4
+    wants = replace(inversion, activations=True)
+    with_sites = build_metanetwork(ScaleGMNConfig(**options | {"inversion": wants}), 0, "detector")
+    with pytest.raises(ZoovetError, match="activations and gradients, are of layers one after another only"):
+        with_sites(networks)

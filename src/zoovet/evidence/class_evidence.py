@@ -47,8 +47,8 @@ class ClassEvidenceConfig:
             of the images.
         change_factors: Bounds of changes of all pixels, as multiples of the one within which it does.
         smooth_factors: The same for changes that vary slowly over the image.
-        num_steps: Steps of every search, after its place or bound was chosen.
-        num_trial_steps: Steps before that.
+        num_steps: Steps of every search, and of those that choose its bound.
+        num_trial_steps: Steps at every place of a patch before that.
         images_per_class: Reference images of each class that searches use; all of them tell what was found.
         num_made_up: Images of each of two kinds that are made up where there are no reference images.
         num_starts: Images for each class from which the maximum margin is sought.
@@ -242,7 +242,7 @@ class _Findings:
         low, high, tried = 0.0, most, first
         best, nearest = first, float("inf")
         for _ in range(_NUM_TRIALS):
-            course = self._few.seek(make(tried), self._classes, self._config.num_trial_steps)
+            course = self._few.seek(make(tried), self._classes, self._config.num_steps)
             flips = float(course.values[:, -1, 1].quantile(0.5))
             if abs(flips - _WANTED_FLIPS) < nearest:
                 best, nearest = tried, abs(flips - _WANTED_FLIPS)

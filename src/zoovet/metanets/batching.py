@@ -49,14 +49,6 @@ class Batch:
     kinds: tuple[Graph, ...]
     graphs: tuple[Graph, ...]
 
-    def chains(self) -> list[Graph]:
-        """What the networks that were given are.
-
-        Raises:
-            ZoovetError: Some of them are no chains.
-        """
-        return list(map(_probed, self.graphs))
-
     def networks(self) -> list[Networks]:
         """Every bucket's networks.
 
@@ -85,13 +77,17 @@ class Batch:
         """The same with evidence of the ``Networks`` that were given: features of nodes, and gradients of weights.
 
         Output nodes have the numbers of their classes behind those of their sites, other nodes zeros there.
+
+        Raises:
+            ZoovetError: Evidence of sites or parameters is read, and some of the networks are no chains.
         """
         features, contents = [], []
         for bucket, (which, index), kind in zip(self.buckets, self.given, self.kinds, strict=True):
             own = evidence[which] if index is None else evidence[which][index]
-            sizes = [group.size for group in bucket.structure.groups]
-            features.append(evidence_features(own, sizes, config, max_classes))
-            contents.append(evidence_gradients(own, _probed(kind), config))
+            if config.activations or config.gradients:
+                _probed(kind)
+            features.append(evidence_features(own, bucket.structure, config, max_classes))
+            contents.append(evidence_gradients(own, kind, config))
         batch = self.with_node_features(features)
         pairs = zip(batch.contents, contents, strict=True)
         return replace(batch, contents=tuple(replace(content, gradients=found) for content, found in pairs))
@@ -249,8 +245,8 @@ def _bucket(kind: Graph, size: int, config: ScaleGMNConfig, behaviour: ReleasedB
 def _probed(graph: Graph) -> Graph:
     if not graph.is_chain:
         raise ZoovetError(
-            f"probes and inversion run layers one after another only, got {graph.in_words()}; build the metanetwork "
-            "without them"
+            f"probes, and inversion's activations and gradients, are of layers one after another only, got "
+            f"{graph.in_words()}; build the metanetwork without them"
         )
     return graph
 

@@ -12,6 +12,7 @@ from zoovet.errors import ZoovetError
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.evidence.runnable_chains import chains_from_names
+from zoovet.metanets.structure import Structure
 from zoovet.networks.graph import Graph
 
 __all__ = ["evidence_features", "evidence_gradients", "require_evidence"]
@@ -45,29 +46,27 @@ def require_evidence(
 
 
 def evidence_features(
-    evidence: Evidence, sizes: Sequence[int], config: InversionConfig, max_classes: int
+    evidence: Evidence, structure: Structure, config: InversionConfig, max_classes: int
 ) -> list[Tensor]:
-    """Features of every group's nodes, [B, n, numbers]: of the sites, then of the classes, which only the last has.
+    """Features of every group's nodes, [B, n, numbers]: of the sites, then of the classes, which the output has alone.
 
     Args:
         evidence: Of B networks.
-        sizes: Of the groups: the input, each site of the evidence (where it has sites), the output.
+        structure: Of the networks. Where the evidence has sites, they are its groups but the input, in order.
         config: What was sought.
         max_classes: Room for numbers by class of sites; those of classes that the networks lack are 0.
     """
     num_site_numbers = config.num_site_numbers(max_classes)
     classes = torch.asinh(torch.cat([tensor.flatten(2) for tensor in evidence.classes.values()], dim=2))
     *_, num_numbers = classes.shape
-    of_sites: list[Tensor] = []
+    of_sites = [classes.new_zeros(len(evidence), group.size, num_site_numbers) for group in structure.groups]
     if num_site_numbers:
-        for named in evidence.sites.values():
+        for index, named in enumerate(evidence.sites.values(), start=1):
             own = torch.cat(list(named.values()), dim=2)
-            of_sites.append(functional.pad(own, (0, num_site_numbers - own.shape[2])))
-    else:
-        of_sites = [classes.new_zeros(len(evidence), size, 0) for size in sizes[1:]]
-    first = classes.new_zeros(len(evidence), sizes[0], num_site_numbers + num_numbers)
-    hidden = [functional.pad(own, (0, num_numbers)) for own in of_sites[:-1]]
-    return [first, *hidden, torch.cat([of_sites[-1], classes], dim=2)]
+            of_sites[index] = functional.pad(own, (0, num_site_numbers - own.shape[2]))
+    features = [functional.pad(own, (0, num_numbers)) for own in of_sites]
+    features[structure.output] = torch.cat([of_sites[structure.output], classes], dim=2)
+    return features
 
 
 def evidence_gradients(evidence: Evidence, spec: Graph, config: InversionConfig) -> Gradients:
