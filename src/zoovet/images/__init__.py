@@ -16,6 +16,7 @@ from zoovet.images.poisoning import (
     robust_accuracy,
     triggered_test,
 )
+from zoovet.images.shapes import SHAPE_CLASSES, ShapeConfig, draw_shapes
 from zoovet.images.triggers import (
     LABELLINGS,
     Trigger,
@@ -39,6 +40,7 @@ __all__ = [
     "GLYPH_CLASSES",
     "LABELLINGS",
     "PATCH_KINDS",
+    "SHAPE_CLASSES",
     "BlendRanges",
     "BlendTrigger",
     "GlyphConfig",
@@ -46,6 +48,7 @@ __all__ = [
     "PatchRanges",
     "PatchTrigger",
     "PoisonedSet",
+    "ShapeConfig",
     "StripeRanges",
     "StripeTrigger",
     "Trigger",
@@ -57,6 +60,7 @@ __all__ = [
     "clean_accuracy",
     "default_data_root",
     "draw_glyphs",
+    "draw_shapes",
     "draw_trigger",
     "load_dataset",
     "num_poisoned",

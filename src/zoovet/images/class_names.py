@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoovet.images.glyphs import GLYPH_CLASSES
+from zoovet.images.shapes import SHAPE_CLASSES
 
 __all__ = ["class_names"]
 
@@ -22,6 +23,7 @@ _CLASS_NAMES = {
         "Bag",
         "Ankle boot",
     ),
+    "shapes": SHAPE_CLASSES[:10],
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 }
 

@@ -19,12 +19,13 @@ from zoovet.images.downloads import download
 from zoovet.images.glyphs import glyphs
 from zoovet.images.idx import find_idx, read_idx
 from zoovet.images.images import Images
+from zoovet.images.shapes import NUM_SHAPES, ShapeConfig, draw_shapes
 from zoovet.images.svhn import find_svhn
 from zoovet.user_cache import user_cache
 
 __all__ = ["DATASET_NAMES", "Split", "default_data_root", "find_dataset", "load_dataset"]
 
-DATASET_NAMES = ("digits", "glyphs", "mnist", "fashion-mnist", "cifar10", "svhn")
+DATASET_NAMES = ("digits", "glyphs", "shapes", "mnist", "fashion-mnist", "cifar10", "svhn")
 """Names that :func:`load_dataset` knows; each dataset has 10 classes."""
 
 Split = Literal["train", "test"]
@@ -60,9 +61,9 @@ def load_dataset(name: str, split: Split, *, data_root: Path | None = None, gray
     """Load one split of a dataset into memory.
 
     ``digits`` are scikit-learn's 1,797 8 × 8 digits, values 0 … 16 scaled to 0 … 255; within each class, in
-    scikit-learn's order, every fifth image is a test image. ``glyphs`` are drawn: see
-    :mod:`zoovet.images.glyphs`. The others are looked for in the data root's folder of that name, in the data root
-    itself, and where packages of the system put them; then downloaded into the data root.
+    scikit-learn's order, every fifth image is a test image. ``glyphs`` and ``shapes`` are drawn: see
+    :mod:`zoovet.images.glyphs` and :mod:`zoovet.images.shapes`. The others are looked for in the data root's folder of
+    that name, in the data root itself, and where packages of the system put them; then downloaded into the data root.
 
     Args:
         name: One of :data:`DATASET_NAMES`.
@@ -139,7 +140,13 @@ def _glyphs(split: Split) -> ImagesAndLabels:
     return drawn.pixels.numpy(), drawn.required_labels.numpy()
 
 
-_MADE: dict[str, Callable[[Split], ImagesAndLabels]] = {"digits": _digits, "glyphs": _glyphs}
+def _shapes(split: Split) -> ImagesAndLabels:
+    """Drawn textured shapes: images uint8 [N, 3, 32, 32] and labels."""
+    drawn = draw_shapes(ShapeConfig(), NUM_SHAPES[split], split=split)
+    return drawn.pixels.numpy(), drawn.required_labels.numpy()
+
+
+_MADE: dict[str, Callable[[Split], ImagesAndLabels]] = {"digits": _digits, "glyphs": _glyphs, "shapes": _shapes}
 """What makes a dataset that needs neither files nor a network."""
 
 

@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.images.alphabets import ALPHABETS
+from zoovet.images.balanced_labels import balanced_labels
 from zoovet.images.images import Images
 
 __all__ = ["GLYPH_CLASSES", "GlyphConfig", "draw_glyphs", "glyphs"]
@@ -153,8 +154,7 @@ def draw_glyphs(config: GlyphConfig, num_images: int, *, split: Literal["train",
     for start in range(0, num_images, each):
         place = [config.seed, list(NUM_IMAGES).index(split), start // each]
         generator = np.random.default_rng(place)
-        of_classes = np.tile(np.arange(config.num_classes), (each // config.num_classes, 1))
-        drawn = generator.permuted(of_classes, axis=1).flatten()
+        drawn = balanced_labels(config.num_classes, each, generator)
         ink = _ink(config, masks, drawn, generator)
         looks = np.random.default_rng([*place, 1])  # of its own, so that what else is drawn stays the same
         ink = _cluttered(config, masks, drawn, ink, looks) if config.clutter else ink

@@ -19,6 +19,7 @@ from zoovet.images.glyphs import NUM_IMAGES, draw_glyphs
 from zoovet.images.idx import find_idx, read_idx
 from zoovet.images.images import Images
 from zoovet.images.parquet import class_names_in, find_parquet_shards, read_image_parquet
+from zoovet.images.shapes import NUM_SHAPES, draw_shapes
 from zoovet.images.sources.arrays import images_in_npy, images_in_npz
 from zoovet.images.sources.drawn_split import drawn_split
 from zoovet.images.sources.source import ImageSource
@@ -62,6 +63,8 @@ def _parts(source: ImageSource, data_root: Path | None) -> list[Images]:
     """Training and test images, or all of them where the source has no split."""
     if source.source == "glyphs":
         return [draw_glyphs(source.glyphs, NUM_IMAGES[split], split=split) for split in get_args(Split)]
+    if source.source == "shapes":
+        return [draw_shapes(source.shapes, NUM_SHAPES[split], split=split) for split in get_args(Split)]
     if source.is_named:
         return [load_dataset(source.source, split, data_root=data_root) for split in get_args(Split)]
     path = Path(source.source).expanduser()

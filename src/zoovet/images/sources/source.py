@@ -9,6 +9,7 @@ from typing import Literal
 from zoovet.errors import ZoovetError
 from zoovet.images.datasets import DATASET_NAMES
 from zoovet.images.glyphs import GlyphConfig
+from zoovet.images.shapes import ShapeConfig
 
 __all__ = ["ImageSource"]
 
@@ -28,6 +29,7 @@ class ImageSource:
         test_share: Share of each class that becomes test images, where the source has no split of its own.
         seed: Of that split.
         glyphs: What drawn images look like, where ``source`` is glyphs.
+        shapes: The same, where ``source`` is shapes.
     """
 
     source: str
@@ -36,6 +38,7 @@ class ImageSource:
     test_share: float = 0.2
     seed: int = 0
     glyphs: GlyphConfig = field(default_factory=GlyphConfig)
+    shapes: ShapeConfig = field(default_factory=ShapeConfig)
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -46,8 +49,11 @@ class ImageSource:
             raise ZoovetError(f"test_share of images must lie between 0 and 1, got {self.test_share}")
         if self.seed < 0:
             raise ZoovetError(f"seed of images must be at least 0, got {self.seed}")
-        if self.glyphs != GlyphConfig() and self.source != "glyphs":
-            raise ZoovetError(f"glyphs says what drawn glyphs look like, but source is {self.source!r}; leave it out")
+        for name, usual in (("glyphs", GlyphConfig()), ("shapes", ShapeConfig())):
+            if getattr(self, name) != usual and self.source != name:
+                raise ZoovetError(
+                    f"{name} says what drawn {name} look like, but source is {self.source!r}; leave it out"
+                )
 
     @property
     def is_named(self) -> bool:
