@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoovet import Detector, Repairer, Zoo
+from zoovet import Detector, TrainedRepairer, Zoo
 from zoovet.benchmark.figures import Figure, Scores, detection_figures, mean_auc, repair_differences, repair_figures
 from zoovet.benchmark.trials import attacks_of
 from zoovet.benchmark.worker import spaced_bases
@@ -85,7 +85,7 @@ def repair(model: str, subject: Subject, zoo: Zoo, tuned_bases: int, images: Spl
     """The repairer's figures and its yardsticks', and its differences to them, paired by base."""
     clean = CleanImages.draw(images.train, NUM_CLEAN_IMAGES, np.random.default_rng([0, 12]))
     repairers: dict[str, tuple[NetworkRepairer, Zoo]] = {
-        "scalegmn": (Repairer.shipped(model), zoo),
+        "scalegmn": (TrainedRepairer.shipped(model), zoo),
         "clp": (ChannelLipschitznessRepairer(threshold=subject.clp_threshold), zoo),
         "fine_tuning": (
             FineTuningRepairer(clean=clean, seed=0, **subject.tuning),

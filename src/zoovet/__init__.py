@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from zoovet.tasks.classifier import Classifier
     from zoovet.tasks.detector import Detector
     from zoovet.tasks.inr_editor import InrEditor
-    from zoovet.tasks.repairer import Repairer
+    from zoovet.tasks.repairer import TrainedRepairer
     from zoovet.vet.network import Network
     from zoovet.vet.reading import from_module, read
+    from zoovet.vet.repairer import HealedNetwork, Repairer
+    from zoovet.vet.scanner import Scanner
+    from zoovet.vet.verdicts import Verdict
     from zoovet.zoo.store import Zoo
 
 __version__ = "0.1.0"
@@ -35,6 +38,7 @@ __all__ = [
     "Classifier",
     "Detector",
     "Graph",
+    "HealedNetwork",
     "Images",
     "InputScaling",
     "InrEditor",
@@ -43,6 +47,9 @@ __all__ = [
     "Repairer",
     "ScaleGMN",
     "ScaleGMNConfig",
+    "Scanner",
+    "TrainedRepairer",
+    "Verdict",
     "Zoo",
     "ZoovetError",
     "__version__",
@@ -58,15 +65,19 @@ __all__ = [
 _HOMES = {
     "Classifier": "zoovet.tasks.classifier",
     "Detector": "zoovet.tasks.detector",
+    "HealedNetwork": "zoovet.vet.repairer",
     "Images": "zoovet.images.images",
     "InrEditor": "zoovet.tasks.inr_editor",
     "InputScaling": "zoovet.networks.scaling",
     "Network": "zoovet.vet.network",
     "Graph": "zoovet.networks.graph",
     "Networks": "zoovet.networks.batch",
-    "Repairer": "zoovet.tasks.repairer",
+    "Repairer": "zoovet.vet.repairer",
     "ScaleGMN": "zoovet.metanets.scalegmn",
     "ScaleGMNConfig": "zoovet.metanets.scalegmn",
+    "Scanner": "zoovet.vet.scanner",
+    "TrainedRepairer": "zoovet.tasks.repairer",
+    "Verdict": "zoovet.vet.verdicts",
     "Zoo": "zoovet.zoo.store",
     "from_module": "zoovet.vet.reading",
     "load_networks": "zoovet.readers.files",

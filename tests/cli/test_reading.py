@@ -18,7 +18,7 @@ from zoovet.evidence import InversionConfig
 from zoovet.metanets import ScaleGMNConfig
 from zoovet.networks import SCALING_PRESETS, ZOO_SCALING, InputScaling, Networks, small_cnn
 from zoovet.readers import load_networks, save_networks
-from zoovet.tasks import Detector, Repairer
+from zoovet.tasks import Detector, TrainedRepairer
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 from zoovet.tasks.repairer import build_editor
@@ -182,7 +182,7 @@ def test_repair_keeps_to_the_scaling_and_writes_it(
     repaired = load_networks(out)
     assert repaired.graph.input_scaling == UNIT
     assert not torch.equal(repaired.flat(), assumed.flat())
-    expected = Repairer.load(runs["repairer"]).repair(load_networks(silent, scaling=UNIT))
+    expected = TrainedRepairer.load(runs["repairer"]).repair(load_networks(silent, scaling=UNIT))
     assert torch.equal(repaired.flat(), expected.flat())
 
 

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -213,3 +214,32 @@ def test_a_network_that_is_told_by_its_architecture_ends_with_a_line_and_status_
     assert "'mpl' is unknown; did you mean 'mlp'" in capsys.readouterr().err
     assert scan(stranger, "--images", tmp_path / "none") == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'none'} cannot be read: ")
+
+
+def test_a_signal_ends_a_scan_with_what_was_found_and_one_line(
+    scan: Scan, good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    true_scan = Scanner.scan_files
+
+    def ended(self: Scanner, files: list[Path], **options: Any) -> Iterator[FileResult]:
+        yield from true_scan(self, files[:1], **options)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Scanner, "scan_files", ended)
+    assert scan(good, good.with_name("other"), "--scaling", "unit", "--json") == 143
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)["verdicts"]) == 1
+    assert shown.err.endswith("\nended by SIGTERM: 1 of 2 files were scanned\n")
+
+
+def test_code_of_an_architecture_that_ends_the_program_ends_one_file(
+    scan: Scan, good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(state_dict(good), tmp_path / "plain.pt")
+    np.savez(tmp_path / "own.npz", images=np.zeros((2, 8, 8), np.uint8))
+    (tmp_path / "net.py").write_text("import sys\ndef make():\n    sys.exit(0)\n", encoding="utf-8")
+    words = ("--architecture", f"{tmp_path / 'net.py'}:make", "--images", tmp_path / "own.npz", "--threshold", "1")
+    assert scan(tmp_path / "plain.pt", good, *words, "--json") == 2
+    data = json.loads(capsys.readouterr().out)
+    assert [verdict["file"] for verdict in data["verdicts"]] == [str(good)]
+    assert "make failed, SystemExit: 0" in data["errors"][0]["error"]

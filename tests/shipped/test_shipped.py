@@ -57,7 +57,7 @@ def test_the_packages_own_models_are_whole_and_small() -> None:
     assert sum(path.stat().st_size for path in files) <= shipped.MAX_BYTES
     for name in shipped.names():
         assert "## Limits" in shipped.card(name).read_text(encoding="utf-8")
-        detector, repairer = zoovet.Detector.shipped(name), zoovet.Repairer.shipped(name)
+        detector, repairer = zoovet.Detector.shipped(name), zoovet.TrainedRepairer.shipped(name)
         assert set(detector.specs) == set(repairer.specs)
         for reader in (detector, repairer):
             assert reader.distribution is not None

@@ -22,12 +22,12 @@ from zoovet.tasks.detector import Detector
 from zoovet.tasks.population import load_populations
 from zoovet.tasks.repair import train_repairer
 from zoovet.tasks.repair_config import RepairConfig
-from zoovet.tasks.repairer import Repairer
+from zoovet.tasks.repairer import TrainedRepairer
 from zoovet.tasks.training_config import TrainingConfig
 from zoovet.zoo import Zoo
 
-Reader = Detector | Repairer
-KINDS: dict[str, type[Detector] | type[Repairer]] = {"detector": Detector, "repairer": Repairer}
+Reader = Detector | TrainedRepairer
+KINDS: dict[str, type[Detector] | type[TrainedRepairer]] = {"detector": Detector, "repairer": TrainedRepairer}
 
 
 @pytest.fixture(scope="module")

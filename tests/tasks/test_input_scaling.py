@@ -26,7 +26,7 @@ from zoovet.tasks.editor import Editor
 from zoovet.tasks.invariant_statistics import invariant_statistics
 from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
 from zoovet.tasks.metanetworks import build_metanetwork
-from zoovet.tasks.repairer import Repairer
+from zoovet.tasks.repairer import TrainedRepairer
 
 MEAN_STD = InputScaling(mean=(0.286,), deviation=(0.353,))
 SCALINGS = (scaling_preset("unit"), scaling_preset("byte"), MEAN_STD)
@@ -173,19 +173,19 @@ def test_batches_of_several_scalings_go_in_one_call() -> None:
 @pytest.mark.parametrize("scaling", [None, ZOO_SCALING, *SCALINGS])
 def test_a_repaired_network_reads_what_it_read(scaling: InputScaling | None) -> None:
     own = drawn(UNPADDED).with_scaling(scaling)
-    (repaired,) = Repairer(editor(), [UNPADDED]).repair([own])
+    (repaired,) = TrainedRepairer(editor(), [UNPADDED]).repair([own])
     assert repaired.graph == own.graph
     assert repaired.graph.input_scaling == scaling
     assert repaired.dtype == own.dtype
     assert changes(repaired, own).min() > 1e-3
-    plain = Repairer(editor(), [UNPADDED]).repair(own.with_scaling(None))
+    plain = TrainedRepairer(editor(), [UNPADDED]).repair(own.with_scaling(None))
     assert torch.equal(plain.flat(), repaired.flat()) == (scaling in (None, ZOO_SCALING))
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_a_network_that_is_not_edited_comes_back_bit_for_bit(scaling: InputScaling) -> None:
     own = drawn(UNPADDED).to(dtype=torch.float32).with_scaling(scaling)
-    assert torch.equal(Repairer(editor(strength=0.0), [UNPADDED]).repair(own).flat(), own.flat())
+    assert torch.equal(TrainedRepairer(editor(strength=0.0), [UNPADDED]).repair(own).flat(), own.flat())
 
 
 def changes(after: Networks, before: Networks) -> Tensor:

@@ -25,7 +25,7 @@ from zoovet.tasks.last_layer_refit import LastLayerRefit, RefitConfig
 from zoovet.tasks.population import load_populations
 from zoovet.tasks.repair import RepairModule, train_repairer
 from zoovet.tasks.repair_config import ClosingLosses, RepairConfig
-from zoovet.tasks.repairer import Repairer
+from zoovet.tasks.repairer import TrainedRepairer
 from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
 from zoovet.zoo import Zoo
 
@@ -119,7 +119,7 @@ def test_the_closing_has_losses_of_its_own(
 
 
 def test_a_repairer_loads_exactly_and_says_what_it_was_chosen_by(trained: Path, suspects: list[Networks]) -> None:
-    first, second = Repairer.load(trained), Repairer.load(trained / "checkpoint.safetensors")
+    first, second = TrainedRepairer.load(trained), TrainedRepairer.load(trained / "checkpoint.safetensors")
     repaired = first.repair(suspects)
     for own, once, again in zip(suspects, repaired, second.repair(suspects), strict=True):
         assert torch.equal(once.flat(), again.flat())
@@ -132,7 +132,7 @@ def test_a_repairer_loads_exactly_and_says_what_it_was_chosen_by(trained: Path, 
 
 
 def test_networks_keep_their_order_form_and_precision(trained: Path, suspects: list[Networks]) -> None:
-    repairer = Repairer.load(trained)
+    repairer = TrainedRepairer.load(trained)
     one = repairer.repair(suspects[0])
     assert isinstance(one, Networks)
     torch.testing.assert_close(repairer.repair(suspects, batch_size=2)[0].flat(), one.flat())
@@ -142,7 +142,7 @@ def test_networks_keep_their_order_form_and_precision(trained: Path, suspects: l
 
 
 def test_repair_commutes_with_the_networks_symmetries(trained: Path, suspects: list[Networks]) -> None:
-    repairer = Repairer.load(trained)
+    repairer = TrainedRepairer.load(trained)
     repairer.editor.double()
     for networks in (batch.to(dtype=torch.float64) for batch in suspects):
         action = random_action(networks.graph, len(networks), torch.Generator().manual_seed(3), max_log_scale=1.0)
@@ -155,10 +155,10 @@ def test_repair_commutes_with_the_networks_symmetries(trained: Path, suspects: l
 def test_networks_it_was_not_trained_on_are_refused(trained: Path, suspects: list[Networks]) -> None:
     spec = mlp((4, 3, 2))
     with pytest.raises(ZoovetError, match=r"this repairer was not trained on such networks. Given: 4 → linear 3 relu"):
-        Repairer.load(trained).repair(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+        TrainedRepairer.load(trained).repair(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
     suspects[0].weights[1][2] = torch.inf
     with pytest.raises(ZoovetError, match="network 2 has NaN or infinite weights in layer 1"):
-        Repairer.load(trained).repair(suspects)
+        TrainedRepairer.load(trained).repair(suspects)
 
 
 def test_a_repairer_is_no_detector(trained: Path) -> None:
@@ -283,7 +283,7 @@ def test_the_last_layer_is_refitted_after_the_change(
     assert not {image.numpy().tobytes() for image in editor.refit.images} & {
         image.numpy().tobytes() for image in held_out.images
     }
-    for own, repaired in zip(suspects, Repairer.load(tmp_path).repair(suspects), strict=True):
+    for own, repaired in zip(suspects, TrainedRepairer.load(tmp_path).repair(suspects), strict=True):
         change = editor.changes([own])[0].map(lambda tensor: editor.strength * tensor)
         torch.testing.assert_close(repaired.flat(), editor.refit(own + change).flat())
         assert not torch.equal(repaired.flat(), (own + change).flat())
@@ -368,7 +368,7 @@ def test_images_that_do_not_fit_are_refused(
 
 
 def test_the_checkpoint_says_by_how_much_training_networks_are_changed(trained: Path, zoo: Zoo) -> None:
-    repairer = Repairer.load(trained)
+    repairer = TrainedRepairer.load(trained)
     train, _ = load_populations(zoo)
     assert set(repairer.edit_sizes) == set(repairer.specs)
     for networks in train.batch(torch.arange(len(train))).networks:
@@ -378,3 +378,14 @@ def test_the_checkpoint_says_by_how_much_training_networks_are_changed(trained: 
         assert repairer.edit_sizes[networks.graph].limit == pytest.approx(expected.limit, rel=1e-4)
         assert repairer.edit_sizes[networks.graph].num_networks == len(networks)
         assert expected.limit >= float(changes.max()) > 0
+
+
+def test_an_edit_that_is_not_finite_is_refused(
+    trained: Path, suspects: list[Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edit(editor: object, batches: list[Networks], *rest: object) -> list[Networks]:
+        return [batches[0], Networks.from_flat(batches[1].spec, batches[1].flat() / 0)]
+
+    monkeypatch.setattr("zoovet.tasks.repairer.edited_networks", edit)
+    with pytest.raises(ZoovetError, match=r"what the repairer says of network 0 is not finite \(\d of \d"):
+        TrainedRepairer.load(trained).repair(suspects)

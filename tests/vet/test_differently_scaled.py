@@ -35,16 +35,16 @@ def words(verdicts: list[Verdict]) -> list[str]:
 
 @pytest.mark.parametrize("name", ["symmetric", "fashion_mnist", "unit"])
 def test_networks_of_a_scaling_that_is_said_get_the_verdicts_of_their_siblings(name: str, scanner: Scanner) -> None:
-    verdicts = scanner.scan(networks_of(name))
+    verdicts = scanner.scan_networks(networks_of(name))
     assert words(verdicts) == TRUE
     assert not any(verdict.scaling_is_assumed for verdict in verdicts)
 
 
 def test_where_it_is_not_said_verdicts_are_wrong_and_say_what_was_assumed(scanner: Scanner) -> None:
-    verdicts = scanner.scan(networks_of("fashion_mnist")[[1, 3]].with_scaling(None))
+    verdicts = scanner.scan_networks(networks_of("fashion_mnist")[[1, 3]].with_scaling(None))
     assert words(verdicts) == ["healthy"] * 2
     assert all(verdict.scaling_is_assumed for verdict in verdicts)
-    for verdict in scanner.scan(networks_of("unit")[:1].with_scaling(None)):
+    for verdict in scanner.scan_networks(networks_of("unit")[:1].with_scaling(None)):
         assert verdict.verdict == "unknown"
         assert str(verdict.reason).endswith(
             "its input scaling is not known (assumed images scaled to [-1, 1]), which may be the reason"

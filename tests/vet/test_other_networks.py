@@ -43,7 +43,7 @@ def test_an_architecture_tells_which_of_the_known_specs_a_file_is(
     for activation in ("relu", "tanh"):
         named = ReadOptions(architecture=f"small_cnn:activation={activation},image=8")
         suspects = load_suspects(file, candidates, named, "detector")
-        assert suspects.networks.graph.chain.activation == activation
+        assert suspects.parts[0].graph.activation == activation
     other = ReadOptions(architecture="small_cnn:activation=elu,image=8")
     with pytest.raises(ZoovetError, match=r"f.pt: small CNN of 2 convolutions, 40 parameters, reads 1×8×8; "):
         load_suspects(file, candidates, other, "detector")
@@ -61,9 +61,9 @@ def test_a_file_that_says_its_graph_is_of_the_known_spec_that_computes_the_same(
             warnings.simplefilter("ignore")  # torch's own of its older exporter
             torch.onnx.export(module, (torch.zeros(1, 1, 8, 8),), source, dynamo=False)
     suspects = load_suspects(path, candidates, ReadOptions(scaling=SCALING_PRESETS["unit"]), "detector")
-    assert suspects.networks.graph.chain.activation == "relu"
-    assert suspects.networks.graph.input_scaling == SCALING_PRESETS["unit"]
-    torch.testing.assert_close(suspects.networks.flat(), gray_reader.flat())
+    assert suspects.parts[0].graph.activation == "relu"
+    assert suspects.parts[0].graph.input_scaling == SCALING_PRESETS["unit"]
+    torch.testing.assert_close(suspects.parts[0].flat(), gray_reader.flat())
     line = "other.onnx: network from ONNX, 650 parameters, reads 1×8×8; input scaling not known: no shipped detector"
     with pytest.raises(ZoovetError, match=line):
         load_suspects(tmp_path / "other.onnx", candidates, ReadOptions(), "detector")
@@ -75,15 +75,15 @@ def test_the_scaling_of_a_known_network_is_found_on_images(
     file: Path, tmp_path: Path, write_detector: WriteDetector, grays: Grays
 ) -> None:
     candidates = shipped_candidates("detector", models(tmp_path, write_detector, specs("relu")))
-    assert load_suspects(file, candidates, ReadOptions(), "detector").networks.graph.input_scaling is None
+    assert load_suspects(file, candidates, ReadOptions(), "detector").parts[0].graph.input_scaling is None
     suspects = load_suspects(file, candidates, ReadOptions(images=grays()), "detector")
-    assert suspects.networks.graph.input_scaling == SCALING_PRESETS["unit"]
+    assert suspects.parts[0].graph.input_scaling == SCALING_PRESETS["unit"]
     assert suspects.notes[-1].startswith("input scaling found on 60 labelled images: [0, 1] (unit) gets 1.00 right")
     said = ReadOptions(images=grays(), scaling=SCALING_PRESETS["symmetric"])
-    assert load_suspects(file, candidates, said, "detector").networks.graph.input_scaling == said.scaling
+    assert load_suspects(file, candidates, said, "detector").parts[0].graph.input_scaling == said.scaling
     chance = ReadOptions(images=Images(pixels=grays().pixels, labels=grays(60, seed=1).labels))
     suspects = load_suspects(file, candidates, chance, "detector")
-    assert suspects.networks.graph.input_scaling is None
+    assert suspects.parts[0].graph.input_scaling is None
     assert suspects.notes[-1].startswith("input scaling not found on 60 labelled images")
     wrong = ReadOptions(images=Images.from_arrays(torch.zeros(2, 9, 9, dtype=torch.uint8), [0, 1]))
     with pytest.raises(ZoovetError, match=r"f.pt: the network reads images of 1×8×8 .*, these are 1×9×9"):

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from zoovet.networks import Graph, Networks, small_cnn
+import zoovet
+from zoovet.errors import ZoovetError
+from zoovet.networks import Graph, Networks, small_cnn, to_module
 from zoovet.readers import load_networks, save_networks
 from zoovet.tasks import Detector
 from zoovet.vet import FileResult, ReadOptions, Scanner, candidates_for, scanner
@@ -49,7 +52,7 @@ def test_networks_are_scored_as_alone_whatever_batch_they_are_in(detector: Path,
             assert result.failure is None
 
             alone = [float(Detector.load(detector).score(network)) for network in load_networks(path)]
-            assert [verdict.score for verdict in result.verdicts] == pytest.approx(alone, abs=1e-6)
+            assert [verdict.probability for verdict in result.verdicts] == pytest.approx(alone, abs=1e-6)
             assert [verdict.network for verdict in result.verdicts] == list(range(len(alone)))
 
 
@@ -115,7 +118,7 @@ def test_a_score_that_is_no_number_is_unknown_with_its_reason(
         for result in results_of(detector, files):
             for verdict in result.verdicts:
                 assert verdict.verdict == "unknown"
-                assert verdict.score is None
+                assert verdict.probability is None
                 assert verdict.reason == "its score is not a finite number"
 
 
@@ -123,7 +126,7 @@ def test_networks_in_memory_get_the_verdicts_of_their_file(detector: Path, files
 
     one = Scanner(candidates_for("detector", given=detector), batch_size=3)
     (result,) = one.scan_files(files[1:2])
-    assert one.scan(load_networks(files[1]), str(files[1])) == list(result.verdicts)
+    assert one.scan_networks(load_networks(files[1]), str(files[1])) == list(result.verdicts)
 
 
 def test_what_was_assumed_when_a_file_was_read_is_told(
@@ -136,4 +139,97 @@ def test_what_was_assumed_when_a_file_was_read_is_told(
     results = results_of(detector, [files[0], tmp_path / "a.pt"], options=ReadOptions(activation="relu"))
     assert [result.notes for result in results] == [(), ("read is 'net'; beside it the file holds 'ema'",)]
     (verdict,) = results[1].verdicts
-    assert verdict.score == pytest.approx(float(Detector.load(detector).score(network)), abs=1e-6)
+    assert verdict.probability == pytest.approx(float(Detector.load(detector).score(network)), abs=1e-6)
+
+
+def test_a_module_gets_the_verdict_of_its_file(detector: Path, files: list[Path]) -> None:
+    (result,) = results_of(detector, files[:1])
+    (expected,) = result.verdicts
+    scan = Scanner(detector).scan
+    module = to_module(load_networks(files[0]))
+    verdict = scan(zoovet.from_module(module, (1, 8, 8), "symmetric"))
+    assert verdict.probability == pytest.approx(expected.probability, abs=1e-6)
+    assert (verdict.verdict, verdict.threshold, verdict.target) == (expected.verdict, 0.5, None)
+    with pytest.warns(UserWarning, match=r"input scaling not known; assumed images scaled to \[-1, 1\]; .* scaling=…"):
+        assumed = scan(zoovet.read(files[0]))
+    assert assumed.scaling_is_assumed
+    assert assumed.probability == expected.probability
+
+
+def test_a_network_that_nobody_knows_is_unknown_with_one_reason(detector: Path) -> None:
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    for scaling, said in (("unit", "input scaling [0, 1] (unit)"), (None, "input scaling not known")):
+        verdict = Scanner(detector).scan(zoovet.from_module(layer, (1, 8, 8), scaling))
+        assert (verdict.verdict, verdict.probability, verdict.flagged, verdict.threshold) == ("unknown", *NOTHING)
+        assert verdict.reason == (
+            f"Sequential, 650 parameters, reads 1×8×8; {said}: the detector given does not know it"
+        )
+    runnable = zoovet.from_module(Sorted(), (1, 8, 8), "unit")
+    assert runnable.graph is None
+    assert Scanner(detector).scan(runnable).verdict == "unknown"
+
+
+NOTHING = (None, False, None)
+
+
+class Sorted(nn.Module):
+    """A network that no graph can say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer(images.flatten(1).sort(dim=1).values)
+
+
+def test_the_scaling_is_found_on_images_that_are_given(
+    tmp_path: Path, gray_reader: Networks, grays: Callable[..., zoovet.Images], write_detector: Callable[..., Path]
+) -> None:
+    scanner = Scanner(write_detector(tmp_path / "d.safetensors", [gray_reader.graph]))
+    network = zoovet.from_module(to_module(gray_reader), (1, 8, 8))
+    verdict = scanner.scan(network, grays())
+    assert verdict.input_scaling == zoovet.InputScaling()
+    assert not verdict.scaling_is_assumed
+    assert verdict.notes[-1].startswith("input scaling found on 60 labelled images: [0, 1] (unit) gets 1.00 right")
+    assert network.scaling is None
+
+
+def test_what_is_no_network_or_does_not_fit_is_refused(detector: Path, files: list[Path]) -> None:
+    networks = load_networks(files[0])
+    network, scanner = zoovet.read(files[0], scaling="unit"), Scanner(detector)
+    with pytest.raises(ZoovetError, match=r"zoovet\.from_module, got a Networks; scan_networks takes these"):
+        scanner.scan(networks)
+    with pytest.raises(ZoovetError, match=r"images must be zoovet\.Images, got a Tensor"):
+        scanner.scan(network, torch.zeros(2, 8, 8))
+    with pytest.raises(ZoovetError, match=r"the network reads images of 1×8×8 .*, these are 3×8×8"):
+        scanner.scan(network, zoovet.Images.from_arrays(torch.zeros(2, 8, 8, 3, dtype=torch.uint8)))
+    broken = to_module(networks)
+    with torch.no_grad():
+        next(broken.parameters())[0] = float("nan")
+    with pytest.raises(ZoovetError, match="the network given: network 0 has NaN or infinite numbers"):
+        scanner.scan(zoovet.from_module(broken, (1, 8, 8), "unit"))
+    for options, message in (
+        ({"threshold": 2.0}, "threshold must be from 0 to 1, got 2"),
+        ({"model": "x"}, "a detector and a model are given, x: leave one of them out"),
+    ):
+        with pytest.raises(ZoovetError, match=message):
+            Scanner(detector, **options)
+
+
+def test_networks_of_a_file_may_read_differently_scaled_images(
+    tmp_path: Path, gray_reader: Networks, grays: Callable[..., zoovet.Images], write_detector: Callable[..., Path]
+) -> None:
+    guessing = Networks.from_flat(gray_reader.graph, torch.zeros(1, gray_reader.graph.num_parameters))
+    save_networks(Networks.concatenate([gray_reader, guessing, gray_reader]), tmp_path / "three.safetensors")
+    path, options = write_detector(tmp_path / "d.safetensors", [gray_reader.graph]), ReadOptions(images=grays())
+    (result,) = results_of(path, [tmp_path / "three.safetensors"], options=options, batch_size=2)
+    assert [verdict.network for verdict in result.verdicts] == [0, 1, 2]
+    assert [verdict.scaling_is_assumed for verdict in result.verdicts] == [False, True, False]
+    assert result.notes == (
+        "input scaling [0, 1] (unit) found on 60 labelled images for network 0, 2",
+        "input scaling not found on 60 labelled images for network 1",
+    )
+    named = ReadOptions(architecture="small_cnn")
+    (result,) = results_of(path, [tmp_path / "three.safetensors"], options=named)
+    assert result.notes == ("it says itself what its network is; the architecture given was not used",)

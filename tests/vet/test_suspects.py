@@ -61,7 +61,7 @@ def test_the_spec_in_a_file_says_which_model_knows_it(models: Path, tmp_path: Pa
     for name, specs in (("small", SMALL), ("large", LARGE)):
         for spec in specs.values():
             suspects = load_suspects(with_spec(spec, tmp_path), found, ReadOptions(), "detector")
-            assert suspects.networks.graph == spec
+            assert suspects.parts[0].graph == spec
             assert suspects.candidate.model == name
             assert suspects.candidate.path == models / name / "detector.safetensors"
 
@@ -80,7 +80,7 @@ def test_a_state_dict_that_fits_several_is_settled_by_options(models: Path, tmp_
     ):
         load_suspects(path, large, ReadOptions(), "detector")
     suspects = load_suspects(path, large, ReadOptions(activation="tanh"), "detector")
-    assert suspects.networks.graph == LARGE["tanh"]
+    assert suspects.parts[0].graph == LARGE["tanh"]
     assert suspects.candidate.model == "large"
     with pytest.raises(ZoovetError, match=r"--activation sine: trained on networks with relu or tanh only"):
         load_suspects(path, large, ReadOptions(activation="sine"), "detector")
@@ -133,7 +133,7 @@ def test_an_order_that_is_open_is_asked_for(tmp_path: Path, write_detector: Writ
     with pytest.raises(ZoovetError, match=r"in which order mid 4×4×3×3, deep 4×4×3×3 run is open.*say it: --order"):
         load_suspects(tmp_path / "network.pt", [own], ReadOptions(), "detector")
     suspects = load_suspects(tmp_path / "network.pt", [own], ReadOptions(order=names), "detector")
-    assert torch.equal(suspects.networks.flat(), network(spec).flat())
+    assert torch.equal(suspects.parts[0].flat(), network(spec).flat())
     suspects = load_suspects(with_spec(spec, tmp_path), [own], ReadOptions(order=names), "detector")
     assert suspects.notes == ("its file says in which order its layers run; the order given was not used",)
 
@@ -145,9 +145,9 @@ def test_a_detector_that_was_given_is_the_only_candidate(
     (own,) = candidates("--detector", tmp_path / "own.safetensors")
     assert (own.model, own.specs) == (None, (SMALL["relu"],))
     suspects = load_suspects(with_spec(OTHER, tmp_path), [own], ReadOptions(), "detector")
-    assert (suspects.networks.graph, suspects.candidate) == (OTHER, own)  # it says itself what it does not know
+    assert (suspects.parts[0].graph, suspects.candidate) == (OTHER, own)  # it says itself what it does not know
     suspects = load_suspects(state_dict(SMALL["tanh"], tmp_path), [own], ReadOptions(), "detector")
-    assert suspects.networks.graph == SMALL["relu"]
+    assert suspects.parts[0].graph == SMALL["relu"]
     with pytest.raises(argparse.ArgumentError, match=r"not allowed with argument"):
         candidates("--detector", tmp_path / "own.safetensors", "--model", "small")
 

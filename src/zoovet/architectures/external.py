@@ -102,7 +102,7 @@ def _own_module(path: Path, name: str) -> nn.Module:
         module = make()
     except ZoovetError:
         raise
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise ZoovetError(
             f"{printable(path)}:{printable(name)} failed, {type(error).__name__}: {printable(error)}"
         ) from error

@@ -20,7 +20,7 @@ from zoovet.cli.model_card import EDIT_SIZES_SENTENCE, edit_sizes_in_words
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path, write_text
 from zoovet.printable import printable
-from zoovet.tasks import Repairer
+from zoovet.tasks import TrainedRepairer
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.edit_sizes import EditSize, edit_sizes_to_json, scale_free_changes
 from zoovet.tasks.population import load_populations
@@ -47,7 +47,7 @@ def store_edit_sizes(name: str, zoo: Zoo, *, models: Path | None = None) -> str:
             no section for it.
     """
     path, card = shipped.file_of(name, "repairer", models), shipped.card(name, models)
-    repairer, checkpoint = Repairer.load(path), load_checkpoint(path, "repairer")
+    repairer, checkpoint = TrainedRepairer.load(path), load_checkpoint(path, "repairer")
     changes: dict[object, list[torch.Tensor]] = {}
     for population in load_populations(zoo):
         for networks in population.batch(torch.arange(len(population))).networks:

@@ -25,7 +25,7 @@ from zoovet.evaluation.report import Provenance, write_report
 from zoovet.evaluation.source_images import sources_of
 from zoovet.evaluation.zoo_summary import Reconstruction, dataset_name, summarize_zoo
 from zoovet.rivals import StatNNDetector
-from zoovet.tasks import Detector, Repairer
+from zoovet.tasks import Detector, TrainedRepairer
 from zoovet.tasks.accuracy_data import AccuracyData, load_accuracies
 from zoovet.tasks.checkpoints import library_versions
 from zoovet.tasks.edited_images import load_originals, load_source_images
@@ -113,7 +113,7 @@ def measure_runs(
         measured = replace(measured, detection=evaluate_detection(detector, test, rivals=rivals))
     if "repairer" in runs:
         tell("repairing test networks, measuring them on test images")
-        repairer = Repairer.load(runs["repairer"][0].folder, device=device)
+        repairer = TrainedRepairer.load(runs["repairer"][0].folder, device=device)
         images = load_images(trojan_recipe_of(zoo), data_root).test
         repair = evaluate_repair(
             repairer,

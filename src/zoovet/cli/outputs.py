@@ -47,7 +47,7 @@ def require_writable_file(path: Path, source: Path, *, force: bool) -> None:
     """
     if path.is_dir():
         raise ZoovetError(f"{path} is a folder; give a file as --out")
-    if path.exists() and path.samefile(source):
+    if path.exists() and source.exists() and path.samefile(source):
         raise ZoovetError(f"--out {path} is the input itself, which is never overwritten; give another --out")
     if path.exists() and not force:
         raise ZoovetError(f"{path} exists already; give another --out, or --force to overwrite it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoovet.errors import ZoovetError
@@ -12,7 +13,18 @@ if TYPE_CHECKING:
     from zoovet.networks import InputScaling
     from zoovet.vet import ReadOptions
 
-__all__ = ["SCALING_HELP", "add_read_options", "read_options_of"]
+__all__ = ["IMAGES_HELP", "SCALING_HELP", "add_read_options", "notes_of_images", "read_options_of"]
+
+_ARCHITECTURES = "small_cnn, lenet, mlp, vgg, resnet, preact_resnet, wrn, mobilenet_v2, densenet, deepid"
+
+IMAGES_HELP = f"""\
+With reference images, a few of the kind that the networks read (--images: a folder of class folders, or an .npz with
+images, uint8 [N, H, W] or [N, H, W, C], and labels), an input scaling that nobody says is found where one of the usual
+is clearly best on them; a note says with what accuracy. --architecture says what state dicts hold: {_ARCHITECTURES},
+each with what names and shapes leave open behind a colon (an error lists it); torchvision:NAME, timm:NAME or
+transformers:NAME where that is installed; or FILE.py:FUNCTION, which makes the network, and whose code is run.
+Of a network that no detector or repairer knows, a line says what it is."""
+"""For the descriptions of verbs that take these options."""
 
 SCALING_HELP = """\
 Networks read images scaled in one way or another, and the same weights mean another network with each. A file that
@@ -23,7 +35,7 @@ what zoovet's own networks read, and a note says so."""
 
 
 def add_read_options(parser: argparse.ArgumentParser) -> None:
-    """``--activation``, ``--order``, ``--scaling``, ``--input-range``, ``--mean`` and ``--std``."""
+    """``--activation``, ``--order``, ``--architecture``, ``--images``, and the input scaling by name or in numbers."""
     parser.add_argument(
         "--activation",
         metavar="NAME",
@@ -34,6 +46,17 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
         type=_names,
         metavar="NAMES",
         help="names of all layers as they run, for files whose names and shapes leave it open: stem,mid,deep,head",
+    )
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME",
+        help="what state dicts hold: resnet20:zeros=around, torchvision:resnet18, my_net.py:make (which is run), ...",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="PATH",
+        help="reference images, to find input scalings with: a folder of class folders, or an .npz",
     )
     parser.add_argument(
         "--scaling",
@@ -56,11 +79,27 @@ def read_options_of(arguments: argparse.Namespace) -> ReadOptions:
     """What the options of :func:`add_read_options` say.
 
     Raises:
-        ZoovetError: The input scaling is unknown, given twice, or its numbers are none.
+        ZoovetError: The input scaling is unknown, given twice, or its numbers are none; or the images cannot be read.
     """
+    from zoovet.images import Images
     from zoovet.vet import ReadOptions
 
-    return ReadOptions(activation=arguments.activation, order=arguments.order, scaling=_scaling_of(arguments))
+    return ReadOptions(
+        activation=arguments.activation,
+        order=arguments.order,
+        scaling=_scaling_of(arguments),
+        architecture=arguments.architecture,
+        images=None if arguments.images is None else Images.from_file(arguments.images),
+    )
+
+
+def notes_of_images(arguments: argparse.Namespace, options: ReadOptions) -> list[tuple[str, str]]:
+    """What is to be said of the reference images: their place, and one line."""
+    images = options.images
+    if images is None:
+        return []
+    unlabelled = () if images.labels is not None else ("images without labels: no input scaling can be found on them",)
+    return [(str(arguments.images), note) for note in (*images.notes, *unlabelled)]
 
 
 def _scaling_of(arguments: argparse.Namespace) -> InputScaling | None:

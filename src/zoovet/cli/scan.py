@@ -8,9 +8,8 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,10 +17,10 @@ from rich.table import Table
 
 from zoovet.cli.arguments import add_device, at_least_one, device_name
 from zoovet.cli.candidates import add_candidates, candidates_of
-from zoovet.cli.reading import SCALING_HELP, add_read_options, read_options_of
+from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
 from zoovet.cli.results import print_results, text_of_name
 from zoovet.cli.scan_bar import scan_bar
-from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_INTERRUPTED, EXIT_OK
+from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_OK
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from zoovet.vet import Failure, FileResult, Verdict
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
-
-_ARCHITECTURES = "small_cnn, lenet, mlp, vgg, resnet, preact_resnet, wrn, mobilenet_v2, densenet, deepid"
 
 DESCRIPTION = f"""
 Tell which weight files carry a trojan, from their weights. No image is needed, and no code in a file is run.
@@ -51,16 +48,11 @@ Writes no file.
 
 {SCALING_HELP}
 
-With reference images, a few of the kind that the networks read (--images: a folder of class folders, or an .npz with
-images, uint8 [N, H, W] or [N, H, W, C], and labels), an input scaling that nobody says is found where one of the usual
-is clearly best on them; a note says with what accuracy. --architecture says what state dicts hold: {_ARCHITECTURES},
-each with what names and shapes leave open behind a colon (an error lists it); torchvision:NAME, timm:NAME or
-transformers:NAME where that is installed; or FILE.py:FUNCTION, which makes the network, and whose code is run.
-Of a network that no detector knows, a line says what it is.
+{IMAGES_HELP}
 
 Exit status: 0 all healthy, 1 at least one network is trojaned or unknown, 2 at least one file could not be scanned
 (each is named on standard error; the others are scanned all the same), or the results could not be written; 130
-Ctrl-C: what was found so far is printed. Of an error that zoovet did not foresee, the environment variable
+Ctrl-C, 143 SIGTERM: what was found so far is printed. Of an error that zoovet did not foresee, the environment variable
 ZOOVET_TRACEBACK=1 shows where it was raised.
 
 Time: a few seconds to start, then about 0.1 s of one core for each network of a shipped model's spec; on two cores,
@@ -81,17 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print JSON: verdicts, errors and notes, one entry a network or file"
     )
     add_read_options(parser)
-    parser.add_argument(
-        "--architecture",
-        metavar="NAME",
-        help="what state dicts hold: resnet20:zeros=around, torchvision:resnet18, my_net.py:make (which is run), ...",
-    )
-    parser.add_argument(
-        "--images",
-        type=Path,
-        metavar="PATH",
-        help="reference images, to find input scalings with: a folder of class folders, or an .npz",
-    )
     add_device(parser)
     parser.add_argument(
         "--workers",
@@ -108,15 +89,13 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan every file, print what was found."""
-    from zoovet.images import Images
     from zoovet.vet import Scanner, assumed_scaling_note
 
-    images = None if arguments.images is None else Images.from_file(arguments.images)
-    device = device_name(arguments.device)
+    options, device = read_options_of(arguments), device_name(arguments.device)
     scanner = Scanner(
         candidates_of(arguments, "detector"),
         threshold=arguments.threshold,
-        options=replace(read_options_of(arguments), architecture=arguments.architecture, images=images),
+        options=options,
         device=device,
         workers=arguments.workers or (_num_cores() if device == "cpu" else 1),
     )
@@ -125,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         results, is_whole = _collect(scanner.scan_files(files, progress=progress))
     verdicts = [verdict for result in results for verdict in result.verdicts]
     failures = [(result.file, result.failure) for result in results if result.failure is not None]
-    notes = [(str(arguments.images), note) for note in (images.notes if images is not None else ())]
+    notes = [*notes_of_images(arguments, options)]
     notes += [(result.file, note) for result in results for note in result.notes]
     if arguments.json:
         print_results(_as_json(verdicts, failures, notes))
@@ -141,8 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     for _, failure in failures:
         print(f"{failure.traceback or ''}error: {failure.message}", file=sys.stderr)
     if not is_whole:
-        print(f"interrupted: {len(results)} of {len(files)} files were scanned", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        raise KeyboardInterrupt(f"{len(results)} of {len(files)} files were scanned")
     if failures:
         return EXIT_ERROR
     return EXIT_FLAGGED if any(verdict.verdict != "healthy" for verdict in verdicts) else EXIT_OK
@@ -166,17 +144,18 @@ def _collect(results: Iterable[FileResult]) -> tuple[list[FileResult], bool]:
 def _as_json(
     verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]], notes: Sequence[tuple[str, str]]
 ) -> str:
-    rows = [
-        {
-            **asdict(verdict),
-            "file": text_of_name(verdict.file),
-            "input_scaling": verdict.input_scaling.to_json(),
-        }
-        for verdict in verdicts
-    ]
+    rows = [_row(verdict) for verdict in verdicts]
     errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
     said = [{"file": text_of_name(file), "note": note} for file, note in notes]
     return json.dumps({"verdicts": rows, "errors": errors, "notes": said}, indent=2, allow_nan=False)
+
+
+def _row(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as plain JSON values; what is said of its whole file stands among the notes."""
+    scaling = verdict.input_scaling
+    renamed = {"file": text_of_name(verdict.file), "network": verdict.network, "score": verdict.probability}
+    others = {name: value for name, value in vars(verdict).items() if name not in (*renamed, "probability", "notes")}
+    return {**renamed, **others, "input_scaling": None if scaling is None else scaling.to_json()}
 
 
 def _as_table(verdicts: Sequence[Verdict]) -> str:
@@ -186,9 +165,9 @@ def _as_table(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         name = printable(verdict.file, MAX_PATH_CHARACTERS)
         name = f"{name}[{verdict.network}]" if verdict.file in several else name
-        likeness = "–" if verdict.in_distribution is None else f"{verdict.in_distribution:.4f}"
-        score = "–" if verdict.verdict == "unknown" or verdict.score is None else f"{verdict.score:.4f}"
-        table.add_row(escape(name), likeness, score, f"{verdict.threshold:.4f}", words[verdict.verdict])
+        score = _in_words(None if verdict.verdict == "unknown" else verdict.probability)
+        likeness, threshold = _in_words(verdict.in_distribution), _in_words(verdict.threshold)
+        table.add_row(escape(name), likeness, score, threshold, words[verdict.verdict])
     terminal = Console()
     # A file or a pipe has no width; names stay whole. Written by print_results, since rich leaves a broken pipe with 1.
     width = terminal.width if terminal.is_terminal else 10_000
@@ -196,6 +175,10 @@ def _as_table(verdicts: Sequence[Verdict]) -> str:
     with console.capture() as shown:
         console.print(table)
     return shown.get().removesuffix("\n")
+
+
+def _in_words(number: float | None) -> str:
+    return "–" if number is None else f"{number:.4f}"
 
 
 def _print_notes(verdicts: Sequence[Verdict]) -> None:

@@ -15,7 +15,7 @@ from zoovet.tasks import (
     EditingConfig,
     GeneralizationConfig,
     RepairConfig,
-    Repairer,
+    TrainedRepairer,
     train_accuracy_predictor,
     train_classifier,
     train_detector,
@@ -180,7 +180,7 @@ def _train_detector(config: DetectionConfig, data: TrainingData, zoo: Zoo, place
     return train_detector(config, zoo, place.out, device=place.device, progress=place.progress, images=images)
 
 
-def _train_repairer(config: RepairConfig, data: TrainingData, zoo: Zoo, place: Place) -> Repairer:
+def _train_repairer(config: RepairConfig, data: TrainingData, zoo: Zoo, place: Place) -> TrainedRepairer:
     images = load_images(trojan_recipe_of(zoo), place.data_root).train
     return train_repairer(config, zoo, images, place.out, device=place.device, progress=place.progress)
 

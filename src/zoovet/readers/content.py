@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from zoovet.readers.loaded import StoredTensor
 from zoovet.readers.network_file import GraphFile
 
 __all__ = ["FileContent"]
@@ -25,6 +26,7 @@ class FileContent:
             weights' before averages of weights (``ema``, ``swa``). Empty where it holds one.
         notes: What whoever uses the tensors should be told, one line each, without the file's name.
         graph: Of a file that says its network's graph, as ONNX and Keras do; there are no ``tensors`` then.
+        stored: Where tensors lie in the file; empty where it is the index of several.
     """
 
     tensors: Mapping[str, Tensor]
@@ -34,3 +36,4 @@ class FileContent:
     parts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     graph: GraphFile | None = None
+    stored: tuple[StoredTensor, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -69,7 +70,7 @@ def _read(path: Path, beside: Path | None, source: str | None = None) -> FileCon
     else:
         content = FileContent(tensors=loaded.data, metadata=loaded.metadata, ordered=False)
     _require_dense(content.tensors, loaded.odd_tensors, path)
-    return content
+    return replace(content, stored=loaded.stored)
 
 
 def _graph_file(graph: GraphData, beside: Path | None, source: str) -> GraphFile:
@@ -80,7 +81,7 @@ def _graph_file(graph: GraphData, beside: Path | None, source: str) -> GraphFile
             return network_of_export(graph, input_shape, source=source)
         return network_of_keras(graph, input_shape, source=source)
 
-    return GraphFile(format_name=graph.format_name, read=read)
+    return GraphFile(data=graph, read=read)
 
 
 def _require_dense(tensors: Mapping[str, Tensor], odd_tensors: Mapping[str, str], path: Path) -> None:

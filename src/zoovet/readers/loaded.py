@@ -20,7 +20,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.readers.isolation import Answer
 
-__all__ = ["ForeignObject", "GraphData", "Loaded", "data_of", "tensor_of"]
+__all__ = ["ForeignObject", "GraphData", "Loaded", "StoredTensor", "data_of", "tensor_of"]
 
 _READ_WHOLE = 2**26
 _GRAPHS = {"onnx": "ONNX", "keras": "Keras", "export": "torch.export"}
@@ -28,6 +28,21 @@ _COMPUTABLE = frozenset((
     "float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128", "bool", "int8",
     "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 ))  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredTensor:
+    """A tensor whose numbers lie in a file one by one.
+
+    Attributes:
+        tensor: As it was loaded.
+        start: Byte of its first number.
+        swap: Whether the bytes of each number are in the other order than this machine's.
+    """
+
+    tensor: Tensor
+    start: int
+    swap: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +72,7 @@ class Loaded:
         metadata: Texts beside tensors by name; ``None`` where the file is by ``torch.save``.
         shards: Of the index of a sharded state dict the names of the tensors in each file; else ``None``.
         odd_tensors: What tensors are that are no dense numbers, by the names in their dictionaries.
+        stored: Where tensors lie in the file.
     """
 
     data: Any = None
@@ -64,6 +80,7 @@ class Loaded:
     metadata: Mapping[str, str] | None = None
     shards: Mapping[str, Sequence[str]] | None = None
     odd_tensors: Mapping[str, str] = field(default_factory=dict)
+    stored: tuple[StoredTensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +125,8 @@ def data_of(answer: Answer, descriptor: int, file_bytes: int, source: str) -> Lo
                 return Loaded(graph=graph)
         maker = _Data(_bytes_of(descriptor, file_bytes), answer.blob, description["byteorder"] == "big")
         data = maker.make(description["data"])
-        return Loaded(data=data, metadata=description.get("metadata"), odd_tensors=maker.odd_tensors)
+        metadata, stored = description.get("metadata"), tuple(maker.stored)
+        return Loaded(data=data, metadata=metadata, odd_tensors=maker.odd_tensors, stored=stored)
     except (ArithmeticError, LookupError, RecursionError, RuntimeError, TypeError, ValueError) as error:
         raise ZoovetError(f"{source} is damaged or truncated ({type(error).__name__}); get it anew") from error
     except (MemoryError, OSError) as error:
@@ -150,6 +168,7 @@ class _Data:
         self.file, self.blob, self.swap = file, blob, swap
         self.odd_tensors: dict[str, str] = {}
         self.texts: dict[tuple[int, int], bytes] = {}
+        self.stored: list[StoredTensor] = []
 
     def make(self, node: Any, name: object = "") -> Any:
         """What a node of the description stands for, which has a name in its dictionary."""
@@ -210,7 +229,10 @@ class _Data:
             return self._odd(name, "stored", dtype, shape)
         numbers = self._numbers(start, num_bytes, getattr(torch, dtype)).as_strided(shape, stride, offset)
         numbers = numbers.conj() if conjugate and numbers.is_complex() else numbers
-        return -numbers if negative else numbers
+        if negative:
+            return -numbers
+        self.stored.append(StoredTensor(tensor=numbers, start=start + offset * numbers.itemsize, swap=self.swap))
+        return numbers
 
     def _numbers(self, start: int, num_bytes: int, dtype: torch.dtype) -> Tensor:
         """A storage's numbers [n]."""

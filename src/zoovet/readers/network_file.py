@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zoovet.networks.batch import Networks
+from zoovet.readers.loaded import GraphData
 
 __all__ = ["GraphFile", "NetworkFile"]
 
@@ -28,10 +29,15 @@ class GraphFile:
     """A file that was opened and says its network's graph.
 
     Attributes:
-        format_name: ``ONNX``, ``Keras`` or ``torch.export``.
+        data: What it holds, as the reading process describes it.
         read: From the shape of an image, ``(channels, height, width)`` or ``(features,)``, or ``None`` where the file
             is to say it, to the network; what is wrong with it is a :class:`ZoovetError` that names the file.
     """
 
-    format_name: str
+    data: GraphData
     read: Callable[[tuple[int, ...] | None], NetworkFile]
+
+    @property
+    def format_name(self) -> str:
+        """``ONNX``, ``Keras`` or ``torch.export``."""
+        return self.data.format_name

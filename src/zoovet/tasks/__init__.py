@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoovet.tasks.inr_editor import InrEditor
     from zoovet.tasks.repair import train_repairer
     from zoovet.tasks.repair_config import RepairConfig
-    from zoovet.tasks.repairer import Repairer
+    from zoovet.tasks.repairer import TrainedRepairer
     from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "GeneralizationConfig",
     "InrEditor",
     "RepairConfig",
-    "Repairer",
+    "TrainedRepairer",
     "TrainingConfig",
     "TrainingProgress",
     "train_accuracy_predictor",
@@ -54,7 +54,7 @@ _HOMES = {
     "GeneralizationConfig": "generalization",
     "InrEditor": "inr_editor",
     "RepairConfig": "repair_config",
-    "Repairer": "repairer",
+    "TrainedRepairer": "repairer",
     "TrainingConfig": "training_config",
     "TrainingProgress": "training_config",
     "train_accuracy_predictor": "generalization",

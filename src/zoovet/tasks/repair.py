@@ -35,7 +35,7 @@ from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
 from zoovet.tasks.repair_config import RepairConfig
 from zoovet.tasks.repair_losses import FunctionLoss, function_losses, weight_losses
-from zoovet.tasks.repairer import REPAIRER, Repairer, build_editor, edited_networks
+from zoovet.tasks.repairer import REPAIRER, TrainedRepairer, build_editor, edited_networks
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import Progress
@@ -214,7 +214,7 @@ class RepairModule(TaskModule):
         return fit_training_distribution(self._train, self._validation)
 
     def describe(self, validation: Validation) -> dict[str, Any]:
-        """What :meth:`Repairer.load` needs, and the configuration."""
+        """What :meth:`TrainedRepairer.load` needs, and the configuration."""
         gate, refit = self._task.gate, self._editor.refit
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
@@ -253,7 +253,7 @@ def train_repairer(
     progress: Progress | None = None,
     inversions: InversionMemory | None = None,
     with_distribution: bool = True,
-) -> Repairer:
+) -> TrainedRepairer:
     """Train a repairer on a zoo's training split; validation chooses the checkpoint.
 
     Where ``out`` holds an unfinished run of the same configuration and zoo, it is resumed; a finished one is loaded.
@@ -289,7 +289,7 @@ def train_repairer(
         give_images(editor.changes, images)
         module = RepairModule(editor, train, validation, pools, config, inversions, with_distribution=with_distribution)
         run.train(module, device=device, progress=progress)
-    return Repairer.load(run.folder, device=device)
+    return TrainedRepairer.load(run.folder, device=device)
 
 
 def _refit(config: RepairConfig, pool: ImagePool, specs: Sequence[Graph]) -> LastLayerRefit | None:

@@ -1,4 +1,4 @@
-"""Repairer: a trained editor that makes triggers stop working, without images. Needs neither Lightning nor a zoo."""
+"""TrainedRepairer: an editor that makes triggers stop working, without images. Needs neither Lightning nor a zoo."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.last_layer_refit import LastLayerRefit
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
-from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, specs_of
+from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, require_finite_answers, specs_of
 
-__all__ = ["REPAIRER", "Repairer", "build_editor", "edited_networks"]
+__all__ = ["REPAIRER", "TrainedRepairer", "build_editor", "edited_networks"]
 
 REPAIRER = "repairer"
 """The kind that its checkpoints name."""
 
 
-class Repairer(Vetting):
+class TrainedRepairer(Vetting):
     """A trained editor: networks in, networks whose triggers should no longer work out.
 
     Args:
@@ -56,7 +56,7 @@ class Repairer(Vetting):
         self.edit_sizes = edit_sizes or {}
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu") -> Repairer:
+    def load(cls, path: str | Path, *, device: str = "cpu") -> TrainedRepairer:
         """Read a repairer from a run's folder or its checkpoint file; no code in it is run.
 
         Raises:
@@ -77,7 +77,7 @@ class Repairer(Vetting):
         return cls(editor.to(device), specs, checkpoint.description, distribution_of(checkpoint), sizes)
 
     @classmethod
-    def shipped(cls, name: str, *, models: Path | None = None, device: str = "cpu") -> Repairer:
+    def shipped(cls, name: str, *, models: Path | None = None, device: str = "cpu") -> TrainedRepairer:
         """Read the repairer of a model that comes with the package (:mod:`zoovet.shipped`).
 
         Args:
@@ -107,7 +107,7 @@ class Repairer(Vetting):
             As many networks as given, in the same order, form, precision, place and input scaling, without gradients.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
+            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an edit has such.
         """
         batches, given = self._readable(networks), as_batches(networks)
         device = next(self.editor.parameters()).device
@@ -115,6 +115,8 @@ class Repairer(Vetting):
             edited = edited_networks(self.editor, [batch.to(device, torch.float32) for batch in batches], batch_size)
         placed = [some.to(own.device, own.dtype) for some, own in zip(edited, given, strict=True)]
         repaired = [Networks(own.graph, some.parameters) for some, own in zip(placed, given, strict=True)]
+        for some in repaired:
+            require_finite_answers(some.flat(), REPAIRER)
         return repaired[0] if isinstance(networks, Networks) else repaired
 
 

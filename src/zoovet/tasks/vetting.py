@@ -1,4 +1,4 @@
-"""What Detector and Repairer share: they take networks of known specs, finite, in pieces that fit into memory."""
+"""What Detector and TrainedRepairer share: they take networks of known specs, finite, some at a time."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ from zoovet.vet.candidates import Candidate, candidates_for, shipped_candidates
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.network import Network
 from zoovet.vet.reading import from_module, read
-from zoovet.vet.repairing import Repaired, repair_file
+from zoovet.vet.repaired_files import require_output_name, write_repaired
+from zoovet.vet.repairer import HealedNetwork, RepairedFile, Repairer
 from zoovet.vet.runnable import runnable
 from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
@@ -17,9 +18,11 @@ __all__ = [
     "Candidate",
     "Failure",
     "FileResult",
+    "HealedNetwork",
     "Network",
     "ReadOptions",
-    "Repaired",
+    "RepairedFile",
+    "Repairer",
     "ScanProgress",
     "Scanner",
     "Suspects",
@@ -30,7 +33,8 @@ __all__ = [
     "from_module",
     "load_suspects",
     "read",
-    "repair_file",
+    "require_output_name",
     "runnable",
     "shipped_candidates",
+    "write_repaired",
 ]

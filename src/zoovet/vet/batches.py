@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,17 +77,20 @@ class Batches:
     size: int
     _waiting: dict[tuple[Candidate, Graph, InputScaling | None, dtype], list[Part]] = field(default_factory=dict)
 
-    def add(self, place: int, networks: Networks, candidate: Candidate) -> Iterator[Batch]:
-        """Take in a file's networks; gives the batches that are full."""
-        key = (candidate, networks.graph, networks.graph.input_scaling, networks.dtype)
-        start = 0
-        while start < len(networks):
-            waiting = self._waiting.setdefault(key, [])
-            room = self.size - sum(len(part.networks) for part in waiting)
-            waiting.append(Part(place, start, networks[start : start + room]))
-            start += room
-            if sum(len(part.networks) for part in waiting) == self.size:
-                yield Batch(candidate, tuple(self._waiting.pop(key)))
+    def add(self, place: int, parts: Sequence[Networks], candidate: Candidate) -> Iterator[Batch]:
+        """Take in a file's networks, in parts that follow each other; gives the batches that are full."""
+        number = 0
+        for networks in parts:
+            key = (candidate, networks.graph, networks.graph.input_scaling, networks.dtype)
+            start = 0
+            while start < len(networks):
+                waiting = self._waiting.setdefault(key, [])
+                room = self.size - sum(len(part.networks) for part in waiting)
+                waiting.append(Part(place, number + start, networks[start : start + room]))
+                start += room
+                if sum(len(part.networks) for part in waiting) == self.size:
+                    yield Batch(candidate, tuple(self._waiting.pop(key)))
+            number += len(networks)
 
     def rest(self) -> Iterator[Batch]:
         """The batches that are not full."""
@@ -123,6 +126,15 @@ class Detectors:
             return Answer(detector.threshold, tuple(find(detector, networks)), note)
         except Exception:  # told by what it does to each network alone
             return Answer(detector.threshold, tuple(_alone(detector, own) for own in networks), note)
+
+    def findings(self, path: Path, networks: Networks) -> list[Finding]:
+        """What the detector of a file computes of networks of one spec.
+
+        Raises:
+            ZoovetError: It cannot be opened, was not trained on their spec, or a weight is NaN or infinite.
+        """
+        with _one_thread(self._device):
+            return find(self.opened(path), networks)
 
     def opened(self, path: Path) -> Detector:
         """A detector, read from its file at the first call.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Description, load_checkpoint, load_description
 from zoovet.tasks.vetting import specs_of
 
-__all__ = ["Candidate", "candidates_for", "shipped_candidates"]
+__all__ = ["Candidate", "candidates_for", "chosen_candidates", "shipped_candidates"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,28 @@ def candidates_for(
         place = printable(models_from or shipped.folder())
         raise ZoovetError(f"no {kind} comes with this zoovet ({place} holds none): give one of your own, --{kind} RUN")
     return found
+
+
+def chosen_candidates(
+    kind: str, given: str | Path | Sequence[Candidate] | None, model: str | None
+) -> tuple[Candidate, ...]:
+    """What a caller from Python leaves to choose from.
+
+    Args:
+        kind: ``detector`` or ``repairer``.
+        given: A run or a file, or the candidates themselves.
+        model: The only shipped model to look at.
+
+    Raises:
+        ZoovetError: As :func:`candidates_for`, or both are given.
+    """
+    if given is not None and model is not None:
+        raise ZoovetError(f"a {kind} and a model are given, {printable(model)}: leave one of them out")
+    if given is None or isinstance(given, str | Path):
+        return tuple(candidates_for(kind, given=None if given is None else Path(given), model=model))
+    if not given:
+        raise ZoovetError(f"no {kind} is given to choose from; at least one is needed")
+    return tuple(given)
 
 
 def shipped_candidates(kind: str, models: Path | None, name: str | None = None) -> list[Candidate]:

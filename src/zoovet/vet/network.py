@@ -17,7 +17,10 @@ from zoovet.printable import printable
 from zoovet.readers.exported import UnknownOperation, graph_from_module
 from zoovet.readers.tensors import shape_in_words
 
-__all__ = ["Network", "network_of_graph", "network_of_module"]
+__all__ = ["SCALING_NOT_KNOWN", "Network", "network_of_graph", "network_of_module"]
+
+SCALING_NOT_KNOWN = "input scaling not "
+"""How notes begin that say so; they go when it is known."""
 
 _IMAGES_AT_A_TIME = 256
 
@@ -70,7 +73,8 @@ class Network:
 
     def with_scaling(self, scaling: InputScaling, *notes: str) -> Network:
         """The same weights, read with another input scaling, which makes another network of them."""
-        return replace(self, scaling=scaling, notes=(*self.notes, *notes))
+        kept = (note for note in self.notes if not note.startswith(SCALING_NOT_KNOWN))
+        return replace(self, scaling=scaling, notes=(*kept, *notes))
 
     def with_note(self, note: str) -> Network:
         """The same network, with one more thing to be said of it."""

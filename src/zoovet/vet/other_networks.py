@@ -1,74 +1,20 @@
-"""Weight files whose network is told by an architecture or by reference images, whether a detector knows it or not."""
+"""Weight files of networks that no spec tells: what they are, and the input scalings of theirs that images tell."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-import torch
 
 from zoovet.architectures import read_module
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.networks import Graph, InputScaling, Networks, run
+from zoovet.networks import InputScaling, Networks
 from zoovet.printable import printable
-from zoovet.readers import FileContent, Reading, networks_from_content
+from zoovet.readers import FileContent
 from zoovet.readers.tensors import shape_in_words
 from zoovet.vet.network import Network
-from zoovet.vet.reading import network_from_content, with_found_scaling
+from zoovet.vet.reading import with_found_scaling
 
-__all__ = ["described", "reading_of_architecture", "with_scaling_of_images"]
+__all__ = ["described", "parts_with_scalings"]
 
-_NUM_TRIED, _TOLERANCE = 4, 1e-3
-_SCALING = "input scaling"
-
-
-def reading_of_architecture(
-    content: FileContent,
-    source: str,
-    specs: Sequence[Graph],
-    *,
-    architecture: str | None,
-    scaling: InputScaling | None,
-    images: Images | None,
-    whose: str,
-) -> Reading:
-    """The network of a file as the one of some specs that computes what its architecture does.
-
-    Args:
-        content: What the file holds.
-        source: The file, for messages.
-        specs: What is known: that the network is one of these is seen by running both.
-        architecture: See :func:`zoovet.vet.read`.
-        scaling: See :func:`zoovet.vet.read`.
-        images: See :func:`zoovet.vet.read`.
-        whose: Who knows the specs, for messages: ``no shipped detector knows it``.
-
-    Raises:
-        ZoovetError: The file cannot be read so, or the network is of none of the specs; then the message says what it
-            is, with its input scaling.
-    """
-    network = network_from_content(content, source, architecture, scaling, images)
-    if content.graph is not None:
-        content = _as_state_dict(network)
-    for spec in specs:
-        try:
-            reading = networks_from_content(content, source, spec.architecture, scaling=network.scaling)
-        except ZoovetError:
-            continue
-        if _same(reading.networks, network):
-            return Reading(networks=reading.networks, notes=network.notes)
-    raise ZoovetError(f"{source}: {network.describe()}; {_scaling_in_words(network)}: {whose}")
-
-
-def _as_state_dict(network: Network) -> FileContent:
-    """The weights of a network with a graph, under names that say in which order its layers run."""
-    tensors = {}
-    if network.networks is not None:
-        layers = [operation for operation in network.networks.graph.operations if operation.parameters]
-        for number, operation in enumerate(layers):
-            for role, name in operation.parameters.items():
-                tensors[f"layers.{number}.{role}"] = network.networks.parameters[name][0]
-    return FileContent(tensors=tensors)
+_NUM_NAMED = 3
 
 
 def described(content: FileContent, source: str) -> str | None:
@@ -86,43 +32,55 @@ def described(content: FileContent, source: str) -> str | None:
     return f"{printable(read_as.title)}, {count:,} parameters, reads {shape_in_words(read_as.input_shape)}"
 
 
-def with_scaling_of_images(reading: Reading, images: Images | None, source: str) -> Reading:
-    """The network of a file with the input scaling that is found on labelled images, where it says none itself.
+def parts_with_scalings(
+    networks: Networks, images: Images | None, source: str
+) -> tuple[tuple[Networks, ...], tuple[str, ...]]:
+    """The networks of a file with the input scaling that is found on labelled images for each, where it says none.
 
     Args:
-        reading: Of a file; one with several networks stays as it is.
+        networks: Of one spec.
         images: Reference images.
         source: The file, for messages.
 
+    Returns:
+        The networks in their order, those of one scaling that follow each other together; and what was found.
+
     Raises:
-        ZoovetError: The images do not fit the network.
+        ZoovetError: The images do not fit the networks.
     """
-    networks = reading.networks
-    if images is None or networks.graph.input_scaling is not None or len(networks) != 1:
-        return reading
-    network = Network(input_shape=networks.graph.input_shape, title=networks.graph.describe(), networks=networks)
+    if images is None or len(networks) == 0:
+        return (networks,), ()
+    is_sought = networks.graph.input_scaling is None and images.labels is not None
+    title, found = networks.graph.describe(), list[Network]()
     try:
-        network = with_found_scaling(network, images)
+        for network in networks:
+            own = Network(input_shape=networks.graph.input_shape, title=title, networks=network)
+            own.require_fitting(images)
+            if not is_sought:
+                return (networks,), ()
+            found.append(with_found_scaling(own, images))
     except ZoovetError as error:
         raise ZoovetError(f"{source}: {error}") from None
-    notes = (*reading.notes, *network.notes)
-    return Reading(networks=networks.with_scaling(network.scaling), notes=notes)
+    starts = [index for index, one in enumerate(found) if index == 0 or one.scaling != found[index - 1].scaling]
+    parts = tuple(
+        networks[start:end].with_scaling(found[start].scaling)
+        for start, end in zip(starts, [*starts[1:], len(found)], strict=True)
+    )
+    return parts, found[0].notes if len(found) == 1 else _notes(found, images)
 
 
-def _scaling_in_words(network: Network) -> str:
-    said = [note for note in network.notes if note.startswith((f"{_SCALING} found", f"{_SCALING} not found"))]
-    if said:
-        return said[-1]
-    return f"{_SCALING} not known" if network.scaling is None else f"{_SCALING} {network.scaling.describe()}"
+def _notes(found: list[Network], images: Images) -> tuple[str, ...]:
+    """What was found for several networks, a line for each input scaling."""
+    by_scaling: dict[InputScaling | None, list[int]] = {}
+    for index, network in enumerate(found):
+        by_scaling.setdefault(network.scaling, []).append(index)
+    return tuple(
+        f"input scaling {'not found' if scaling is None else f'{scaling.describe()} found'} on {len(images)} labelled "
+        f"images for {_numbered(numbers)}"
+        for scaling, numbers in by_scaling.items()
+    )
 
 
-def _same(networks: Networks, network: Network) -> bool:
-    """Whether both answer the same on a few drawn images."""
-    if network.networks is None or networks.graph.input_shape != network.input_shape:
-        return False
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(_NUM_TRIED, *network.input_shape, generator=generator, dtype=networks.dtype)
-    first, second = run(networks, images)[0], run(network.networks, images.to(network.networks.dtype))[0]
-    if first.shape != second.shape:
-        return False
-    return bool(((first - second).abs().max() <= _TOLERANCE * first.abs().max()).item())
+def _numbered(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - _NUM_NAMED} more" if len(numbers) > _NUM_NAMED else ""
+    return f"network {', '.join(map(str, numbers[:_NUM_NAMED]))}{more}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zoovet.networks import ZOO_SCALING
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
-__all__ = ["MAY_BE_THE_REASON", "assumed_scaling_note"]
+__all__ = ["MAY_BE_THE_REASON", "assumed_in_python", "assumed_scaling_note"]
 
 _NUM_NAMED = 3
 _WHAT_WAS_ASSUMED = f"assumed images scaled to [{ZOO_SCALING.low:g}, {ZOO_SCALING.high:g}]"
@@ -27,4 +27,12 @@ def assumed_scaling_note(files: Sequence[str]) -> str:
     return (
         f"{named}{more}: input scaling not known; {_WHAT_WAS_ASSUMED}; if that is wrong, so is what is said: give "
         f"--input-range LOW,HIGH, --mean and --std, or --scaling NAME"
+    )
+
+
+def assumed_in_python(title: str) -> str:
+    """The same for one network in Python, of which ``title`` says what it is."""
+    return (
+        f"{title}: input scaling not known; {_WHAT_WAS_ASSUMED}; if that is wrong, so is what is said: give scaling=… "
+        "when it is read, or labelled images to find it with"
     )

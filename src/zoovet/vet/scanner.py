@@ -1,22 +1,25 @@
-"""Scanner: verdicts on the networks of many files. One file's failure, of whatever kind, is that file's alone."""
+"""Scanner: verdicts on a network, or on those of many files. One file's failure, of whatever kind, is its alone."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import InputScaling, Networks
+from zoovet.images import Images
+from zoovet.networks import Networks
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.vet.batches import Answer, Batch, Batches, Detectors
-from zoovet.vet.candidates import Candidate
+from zoovet.vet.candidates import Candidate, chosen_candidates
 from zoovet.vet.crew import Crew
 from zoovet.vet.failures import Failure, failure_of
+from zoovet.vet.network import Network
+from zoovet.vet.recognition import fitted, known_to, unknown_in_words, warn_of_assumed_scaling
 from zoovet.vet.suspects import ReadOptions, Suspects, candidate_for, load_suspects
-from zoovet.vet.verdicts import Finding, Verdict, find, verdict_of
+from zoovet.vet.verdicts import Finding, Verdict, no_verdict, verdict_of
 
 __all__ = ["FileResult", "ScanProgress", "Scanner"]
 
@@ -61,24 +64,27 @@ class FileResult:
 
 
 class Scanner:
-    """Gives verdicts, each by the candidate that knows the network's spec.
+    """Gives verdicts, each by the detector that knows the network's graph.
 
     Args:
-        candidates: Detectors to choose from; one at least.
+        detector: A run's folder or its checkpoint file, or candidates to choose from; the shipped models' where left
+            out.
+        model: The only shipped model to look at, by its name.
         threshold: Probability from which a network is flagged; each detector's own where left out.
-        options: What is known of the files besides.
+        options: What is known of files besides; :meth:`scan` needs none.
         device: Where to compute.
         workers: Processes that score many files' networks, of one thread each; 1 scores in this process.
         batch_size: Networks that are scored at a time.
 
     Raises:
-        ZoovetError: ``workers`` is below 1, or several are to share a GPU.
+        ZoovetError: There is no such run or model, ``workers`` is below 1, or several are to share a GPU.
     """
 
     def __init__(
         self,
-        candidates: Sequence[Candidate],
+        detector: str | Path | Sequence[Candidate] | None = None,
         *,
+        model: str | None = None,
         threshold: float | None = None,
         options: ReadOptions | None = None,
         device: str = "cpu",
@@ -89,33 +95,61 @@ class Scanner:
             raise ZoovetError(f"workers must be at least 1, got {workers}")
         if workers > 1 and device != "cpu":
             raise ZoovetError(f"several processes would share {device!r}: give workers 1, got {workers}")
-        self._candidates = tuple(candidates)
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ZoovetError(f"threshold must be from 0 to 1, got {threshold}")
+        self._candidates = chosen_candidates("detector", detector, model)
         self._threshold = threshold
         self._options = options or ReadOptions()
         self._device, self._num_workers = device, workers
         self._detectors = Detectors(device)
         self._batch_size = batch_size
 
-    def scan(self, networks: Networks, file: str = "the networks given") -> list[Verdict]:
+    def scan(self, network: Network, images: Images | None = None) -> Verdict:
+        """The verdict on one network, whatever file or module it came from.
+
+        Args:
+            network: From :func:`zoovet.read` or :func:`zoovet.from_module`.
+            images: Reference images. Where nobody knows the input scaling and they have labels, it is found on them.
+                Where it stays unknown, [-1, 1] is assumed, with a ``UserWarning``.
+
+        Returns:
+            ``unknown``, with the reason, where no detector knows the network's graph, or it is unlike the networks that
+            the detector was trained on.
+
+        Raises:
+            ZoovetError: A number of the network is NaN or infinite, or the images do not fit it.
+        """
+        network = fitted(network, images, "scan")
+        found = known_to(network, self._candidates, "detector")
+        if found is None:
+            reason = unknown_in_words(network, self._candidates, "detector")
+            return no_verdict(reason, network.title, network.scaling, network.notes)
+        known, candidate = found
+        warn_of_assumed_scaling(network)
+        (verdict,) = self._verdicts(known.networks, candidate, network.title)
+        return replace(verdict, notes=network.notes)
+
+    def scan_networks(self, networks: Networks, file: str = "the networks given") -> list[Verdict]:
         """Verdicts on networks of one spec, in their order.
 
         Args:
-            networks: At least one.
+            networks: At least one, as :func:`zoovet.load_networks` gives them.
             file: What they are called in verdicts and messages.
 
         Raises:
             ZoovetError: No candidate knows the spec, or several do, or a weight is NaN or infinite.
         """
-        candidate = candidate_for(networks.graph, file, self._candidates, "detector")
-        detector, verdicts = self._detectors.opened(candidate.path), list[Verdict]()
+        return self._verdicts(networks, candidate_for(networks.graph, file, self._candidates, "detector"), file)
+
+    def _verdicts(self, networks: Networks, candidate: Candidate, file: str) -> list[Verdict]:
+        detector, findings = self._detectors.opened(candidate.path), list[Finding]()
         threshold = detector.threshold if self._threshold is None else self._threshold
         for start in range(0, len(networks), self._batch_size):
-            findings = find(detector, networks[start : start + self._batch_size])
-            verdicts += [
-                verdict_of(finding, file, start + index, threshold, candidate.model, networks.graph.input_scaling)
-                for index, finding in enumerate(findings)
-            ]
-        return verdicts
+            findings += self._detectors.findings(candidate.path, networks[start : start + self._batch_size])
+        return [
+            verdict_of(finding, file, index, threshold, candidate.model, networks.graph.input_scaling)
+            for index, finding in enumerate(findings)
+        ]
 
     def scan_files(
         self, files: Sequence[Path], *, progress: Callable[[ScanProgress], None] | None = None
@@ -159,13 +193,13 @@ class Scanner:
         for place, path in enumerate(files):
             try:
                 suspects = load_suspects(path, self._candidates, self._options, "detector")
-                if len(suspects.networks) == 0:
+                if suspects.num_networks == 0:
                     raise ZoovetError(f"{path} holds no network")
             except Exception as error:  # whatever is wrong with one file, the others are scanned
                 waiting.fail(place, str(path), failure_of(error, str(path)))
             else:
                 waiting.expect(place, str(path), suspects)
-                yield from batches.add(place, suspects.networks, suspects.candidate)
+                yield from batches.add(place, suspects.parts, suspects.candidate)
             yield None
         yield from batches.rest()
 
@@ -176,7 +210,6 @@ class _File:
 
     name: str
     candidate: Candidate
-    scaling: InputScaling | None
     notes: tuple[str, ...]
     num_missing: int
     verdicts: dict[int, Verdict] = field(default_factory=dict)
@@ -217,9 +250,7 @@ class _Waiting:
 
     def expect(self, place: int, file: str, suspects: Suspects) -> None:
         """A file that was read."""
-        networks = suspects.networks
-        scaling = networks.graph.input_scaling
-        self._files[place] = _File(file, suspects.candidate, scaling, suspects.notes, len(networks))
+        self._files[place] = _File(file, suspects.candidate, suspects.notes, suspects.num_networks)
 
     def take(self, batch: Batch, answer: Answer) -> None:
         """What was said of a batch."""
@@ -232,7 +263,7 @@ class _Waiting:
                 if isinstance(found, Failure):
                     file.failures[index] = found
                 else:
-                    model, scaling = file.candidate.model, file.scaling
+                    model, scaling = file.candidate.model, part.networks.graph.input_scaling
                     file.verdicts[index] = verdict_of(found, file.name, index, threshold, model, scaling)
             if answer.note is not None:
                 file.general_notes[answer.note] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
@@ -14,9 +14,15 @@ from zoovet.readers import FileContent, Reading, contents_in_words, networks_fro
 from zoovet.readers.layer_order import LayerOrderError
 from zoovet.readers.state_dicts import SpecMisfitError
 from zoovet.vet.candidates import Candidate
-from zoovet.vet.other_networks import described, reading_of_architecture, with_scaling_of_images
+from zoovet.vet.known_graphs import KnownNetwork
+from zoovet.vet.network import SCALING_NOT_KNOWN, Network
+from zoovet.vet.other_networks import described, parts_with_scalings
+from zoovet.vet.reading import network_from_content
+from zoovet.vet.recognition import distinct_specs, known_to, unknown_in_words
 
 __all__ = ["ReadOptions", "Suspects", "candidate_for", "load_suspects"]
+
+_SAYS_ITSELF = "it says itself what its network is; the architecture given was not used"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +49,23 @@ class Suspects:
     """Networks of a file, and who knows them.
 
     Attributes:
-        networks: In the order of the file.
+        parts: In the order of the file, those of one input scaling that follow each other together.
         candidate: The detector or repairer that knows their spec.
         notes: What was assumed, taken or left out, one line each, without the file's name.
+        content: What the file holds besides.
+        known: Of a file that says its network's graph, that network.
     """
 
-    networks: Networks
+    parts: tuple[Networks, ...]
     candidate: Candidate
     notes: tuple[str, ...]
+    content: FileContent
+    known: KnownNetwork | None = None
+
+    @property
+    def num_networks(self) -> int:
+        """Networks in the file."""
+        return sum(map(len, self.parts))
 
 
 def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str) -> Suspects:
@@ -70,15 +85,32 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
             message says which and what settles it.
     """
     content = read_content(path)
+    if content.graph is not None:
+        return _of_a_graph(content, path, candidates, options, kind)
     if says_its_spec(content):
         reading = networks_from_content(content, str(path), scaling=options.scaling, order=options.order)
-    elif options.architecture is not None or content.graph is not None:
+        if options.architecture is not None:
+            reading = replace(reading, notes=(*reading.notes, _SAYS_ITSELF))
+    elif options.architecture is not None:
         reading = _of_an_architecture(content, path, candidates, options, kind)
     else:
         reading = _of_a_known_spec(content, path, candidates, options, kind)
-    reading = with_scaling_of_images(reading, options.images, str(path))
+    parts, notes = parts_with_scalings(reading.networks, options.images, str(path))
     candidate = candidate_for(reading.networks.graph, str(path), candidates, kind)
-    return Suspects(networks=reading.networks, candidate=candidate, notes=reading.notes)
+    said = tuple(dict.fromkeys((*reading.notes, *notes)))
+    return Suspects(parts=parts, candidate=candidate, notes=said, content=content)
+
+
+def _of_a_graph(
+    content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
+) -> Suspects:
+    """The network of a file that says its graph, where one of the candidates knows it."""
+    network = network_from_content(content, printable(path), None, options.scaling, options.images)
+    found = known_to(network, candidates, kind)
+    if found is None:
+        raise ZoovetError(f"{printable(path)}: {unknown_in_words(network, candidates, kind)}")
+    notes = (*_notes_of(network), *(() if options.architecture is None else (_SAYS_ITSELF,)))
+    return Suspects(parts=(found[0].networks,), candidate=found[1], notes=notes, content=content, known=found[0])
 
 
 def _of_a_known_spec(
@@ -86,9 +118,9 @@ def _of_a_known_spec(
 ) -> Reading:
     """The network of the one spec among the candidates' that the file's weights fit."""
     activation = options.activation
-    specs = [spec for spec in _distinct_specs(candidates) if activation in (None, spec.chain.activation)]
+    specs = [spec for spec in distinct_specs(candidates) if activation in (None, spec.chain.activation)]
     if not specs:
-        known = " or ".join(sorted({spec.chain.activation for spec in _distinct_specs(candidates)}))
+        known = " or ".join(sorted({spec.chain.activation for spec in distinct_specs(candidates)}))
         raise ZoovetError(f"--activation {activation}: trained on networks with {known} only")
     fitting: list[Reading] = []
     refusals: list[ZoovetError] = []
@@ -101,6 +133,9 @@ def _of_a_known_spec(
             )
         except ZoovetError as error:
             refusals.append(error)
+    if len(fitting) > 1 and options.images is not None:
+        shape = options.images.shape  # which the weights of a small CNN leave open
+        fitting = [one for one in fitting if one.networks.graph.input_shape == shape] or fitting
     if len(fitting) > 1:
         raise _ambiguous(path, [reading.networks.graph for reading in fitting], candidates)
     if not fitting and options.images is not None and all(isinstance(error, SpecMisfitError) for error in refusals):
@@ -114,15 +149,16 @@ def _of_an_architecture(
     content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
 ) -> Reading:
     """The network of a file that is of an architecture, where one of the candidates knows it."""
-    return reading_of_architecture(
-        content,
-        str(path),
-        _distinct_specs(candidates),
-        architecture=options.architecture,
-        scaling=options.scaling,
-        images=options.images,
-        whose=f"the {kind} given does not know it" if _is_given(candidates) else f"no shipped {kind} knows it",
-    )
+    network = network_from_content(content, str(path), options.architecture, options.scaling, options.images)
+    found = known_to(network, candidates, kind)
+    if found is None:
+        raise ZoovetError(f"{path}: {unknown_in_words(network, candidates, kind)}")
+    return Reading(networks=found[0].networks, notes=_notes_of(network))
+
+
+def _notes_of(network: Network) -> tuple[str, ...]:
+    """What is to be said of a network, but for an unknown input scaling, which is said of all files together."""
+    return tuple(note for note in network.notes if not note.startswith(f"{SCALING_NOT_KNOWN}known"))
 
 
 def _weightiest(
@@ -174,10 +210,6 @@ def _ambiguous(path: Path, specs: Sequence[Graph], candidates: Sequence[Candidat
         ways.append("a file with its spec inside (zoovet.save_networks)")
     unsaid = "its activation" if len(models) == 1 else "what its networks are, as the shape of their images"
     return ZoovetError(f"{path} says nothing of {unsaid}, and its weights fit several: give {' and '.join(ways)}")
-
-
-def _distinct_specs(candidates: Sequence[Candidate]) -> list[Graph]:
-    return list(dict.fromkeys(spec for candidate in candidates for spec in candidate.specs))
 
 
 def _is_given(candidates: Sequence[Candidate]) -> bool:

@@ -78,7 +78,7 @@ def test_scan_and_repair_find_it_by_themselves(
     assert verdict["model"] == "digits-small-cnn"
     assert 0 < verdict["in_distribution"] <= 1
     assert command("repair", suspect, "--models-from", models, "--out", tmp_path / "healed.safetensors") == 0
-    expected = zoovet.Repairer.shipped("digits-small-cnn", models=models).repair(zoovet.load_networks(suspect))
+    expected = zoovet.TrainedRepairer.shipped("digits-small-cnn", models=models).repair(zoovet.load_networks(suspect))
     assert torch.equal(zoovet.load_networks(tmp_path / "healed.safetensors").flat(), expected.flat())
 
 
@@ -217,7 +217,7 @@ def test_what_a_repairers_edits_usually_are_can_be_measured_afterwards(
 
 def test_the_shipped_repairers_know_what_their_edits_usually_are() -> None:
     for name in shipped.names():
-        repairer = zoovet.Repairer.shipped(name)
+        repairer = zoovet.TrainedRepairer.shipped(name)
         card = shipped.card(name).read_text(encoding="utf-8")
         assert set(repairer.edit_sizes) == set(repairer.specs)
         for size in repairer.edit_sizes.values():

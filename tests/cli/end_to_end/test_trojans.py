@@ -45,7 +45,7 @@ def test_train_left_runs_that_can_be_loaded(place: Path) -> None:
     scores = zoovet.Detector.load(place / "detector").score(networks)
     assert scores.shape == (24,)
     assert bool(((scores > 0) & (scores < 1)).all())
-    repaired = zoovet.Repairer.load(place / "repairer").repair(networks)
+    repaired = zoovet.TrainedRepairer.load(place / "repairer").repair(networks)
     assert repaired.graph == networks.graph
     assert not torch.equal(repaired.flat(), networks.flat())
     for run in ("detector", "repairer"):
@@ -105,7 +105,7 @@ def test_repair_writes_edited_weights_and_leaves_its_input(
     done = run_zoovet("repair", suspect, "--repairer", place / "repairer", "--out", out)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{out}: 1 network repaired")
-    expected = zoovet.Repairer.load(place / "repairer").repair(zoovet.load_networks(suspect))
+    expected = zoovet.TrainedRepairer.load(place / "repairer").repair(zoovet.load_networks(suspect))
     assert torch.equal(zoovet.load_networks(out).flat(), expected.flat())
     assert suspect.read_bytes() == before
 

@@ -1,0 +1,82 @@
+"""Writing the networks of a file after their repair: in its format, names and layout, with other numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks, fold_batch_norms
+from zoovet.printable import printable
+from zoovet.readers import read_content, save_networks, says_its_spec
+from zoovet.readers.onnx.rewriting import changed_onnx
+from zoovet.readers.rewriting import LayoutError, changed_tensors, require_tensors, rewrite
+from zoovet.vet.repairer import RepairedFile
+from zoovet.vet.suspects import Suspects
+
+__all__ = ["require_output_name", "write_repaired"]
+
+_OWN = ".safetensors"
+_IN_OWN = f"--out NAME{_OWN} writes the network in zoovet's own format"
+_IN_PYTHON = "zoovet.load_networks and zoovet.save_networks bring it into zoovet's own format: repair that file"
+
+
+def require_output_name(path: Path, out: Path) -> None:
+    """Check that a file's repaired networks can be written under a name.
+
+    Raises:
+        ZoovetError: It ends neither as the file's does nor in ``.safetensors``.
+    """
+    if out.suffix.lower() not in (path.suffix.lower(), _OWN):
+        own = path.suffix.lower()
+        either = f"in {own}, the format of the input, or " if own not in ("", _OWN) else ""
+        raise ZoovetError(f"--out {printable(out)}: give a name that ends {either}in {_OWN}")
+
+
+def write_repaired(repaired: RepairedFile, path: Path, out: Path) -> tuple[str, ...]:
+    """Write a file's networks after their repair; the new file is there whole or not at all.
+
+    Args:
+        repaired: What a repairer made of the file.
+        path: The file.
+        out: Ends as the file's name does, for its format, names and layout; or in ``.safetensors``, for zoovet's own.
+
+    Returns:
+        What is to be said of it.
+
+    Raises:
+        ZoovetError: The file's layout cannot be kept, or the new one cannot be written.
+    """
+    suspects, content = repaired.suspects, repaired.suspects.content
+    keeps = out.suffix.lower() == path.suffix.lower()
+    if keeps and not says_its_spec(content):
+        own = path.suffix.lower()
+        try:
+            _write_in_layout(suspects, repaired.parts[0], path, out)
+        except LayoutError as error:
+            raise ZoovetError(f"{error}; {_IN_PYTHON if own == _OWN else _IN_OWN}") from error
+        return ()
+    known = {part.graph.input_scaling for part in repaired.parts}
+    scaling = known.pop() if len(known) == 1 else None
+    save_networks(Networks.concatenate([part.with_scaling(scaling) for part in repaired.parts]), out)
+    return () if keeps else ("written in zoovet's own format, as --out ends in another way than the input",)
+
+
+def _write_in_layout(suspects: Suspects, edited: Networks, path: Path, out: Path) -> None:
+    source, content, before = printable(path), suspects.content, suspects.parts[0]
+    if content.graph is None:
+        changed = changed_tensors(content, before, edited, source)
+        rewrite(path, changed, out, lambda written: require_tensors(written, content, changed, source))
+        return
+    if content.graph.format_name != "ONNX" or suspects.known is None:
+        raise LayoutError(f"{source}: repaired networks are not written as {content.graph.format_name}")
+    known = suspects.known
+
+    def require_edited(written: Path) -> None:
+        file = read_content(written).graph
+        found = None if file is None else fold_batch_norms(file.read(known.original.input_shape).networks)
+        if found is None or not torch.equal(found.flat(), known.with_weights(edited).flat()):
+            raise LayoutError(f"{source}: with other numbers it reads as another network, as where tensors are shared")
+
+    rewrite(path, changed_onnx(content.graph.data, before, edited, source), out, require_edited)

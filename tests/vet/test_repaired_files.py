@@ -1,0 +1,107 @@
+"""Repaired networks are written as the input was, or in zoovet's own format, or not at all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoovet
+from zoovet.errors import ZoovetError
+from zoovet.networks import Graph, Networks, to_module
+from zoovet.readers import load_networks, read_state_dict, save_networks
+from zoovet.vet import Candidate, RepairedFile, load_suspects, require_output_name, write_repaired
+from zoovet.vet.suspects import ReadOptions
+
+NetworksOf = Callable[..., Networks]
+Repaired = Callable[[Path], RepairedFile]
+
+
+@pytest.fixture
+def repaired(relu_spec: Graph) -> Repaired:
+    """A file whose networks' numbers became larger by a half."""
+    candidates = [Candidate("own", Path("none"), (relu_spec,))]
+
+    def repair(path: Path) -> RepairedFile:
+        suspects = load_suspects(path, candidates, ReadOptions(), "repairer")
+        parts = tuple(Networks.from_flat(part.graph, part.flat() + 0.5) for part in suspects.parts)
+        return RepairedFile(suspects=suspects, parts=parts, change=1.0, notes=(), general_notes=())
+
+    return repair
+
+
+def test_a_state_dict_keeps_its_names_or_becomes_zoovets_own(
+    tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired
+) -> None:
+    networks, path = drawn(relu_spec), tmp_path / "a.pt"
+    torch.save({"model": to_module(networks).state_dict(), "epoch": 3}, path)
+    assert write_repaired(repaired(path), path, tmp_path / "out.pt") == ()
+    healed = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert healed["epoch"] == 3
+    before = read_state_dict(path)
+    for name, tensor in healed["model"].items():
+        assert torch.equal(tensor, before[name] + 0.5)
+    (note,) = write_repaired(repaired(path), path, tmp_path / "out.safetensors")
+    assert note == "written in zoovet's own format, as --out ends in another way than the input"
+    assert torch.equal(load_networks(tmp_path / "out.safetensors").flat(), networks.flat() + 0.5)
+
+
+def test_zoovets_own_files_say_what_was_found_of_their_scaling(
+    tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired
+) -> None:
+    path, out = tmp_path / "a.safetensors", tmp_path / "out.safetensors"
+    save_networks(drawn(relu_spec, 3), path)
+    file = repaired(path)
+    parts = (file.parts[0][:2].with_scaling("unit"), file.parts[0][2:])
+    for given, expected in ((parts, None), (parts[:1], zoovet.InputScaling())):
+        assert write_repaired(replace(file, parts=given), path, out) == ()
+        assert load_networks(out).graph.input_scaling == expected
+    assert torch.equal(load_networks(out).flat(), drawn(relu_spec, 3).flat()[:2] + 0.5)
+
+
+def test_an_onnx_file_stays_one(tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired) -> None:
+    pytest.importorskip("onnx")
+    networks, path, out = drawn(relu_spec), tmp_path / "a.onnx", tmp_path / "out.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own of its older exporter
+        torch.onnx.export(to_module(networks), (torch.zeros(1, 1, 8, 8),), path, dynamo=False)
+    assert write_repaired(repaired(path), path, out) == ()
+    (again,) = repaired(out).suspects.parts
+    assert torch.equal(again.flat(), networks.flat() + 0.5)
+    assert len(out.read_bytes()) == len(path.read_bytes())
+
+
+def test_a_layout_that_cannot_be_kept_says_the_way_out(
+    tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired
+) -> None:
+    path = tmp_path / "a.pt"
+    state = to_module(drawn(relu_spec)).state_dict()
+    del state["0.bias"]
+    torch.save(state, path)
+    with pytest.raises(ZoovetError, match=r"has no bias .*; --out NAME\.safetensors writes the network in zoovet's"):
+        write_repaired(repaired(path), path, tmp_path / "out.pt")
+    assert [one.name for one in tmp_path.iterdir()] == ["a.pt"]
+    assert write_repaired(repaired(path), path, tmp_path / "out.safetensors") != ()
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "message"),
+    [
+        ("a.pt", "b.pth", r"--out b\.pth: give a name that ends in \.pt, the format of the input, or in \.safetensors"),
+        ("a.safetensors", "b.onnx", r"--out b\.onnx: give a name that ends in \.safetensors"),
+        ("a", "b.pt", r"give a name that ends in \.safetensors"),
+        ("a.pt", "b\x1b[2J", r"--out b\\x1b\[2J: give a name"),
+    ],
+)
+def test_an_output_of_another_format_is_refused(source: str, out: str, message: str) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        require_output_name(Path(source), Path(out))
+
+
+def test_names_that_end_alike_are_taken() -> None:
+    for source, out in (("a.pt", "b.PT"), ("a.pt", "b.safetensors"), ("a", "b"), ("a.onnx", "b.onnx")):
+        require_output_name(Path(source), Path(out))
