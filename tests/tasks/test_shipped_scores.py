@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from zoovet.networks import Graph, Networks
-from zoovet.tasks import Detector, Repairer
+from zoovet.tasks import Detector, TrainedRepairer
 
 PINNED: dict[str, Any] = json.loads(Path(__file__).with_name("shipped_scores.json").read_text())
 PROBABILITY_TOLERANCE = 1e-5
@@ -36,7 +36,7 @@ def drawn(spec: Graph, count: int) -> Networks:
 
 def test_shipped_models_say_what_they_said() -> None:
     for name, pinned in PINNED.items():
-        detector, repairer = Detector.shipped(name), Repairer.shipped(name)
+        detector, repairer = Detector.shipped(name), TrainedRepairer.shipped(name)
         batches = [drawn(spec, 2) for spec in detector.specs]
         scores = detector.score(batches)
         wanted = torch.tensor(pinned["logits"])

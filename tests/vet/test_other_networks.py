@@ -43,7 +43,7 @@ def test_an_architecture_tells_which_of_the_known_specs_a_file_is(
     for activation in ("relu", "tanh"):
         named = ReadOptions(architecture=f"small_cnn:activation={activation},image=8")
         suspects = load_suspects(file, candidates, named, "detector")
-        assert suspects.parts[0].graph.activation == activation
+        assert suspects.parts[0].graph.chain.activation == activation
     other = ReadOptions(architecture="small_cnn:activation=elu,image=8")
     with pytest.raises(ZoovetError, match=r"f.pt: small CNN of 2 convolutions, 40 parameters, reads 1×8×8; "):
         load_suspects(file, candidates, other, "detector")
@@ -61,7 +61,7 @@ def test_a_file_that_says_its_graph_is_of_the_known_spec_that_computes_the_same(
             warnings.simplefilter("ignore")  # torch's own of its older exporter
             torch.onnx.export(module, (torch.zeros(1, 1, 8, 8),), source, dynamo=False)
     suspects = load_suspects(path, candidates, ReadOptions(scaling=SCALING_PRESETS["unit"]), "detector")
-    assert suspects.parts[0].graph.activation == "relu"
+    assert suspects.parts[0].graph.chain.activation == "relu"
     assert suspects.parts[0].graph.input_scaling == SCALING_PRESETS["unit"]
     torch.testing.assert_close(suspects.parts[0].flat(), gray_reader.flat())
     line = "other.onnx: network from ONNX, 650 parameters, reads 1×8×8; input scaling not known: no shipped detector"

@@ -65,7 +65,7 @@ def test_numbers_that_have_no_place_are_refused(tmp_path: Path) -> None:
     module[0].bias = None
     graph = read_content(exported(module, tmp_path / "b.onnx")).graph
     assert graph is not None
-    own = Networks(SPEC, networks.weights, (torch.zeros(1, 4), *networks.biases[1:]))
+    own = Networks.from_layers(SPEC, networks.weights, (torch.zeros(1, 4), *networks.biases[1:]))
     with pytest.raises(LayoutError, match=r"layer 0 \(.*\) has no bias of its own there, and the repair needs one"):
         changed_onnx(graph.data, own, drawn(1), "b.onnx")
     model = onnx.load(tmp_path / "a.onnx")
