@@ -9,7 +9,7 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,7 +23,6 @@ from zoovet.files import atomic_path
 from zoovet.networks.batch import Networks
 from zoovet.printable import printable
 from zoovet.readers.content import FileContent
-from zoovet.readers.formats import read_content
 from zoovet.readers.loaded import StoredTensor
 
 __all__ = ["LayoutError", "NewNumbers", "changed_tensors", "require_tensors", "rewrite"]
@@ -147,13 +146,21 @@ def rewrite(path: Path, changed: Sequence[NewNumbers], out: Path, check: Callabl
         raise ZoovetError(f"cannot write {printable(out)}: {error.strerror or error}") from error
 
 
-def require_tensors(written: Path, content: FileContent, changed: Sequence[NewNumbers], source: str) -> None:
-    """Read a state dict that was written: all tensors but those that were changed are as they were.
+def require_tensors(
+    found: Mapping[str, Tensor], content: FileContent, changed: Sequence[NewNumbers], source: str
+) -> None:
+    """Check the tensors of a state dict that was written: all but those that were changed are as they were.
+
+    Args:
+        found: What it holds.
+        content: What it held before.
+        changed: As :func:`rewrite` was given them.
+        source: The file, for messages.
 
     Raises:
         LayoutError: One is not, as where several share their numbers.
     """
-    found, new = read_content(written).tensors, {id(one.stored.tensor): one.numbers for one in changed}
+    new = {id(one.stored.tensor): one.numbers for one in changed}
     for name, tensor in content.tensors.items():
         if not torch.equal(_bits(found[name]), _bits(new.get(id(tensor), tensor))):
             raise LayoutError(

@@ -67,7 +67,9 @@ def _write_in_layout(suspects: Suspects, edited: Networks, path: Path, out: Path
     source, content, before = printable(path), suspects.content, suspects.parts[0]
     if content.graph is None:
         changed = changed_tensors(content, before, edited, source)
-        rewrite(path, changed, out, lambda written: require_tensors(written, content, changed, source))
+        rewrite(
+            path, changed, out, lambda written: require_tensors(read_content(written).tensors, content, changed, source)
+        )
         return
     if content.graph.format_name != "ONNX" or suspects.known is None:
         raise LayoutError(f"{source}: repaired networks are not written as {content.graph.format_name}")
