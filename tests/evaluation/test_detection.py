@@ -42,7 +42,7 @@ def test_scores_stand_in_the_zoos_order_whatever_the_spec(small_zoo):
 def test_each_batch_is_of_one_spec(small_zoo):
     detector = FirstWeight()
     evaluate_detection(detector, small_zoo, rivals={})
-    assert sorted(batch.graph.activation for batch in detector.batches) == ["relu", "tanh"]
+    assert sorted(batch.graph.chain.activation for batch in detector.batches) == ["relu", "tanh"]
 
 
 def test_an_empty_split_is_named(small_zoo):

@@ -116,7 +116,7 @@ class ScaleGMN(nn.Module):
         """Read networks.
 
         Args:
-            networks: Networks of one spec, ``Networks`` of one graph, or a list of such of any.
+            networks: Networks of one graph, or a list of such of any.
             activations: Treat each network as having this activation instead of its spec's; one a network, in order.
             node_features: Per channel group (of a graph: per group of its :func:`~zoovet.metanets.graph_structure.\
                 graph_structure`) [B, n, num_node_features], which must move and scale with the channels
@@ -158,8 +158,8 @@ class ScaleGMN(nn.Module):
             networks, activations, node_features, evidence: As for :meth:`forward`.
 
         Returns:
-            For each of the ``Networks`` given, per layer the changes of the weights, [B, out, in, \\*kernel], and of
-            the biases, [B, out]; for ``Networks`` by block and by group.
+            For each of the ``Networks`` given, the changes of the weights by block, [B · cells, targets, sources,
+            \\*kernel], and of the biases by group, [B, n]: of a chain, per layer [B, out, in, \\*kernel] and [B, out].
 
         Raises:
             ZoovetError: As for :meth:`forward`, or the metanetwork has no weight output.
