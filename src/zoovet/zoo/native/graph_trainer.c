@@ -7,6 +7,9 @@
 #include <stdlib.h>
 
 #include "denormals.h"
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-predictive-commoning") /* it keeps a window's numbers for the next pixel, where registers are full */
+#endif
 #include "graph_layers.h"
 #include "graph_functions.h"
 #include "optimizer.h"
