@@ -135,11 +135,12 @@ def library_module(reading: str) -> nn.Module:
     return models.get_model(name, weights=None)
 
 
-def drawn(architecture: Architecture) -> nn.Module:
+def drawn(architecture: Architecture, *, is_mild: bool = False) -> nn.Module:
     """A network of an architecture, by torch's seed 0, in evaluation mode.
 
     What starts as one number repeated (norms' factors and offsets, layer scales) is drawn around it, so that it counts.
-    The running statistics of batch norms are those of random images, disturbed.
+    The running statistics of batch norms are those of random images, disturbed. ``is_mild``: no variance is below its
+    squared mean, since dividing by small ones magnifies rounding.
     """
     torch.manual_seed(0)
     module = architecture.make() if architecture.make else library_module(architecture.reading)
@@ -159,6 +160,8 @@ def drawn(architecture: Architecture) -> nn.Module:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.eval().momentum = momentum
             if norm.running_mean is not None and norm.running_var is not None:
+                if is_mild:
+                    norm.running_var += norm.running_mean**2
                 norm.running_mean += 0.3 * norm.running_var.sqrt() * torch.randn_like(norm.running_mean)
                 norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 1.5)
     return module

@@ -179,6 +179,33 @@ def test_ones_own_file_is_run_because_it_was_named(tmp_path: Path) -> None:
         read_module(content(module), f"{own}x.py:make", "f", image=(3, 2, 2))
 
 
+_VERSIONED = """
+from torch import nn
+
+class Net(nn.Sequential):
+    _version = 2
+
+    def _load_from_state_dict(self, state, prefix, metadata, *rest):
+        if metadata.get("version", 1) < VERSION:
+            raise ValueError("too\\nold")
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+def make():
+    return Net(nn.Flatten(), nn.Linear(12, 3))
+"""
+
+
+def test_a_module_that_asks_for_its_version_gets_it_and_whatever_it_raises_is_a_line(tmp_path: Path) -> None:
+    own, module = tmp_path / "my_net.py", nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    own.write_text(_VERSIONED.replace("VERSION", "2"))
+    images = torch.randn(2, 3, 2, 2)
+    read = read_module(content(module), f"{own}:make", "f", image=(3, 2, 2))
+    assert torch.equal(read.module(images), module(images))
+    own.write_text(_VERSIONED.replace("VERSION", "3"))
+    with pytest.raises(ZoovetError, match=r"^f does not fit .*my_net.py:make: too\\nold$"):
+        read_module(content(module), f"{own}:make", "f", image=(3, 2, 2))
+
+
 def test_libraries_are_asked_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     library: Any = ModuleType("timm")
     library.list_models = lambda: ["tiny"]

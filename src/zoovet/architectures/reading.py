@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -269,9 +270,11 @@ def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str, title: str) -> nn.Module:
     numbers = usable(tensors, source)
     dtype = next(iter(numbers.values())).dtype
-    counters = {name: tensor for name, tensor in module.state_dict().items() if name.endswith(_COUNTER)}
+    own = module.state_dict()
+    given = OrderedDict(numbers | {name: tensor for name, tensor in own.items() if name.endswith(_COUNTER)})
+    given._metadata = getattr(own, "_metadata", {})  # type: ignore[attr-defined]  # versions, which some modules ask for
     try:
-        module.to(dtype).load_state_dict(numbers | counters, strict=True)
-    except RuntimeError as error:
+        module.to(dtype).load_state_dict(given, strict=True)
+    except Exception as error:  # whatever a library's or the user's own module raises
         raise ZoovetError(f"{source} does not fit {printable(title)}: {printable(error)}") from error
     return module.eval().requires_grad_(False)
