@@ -139,8 +139,8 @@ def drawn(architecture: Architecture, *, is_mild: bool = False) -> nn.Module:
     """A network of an architecture, by torch's seed 0, in evaluation mode.
 
     What starts as one number repeated (norms' factors and offsets, layer scales) is drawn around it, so that it counts.
-    The running statistics of batch norms are those of random images, disturbed. ``is_mild``: no variance is below its
-    squared mean, since dividing by small ones magnifies rounding.
+    The running statistics of batch norms are those of random images, disturbed. With ``is_mild`` factors and statistics
+    are such that numbers, and their rounding, do not grow from layer to layer.
     """
     torch.manual_seed(0)
     module = architecture.make() if architecture.make else library_module(architecture.reading)
@@ -151,7 +151,7 @@ def drawn(architecture: Architecture, *, is_mild: bool = False) -> nn.Module:
                 if tensor.flatten()[0] == 0 and not name.endswith("weight"):
                     tensor.normal_(0, 0.1)
                 else:
-                    tensor.uniform_(0.5, 1.5)
+                    tensor.uniform_(*((0.25, 0.75) if is_mild else (0.5, 1.5)))
         norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
@@ -159,9 +159,11 @@ def drawn(architecture: Architecture, *, is_mild: bool = False) -> nn.Module:
         module(torch.randn(8, *architecture.shape))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.eval().momentum = momentum
-            if norm.running_mean is not None and norm.running_var is not None:
-                if is_mild:
-                    norm.running_var += norm.running_mean**2
+            if norm.running_mean is None or norm.running_var is None:
+                continue
+            if is_mild:
+                norm.running_var += norm.running_mean**2
+            else:
                 norm.running_mean += 0.3 * norm.running_var.sqrt() * torch.randn_like(norm.running_mean)
                 norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 1.5)
     return module
