@@ -1,9 +1,9 @@
 """What ResNet-18 takes through ScaleGMN: memory and seconds, in units of one matrix product of its edges.
 
-torchvision's (images of 224 × 224) and the one for CIFAR-10 (32 × 32), with batch norms folded and random weights, go as
-one network through a bidirectional ScaleGMN of width 32 and 4 rounds, without gradients, each in a process of its own.
-The yardsticks: 4 GB for the whole process's largest resident set, Python and torch included; and one `F.linear` of as
-many rows as the network has edges by 32 × 32, timed in the same process. Exit status 1 where a network takes more memory.
+torchvision's (images of 224 × 224) and the one for CIFAR-10 (32 × 32), with batch norms folded and random weights, go
+as one network through a bidirectional ScaleGMN of width 32 and 4 rounds, without gradients, each in a process of its
+own. The yardsticks: 4 GB for the whole process's largest resident set, Python and torch included; and one `F.linear` of
+as many rows as the network has edges by 32 × 32, timed in the same process. Exit status 1 where it takes more.
 
     python benchmarks/resnet18.py [--repeats 3] [--threads 1]
 """

@@ -1,10 +1,10 @@
 """The table of architectures, docs/architectures.md: which networks zoovet reads, how exactly, and what that costs.
 
 Each row is computed by a process of its own, with limits of time and memory, and kept in
-benchmarks/results/architectures.json; rows that are there are not computed again. Networks have random weights,
+benchmarks/results/architectures.json; whole rows that are there are not computed again. Networks have random weights,
 nothing is downloaded. torchvision and timm are needed: `make architectures` installs them into a folder of their own.
 
-    python benchmarks/architectures                          # the missing rows, then the page
+    python benchmarks/architectures                          # the rows that are missing or not whole, then the page
     python benchmarks/architectures --again --only NAME …    # these rows anew
     python benchmarks/architectures --page                   # the page from the rows that are there
 """
@@ -80,7 +80,7 @@ def main() -> None:
         from networks import ARCHITECTURES
 
         for name in arguments.only or ARCHITECTURES:
-            if name in kept_rows() and not arguments.again:
+            if "ended" not in kept_rows().get(name, {"ended": "not begun"}) and not arguments.again:
                 continue
             row = computed(name, arguments.max_minutes, arguments.max_gb)
             print(name, json.dumps(row), flush=True)

@@ -71,9 +71,9 @@ _TORCHVISION = (
     ("ResNet-50", "resnet50", 64),
     ("ResNeXt-50 32×4d", "resnext50_32x4d", 64),
     ("Wide-ResNet-50-2", "wide_resnet50_2", 64),
-    ("VGG-11", "vgg11", 64),
-    ("VGG-16-bn", "vgg16_bn", 64),
-    ("AlexNet", "alexnet", 64),
+    ("VGG-11", "vgg11", 224),
+    ("VGG-16-bn", "vgg16_bn", 224),
+    ("AlexNet", "alexnet", 224),
     ("SqueezeNet 1.0", "squeezenet1_0", 64),
     ("SqueezeNet 1.1", "squeezenet1_1", 64),
     ("DenseNet-121", "densenet121", 64),
@@ -111,6 +111,14 @@ _TIMM = (
     ("PoolFormer-S12", "poolformer_s12", 64),
     ("DeiT-Tiny/16", "deit_tiny_patch16_224", 224),
     ("XCiT-Nano-12/16", "xcit_nano_12_p16_224", 224),
+    ("ByobNet, smallest", "test_byobnet", 160),
+    ("EfficientNet with group norm, smallest", "test_efficientnet_gn", 160),
+    ("MambaOut, smallest", "test_mambaout", 160),
+    ("MaxViT, smallest", "test_maxvit", 160),
+    ("CoAtNet, smallest", "test_coatnet", 160),
+    ("NFNet, smallest", "test_nfnet", 160),
+    ("ViT, smallest", "test_vit", 160),
+    ("ViT with relative positions, smallest", "test_vit_relpos", 160),
 )
 ARCHITECTURES: dict[str, Architecture] = {
     one.reading: one

@@ -88,16 +88,20 @@ def _title(row: Row) -> str:
 def _way(row: Row, way: str) -> str:
     found = row.get("read", {}).get(way)
     if found is None:
-        return f"not tried: {row.get('ended', 'stopped')}"
+        return _unfinished(row)
     if "refused" in found:
         return f"refused: {found['refused']}".replace("|", "\\|")
     return f"run only: {found['beyond']}" if "beyond" in found else _size(found["deviation"])
 
 
+def _unfinished(row: Row) -> str:
+    return f"not measured: {row.get('ended', 'stopped')}"
+
+
 def _moved_line(row: Row) -> list[str]:
     found = row.get("symmetry")
     if found is None:
-        return [_title(row), *["–"] * 6, "run only"]
+        return [_title(row), *["–"] * 6, "run only" if "beyond" in row else _unfinished(row)]
     channels = found["channels"]
     shares = [f"{found[kind] / channels:.0%}" if channels else "–" for kind in ("permuted", "scaled", "fixed")]
     by = ", ".join(name.removesuffix(" (no law)") for name in found["fixed_by"])
@@ -107,10 +111,11 @@ def _moved_line(row: Row) -> list[str]:
 def _scalegmn(row: Row) -> str:
     found = row.get("scalegmn", {})
     if "deviation" not in found:
-        return f"not tried to the end: {row.get('ended', 'stopped')}"
+        return _unfinished(row)
     word = "exact" if found["deviation"] <= 1e-10 else "**not exact**"
-    forward = ", forward" if found["exact_settings"].get("direction") == "forward" else ""
-    return f"{word}, {_size(found['deviation'])}{forward}"
+    settings = found["exact_settings"]
+    smaller = "" if settings["num_layers"] == 4 else f" (width {settings['width']}, rounds: {settings['num_layers']})"
+    return f"{word}, {_size(found['deviation'])}{smaller}"
 
 
 def _cost_line(row: Row) -> list[str]:
@@ -120,7 +125,6 @@ def _cost_line(row: Row) -> list[str]:
     found = row.get("scalegmn", {})
     settings = found.get("settings", {})
     said = f"{settings['width']}, {settings['num_layers']}" if settings else "–"
-    said += ", forward" if settings.get("direction") == "forward" else ""
     edges = f"{found['edges']:,}" if "edges" in found else "–"
     return [_title(row), *read, _cost(run) + ratio, edges, said, _cost(found.get("cost"))]
 

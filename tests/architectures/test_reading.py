@@ -206,6 +206,35 @@ def test_a_module_that_asks_for_its_version_gets_it_and_whatever_it_raises_is_a_
         read_module(content(module), f"{own}:make", "f", image=(3, 2, 2))
 
 
+_INDEXED = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Parameter(torch.randn(4, 12)), nn.Linear(12, 3)
+        self.register_buffer("index", torch.tensor([3, 1]))
+
+    def forward(self, x):
+        return self.head(x.flatten(1) + self.table[self.index].sum(0))
+"""
+
+
+def test_whole_numbers_are_read_where_a_module_has_such(tmp_path: Path) -> None:
+    own, names = tmp_path / "my_net.py", dict[str, Any]()
+    own.write_text(_INDEXED)
+    exec(compile(_INDEXED, "net", "exec"), names)
+    module = names["Net"]()
+    module.index.copy_(torch.tensor([0, 2]))
+    read = read_module(content(module), f"{own}:Net", "f", image=(3, 2, 2))
+    images = torch.randn(2, 3, 2, 2)
+    assert torch.equal(read.module(images), module(images))
+    broken = FileContent(tensors=module.state_dict() | {"head.bias": torch.tensor([1, 2, 3])})
+    with pytest.raises(ZoovetError, match=r"'head.bias' is of int64"):
+        read_module(broken, f"{own}:Net", "f", image=(3, 2, 2))
+
+
 def test_libraries_are_asked_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     library: Any = ModuleType("timm")
     library.list_models = lambda: ["tiny"]

@@ -267,11 +267,18 @@ def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
+def _is_whole(given: Tensor, own: Tensor) -> bool:
+    """Whether a tensor holds whole numbers where the module has such, as in a table of positions."""
+    return given.dtype == own.dtype and given.layout == torch.strided and own.dtype in (torch.int32, torch.int64)
+
+
 def _loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str, title: str) -> nn.Module:
-    numbers = usable(tensors, source)
-    dtype = next(iter(numbers.values())).dtype
     own = module.state_dict()
-    given = OrderedDict(numbers | {name: tensor for name, tensor in own.items() if name.endswith(_COUNTER)})
+    whole = {name: one for name, one in tensors.items() if name in own and _is_whole(one, own[name])}
+    numbers = usable({name: tensor for name, tensor in tensors.items() if name not in whole}, source)
+    dtype = next(iter(numbers.values())).dtype
+    counters = {name: tensor for name, tensor in own.items() if name.endswith(_COUNTER)}
+    given = OrderedDict(numbers | whole | counters)
     given._metadata = getattr(own, "_metadata", {})  # type: ignore[attr-defined]  # versions, which some modules ask for
     try:
         module.to(dtype).load_state_dict(given, strict=True)
