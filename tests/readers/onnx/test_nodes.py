@@ -295,6 +295,24 @@ def test_a_table_that_is_repeated_along_its_axes_and_for_each_image() -> None:
     assert_same(model_of(nodes, (6,), {**tensors, "table": _random(1, 3)}), (6,))
 
 
+@pytest.mark.parametrize("op", ["Log", "Sin", "Cos", "Tanh", "Sigmoid", "Erf", "Sign", "Round"])
+def test_a_function_of_constants_is_computed(op: str) -> None:
+    nodes = [helper.make_node(op, ["table"], ["made"]), helper.make_node("Add", ["x", "made"], ["y"])]
+    assert_same(model_of(nodes, (6,), {"table": np.linspace(0.3, 2.8, 6, dtype=np.float32)[None]}), (6,))
+
+
+@pytest.mark.parametrize("op", ["GreaterOrEqual", "LessOrEqual", "And", "Or"])
+def test_a_comparison_of_constants_is_computed(op: str) -> None:
+    kind = np.bool_ if op in ("And", "Or") else np.float32
+    nodes = [
+        helper.make_node(op, ["first", "second"], ["chosen"]),
+        helper.make_node("Cast", ["chosen"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "mask"], ["y"]),
+    ]
+    tensors = {"first": np.array([[1, 1, 0, 0]], kind), "second": np.array([[1, 0, 1, 0]], kind)}
+    assert_same(model_of(nodes, (4,), tensors), (4,))
+
+
 def test_a_channel_shuffle_is_one_operation() -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["a"]),
