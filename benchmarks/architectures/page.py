@@ -91,7 +91,9 @@ def _way(row: Row, way: str) -> str:
         return _unfinished(row)
     if "refused" in found:
         return f"refused: {found['refused']}".replace("|", "\\|")
-    return f"run only: {found['beyond']}" if "beyond" in found else _size(found["deviation"])
+    if "deviation" not in found:
+        return f"run only: {found.get('beyond', row.get('beyond', ''))}".replace("|", "\\|")
+    return _size(found["deviation"])
 
 
 def _unfinished(row: Row) -> str:
