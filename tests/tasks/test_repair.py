@@ -384,7 +384,7 @@ def test_an_edit_that_is_not_finite_is_refused(
     trained: Path, suspects: list[Networks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def edit(editor: object, batches: list[Networks], *rest: object) -> list[Networks]:
-        return [batches[0], Networks.from_flat(batches[1].spec, batches[1].flat() / 0)]
+        return [batches[0], Networks.from_flat(batches[1].graph, batches[1].flat() / 0)]
 
     monkeypatch.setattr("zoovet.tasks.repairer.edited_networks", edit)
     with pytest.raises(ZoovetError, match=r"what the repairer says of network 0 is not finite \(\d of \d"):
