@@ -82,6 +82,7 @@ def test_scan_tells_by_its_exit_status(
         "network": 0,
         "score": pytest.approx(score),
         "threshold": 0.0,
+        "target": None,
         "flagged": True,
         "in_distribution": pytest.approx(likeness),
         "verdict": "trojaned",
