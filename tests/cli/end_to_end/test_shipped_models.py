@@ -61,7 +61,7 @@ def test_a_shipped_model_is_the_runs_and_a_card(place: Path, models: Path) -> No
     assert "- dataset: digits" in card
     assert "The repairer keeps 30 training images of the dataset" in card
     assert "The detector keeps" not in card
-    assert "The repairer's edits are refused where they change more than 99.9 % of its training networks' did: " in card
+    assert "The repairer's edits are refused where they change more than 99.9 % of its training networks' did, " in card
     headings = [line for line in card.splitlines() if line.startswith("#")]
     assert headings == ["# digits-small-cnn", "## Data", "## Figures", "## Limits", "## Training"]
 
@@ -108,11 +108,15 @@ def test_repair_refuses_what_is_unlike_its_training_networks_unless_told(
     assert "1 of 2 are so" in complaint
     assert complaint.endswith("or --allow-unknown to edit it all the same")
     assert not (tmp_path / "healed.safetensors").exists()
-    complaint = refused(*words, "--allow-unknown")  # it is changed more than any network in training was, too
-    assert "network 1 would change by" in complaint
+    repairer = load_checkpoint(shipped.file_of("digits-small-cnn", "repairer", models), "repairer")
+    (usual,) = repairer.description["scale_free_edit_sizes"]
+    repairer.description["scale_free_edit_sizes"] = [{**usual, "limit": 1e-4}]
+    (tmp_path / "modest.safetensors").write_bytes(repairer.to_bytes())
+    words[2:4] = ["--repairer", tmp_path / "modest.safetensors"]
+    complaint = refused(*words, "--allow-unknown")  # too large an edit is refused all the same
+    assert "would change by" in complaint
     assert complaint.endswith("nothing was written")
     assert not (tmp_path / "healed.safetensors").exists()
-    repairer = load_checkpoint(shipped.file_of("digits-small-cnn", "repairer", models), "repairer")
     del repairer.description["scale_free_edit_sizes"]
     (tmp_path / "earlier.safetensors").write_bytes(repairer.to_bytes())
     words[2:4] = ["--repairer", tmp_path / "earlier.safetensors"]

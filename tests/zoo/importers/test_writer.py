@@ -53,7 +53,7 @@ def test_an_interrupted_import_ends_with_the_same_bytes(small_cnn_zoo: Path, tmp
 def test_a_folder_that_holds_something_else(small_cnn_zoo: Path, tmp_path: Path) -> None:
     out = tmp_path / "zoo"
     import_zoo(open_published("small-cnn-zoo", small_cnn_zoo), out)
-    with pytest.raises(ZoovetError, match=r"holds a zoo of another recipe: split is .*'seed': 0.* there, .*'seed': 1"):
+    with pytest.raises(ZoovetError, match=r"holds a zoo of another recipe: split.seed is 0 there, 1 here"):
         import_zoo(open_published("small-cnn-zoo", small_cnn_zoo, ImportOptions(seed=1)), out)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").touch()
