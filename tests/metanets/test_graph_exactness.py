@@ -218,7 +218,7 @@ def test_what_is_of_chains_only_is_said() -> None:
     with pytest.raises(ZoovetError, match="activations can be told only of chains"):
         model_of()(networks, ["relu", "relu"])
     probing = ScaleGMN(ScaleGMNConfig(width=4, num_layers=1, num_probes=2, input_shape=networks.graph.input_shape))
-    with pytest.raises(ZoovetError, match="probes and inversion run layers one after another only"):
+    with pytest.raises(ZoovetError, match="are of layers one after another only, got the graph"):
         probing(networks)
     with pytest.raises(ZoovetError, match="reads Networks, or a list of them, got str"):
         model_of()(["relu"])

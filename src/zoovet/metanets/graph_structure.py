@@ -38,10 +38,11 @@ def graph_structure(graph: Graph) -> GraphStructure:
     Raises:
         ZoovetError: The graph answers with its input.
     """
-    walk = _Walk(graph)
-    for operation in graph.operations:
-        walk.visit(operation)
-    return walk.structure()
+    with torch.inference_mode(False):  # it is kept, and a training may read next what a detector's scoring made
+        walk = _Walk(graph)
+        for operation in graph.operations:
+            walk.visit(operation)
+        return walk.structure()
 
 
 @dataclass(eq=False)
