@@ -267,8 +267,10 @@ def test_a_folder_that_vanishes_midway_is_one_line(tmp_path: Path, training: Con
     folder = tmp_path / "run"
     opened = open_run(folder, "detector", training(), {})
     damage = Damage(3, lambda: shutil.rmtree(folder))
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(StorageError, match=r"cannot go on in .*run: it was removed|cannot write into .*run: No such"):
         opened.train(Regression(training()), device="cpu", progress=damage)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "resume.ckpt"])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import zoovet
 from zoovet import Images, ZoovetError
+from zoovet.cli.main import main
 from zoovet.networks import SCALING_PRESETS, small_cnn
 from zoovet.networks.batch import Networks
 
@@ -189,7 +190,7 @@ def test_modules_that_are_no_classifiers_are_refused() -> None:
 
 
 def test_an_onnx_file_says_its_network_and_perhaps_its_scaling(
-    tmp_path: Path, grays: Grays, brightness_reader: nn.Module
+    tmp_path: Path, grays: Grays, brightness_reader: nn.Module, capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx = pytest.importorskip("onnx")
     make, path, images = onnx.helper, tmp_path / "gray.onnx", grays()
@@ -215,6 +216,15 @@ def test_an_onnx_file_says_its_network_and_perhaps_its_scaling(
         zoovet.read(open_size)
     assert zoovet.read(open_size, input_shape=(1, 8, 8)).input_shape == (1, 8, 8)
     assert zoovet.read(open_size, images=images).scaling == network.scaling
+    (tmp_path / "open.onnx").write_bytes(open_size)
+    assert main(["scan", str(tmp_path / "open.onnx")]) == 2
+    assert "leaves the size of its input open" in capsys.readouterr().err
+    assert main(["scan", str(tmp_path / "open.onnx"), "--input-shape", "1,8,8"]) == 2
+    assert "network from ONNX" in (said := capsys.readouterr().err)
+    assert "reads 1×8×8" in said
+    for shape in ("1,8", "1,8,0", "a,b,c", "1,8,8,8", ""):
+        assert main(["scan", str(tmp_path / "open.onnx"), "--input-shape", shape]) == 2
+        assert "must be channels, height and width with commas between them" in capsys.readouterr().err
     with pytest.raises(ZoovetError, match="says itself what its network is: leave out the architecture, mlp"):
         zoovet.read(path, "mlp")
     with pytest.raises(ZoovetError, match="does not exist"):

@@ -19,7 +19,7 @@ from zoovet.printable import printable
 from zoovet.readers import FileContent
 from zoovet.readers.named_layers import contents_in_words, without_bookkeeping
 from zoovet.readers.tensor_names import is_average
-from zoovet.readers.tensors import shape_in_words, usable
+from zoovet.readers.tensors import shape_in_words, usable, ways_to_give_a_shape
 
 __all__ = ["ReadModule", "match", "read_module"]
 
@@ -121,8 +121,8 @@ def _read(
     if architecture is not None and is_external(architecture):
         if image is None:
             raise ZoovetError(
-                f"{source}: give reference images (--images) of the size that {printable(architecture, 60)} reads, or "
-                "input_shape=(3, 224, 224)"
+                f"{source}: the size that {printable(architecture, 60)} reads is not known: give "
+                f"{ways_to_give_a_shape((3, 224, 224))}"
             )
         module, title, shape = _external(architecture, kept, source), architecture, image
     else:

@@ -17,6 +17,8 @@ __all__ = ["IMAGES_HELP", "SCALING_HELP", "add_read_options", "notes_of_images",
 
 _ARCHITECTURES = "small_cnn, lenet, mlp, vgg, resnet, preact_resnet, wrn, mobilenet_v2, densenet, deepid"
 
+_LARGEST_SIZE = 2**16
+
 IMAGES_HELP = f"""\
 With reference images, a few of the kind that the networks read (--images: a folder of class folders, or an .npz with
 images, uint8 [N, H, W] or [N, H, W, C], and labels), an input scaling that nobody says is found where one of the usual
@@ -35,7 +37,7 @@ what zoovet's own networks read, and a note says so."""
 
 
 def add_read_options(parser: argparse.ArgumentParser) -> None:
-    """``--activation``, ``--order``, ``--architecture``, ``--images``, and the input scaling by name or in numbers."""
+    """``--activation``, ``--order``, ``--architecture``, ``--images``, the input's shape, its scaling."""
     parser.add_argument(
         "--activation",
         metavar="NAME",
@@ -57,6 +59,12 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="reference images, to find input scalings with: a folder of class folders, or an .npz",
+    )
+    parser.add_argument(
+        "--input-shape",
+        type=_shape,
+        metavar="C,H,W",
+        help="shape of an image, where a file leaves it open and no --images tell it: channels, height, width",
     )
     parser.add_argument(
         "--scaling",
@@ -90,6 +98,7 @@ def read_options_of(arguments: argparse.Namespace) -> ReadOptions:
         scaling=_scaling_of(arguments),
         architecture=arguments.architecture,
         images=None if arguments.images is None else Images.from_file(arguments.images),
+        input_shape=arguments.input_shape,
     )
 
 
@@ -127,6 +136,16 @@ def _numbers(text: str) -> tuple[float, ...]:
     if not all(map(math.isfinite, values)):
         raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}")
     return values
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(size) if size.strip().isdecimal() else 0 for size in text.split(",", 3))
+    if len(sizes) not in (1, 3) or not all(0 < size <= _LARGEST_SIZE for size in sizes):
+        raise argparse.ArgumentTypeError(
+            f"must be channels, height and width with commas between them, as 3,32,32, or a number of features, "
+            f"got {text!r}"
+        )
+    return sizes
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 
-__all__ = ["describe_tensors", "require_real", "shape_in_words", "usable"]
+__all__ = ["describe_tensors", "require_real", "shape_in_words", "usable", "ways_to_give_a_shape"]
 
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _NAMES_IN_MESSAGES = 6
@@ -54,6 +54,12 @@ def describe_tensors(tensors: Mapping[str, Tensor]) -> str:
     parts = [f"{printable(name, 40)} {shape_in_words(tensor.shape)}" for name, tensor in tensors.items()]
     more = len(parts) - _NAMES_IN_MESSAGES
     return ", ".join(parts[:_NAMES_IN_MESSAGES]) + (f" and {more} more" if more > 0 else "")
+
+
+def ways_to_give_a_shape(example: tuple[int, ...]) -> str:
+    """What a message offers where a file leaves the shape of an image open."""
+    shown = ",".join(map(str, example))
+    return f"images of that size (--images), --input-shape {shown}, or from Python input_shape={example}"
 
 
 def shape_in_words(shape: Sequence[int]) -> str:

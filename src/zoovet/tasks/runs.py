@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -329,15 +330,22 @@ def _has_ended(state: dict[str, Any]) -> bool:
 
 
 def _fit(trainer: Trainer, module: TaskModule, resume: Path | None) -> None:
-    """Fit, and let Ctrl-C be a KeyboardInterrupt again: Lightning makes it an exit and switches the signal off."""
-    handler = signal.getsignal(signal.SIGINT)
+    """Fit, and leave signals as they were, however it ended.
+
+    Lightning makes Ctrl-C an exit and switches the signal off, and leaves its own handlers where its clearing up fails.
+    """
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     except SystemExit:
         if not trainer.interrupted:
             raise
-        signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _accelerator(device: str) -> dict[str, Any]:

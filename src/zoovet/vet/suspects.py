@@ -35,6 +35,8 @@ class ReadOptions:
         scaling: Input scaling of networks whose file does not say it; ``None`` where nobody knows.
         architecture: What a file without a spec holds, by name; ``None`` where its weights are to tell.
         images: Reference images; where they have labels, input scalings that nobody knows are found on them.
+        input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open and
+            there are no images.
     """
 
     activation: str | None = None
@@ -42,6 +44,12 @@ class ReadOptions:
     scaling: InputScaling | None = None
     architecture: str | None = None
     images: Images | None = None
+    input_shape: tuple[int, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """What is known of the shape of an image."""
+        return self.input_shape if self.images is None else self.images.shape
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -105,7 +113,7 @@ def _of_a_graph(
     content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
 ) -> Suspects:
     """The network of a file that says its graph, where one of the candidates knows it."""
-    network = network_from_content(content, printable(path), None, options.scaling, options.images)
+    network = network_from_content(content, printable(path), None, options.scaling, options.images, options.input_shape)
     found = known_to(network, candidates, kind)
     if found is None:
         raise ZoovetError(f"{printable(path)}: {unknown_in_words(network, candidates, kind)}")
@@ -133,12 +141,12 @@ def _of_a_known_spec(
             )
         except ZoovetError as error:
             refusals.append(error)
-    if len(fitting) > 1 and options.images is not None:
-        shape = options.images.shape  # which the weights of a small CNN leave open
+    shape = options.shape
+    if len(fitting) > 1 and shape is not None:  # the weights of a small CNN leave it open
         fitting = [one for one in fitting if one.networks.graph.input_shape == shape] or fitting
     if len(fitting) > 1:
         raise _ambiguous(path, [reading.networks.graph for reading in fitting], candidates)
-    if not fitting and options.images is not None and all(isinstance(error, SpecMisfitError) for error in refusals):
+    if not fitting and shape is not None and all(isinstance(error, SpecMisfitError) for error in refusals):
         return _of_an_architecture(content, path, candidates, options, kind)
     if not fitting:
         raise _weightiest(refusals, content, path, candidates, kind)
@@ -149,7 +157,9 @@ def _of_an_architecture(
     content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
 ) -> Reading:
     """The network of a file that is of an architecture, where one of the candidates knows it."""
-    network = network_from_content(content, str(path), options.architecture, options.scaling, options.images)
+    network = network_from_content(
+        content, str(path), options.architecture, options.scaling, options.images, options.input_shape
+    )
     found = known_to(network, candidates, kind)
     if found is None:
         raise ZoovetError(f"{path}: {unknown_in_words(network, candidates, kind)}")

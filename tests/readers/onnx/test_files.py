@@ -108,7 +108,7 @@ def test_reshapes_to_a_fixed_number_of_images(batch: int) -> None:
 
 def test_an_open_size_is_asked_for() -> None:
     model = _small(shape=("N", 3, "height", None))
-    with pytest.raises(ZoovetError, match=r"open, \[3, '\?', '\?'\]; give images of .* input_shape=\(3, 32, 32\)$"):
+    with pytest.raises(ZoovetError, match=r"open, \[3, '\?', '\?'\]; give .*--input-shape 3,32,32, .*=\(3, 32, 32\)$"):
         _read(model)
     assert _read(model, input_shape=(3, 6, 6)).networks.graph.input_shape == (3, 6, 6)
     with pytest.raises(ZoovetError, match=r"reads images of \[3, '\?', '\?'\], not \[1, 6, 6\]$"):

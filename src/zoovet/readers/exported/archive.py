@@ -28,6 +28,7 @@ from zoovet.readers.exported.values import NUM_IMAGES
 from zoovet.readers.loaded import GraphData, tensor_of
 from zoovet.readers.network_file import NetworkFile
 from zoovet.readers.opening import graph_data_of
+from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["network_of_export", "read_export"]
 
@@ -126,9 +127,7 @@ def _image_shape(sizes: tuple[int | None, ...], given: tuple[int, ...] | None) -
     if given is None:
         if None in own:
             example = tuple(size or 32 for size in own)
-            raise ZoovetError(
-                f"it leaves the size of its input open; give images of that size (--images), or input_shape={example}"
-            )
+            raise ZoovetError(f"it leaves the size of its input open; give {ways_to_give_a_shape(example)}")
         return tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
         raise ZoovetError(f"it reads images of {[size or '?' for size in own]}, not {list(given)}")

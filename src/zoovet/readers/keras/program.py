@@ -19,6 +19,7 @@ from zoovet.readers.keras.layout import LAYOUT
 from zoovet.readers.keras.model import Layer, Link, Model
 from zoovet.readers.keras.norms import NORMS
 from zoovet.readers.keras.pointwise import POINTWISE
+from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["read_program"]
 
@@ -94,9 +95,7 @@ def _image_shape(first: Layer, given: tuple[int, ...] | None, layout: Layout) ->
     sizes = first.config.get("batch_shape") or first.config.get("batch_input_shape")
     if sizes is None:
         if given is None:
-            raise ZoovetError(
-                "it does not say the size of its input; give images of that size (--images), or input_shape=(3, 32, 32)"
-            )
+            raise ZoovetError(f"it does not say the size of its input; give {ways_to_give_a_shape((3, 32, 32))}")
         own: tuple[int | None, ...] = given
     else:
         if len(sizes) not in (2, 4):
@@ -106,9 +105,7 @@ def _image_shape(first: Layer, given: tuple[int, ...] | None, layout: Layout) ->
     if given is None:
         if None in own:
             example = tuple(size or 32 for size in own)
-            raise ZoovetError(
-                f"it leaves the size of its input open; give images of that size (--images), or input_shape={example}"
-            )
+            raise ZoovetError(f"it leaves the size of its input open; give {ways_to_give_a_shape(example)}")
         given = tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
         raise ZoovetError(f"it reads images of {[size or '?' for size in own]}, not {list(given)}")

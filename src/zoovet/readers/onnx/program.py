@@ -24,6 +24,7 @@ from zoovet.readers.onnx.layers import LAYER_NODES
 from zoovet.readers.onnx.layout import LAYOUT_NODES
 from zoovet.readers.onnx.model import Model, Node
 from zoovet.readers.onnx.patterns import with_gelus
+from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["read_program"]
 
@@ -110,10 +111,8 @@ def _image_shape(
     shown = [size or "?" for size in own]
     if given is None:
         if None in own:
-            raise ZoovetError(
-                f"it leaves the size of its input open, {shown}; give images of that size (--images), or "
-                f"input_shape={tuple(size or 32 for size in own)}"
-            )
+            ways = ways_to_give_a_shape(tuple(size or 32 for size in own))
+            raise ZoovetError(f"it leaves the size of its input open, {shown}; give {ways}")
         given = tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
         raise ZoovetError(f"it reads images of {shown}, not {list(given)}")
