@@ -173,7 +173,7 @@ def test_ones_own_file_is_run_because_it_was_named(tmp_path: Path) -> None:
     own.write_text("def make():\n    raise OSError('a\\nb')\n")
     with pytest.raises(ZoovetError, match=r"failed, OSError: a\\nb"):
         read_module(content(module), f"{own}:make", "f", image=(3, 2, 2))
-    with pytest.raises(ZoovetError, match=r"give reference images \(--images\)"):
+    with pytest.raises(ZoovetError, match=r"is not known: give images of that size \(--images\), --input-shape"):
         read_module(content(module), f"{own}:make", "f")
     with pytest.raises(ZoovetError, match="there is no file"):
         read_module(content(module), f"{own}x.py:make", "f", image=(3, 2, 2))
