@@ -194,15 +194,10 @@ def _fixed_by(symmetry: GraphSymmetry) -> list[str]:
 
     def noting(law: Law) -> Law:
         def noted(step: Step) -> None:
-            fix = step.ties.fix
-
-            def note(slots: Any) -> None:
-                found.add(step.operation.op)
-                fix(slots)
-
-            step.ties.fix = note  # type: ignore[method-assign]
+            before = step.ties.num_fixed
             law(step)
-            step.ties.fix = fix  # type: ignore[method-assign]
+            if step.ties.num_fixed > before:
+                found.add(step.operation.op)
 
         return noted
 

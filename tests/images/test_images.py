@@ -188,3 +188,18 @@ def test_archives_hold_images_and_maybe_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(ZoovetError, match="is one array, expected is an"):
         Images.from_file(tmp_path / "one.npy")
+
+
+def test_an_archive_that_is_damaged_anywhere_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    drawn = np.random.default_rng(0).integers(0, 9, (20, 6, 6), dtype=np.uint8)
+    np.savez_compressed(path, images=drawn, labels=np.arange(20) % 3)
+    whole, refusals = path.read_bytes(), set[str]()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            Images.from_file(path)
+        except ZoovetError as error:
+            refusals.add(str(error))
+    assert any("while decompressing" in said for said in refusals)
+    assert all("own.npz" in said and "\n" not in said for said in refusals)

@@ -44,7 +44,7 @@ def _torchvision() -> Mapping[str, Mapping[str, tuple[int, ...]]]:
         try:
             with torch.device("meta"):
                 state = models.get_model(name, weights=None).state_dict()
-        except (NotImplementedError, RuntimeError, TypeError, ValueError):
+        except (NotImplementedError, RuntimeError, TypeError, ValueError):  # it needs numbers: left out
             continue
         table[name] = {key: tuple(one.shape) for key, one in state.items() if not key.endswith(_COUNTER)}
     return MappingProxyType(table)

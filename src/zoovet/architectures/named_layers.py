@@ -9,6 +9,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from zoovet.architectures.family import Misfit, Shapes
+from zoovet.networks.module_paths import made_parent
 from zoovet.printable import printable
 
 __all__ = ["Layers", "NamedModule", "head_of", "numbered", "shape_of"]
@@ -32,13 +33,8 @@ class NamedModule(nn.Module):
         super().__init__()
         self._run = run
         for name, layer in layers.items():
-            *path, last = name.split(".")
-            parent: nn.Module = self
             try:
-                for part in path:
-                    if part not in parent._modules:
-                        parent.add_module(part, nn.Module())
-                    parent = parent.get_submodule(part)
+                parent, last = made_parent(self, name)
                 parent.add_module(last, layer)
             except (KeyError, AttributeError):
                 raise Misfit(f"has a layer that cannot be called {printable(name, 60)}") from None

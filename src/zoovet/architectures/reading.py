@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -278,8 +279,8 @@ def _loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str, title
     numbers = usable({name: tensor for name, tensor in tensors.items() if name not in whole}, source)
     dtype = next(iter(numbers.values())).dtype
     counters = {name: tensor for name, tensor in own.items() if name.endswith(_COUNTER)}
-    given = OrderedDict(numbers | whole | counters)
-    given._metadata = getattr(own, "_metadata", {})  # type: ignore[attr-defined]  # versions, which some modules ask for
+    given: Any = OrderedDict(numbers | whole | counters)
+    given._metadata = getattr(own, "_metadata", {})  # versions, which some modules ask for
     try:
         module.to(dtype).load_state_dict(given, strict=True)
     except Exception as error:  # whatever a library's or the user's own module raises

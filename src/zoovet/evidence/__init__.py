@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zoovet.evidence.class_evidence import ClassEvidence, ClassEvidenceConfig, class_evidence
 from zoovet.evidence.evidence import Evidence
+from zoovet.evidence.evidence_of_classes import ClassEvidence, ClassEvidenceConfig, class_evidence
 from zoovet.evidence.inversion import Inversion
 from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable

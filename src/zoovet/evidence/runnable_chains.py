@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
+from zoovet.evidence.runnable_batch import RunnableBatch, mean_loss_gradients
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
 from zoovet.networks.layer_values import forward_means
@@ -16,7 +15,7 @@ from zoovet.networks.run import run
 __all__ = ["RunnableChains", "chains_from_names", "named_tensors"]
 
 
-class RunnableChains:
+class RunnableChains(RunnableBatch):
     """B chains of one graph, which read images in [-1, 1], if need be through their ``input_map``.
 
     Args:
@@ -26,31 +25,8 @@ class RunnableChains:
     """
 
     def __init__(self, networks: Networks, run: Callable[[Networks, Tensor], Tensor] = run) -> None:
-        self.networks = networks
+        super().__init__(networks)
         self._run = run
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Of an image."""
-        return self.networks.graph.input_shape
-
-    @property
-    def num_classes(self) -> int:
-        """Outputs of the last layer."""
-        return self.networks.graph.num_outputs
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self.networks.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Of the weights."""
-        return self.networks.device
-
-    def __len__(self) -> int:
-        return len(self.networks)
 
     def __getitem__(self, index: slice) -> RunnableChains:
         return RunnableChains(self.networks[index], self._run)
@@ -67,13 +43,9 @@ class RunnableChains:
 
     def loss_gradients(self, images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
         """``layers.K.weight`` → [B, out, in, \\*kernel], ``layers.K.bias`` → [B, out]."""
-        with torch.enable_grad():
-            own = self.networks.map(lambda tensor: tensor.detach().requires_grad_())
-            logits = run(own, images)
-            wanted = labels.expand(logits.shape[:2]).flatten()
-            total = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="sum") / len(labels)
-        gradients = torch.autograd.grad(total, list(own.parameters.values()))
-        return named_tensors(Networks(own.graph, dict(zip(own.parameters, gradients, strict=True))))
+        graph, names = self.networks.graph, list(self.networks.parameters)
+        gradients = mean_loss_gradients(self.networks, names, lambda own: run(own, images), labels)
+        return named_tensors(Networks(graph, gradients))
 
     def weights(self) -> Mapping[str, Tensor]:
         """As in :meth:`loss_gradients`."""

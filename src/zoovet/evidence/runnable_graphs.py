@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence.runnable_batch import RunnableBatch, mean_loss_gradients
 from zoovet.evidence.scaled_images import ScaledInput
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
@@ -18,7 +17,7 @@ from zoovet.networks.run import run, values_at
 __all__ = ["RunnableGraphs"]
 
 
-class RunnableGraphs:
+class RunnableGraphs(RunnableBatch):
     """B networks of one graph; where they answer probabilities, their logits are what these are made of.
 
     Args:
@@ -34,30 +33,7 @@ class RunnableGraphs:
         if len(graph.output_shape) != 1:
             raise ZoovetError(f"evidence is of classifiers, but the graph answers {list(graph.output_shape)} an image")
         self._input = ScaledInput(graph.input_shape, graph.input_scaling)
-        self.networks = Networks(_to_logits(graph), networks.parameters)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Of an image."""
-        return self.networks.graph.input_shape
-
-    @property
-    def num_classes(self) -> int:
-        """Numbers of the output."""
-        return self.networks.graph.output_shape[0]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self.networks.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Of the weights."""
-        return self.networks.device
-
-    def __len__(self) -> int:
-        return len(self.networks)
+        super().__init__(Networks(_to_logits(graph), networks.parameters))
 
     def __getitem__(self, index: slice) -> RunnableGraphs:
         return RunnableGraphs(self.networks[index])
@@ -76,15 +52,8 @@ class RunnableGraphs:
 
     def loss_gradients(self, images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
         """Parameter → [B, \\*shape], constants left out."""
-        own, names = self.networks.detach(), list(self.weights())
-        with torch.enable_grad():
-            for name in names:
-                own.parameters[name].requires_grad_()
-            logits = run(own, self._input(images))
-            wanted = labels.expand(logits.shape[:2]).flatten()
-            total = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="sum") / len(labels)
-        gradients = torch.autograd.grad(total, [own.parameters[name] for name in names], materialize_grads=True)
-        return dict(zip(names, gradients, strict=True))
+        seen = self._input(images)
+        return mean_loss_gradients(self.networks, list(self.weights()), lambda own: run(own, seen), labels)
 
     def weights(self) -> Mapping[str, Tensor]:
         """As in :meth:`loss_gradients`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def opened_npz(path: Path) -> Iterator[Mapping[str, NDArray[np.generic]]]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ZoovetError(f"{shown} is one array, expected is an .npz with images and labels")
             yield archive
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, ZoovetError):
             raise
         raise ZoovetError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ Gradients = tuple[tuple[tuple[Tensor | None, ...], tuple[Tensor | None, ...]], .
 
 
 def require_evidence(
-    evidence: Evidence | Sequence[Evidence] | None, networks: Sequence[object], config: InversionConfig
+    evidence: Evidence | Sequence[Evidence] | None, networks: Sequence[Sized], config: InversionConfig
 ) -> list[Evidence]:
     """Evidence of batches of networks, one each.
 
@@ -31,7 +31,7 @@ def require_evidence(
     if evidence is None:
         raise ZoovetError("this metanetwork reads evidence beside the weights, got none; give evidence=…")
     given = [evidence] if isinstance(evidence, Evidence) else list(evidence)
-    sizes, wanted = [len(own) for own in given], [len(own) for own in networks]  # type: ignore[arg-type]
+    sizes, wanted = [len(own) for own in given], [len(own) for own in networks]
     if sizes != wanted:
         raise ZoovetError(f"evidence must be of the networks given, {wanted} of them, got evidence of {sizes}")
     for own in given:

@@ -20,7 +20,7 @@ class FrozenMapping(dict[str, _Value]):
     def __init__(self, items: Mapping[str, _Value] | Iterable[tuple[str, _Value]] = ()) -> None:
         super().__init__(sorted(dict(items).items()))
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict says that it has none
         return hash(tuple(self.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:

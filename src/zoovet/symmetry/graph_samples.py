@@ -59,9 +59,9 @@ class _Draft:
 
     def conv(self, site: str, width: int, kernel: int = 3, *, stride: int = 1, groups: int = 1) -> str:
         """A convolution that keeps the map's size but for its stride, with or without a bias."""
-        shapes = {"weight": (width, self.channels(site) // groups, kernel, kernel)}
+        shapes: dict[str, tuple[int, ...]] = {"weight": (width, self.channels(site) // groups, kernel, kernel)}
         if self.integer(0, 1):
-            shapes["bias"] = (width,)  # type: ignore[assignment]
+            shapes["bias"] = (width,)
         padding = (kernel // 2,) * 4
         return self.add("conv2d", site, shapes=shapes, stride=(stride, stride), padding=padding, groups=groups)
 

@@ -70,6 +70,8 @@ class Ties:
         scaling: Those among them that share their scalars too.
         marks: (slots, marks): slots of different marks are not exchanged.
         uses: How the parameters' axes follow the slots.
+        num_marks: Marks given so far.
+        num_fixed: Slots fixed so far, each as often as it was.
     """
 
     graph: Graph
@@ -80,6 +82,7 @@ class Ties:
     marks: list[tuple[Slots, Slots]] = field(default_factory=list)
     uses: list[AlongAxis | Matrix] = field(default_factory=list)
     num_marks: int = 0
+    num_fixed: int = 0
 
     def __post_init__(self) -> None:
         for name, site in self.graph.sites.items():
@@ -116,5 +119,6 @@ class Ties:
 
     def fix(self, slots: Slots) -> None:
         """Slots that neither move nor are multiplied."""
+        self.num_fixed += len(slots)
         self.mark(slots, np.arange(len(slots)))
         self.allow(slots, UNSCALED)

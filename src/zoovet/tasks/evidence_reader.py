@@ -32,8 +32,8 @@ class EvidenceReader(nn.Module):
         super().__init__()
         self.metanetwork = metanetwork
         self.inversion = inversion
-        self.register_state_dict_post_hook(_to_stored_names)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_from_stored_names)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(_to_stored_names)  # type: ignore[no-untyped-call]  # torch's
+        self.register_load_state_dict_pre_hook(_from_stored_names)  # type: ignore[no-untyped-call]  # torch's
 
     def evidence(self, networks: Networks | Sequence[Networks]) -> list[Evidence]:
         """Evidence of each of the ``Networks``.

@@ -8,7 +8,7 @@ from zoovet.vet.network import Network
 from zoovet.vet.reading import from_module, read
 from zoovet.vet.repaired_files import require_output_name, write_repaired
 from zoovet.vet.repairer import HealedNetwork, RepairedFile, Repairer
-from zoovet.vet.runnable import runnable
+from zoovet.vet.runnable_network import runnable
 from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
 from zoovet.vet.suspects import ReadOptions, Suspects, load_suspects

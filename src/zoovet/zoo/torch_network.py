@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import INPUT, Graph, Networks, run
+from zoovet.zoo.flat_parameters import FlatParameters
 from zoovet.zoo.native.graph_source import trained_ranges
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
 
@@ -20,7 +21,7 @@ OPTIMIZERS = ("sgd", "adam", "rmsprop")
 
 
 @dataclass(frozen=True)
-class TorchNetwork:
+class TorchNetwork(FlatParameters):
     """Training through :func:`zoovet.networks.run` and autograd: any graph, no compiler.
 
     Attributes:
@@ -30,14 +31,6 @@ class TorchNetwork:
 
     spec: Graph
     reason: str = field(default="it was not asked for", compare=False)
-
-    def pack(self, flat: Floats) -> Floats:
-        """A copy of the flat vector: this trainer's parameters are the flat ones."""
-        return flat.copy()
-
-    def unpack(self, padded: Floats) -> Floats:
-        """A copy of the parameters."""
-        return padded.copy()
 
     def train(
         self,

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
+from zoovet.networks.module_paths import made_parent
 from zoovet.printable import printable
 from zoovet.readers.exported.archived_calls import ArchivedCall, calls_of
+from zoovet.readers.exported.file_errors import MALFORMED, naming_the_file, why_in_short
 from zoovet.readers.exported.modules import graph_from_module
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.exported.values import NUM_IMAGES
@@ -66,20 +68,13 @@ def network_of_export(data: GraphData, input_shape: tuple[int, ...] | None = Non
         UnknownOperation: As in :func:`read_export`.
         ZoovetError: As in :func:`read_export`.
     """
-    try:
+    with naming_the_file(source):
         program = calls_of(data.description["program"])
         tensors, notes = _tensors(data)
         module = _Archived(program.calls, program.inputs, program.output, tensors, program.batch)
         shape = _image_shape(program.input_sizes, input_shape)
         networks = _traced(module, shape)
         networks.require_finite("its weights")
-    except UnknownOperation as error:
-        place = "" if ".py:" in error.place else error.place  # of the code that reads it
-        raise UnknownOperation(error.operation, place, error.why, source) from None
-    except ZoovetError as error:
-        raise ZoovetError(f"{source}: {error}") from None
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise ZoovetError(f"{source}: it is damaged, or not understood: {printable(str(error), 120)}") from None
     return NetworkFile(networks=networks, notes=notes)
 
 
@@ -87,8 +82,9 @@ def _traced(module: _Archived, shape: tuple[int, ...]) -> Networks:
     try:
         with _quiet():
             return graph_from_module(module, shape)
-    except UnknownOperation:
-        raise
+    except UnknownOperation as error:
+        place = "" if ".py:" in error.place else error.place  # of the code that reads it
+        raise UnknownOperation(error.operation, place, error.why) from None
     except ZoovetError as error:  # which says no more than that tracing failed, where a call did
         raise (module.failure.error or error) from None
 
@@ -171,13 +167,8 @@ class _Archived(nn.Module):
                 self._places[name] = self._keep(name, tensors[name], is_learned=kind == "parameter")
 
     def _keep(self, name: str, tensor: Tensor, *, is_learned: bool) -> tuple[nn.Module, str]:
-        *path, last = name.split(".")
-        parent: nn.Module = self
         try:
-            for part in path:
-                if part not in parent._modules:
-                    parent.add_module(part, nn.Module())
-                parent = parent.get_submodule(part)
+            parent, last = made_parent(self, name)
             if is_learned and tensor.is_floating_point():
                 parent.register_parameter(last, nn.Parameter(tensor, requires_grad=False))
             else:
@@ -202,9 +193,8 @@ class _Archived(nn.Module):
             except ZoovetError as error:
                 self.failure.error = error
                 raise
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-                why = printable(next(iter(str(error).splitlines()), type(error).__name__), 120)
-                self.failure.error = UnknownOperation(call.name, call.place, f"does not fit: {why}")
+            except MALFORMED as error:
+                self.failure.error = UnknownOperation(call.name, call.place, f"does not fit: {why_in_short(error)}")
                 raise self.failure.error from None
             values.update(zip(call.outputs, results, strict=True))
         answer = values[self._answer]

@@ -148,8 +148,8 @@ class _ProgramReader:
 
     def _call(self, node: fx.Node) -> Any:
         if node.target is operator.getitem:
-            sequence, index = node.args
-            return self._values[sequence][index]  # type: ignore[index]
+            given: Any = node.args
+            return self._values[given[0]][given[1]]
         name = _operator_name(node)
         if not name:
             raise Unreadable("is not an operator of torch that is known")
@@ -169,7 +169,8 @@ class _ProgramReader:
 
     def _arguments(self, node: fx.Node) -> dict[str, Any]:
         """By name, nodes replaced by their values, defaults filled in."""
-        schema = node.target._schema.arguments  # type: ignore[union-attr]
+        operator_called: Any = node.target
+        schema = operator_called._schema.arguments
         given = dict(zip((argument.name for argument in schema), node.args, strict=False)) | dict(node.kwargs)
         defaults = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
         return fx.node.map_arg({**defaults, **given}, lambda one: self._values[one])
@@ -186,8 +187,9 @@ class _ProgramReader:
             (node.args, node.kwargs),
             lambda one: self._values[one].tensor if isinstance(one, fx.Node) else one,
         )
+        compute: Any = node.target
         with torch.no_grad():
-            result = node.target(*arguments[0], **arguments[1])  # type: ignore[operator]
+            result = compute(*arguments[0], **arguments[1])
         if isinstance(result, Tensor):
             return Constant(result, _unchanged_name(result, inputs), is_learned)
         if isinstance(result, list | tuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
-from zoovet.readers.exported.program import UnknownOperation
+from zoovet.readers.exported.file_errors import naming_the_file
 from zoovet.readers.first_operations import take_first_operations
 from zoovet.readers.keras.model import read_model
 from zoovet.readers.keras.program import read_program
@@ -48,7 +48,7 @@ def network_of_keras(data: GraphData, input_shape: tuple[int, ...] | None = None
         ZoovetError: As in :func:`read_keras`.
     """
     described = data.description
-    try:
+    with naming_the_file(source):
         if described["config"] is None:
             raise ZoovetError("it holds weights without their layers; save the whole model: model.save('model.keras')")
         model = read_model(described["config"])
@@ -56,10 +56,4 @@ def network_of_keras(data: GraphData, input_shape: tuple[int, ...] | None = None
         networks = read_program(model, layer_tensors(data, model.layers), input_shape, is_of_keras_2=is_of_keras_2)
         networks.require_finite("its weights")
         networks, note = take_first_operations(networks)
-    except UnknownOperation as error:
-        raise UnknownOperation(error.operation, error.place, error.why, source) from None
-    except ZoovetError as error:
-        raise ZoovetError(f"{source}: {error}") from None
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise ZoovetError(f"{source}: it is damaged, or no Keras file: {printable(str(error), 120)}") from None
     return NetworkFile(networks=networks, notes=() if note is None else (note,))

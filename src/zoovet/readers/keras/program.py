@@ -10,6 +10,7 @@ from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
 from zoovet.networks.input_shape import require_input_shape
 from zoovet.printable import printable
+from zoovet.readers.exported.file_errors import MALFORMED, why_in_short
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.exported.writer import GraphWriter
 from zoovet.readers.keras.calls import LayerCall, Layout, Map
@@ -69,9 +70,8 @@ def _read(call: LayerCall) -> Map:
         call.require_all_used()
     except ZoovetError as error:
         raise UnknownOperation(kind, call.layer.place, printable(str(error), 300)) from None
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        why = printable(next(iter(str(error).splitlines()), type(error).__name__), 120)
-        raise UnknownOperation(kind, call.layer.place, f"does not fit: {why}") from None
+    except MALFORMED as error:
+        raise UnknownOperation(kind, call.layer.place, f"does not fit: {why_in_short(error)}") from None
     return result
 
 

@@ -94,10 +94,10 @@ class NodeCall:
 
     def ints(self, name: str) -> tuple[int, ...] | None:
         """A setting that is a list of integers."""
-        value = self.attribute(name, None, tuple)
+        value: tuple[int, ...] | None = self.attribute(name, None, tuple)
         if value is not None and not all(isinstance(item, int) for item in value):
             raise Unreadable(f"has an attribute {name!r} of another type than it must be")
-        return value  # type: ignore[no-any-return]
+        return value
 
     def require_all_used(self) -> None:
         """Refuse settings that nothing looked at.

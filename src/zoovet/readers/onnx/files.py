@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoovet.errors import ZoovetError
 from zoovet.printable import printable
-from zoovet.readers.exported.program import UnknownOperation
+from zoovet.readers.exported.file_errors import naming_the_file
 from zoovet.readers.first_operations import take_first_operations
 from zoovet.readers.loaded import GraphData
 from zoovet.readers.network_file import NetworkFile
@@ -64,13 +63,9 @@ def network_of_onnx(
         UnknownOperation: As in :func:`read_onnx`.
         ZoovetError: As in :func:`read_onnx`.
     """
-    try:
+    with naming_the_file(source):
         model = read_model(data, ExternalData(folder))
         networks, notes = read_program(model, None if input_shape is None else tuple(input_shape), output)
         networks.require_finite("its weights")
         networks, note = take_first_operations(networks)
-    except UnknownOperation as error:
-        raise UnknownOperation(error.operation, error.place, error.why, source) from None
-    except ZoovetError as error:
-        raise ZoovetError(f"{source}: {error}") from None
     return NetworkFile(networks=networks, notes=(*model.notes, *notes, *(() if note is None else (note,))))

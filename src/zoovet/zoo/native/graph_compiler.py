@@ -12,6 +12,7 @@ import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph
+from zoovet.zoo.flat_parameters import FlatParameters
 from zoovet.zoo.native.arguments import OptimizerArgument, SamplesArgument
 from zoovet.zoo.native.graph_source import graph_source
 from zoovet.zoo.native.libraries import load_library, pointer
@@ -23,7 +24,7 @@ _SOURCE = Path(__file__).with_name("graph_trainer.c")
 
 
 @dataclass(frozen=True)
-class NativeGraph:
+class NativeGraph(FlatParameters):
     """The compiled trainer of one graph. Its parameters are the flat ones, running statistics among them.
 
     Attributes:
@@ -33,14 +34,6 @@ class NativeGraph:
 
     spec: Graph
     library: Any
-
-    def pack(self, flat: Floats) -> Floats:
-        """A copy of the flat vector."""
-        return flat.copy()
-
-    def unpack(self, padded: Floats) -> Floats:
-        """A copy of the parameters."""
-        return padded.copy()
 
     def train(
         self,

@@ -12,32 +12,11 @@ enum { IDENTITY, RELU, RELU6, LEAKY_RELU, ELU, TANH, SIGMOID, SILU, GELU };
 
 INLINE void put(float *to, vec v, int adds) { store(to, adds ? load(to) + v : v); }
 
-/* tanh as a ratio of polynomials on [-7.9, 7.9] (the minimax form used by most vector libraries); error below 4e-7. */
-INLINE vec tanh_vec(vec x) {
-    const vec limit = splat(7.90531110763549805f);
-    x = choose(x > limit, limit, x);
-    x = choose(x < -limit, -limit, x);
-    vec s = x * x;
-    vec p = splat(-2.76076847742355e-16f);
-    p = p * s + 2.00018790482477e-13f;
-    p = p * s + -8.60467152213735e-11f;
-    p = p * s + 5.12229709037114e-08f;
-    p = p * s + 1.48572235717979e-05f;
-    p = p * s + 6.37261928875436e-04f;
-    p = p * s + 4.89352455891786e-03f;
-    vec q = splat(1.19825839466702e-06f);
-    q = q * s + 1.18534705686654e-04f;
-    q = q * s + 2.26843463243900e-03f;
-    q = q * s + 4.89352518554385e-03f;
-    return x * p / q;
-}
-
 INLINE vec each(vec x, float (*function)(float)) {
     UNROLL for (int lane = 0; lane < LANES; lane++) x[lane] = function(x[lane]);
     return x;
 }
 
-INLINE vec sigmoid_vec(vec x) { return 0.5f + 0.5f * tanh_vec(0.5f * x); }
 INLINE vec normal_below(vec x) { return 0.5f + 0.5f * each(x * 0.70710678118654752f, erff); }
 
 INLINE vec activation(int kind, float constant, vec x) {

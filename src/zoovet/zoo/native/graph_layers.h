@@ -4,26 +4,14 @@
  * that lie around it. A pointer to a map is one to its first real pixel; `row` and `pixel` are steps in floats. All sizes are
  * constants where these functions are called, so that every loop is compiled for them.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
 #define LANES 8
-typedef float vec __attribute__((vector_size(LANES * 4)));
-typedef int32_t mask __attribute__((vector_size(LANES * 4)));
+#include "vectors.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
 #ifdef __AVX512VL__
 #define TILE 24       /* sums that are held in registers at once */
 #else
 #define TILE 12
 #endif
-
-INLINE vec load(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
-INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
-INLINE vec splat(float x) { return x - (vec){0}; }
-INLINE vec choose(mask m, vec a, vec b) { return (vec)(((mask)a & m) | ((mask)b & ~m)); }
 
 /* reads: channels that each output reads; out: channels of the result, padded; groups: 0 for a depthwise one. */
 typedef struct { int reads, out, groups, kernel_h, kernel_w; } kernel;

@@ -3,17 +3,9 @@
  *
  * A tile of output pixels shares each weight that is loaded; sums stay in registers.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
 #define LANES 16
-typedef float vec __attribute__((vector_size(LANES * 4)));
-typedef int32_t mask __attribute__((vector_size(LANES * 4)));
-typedef uint32_t bits __attribute__((vector_size(LANES * 4)));
+#include "vectors.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
 #ifdef __AVX512F__
 #define TILE 14       /* pixels whose sums are held in registers at once */
 #else
@@ -42,37 +34,13 @@ INLINE int padded_w(const layer *l) { return l->in_w + 2 * l->pad_w; }
 INLINE int padded_h(const layer *l) { return l->in_h + 2 * l->pad_h; }
 INLINE long map_floats(const layer *l) { return (long)padded_h(l) * padded_w(l) * l->in_lanes; }
 INLINE long row_floats(const layer *l) { return (long)padded_w(l) * l->in_lanes; }
-INLINE vec load(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
-INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
-INLINE vec splat(float x) { return x - (vec){0}; }
-INLINE vec choose(mask m, vec a, vec b) { return (vec)(((mask)a & m) | ((mask)b & ~m)); }
-
-/* tanh as a ratio of polynomials on [-7.9, 7.9] (the minimax form used by most vector libraries); error below 4e-7. */
-INLINE vec tanh_vec(vec x) {
-    const vec limit = splat(7.90531110763549805f);
-    x = choose(x > limit, limit, x);
-    x = choose(x < -limit, -limit, x);
-    vec s = x * x;
-    vec p = splat(-2.76076847742355e-16f);
-    p = p * s + 2.00018790482477e-13f;
-    p = p * s + -8.60467152213735e-11f;
-    p = p * s + 5.12229709037114e-08f;
-    p = p * s + 1.48572235717979e-05f;
-    p = p * s + 6.37261928875436e-04f;
-    p = p * s + 4.89352455891786e-03f;
-    vec q = splat(1.19825839466702e-06f);
-    q = q * s + 1.18534705686654e-04f;
-    q = q * s + 2.26843463243900e-03f;
-    q = q * s + 4.89352518554385e-03f;
-    return x * p / q;
-}
 
 INLINE vec activate(const layer *l, vec z) {
     switch (l->activation) {
     case RELU: return choose(z > 0, z, (vec){0});
     case LEAKY_RELU: return choose(z > 0, z, z * l->slope);
     case TANH: return tanh_vec(z);
-    case SIGMOID: return 0.5f + 0.5f * tanh_vec(0.5f * z);
+    case SIGMOID: return sigmoid_vec(z);
     default: return z;
     }
 }

@@ -1,0 +1,41 @@
+"""What goes wrong while a file that says its graph becomes a network: always one line that names the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zoovet.errors import ZoovetError
+from zoovet.printable import printable
+from zoovet.readers.exported.program import UnknownOperation
+
+__all__ = ["MALFORMED", "naming_the_file", "why_in_short"]
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
+"""What Python and torch raise where a description holds something else than its format says."""
+
+
+@contextmanager
+def naming_the_file(source: str) -> Iterator[None]:
+    """Put the file before whatever is said of it; what nobody foresaw is damage.
+
+    Args:
+        source: What messages call the file, safe to show.
+
+    Raises:
+        UnknownOperation: The block raised one.
+        ZoovetError: The block raised one, or anything of :data:`MALFORMED`.
+    """
+    try:
+        yield
+    except UnknownOperation as error:
+        raise UnknownOperation(error.operation, error.place, error.why, source) from None
+    except ZoovetError as error:
+        raise ZoovetError(f"{source}: {error}") from None
+    except MALFORMED as error:
+        raise ZoovetError(f"{source}: it is damaged, or not understood: {why_in_short(error)}") from None
+
+
+def why_in_short(error: Exception) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return printable(next(iter(str(error).splitlines()), type(error).__name__), 120)
