@@ -49,7 +49,7 @@ Writes into --out: report.html, figures.json, detection.parquet, repair.parquet,
 repairer. An interrupted demo goes on from where it was when it is started again. The same seed gives the same
 figures, however busy the machine is.
 
-Time: about 5 minutes on two cores, 10 on slow ones; every step says how long it will take.
+Time: 5 to 6 minutes on two cores, twice that on slow ones; every step says how long it will take.
 """
 
 TAKES_OVERRIDES = True

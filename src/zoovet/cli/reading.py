@@ -22,7 +22,8 @@ _LARGEST_SIZE = 2**16
 IMAGES_HELP = f"""\
 With reference images, a few of the kind that the networks read (--images: a folder of class folders, or an .npz with
 images, uint8 [N, H, W] or [N, H, W, C], and labels), an input scaling that nobody says is found where one of the usual
-is clearly best on them; a note says with what accuracy. --architecture says what state dicts hold: {_ARCHITECTURES},
+is clearly best on them; a note says with what accuracy. --architecture says what state dicts hold:
+{_ARCHITECTURES},
 each with what names and shapes leave open behind a colon (an error lists it); torchvision:NAME, timm:NAME or
 transformers:NAME where that is installed; or FILE.py:FUNCTION, which makes the network, and whose code is run.
 Of a network that no detector or repairer knows, a line says what it is."""
