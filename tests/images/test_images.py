@@ -179,6 +179,8 @@ def test_archives_hold_images_and_maybe_labels(tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match=r"own.npz: images must be uint8"):
         Images.from_file(path)
     np.savez(path, images=np.array([{}, None], dtype=object))
+    with pytest.raises(ZoovetError, match=r"none.npz cannot be read: No such file or directory; reference images"):
+        Images.from_file(tmp_path / "none.npz")
     with pytest.raises(ZoovetError, match=r"own.npz cannot be read: .*allow_pickle"):
         Images.from_file(path)
     for content in (b"", b"PK\x03\x04 broken", b"no archive"):

@@ -120,12 +120,13 @@ def _read(
     if num_counters:
         notes.append(f"left out: {num_counters} {_COUNTER}, which no network computes with")
     if architecture is not None and is_external(architecture):
+        module, title = _external(architecture, kept, source), architecture
         if image is None:
             raise ZoovetError(
                 f"{source}: the size that {printable(architecture, 60)} reads is not known: give "
                 f"{ways_to_give_a_shape((3, 224, 224))}"
             )
-        module, title, shape = _external(architecture, kept, source), architecture, image
+        shape = image
     else:
         candidate = _candidate(kept, is_ordered, architecture, source, None if image is None else image[-2:])
         if image is not None and candidate.input_shape is not None and len(candidate.input_shape) == 3:
@@ -252,7 +253,7 @@ def _require_channels(candidate: Candidate, image: tuple[int, ...], source: str)
     own = candidate.input_shape or ()
     if own != image:
         raise ZoovetError(
-            f"{source} reads images of {shape_in_words(own)} (channels, height, width), the reference images are "
+            f"{source} reads images of {shape_in_words(own)} (channels, height, width), given are "
             f"{shape_in_words(image)}"
         )
 

@@ -113,8 +113,9 @@ def opened_npz(path: Path) -> Iterator[Mapping[str, NDArray[np.generic]]]:
     except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, ZoovetError):
             raise
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ZoovetError(
-            f"{shown} cannot be read: {printable(error)}; reference images are a folder of class folders, or an .npz "
+            f"{shown} cannot be read: {printable(why)}; reference images are a folder of class folders, or an .npz "
             "with images and labels"
         ) from error
 
