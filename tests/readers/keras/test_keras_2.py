@@ -163,6 +163,12 @@ def test_numbers_beyond_float32(tmp_path: Path) -> None:
         read_keras(_write_h5(tmp_path / "model.h5", _SEQUENTIAL, large))
 
 
+def test_a_kernel_for_another_size_says_both(tmp_path: Path) -> None:
+    other = {**_WEIGHTS, "dense": [("dense/kernel:0", _numbers(100, 5))]}
+    with pytest.raises(ZoovetError, match=r"its kernel reads 100 features, but 6×6×4 come in, layer 'dense'$"):
+        read_keras(_write_h5(tmp_path / "model.h5", _SEQUENTIAL, other))
+
+
 def test_a_tensor_too_few_or_too_many_is_said(tmp_path: Path) -> None:
     few = {**_WEIGHTS, "dense": []}
     with pytest.raises(ZoovetError, match=r"Dense has no kernel in the file, layer 'dense'$"):

@@ -115,6 +115,17 @@ def test_an_open_size_is_asked_for() -> None:
         _read(model, input_shape=(1, 6, 6))
 
 
+def test_an_input_without_axes_takes_those_given() -> None:
+    model = _small()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ZoovetError, match=r"its input 'x' has no shape; give .*--input-shape 3,32,32"):
+        _read(model)
+    read = _read(model, input_shape=(3, 6, 6))
+    assert torch.equal(run(read.networks, _IMAGES), run(_read(_small()).networks, _IMAGES))
+    with pytest.raises(ZoovetError, match=r"reads 3 channels, but 1 come in"):
+        _read(model, input_shape=(1, 6, 6))
+
+
 def test_channels_last_files_read_images_with_channels_first() -> None:
     turn = helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])
     model = _small([turn], shape=("N", 6, 6, 3), source="t")

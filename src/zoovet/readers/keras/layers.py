@@ -78,6 +78,9 @@ def _dense(call: LayerCall) -> Map:
     kernel, value = call.take("kernel"), call.input
     if value.flattened is not None:
         channels, height, width = value.flattened
+        if len(kernel) != height * width * channels:
+            come = f"{height}×{width}×{channels} come in"
+            raise Unreadable(f"does not fit: its kernel reads {len(kernel)} features, but {come}")
         kernel = kernel.reshape(height, width, channels, -1).permute(2, 0, 1, 3).reshape(kernel.shape)
     weight = kernel.T
     if len(call.shape) == 3 and call.layout.channels_last:  # along channels, at every place

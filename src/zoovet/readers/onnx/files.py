@@ -64,8 +64,9 @@ def network_of_onnx(
         ZoovetError: As in :func:`read_onnx`.
     """
     with naming_the_file(source):
-        model = read_model(data, ExternalData(folder))
-        networks, notes = read_program(model, None if input_shape is None else tuple(input_shape), output)
+        given = None if input_shape is None else tuple(input_shape)
+        model = read_model(data, ExternalData(folder), given)
+        networks, notes = read_program(model, given, output)
         networks.require_finite("its weights")
         networks, note = take_first_operations(networks)
     return NetworkFile(networks=networks, notes=(*model.notes, *notes, *(() if note is None else (note,))))

@@ -13,6 +13,7 @@ from zoovet.readers.loaded import GraphData
 from zoovet.readers.onnx.external import ExternalData
 from zoovet.readers.onnx.tensors import Numbers, dtype_name
 from zoovet.readers.parsing.onnx_file import GRAPH_KINDS
+from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["Model", "Node", "read_model"]
 
@@ -71,8 +72,13 @@ class Model:
     notes: tuple[str, ...]
 
 
-def read_model(data: GraphData, external: ExternalData) -> Model:
+def read_model(data: GraphData, external: ExternalData, input_shape: tuple[int, ...] | None = None) -> Model:
     """Check what was parsed, and put it in plain values.
+
+    Args:
+        data: What the file holds.
+        external: Reads its numbers in other files.
+        input_shape: Of an image, where the file says no axes of its input.
 
     Raises:
         ZoovetError: The version is unknown, a name is used twice or missing, there is a cycle, there is not one input,
@@ -95,7 +101,7 @@ def read_model(data: GraphData, external: ExternalData) -> Model:
         constants[name] = numbers.read(tensor, name)
     nodes = [_node(one, index, numbers) for index, one in enumerate(described["nodes"])]
     notes = numbers.notes
-    name, shape = _input(described["inputs"], constants, notes)
+    name, shape = _input(described["inputs"], constants, notes, input_shape)
     ordered = _in_order(nodes, {name, *constants})
     outputs = tuple(described["outputs"])
     _require_read(constants, nodes, described)
@@ -135,7 +141,10 @@ def _node(described: Mapping[str, Any], index: int, numbers: Numbers) -> Node:
 
 
 def _input(
-    described: Sequence[Mapping[str, Any]], constants: Mapping[str, Constant], notes: dict[str, None]
+    described: Sequence[Mapping[str, Any]],
+    constants: Mapping[str, Constant],
+    notes: dict[str, None],
+    given: tuple[int, ...] | None,
 ) -> tuple[str, tuple[int | None, ...]]:
     """Name and axes of the only input that is no initializer."""
     inputs = [one for one in described if one["name"] not in constants]
@@ -148,8 +157,9 @@ def _input(
         raise ZoovetError(f"its input '{name}' is of {dtype}; images are numbers ({', '.join(_INPUT_TYPES)})")
     if dtype != "float":
         notes[f"the file reads {dtype}; its network is read in float32"] = None
-    if axes is None:
-        raise ZoovetError(f"its input '{name}' has no shape; export it with one")
+    if axes is None and given is None:
+        raise ZoovetError(f"its input '{name}' has no shape; give {ways_to_give_a_shape((3, 32, 32))}")
+    axes = (None, *(given or ())) if axes is None else axes
     if any(size is not None and size < 0 for size in axes):
         raise ZoovetError(f"its input '{name}' has a negative size")
     return inputs[0]["name"], tuple(size or None for size in axes)
