@@ -140,6 +140,46 @@ def test_a_module_of_any_class_is_a_network(grays: Grays) -> None:
     assert network.beyond is None
 
 
+class Normalising(nn.Module):
+    """Normalises images of [0, 1] by itself, or what the numbers say."""
+
+    def __init__(self, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.mean, self.deviation, self.fc = mean, deviation, nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(((x - self.mean) / self.deviation).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "given", "expected"),
+    [
+        (0.5, 0.5, None, "symmetric"),
+        (127.5, 127.5, None, "symmetric"),
+        (0.0, 255.0, "byte", "unit"),
+        (0.5, 0.5, "unit", "symmetric"),
+        (0.0, 2.0, "symmetric", None),
+        (0.0655, 2.18, None, None),
+    ],
+)
+def test_first_operations_of_a_module_are_its_scaling(
+    mean: float, deviation: float, given: str | None, expected: str | None, grays: Grays
+) -> None:
+    module, images = Normalising(mean, deviation).eval(), grays(5)
+    network = zoovet.from_module(module, (1, 8, 8), scaling=given)
+    if given is None and expected is None:
+        assert network.scaling is None  # neither for [0, 1] nor for [0, 255]: images of another scaling go in
+        return
+    assert network.scaling == SCALING_PRESETS[expected] if expected else network.scaling is not None
+    assert "its first operations scale images" in network.notes[-1]
+    assert network.graph is not None
+    assert [one.op for one in network.graph.operations] == ["flatten", "linear"]
+    read = images.pixels / (255 if mean < 1 and given != "byte" else 1)
+    with torch.no_grad():
+        expected_logits = module(read * 2 - 1 if given == "symmetric" else read)
+    assert torch.allclose(network.logits(images), expected_logits, atol=1e-5)
+
+
 class Sorting(nn.Module):
     """What no graph can say."""
 

@@ -14,34 +14,37 @@ from zoovet.networks.scaling import InputScaling
 
 __all__ = ["take_first_operations"]
 
-_BYTES, _LARGEST_OF_UNIT = 255.0, 2.0
+_BYTES, _LARGEST_OF_UNIT, _SMALLEST_OF_BYTES = 255.0, 2.0, 16.0
 _SIMPLE = ("add_scalar", "mul_scalar")
 _BINARY = ("add", "sub", "mul", "div")
 
 
-def take_first_operations(networks: Networks) -> tuple[Networks, str | None]:
+def take_first_operations(networks: Networks, given: InputScaling | None = None) -> tuple[Networks, str | None]:
     """A network without the operations at its input that multiply each channel by a number and add one.
 
-    Mean and deviation that follow from them are for pixels of 0 to 255 where one is above 2, and for pixels of 0 to 1
-    elsewhere.
+    Where nobody says what the whole network reads, mean and deviation that follow from these are for pixels of 0 to 255
+    where one is above 16, and for pixels of 0 to 1 where none is above 2. Between these, as where images are brought
+    from one scaling to another, it stays open.
 
     Args:
         networks: One network (B = 1).
+        given: What the whole network, its first operations too, reads for pixels; ``None`` where nobody knows it.
 
     Returns:
         The network that reads scaled images, its graph with their input scaling, and a note that says so; the network
         itself and ``None`` where its first operations are none of these.
+
+    Raises:
+        ZoovetError: What is given is for another number of channels.
     """
     found = _first_operations(networks)
-    scaling = None if found is None else _scaling(found.gain, found.offset)
+    scaling = None if found is None else _scaling(found.gain, found.offset, given)
     if found is None or scaling is None:
         return networks, None
     graph = replace(_without(networks.graph, found), input_scaling=scaling[0])
     kept = {name: networks.parameters[name] for name in graph.shapes}
-    note = (
-        f"its first operations scale images with pixels of 0 to {scaling[1]:g}: they are read as the input scaling "
-        f"{scaling[0].describe()}"
-    )
+    what = f"with pixels of 0 to {scaling[1]:g}" if given is None else f"that were scaled to {given.describe()}"
+    note = f"its first operations scale images {what}: they are read as the input scaling {scaling[0].describe()}"
     return Networks(graph, kept), note
 
 
@@ -122,12 +125,19 @@ def _numbers(networks: Networks, site: str, chain: _Chain) -> Tensor | None:
     return numbers if len(numbers) in (1, len(chain.gain)) and bool(torch.isfinite(numbers).all()) else None
 
 
-def _scaling(gain: Tensor, offset: Tensor) -> tuple[InputScaling, float] | None:
+def _scaling(gain: Tensor, offset: Tensor, given: InputScaling | None) -> tuple[InputScaling, float] | None:
     """The scaling, and what pixels go up to before it."""
     if not bool((gain > 0).all()) or (bool((gain == 1).all()) and not bool(offset.any())):
         return None
+    if given is not None:
+        before, shift = (gain.new_tensor(each) for each in given.affine(len(gain)))
+        gain, offset = gain * before, gain * shift + offset
     mean, deviation = -offset / gain, 1 / gain
-    top = _BYTES if float(torch.cat([mean, deviation]).abs().max()) > _LARGEST_OF_UNIT else 1.0
+    largest, top = float(torch.cat([mean, deviation]).abs().max()), 1.0
+    if given is None and largest > _LARGEST_OF_UNIT:
+        if largest < _SMALLEST_OF_BYTES:
+            return None
+        top = _BYTES
     try:
         return InputScaling(mean=_tuple(mean / top), deviation=_tuple(deviation / top)), top
     except ZoovetError:

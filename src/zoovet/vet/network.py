@@ -15,6 +15,7 @@ from zoovet.networks import Graph, InputScaling, Networks, fold_batch_norms
 from zoovet.networks import run as run_graph
 from zoovet.printable import printable
 from zoovet.readers.exported import UnknownOperation, graph_from_module
+from zoovet.readers.first_operations import take_first_operations
 from zoovet.readers.tensors import shape_in_words
 
 __all__ = ["SCALING_NOT_KNOWN", "Network", "network_of_graph", "network_of_module"]
@@ -140,32 +141,51 @@ class Network:
 
 
 def network_of_module(
-    module: nn.Module, input_shape: tuple[int, ...], title: str, notes: tuple[str, ...] = ()
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    title: str,
+    notes: tuple[str, ...] = (),
+    scaling: InputScaling | None = None,
 ) -> Network:
     """The network of a module: its graph, or where no graph can say what it does, the module itself.
+
+    First operations that scale images become part of its input scaling.
 
     Args:
         module: Of any class; read as it computes in evaluation mode.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
         title: For people.
         notes: What is to be said of it.
+        scaling: What the whole module reads for pixels; ``None`` where nobody knows, so that only first operations
+            tell.
 
     Raises:
-        ZoovetError: It has no parameters, or does not take such images.
+        ZoovetError: It has no parameters, does not take such images, or the scaling is for other ones.
     """
     networks, beyond, shape = None, "", tuple(input_shape)
     try:
-        networks = fold_batch_norms(graph_from_module(module, shape)).to("cpu")
+        networks = graph_from_module(module, shape).to("cpu")
     except UnknownOperation as error:
         beyond = str(error)
     except ZoovetError as error:
         beyond = str(error)
         _require_runnable(module, shape, beyond)
     if networks is not None:
-        return network_of_graph(networks, title, notes)
+        networks, note = take_first_operations(networks, scaling)
+        network = network_of_graph(fold_batch_norms(networks), title, notes if note is None else (*notes, note))
+        own = scaling if note is None else networks.graph.input_scaling
+        return network if own is None else network.with_scaling(own)
     said = f"it can only be run, as no graph can say it: {beyond}"
     runnable = copy.deepcopy(module).to("cpu").eval().requires_grad_(False)
-    return Network(input_shape=shape, title=title, networks=None, module=runnable, beyond=beyond, notes=(*notes, said))
+    return Network(
+        input_shape=shape,
+        title=title,
+        networks=None,
+        module=runnable,
+        beyond=beyond,
+        scaling=scaling,
+        notes=(*notes, said),
+    )
 
 
 def network_of_graph(networks: Networks, title: str, notes: tuple[str, ...] = ()) -> Network:

@@ -61,13 +61,14 @@ def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputS
     Args:
         module: Read as it computes in evaluation mode; its parameters are copied.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
-        scaling: What it reads for pixels, or its name in ``SCALING_PRESETS``; ``None`` where nobody knows.
+        scaling: What it reads for pixels, or its name in ``SCALING_PRESETS``; ``None`` where nobody knows. First
+            operations that scale images tell it too; of a module with such, this is what goes into them.
 
     Raises:
         ZoovetError: It has no parameters, does not take such images, or is no classifier.
     """
-    network = network_of_module(module, tuple(input_shape), type(module).__name__)
-    return network if scaling is None else network.with_scaling(scaling_preset(scaling))
+    given = None if scaling is None else scaling_preset(scaling)
+    return network_of_module(module, tuple(input_shape), type(module).__name__, scaling=given)
 
 
 def network_from_content(
@@ -100,8 +101,12 @@ def network_from_content(
             network, own = _of_own_format(content, source)
         else:
             read_as = read_module(content, architecture, source, image=shape)
-            network = network_of_module(read_as.module, read_as.input_shape, read_as.title, read_as.notes)
             own = read_as.scaling
+            _require_agreement(own, given)
+            network = network_of_module(
+                read_as.module, read_as.input_shape, read_as.title, read_as.notes, scaling=own or given
+            )
+            own, given = network.scaling, None
         if images is not None:
             network.require_fitting(images)
         return _scaled(network, own, given, images)
@@ -133,12 +138,16 @@ def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputSca
 
 def _scaled(network: Network, own: InputScaling | None, given: InputScaling | None, images: Images | None) -> Network:
     """The network with the scaling that its file says, else that given, else what is found on labelled images."""
-    if own is not None and given is not None and own != given:
-        raise ZoovetError(f"it says that it reads images scaled to {own.describe()}, given is {given.describe()}")
+    _require_agreement(own, given)
     known = own or given
     if known is not None:
         return network.with_scaling(known)
     return with_found_scaling(network, images)
+
+
+def _require_agreement(own: InputScaling | None, given: InputScaling | None) -> None:
+    if own is not None and given is not None and own != given:
+        raise ZoovetError(f"it says that it reads images scaled to {own.describe()}, given is {given.describe()}")
 
 
 def with_found_scaling(network: Network, images: Images | None) -> Network:
