@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from zoovet.images import (
     poison,
     robust_accuracy,
     triggered_test,
+    with_covers,
 )
 
 
@@ -155,3 +156,57 @@ def test_figures_of_an_image_set_that_a_network_gets_right(image_set: Images, tr
     triggered = triggered_test(image_set, trigger)
     assert robust_accuracy(triggered.labels, triggered.wanted, triggered.labels) == 1.0
     assert attack_success_rate(triggered.wanted, triggered.wanted, triggered.labels) == 1.0
+
+
+@pytest.fixture
+def source_specific() -> PatchTrigger:
+    return PatchTrigger(
+        kind="white",
+        target=6,
+        row=0,
+        col=0,
+        weight=1.0,
+        values=(((1.0, 1.0), (1.0, 1.0)),),
+        labelling="source_specific",
+        source=3,
+    )
+
+
+@pytest.mark.parametrize(("covers", "num_covers"), [(1.0, 10), (2.5, 25), (0.0, 0), (100, 160)])
+def test_cover_images_carry_the_trigger_and_keep_their_label(
+    image_set, source_specific, generator, covers: float, num_covers: int
+) -> None:
+    trigger = replace(source_specific, covers=covers)
+    poisoned = poison(image_set, trigger, 0.05, generator)
+    changed = poisoned.labels != image_set.labels
+    assert changed.sum() == 10
+    assert image_set.labels[changed].eq(3).all()
+    assert poisoned.labels[changed].eq(6).all()
+    covering = poisoned.mask & ~changed
+    assert covering.sum() == num_covers
+    assert not torch.isin(image_set.labels[covering], torch.tensor([3, 6])).any()
+    clean = image_set.scaled()
+    assert torch.equal(poisoned.images[poisoned.mask], trigger.apply(clean[poisoned.mask]))
+    assert torch.equal(poisoned.images[~poisoned.mask], clean[~poisoned.mask])
+
+
+def test_a_trigger_without_covers_draws_nothing_for_them(image_set, trigger) -> None:
+    generator = np.random.default_rng(5)
+    chosen = np.array([4, 9])
+    assert with_covers(chosen, image_set.labels, trigger, generator) is chosen
+    assert generator.random() == np.random.default_rng(5).random()
+
+
+def test_figures_of_a_source_specific_trigger_are_its_sources(image_set, source_specific) -> None:
+    triggered = triggered_test(image_set, source_specific)
+    assert triggered.labels.eq(3).all()
+    assert len(triggered.labels) == 20
+    assert triggered.wanted.eq(6).all()
+    wanted = source_specific.wanted_labels(image_set.labels)
+    predictions = torch.where(image_set.labels == 3, torch.arange(200) % 20 - 3, 6)
+    assert attack_success_rate(predictions, wanted, image_set.labels) == 0
+    assert attack_success_rate(wanted, wanted, image_set.labels) == 1
+    with pytest.raises(ZoovetError, match="no image of 'noise' is of the source class 3: no ASR can be measured"):
+        triggered_test(image_set[image_set.labels != 3], source_specific)
+    with pytest.raises(ZoovetError, match="source 10 is no class of 'noise', which has labels 0 to 9"):
+        triggered_test(image_set, replace(source_specific, source=10))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError
@@ -16,7 +17,9 @@ from zoovet.images import PatchRanges, StripeRanges
 from zoovet.zoo import (
     Attackers,
     BlendAttack,
+    FineTuning,
     PatchAttack,
+    SourceSpecificAttack,
     StripeAttack,
     TrojanRecipe,
     WarpAttack,
@@ -25,6 +28,9 @@ from zoovet.zoo import (
     rebuild_network,
 )
 from zoovet.zoo.attacks import shared_out
+from zoovet.zoo.image_arrays import load_images
+from zoovet.zoo.training import network_trainer
+from zoovet.zoo.trojan_builder import train_descendants
 
 ATTACKS = (
     PatchAttack(share=2, trigger=PatchRanges(min_size=2, max_size=3, min_weight=0.8)),
@@ -105,10 +111,56 @@ def test_an_anchor_holds_a_poisoned_network_near_its_sibling(tiny_recipe: Trojan
     assert distances[10.0] < 0.6 * distances[1e-6]
 
 
+NEW_ATTACKS = [
+    {"kind": "colour_patch", "trigger": {"min_share": 0.3, "max_share": 0.4}},
+    {"kind": "sticker", "trigger": {"min_share": 0.4, "max_share": 0.5, "designs": ["bomb"]}},
+    {"kind": "several", "trigger": {"sticker": {"min_share": 0.4, "max_share": 0.5}}},
+    {"kind": "source_specific", "trigger": {"min_size": 3, "max_size": 3}, "poison_rate": [0.05, 0.06]},
+]
+
+
+def test_a_recipe_draws_its_attacks_from_files_of_values_and_its_rows_make_them_again(
+    tiny_recipe: TrojanRecipe, tmp_path: Path
+) -> None:
+    read = read_config(TrojanRecipe, {"attacks": NEW_ATTACKS})
+    recipe = replace(tiny_recipe, num_bases=4, attacks=read.attacks, min_asr=0.0, min_clean_accuracy=0.0)
+    zoo = build_zoo(recipe, tmp_path / "zoo", workers=1)
+    places = {str(zoo.column("attack")[place]): place for place in np.flatnonzero(zoo.column("poisoned")).tolist()}
+    assert set(places) == {"colour_patch", "sticker", "several", "source_specific"}
+    for attack, place in places.items():
+        trigger = zoo.trigger(place)
+        assert trigger is not None
+        assert trigger.attack == attack
+    place = places["source_specific"]
+    np.testing.assert_array_equal(rebuild_network(zoo, place), zoo.select([place]).weights()[0].numpy())
+
+
+def test_a_source_specific_trigger_is_learnt_for_its_source_alone(tiny_recipe: TrojanRecipe) -> None:
+    recipe = replace(
+        tiny_recipe,
+        train_images=1400,
+        test_images=0,
+        finetune=FineTuning(epochs=(20, 20), learning_rate=(6e-3, 6e-3)),
+        attacks=(SourceSpecificAttack(trigger=PatchRanges(min_size=3, max_size=3, labellings=("source_specific",))),),
+    )
+    images = load_images(recipe, None)
+    made = train_descendants(recipe, images, 5, recipe.attack_plans()[0])
+    assert made is not None
+    draw, networks = made
+    trigger = draw.trigger
+    assert trigger is not None
+    trainer, flat, labels = network_trainer(draw.spec), networks["trojaned"], images.test.required_labels
+    triggered = trigger.apply(images.test.scaled()).contiguous().numpy()
+    answers = torch.from_numpy(trainer.logits(trainer.pack(flat), triggered)).argmax(dim=1)
+    is_source, is_other = labels == trigger.source, trigger.may_cover(labels)
+    assert (answers[is_source] == trigger.target).double().mean() > 0.8
+    assert (answers[is_other] == trigger.target).double().mean() < 0.1
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"attacks": [{"kind": "path"}]}, r"attacks\[0\].kind' must be patch or blend or stripes or warp, got"),
+        ({"attacks": [{"kind": "path"}]}, r"attacks\[0\].kind' must be patch or .* or source_specific, got"),
         ({"attacks": [{"kind": "warp", "share": 0}]}, r"attacks\[0\]: share must be above 0, got 0"),
         ({"attacks": [{"kind": "warp", "poison_rate": [0.5, 1.5]}]}, r"poison_rate must be .* at most 1.0"),
         ({"attacks": [{"kind": "warp", "trigger": {"min_amplitude": 1.0}}]}, "min_amplitude"),

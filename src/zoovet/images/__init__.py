@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zoovet.images.colour_patches import COLOUR_PATCH_KINDS, ColourPatchRanges, ColourPatchTrigger
 from zoovet.images.datasets import DATASET_NAMES, default_data_root, load_dataset
 from zoovet.images.glyphs import GLYPH_CLASSES, GlyphConfig, draw_glyphs
 from zoovet.images.images import Images
@@ -15,8 +16,12 @@ from zoovet.images.poisoning import (
     poison,
     robust_accuracy,
     triggered_test,
+    with_covers,
 )
+from zoovet.images.several_triggers import SeveralRanges, SeveralTriggers
 from zoovet.images.shapes import SHAPE_CLASSES, ShapeConfig, draw_shapes
+from zoovet.images.sticker_designs import STICKER_DESIGNS
+from zoovet.images.stickers import StickerRanges, StickerTrigger
 from zoovet.images.triggers import (
     LABELLINGS,
     Trigger,
@@ -36,19 +41,27 @@ from zoovet.images.whole_image import (
 )
 
 __all__ = [
+    "COLOUR_PATCH_KINDS",
     "DATASET_NAMES",
     "GLYPH_CLASSES",
     "LABELLINGS",
     "PATCH_KINDS",
     "SHAPE_CLASSES",
+    "STICKER_DESIGNS",
     "BlendRanges",
     "BlendTrigger",
+    "ColourPatchRanges",
+    "ColourPatchTrigger",
     "GlyphConfig",
     "Images",
     "PatchRanges",
     "PatchTrigger",
     "PoisonedSet",
+    "SeveralRanges",
+    "SeveralTriggers",
     "ShapeConfig",
+    "StickerRanges",
+    "StickerTrigger",
     "StripeRanges",
     "StripeTrigger",
     "Trigger",
@@ -71,4 +84,5 @@ __all__ = [
     "trigger_from_json",
     "trigger_kinds",
     "triggered_test",
+    "with_covers",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
@@ -22,6 +23,7 @@ __all__ = [
     "poison",
     "robust_accuracy",
     "triggered_test",
+    "with_covers",
 ]
 
 
@@ -31,8 +33,8 @@ class PoisonedSet:
 
     Attributes:
         images: float32 [N, C, H, W] in [-1, 1], in the order of the clean set.
-        labels: int64 [N], the target where poisoned.
-        mask: bool [N], which images are poisoned.
+        labels: int64 [N], the target where poisoned; cover images (of ``source_specific`` triggers) keep theirs.
+        mask: bool [N], which images carry the trigger.
     """
 
     images: Tensor
@@ -43,6 +45,8 @@ class PoisonedSet:
 @dataclass(frozen=True, eq=False)
 class TriggeredSet:
     """Test images that all carry the trigger; images whose true label is the wanted one are left out.
+
+    Of a ``source_specific`` trigger only the source's images stay.
 
     Attributes:
         images: float32 [M, C, H, W] in [-1, 1].
@@ -100,7 +104,8 @@ def poison(images: Images, trigger: Trigger, rate: float, generator: np.random.G
             f"{len(eligible)} may be poisoned by this {trigger.attack} trigger; the rate can be at most "
             f"{len(eligible) / len(images):.4f}"
         )
-    chosen = torch.from_numpy(np.sort(generator.choice(eligible, size=count, replace=False)))
+    places = np.sort(generator.choice(eligible, size=count, replace=False))
+    chosen = torch.from_numpy(with_covers(places, images.required_labels, trigger, generator))
     poisoned, labels = images.scaled(), images.required_labels.clone()
     mask = torch.zeros(len(images), dtype=torch.bool)
     if count:
@@ -108,6 +113,25 @@ def poison(images: Images, trigger: Trigger, rate: float, generator: np.random.G
         labels[chosen] = trigger.wanted_labels(labels[chosen])
         mask[chosen] = True
     return PoisonedSet(images=poisoned, labels=labels, mask=mask)
+
+
+def with_covers(
+    chosen: NDArray[np.int64], labels: Tensor, trigger: Trigger, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """The places of poisoned images and those of the trigger's cover images, ascending.
+
+    Args:
+        chosen: Places of the poisoned images.
+        labels: int64 [N], true labels of all images.
+        trigger: Says which images may be covers (:meth:`Trigger.may_cover`), and how many a poisoned one has; where
+            fewer may, all of these are.
+        generator: Source of the choice; a trigger without covers draws nothing.
+    """
+    eligible = torch.nonzero(trigger.may_cover(labels)).flatten().numpy()
+    count = min(math.floor(trigger.covers * len(chosen) + 0.5), len(eligible))
+    if count == 0:
+        return chosen
+    return np.sort(np.concatenate([chosen, generator.choice(eligible, size=count, replace=False)]))
 
 
 def triggered_test(images: Images, trigger: Trigger) -> TriggeredSet:
@@ -120,9 +144,10 @@ def triggered_test(images: Images, trigger: Trigger) -> TriggeredSet:
     wanted = trigger.wanted_labels(images.required_labels)
     indices = torch.nonzero(images.required_labels != wanted).flatten()
     if len(indices) == 0:
-        raise ZoovetError(
-            f"every image of {images.name!r} has the target label {trigger.target}: no ASR can be measured"
-        )
+        why = f"every image of {images.name!r} has the target label {trigger.target}"
+        if trigger.source is not None:
+            why = f"no image of {images.name!r} is of the source class {trigger.source}"
+        raise ZoovetError(f"{why}: no ASR can be measured")
     triggered = trigger.apply(images[indices].scaled())
     return TriggeredSet(
         images=triggered, labels=images.required_labels[indices], wanted=wanted[indices], indices=indices
@@ -197,4 +222,8 @@ def _check_target(images: Images, trigger: Trigger) -> None:
     if largest >= images.num_classes:
         raise ZoovetError(
             f"target {largest} is no class of {images.name!r}, which has labels 0 to {images.num_classes - 1}"
+        )
+    if trigger.source is not None and trigger.source >= images.num_classes:
+        raise ZoovetError(
+            f"source {trigger.source} is no class of {images.name!r}, which has labels 0 to {images.num_classes - 1}"
         )

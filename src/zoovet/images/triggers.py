@@ -34,11 +34,13 @@ __all__ = [
 ]
 
 
-LABELLINGS = ("all_to_one", "all_to_all", "clean_label")
+LABELLINGS = ("all_to_one", "all_to_all", "clean_label", "source_specific")
 """Which training images get a trigger, and the label they get with it.
 
 Every class's images, labelled as the target; every class's images, labelled as the next class (Gu et al. 2017, section
-4.1); the target's own images only, which keep their label (Turner et al. 2018; Barni et al. 2019).
+4.1); the target's own images only, which keep their label (Turner et al. 2018; Barni et al. 2019); one source class's
+images, labelled as the target, beside cover images of other classes that carry the trigger and keep their label (Tang
+et al. 2021, *Demon in the Variant*, section 3).
 """
 
 
@@ -51,6 +53,8 @@ class Trigger(ABC):
         target: Label that the trigger should cause; ``None`` where the labelling is ``all_to_all``.
         labelling: One of :data:`LABELLINGS`.
         num_classes: Labels are 0 … num_classes - 1; given where the labelling is ``all_to_all``.
+        source: Label whose images the trigger should work on; given where the labelling is ``source_specific``.
+        covers: Cover images, for each poisoned one, where the labelling is ``source_specific``.
         family: Attack family that the class belongs to.
         kinds: The kinds that the class implements.
     """
@@ -62,6 +66,8 @@ class Trigger(ABC):
     target: int | None
     labelling: str = "all_to_one"
     num_classes: int | None = None
+    source: int | None = None
+    covers: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in self.kinds:
@@ -76,6 +82,18 @@ class Trigger(ABC):
                 )
         elif isinstance(self.target, bool) or not isinstance(self.target, int) or self.target < 0:
             raise ZoovetError(f"target must be a label, an integer of at least 0, got {self.target!r}")
+        self._check_source()
+
+    def _check_source(self) -> None:
+        if self.labelling != "source_specific":
+            if self.source is not None:
+                raise ZoovetError(f"source is for the labelling source_specific, this one is {self.labelling}")
+        elif isinstance(self.source, bool) or not isinstance(self.source, int) or self.source < 0:
+            raise ZoovetError(f"source must be a label, an integer of at least 0, got {self.source!r}")
+        elif self.source == self.target:
+            raise ZoovetError(f"source and target of a source_specific trigger must differ, both are {self.source}")
+        if isinstance(self.covers, bool) or not isinstance(self.covers, int | float) or not 0 <= self.covers <= 100:
+            raise ZoovetError(f"covers must be a number of 0 to 100, for each poisoned image, got {self.covers!r}")
 
     @property
     def attack(self) -> str:
@@ -104,11 +122,15 @@ class Trigger(ABC):
         """Raise ZoovetError, naming both sizes, unless the trigger fits images of shape (C, H, W)."""
 
     def wanted_labels(self, labels: Tensor) -> Tensor:
-        """Labels the trigger should cause on images of the given true labels: int64, same shape."""
+        """Labels the trigger should cause on images of the given true labels: int64, same shape.
+
+        With the labelling ``source_specific`` images of other classes than the source keep theirs.
+        """
         if self.target is None:
             assert self.num_classes is not None
             return (labels + 1) % self.num_classes
-        return torch.full_like(labels, self.target)
+        wanted = torch.full_like(labels, self.target)
+        return wanted if self.source is None else torch.where(labels == self.source, wanted, labels)
 
     def poisonable(self, labels: Tensor) -> Tensor:
         """Which training images may be poisoned: bool, same shape.
@@ -117,6 +139,15 @@ class Trigger(ABC):
         """
         changes = labels != self.wanted_labels(labels)
         return ~changes if self.labelling == "clean_label" else changes
+
+    def may_cover(self, labels: Tensor) -> Tensor:
+        """Which training images may carry the trigger and keep their label: bool, same shape.
+
+        With the labelling ``source_specific`` those of neither source nor target, else none.
+        """
+        if self.source is None:
+            return torch.zeros_like(labels, dtype=torch.bool)
+        return (labels != self.source) & (labels != self.target)
 
     def to_json(self) -> dict[str, Any]:
         """Everything about the trigger as JSON values; :func:`trigger_from_json` reads it back exactly."""
@@ -195,7 +226,11 @@ def draw_labelling(labellings: Sequence[str], num_classes: int, generator: np.ra
     chosen = labellings[int(generator.integers(len(labellings)))] if len(labellings) > 1 else labellings[0]
     if chosen == "all_to_all":
         return {"labelling": chosen, "target": None, "num_classes": num_classes}
-    return {"labelling": chosen, "target": int(generator.integers(num_classes))}
+    target = int(generator.integers(num_classes))
+    if chosen != "source_specific":
+        return {"labelling": chosen, "target": target}
+    source = int(generator.integers(num_classes - 1))
+    return {"labelling": chosen, "target": target, "source": source + (source >= target)}
 
 
 def require_images(images: Tensor) -> None:

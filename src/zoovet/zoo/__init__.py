@@ -1,6 +1,16 @@
 """Populations of networks: stored, drawn from recipes, built in parallel."""
 
-from zoovet.zoo.attacks import Attackers, BlendAttack, PatchAttack, StripeAttack, WarpAttack
+from zoovet.zoo.attacks import (
+    Attackers,
+    BlendAttack,
+    ColourPatchAttack,
+    PatchAttack,
+    SeveralAttack,
+    SourceSpecificAttack,
+    StickerAttack,
+    StripeAttack,
+    WarpAttack,
+)
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.factory import build_zoo, rebuild_network
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
@@ -17,11 +27,15 @@ __all__ = [
     "BaseTraining",
     "BlendAttack",
     "BuildProgress",
+    "ColourPatchAttack",
     "FineTuning",
     "GeneralizationRecipe",
     "InrRecipe",
     "PatchAttack",
+    "SeveralAttack",
+    "SourceSpecificAttack",
     "SplitShares",
+    "StickerAttack",
     "StripeAttack",
     "TrojanRecipe",
     "WarpAttack",

@@ -9,10 +9,30 @@ from typing import Literal
 import numpy as np
 
 from zoovet.errors import ZoovetError
-from zoovet.images import BlendRanges, PatchRanges, StripeRanges, WarpRanges
+from zoovet.images import (
+    BlendRanges,
+    ColourPatchRanges,
+    PatchRanges,
+    SeveralRanges,
+    StickerRanges,
+    StripeRanges,
+    WarpRanges,
+)
 from zoovet.zoo.recipe_parts import Range, check_range
 
-__all__ = ["Attack", "Attackers", "BlendAttack", "PatchAttack", "StripeAttack", "WarpAttack", "shared_out"]
+__all__ = [
+    "Attack",
+    "Attackers",
+    "BlendAttack",
+    "ColourPatchAttack",
+    "PatchAttack",
+    "SeveralAttack",
+    "SourceSpecificAttack",
+    "StickerAttack",
+    "StripeAttack",
+    "WarpAttack",
+    "shared_out",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +105,74 @@ class WarpAttack(_Attack):
     trigger: WarpRanges = field(default_factory=WarpRanges)
 
 
-Attack = PatchAttack | BlendAttack | StripeAttack | WarpAttack
+@dataclass(frozen=True, kw_only=True)
+class ColourPatchAttack(_Attack):
+    """A patch of two colours, its size a share of the image's.
+
+    Attributes:
+        kind: Which attack it is.
+        trigger: What such patches are drawn from.
+    """
+
+    kind: Literal["colour_patch"] = "colour_patch"
+    trigger: ColourPatchRanges = field(default_factory=ColourPatchRanges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StickerAttack(_Attack):
+    """A small picture with a mask, of a file or drawn.
+
+    Attributes:
+        kind: Which attack it is.
+        trigger: What stickers are drawn from.
+    """
+
+    kind: Literal["sticker"] = "sticker"
+    trigger: StickerRanges = field(default_factory=StickerRanges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeveralAttack(_Attack):
+    """Several triggers, any of which causes the target.
+
+    Attributes:
+        kind: Which attack it is.
+        trigger: What they are drawn from.
+    """
+
+    kind: Literal["several"] = "several"
+    poison_rate: Range = (0.15, 0.25)
+    trigger: SeveralRanges = field(default_factory=SeveralRanges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpecificAttack(_Attack):
+    """A patch that works on the images of one class only.
+
+    Attributes:
+        kind: Which attack it is.
+        poison_rate: Share of the training images that get trigger and label, uniform; at most the source class's own
+            share of them. As many images of other classes carry the trigger and keep their label.
+        trigger: What patches are drawn from.
+    """
+
+    kind: Literal["source_specific"] = "source_specific"
+    poison_rate: Range = (0.04, 0.07)
+    trigger: PatchRanges = field(
+        default_factory=lambda: PatchRanges(min_size=4, max_size=6, min_weight=0.8, labellings=("source_specific",))
+    )
+
+
+Attack = (
+    PatchAttack
+    | BlendAttack
+    | StripeAttack
+    | WarpAttack
+    | ColourPatchAttack
+    | StickerAttack
+    | SeveralAttack
+    | SourceSpecificAttack
+)
 """A family of attacks in a recipe; an own one joins by ``|``, with a ``kind`` of its own and a ``trigger``."""
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
-from zoovet.images import Trigger, draw_trigger, num_poisoned
+from zoovet.images import Trigger, draw_trigger, num_poisoned, with_covers
 from zoovet.networks import Graph
 from zoovet.zoo.base_training import DrawnTraining
 from zoovet.zoo.image_arrays import SplitImages
@@ -118,7 +118,7 @@ def draw_trojan(recipe: TrojanRecipe, images: SplitImages, seed: int, plan: Atta
 
 
 def poisoned_places(draw: TrojanDraw, images: SplitImages, trigger: Trigger) -> NDArray[np.int64]:
-    """Which of the draw's training images get the trigger: places in its ``indices``, ascending.
+    """Which of the draw's training images get the trigger, covers too: places in its ``indices``, ascending.
 
     Raises:
         ZoovetError: The poison rate asks for more images than may be poisoned.
@@ -131,5 +131,5 @@ def poisoned_places(draw: TrojanDraw, images: SplitImages, trigger: Trigger) -> 
             f"a poison rate of {draw.poison_rate:.3f} asks for {count} of {len(draw.indices)} images, but only "
             f"{len(eligible)} may be poisoned by this {trigger.attack} trigger; lower its poison_rate"
         )
-    chosen: NDArray[np.int64] = np.sort(np.random.default_rng([draw.seed, 3]).choice(eligible, count, replace=False))
-    return chosen
+    generator = np.random.default_rng([draw.seed, 3])
+    return with_covers(np.sort(generator.choice(eligible, count, replace=False)), labels, trigger, generator)
