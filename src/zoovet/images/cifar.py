@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.images.parquet import find_parquet_shards, read_image_parquet
@@ -58,11 +59,12 @@ def find_cifar10(folder: Path, split: Literal["train", "test"]) -> Callable[[], 
 
 
 def _read_parquet(shards: list[Path]) -> ImagesAndLabels:
-    images, labels = read_image_parquet(shards)
-    if images.shape[1:] != _IMAGE_SHAPE:
-        raise ZoovetError(f"{shards[0]} has images of {images.shape[1:]}; those of CIFAR-10 are {_IMAGE_SHAPE}")
+    pixels, labels = read_image_parquet(shards)
+    shape = tuple(pixels.shape[1:])
+    if shape != _IMAGE_SHAPE:
+        raise ZoovetError(f"{shards[0]} has images of {shape}; those of CIFAR-10 are {_IMAGE_SHAPE}")
     _check_labels(shards[0].parent, labels)
-    return images, labels
+    return (pixels if isinstance(pixels, Tensor) else pixels.all()).numpy(), labels
 
 
 def _read_batches(version: str, paths: list[Path]) -> ImagesAndLabels:

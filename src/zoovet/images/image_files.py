@@ -1,24 +1,26 @@
-"""Image files of a user: folders of classes, and ``.npz`` archives."""
+"""Image files of a user: folders of classes."""
 
 from __future__ import annotations
 
 import os
 import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.images import stored_pixels
+from zoovet.images.stored_pixels import Shape, StoredPixels
 from zoovet.printable import printable
 
-__all__ = ["FolderOfImages", "opened_npz", "read_image_folder", "read_npz"]
+__all__ = ["FilePixels", "FolderOfImages", "read_image_folder"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
@@ -30,13 +32,13 @@ class FolderOfImages:
     """What a folder holds.
 
     Attributes:
-        images: uint8 [N, H, W, C].
+        pixels: uint8 [N, C, H, W], or the files that they lie in.
         labels: int64 [N]; ``None`` where the folder has no class folders.
         class_names: Names of the class folders, in the order of their labels; empty where they are the labels.
         notes: What was left out or taken, one line each.
     """
 
-    images: NDArray[np.uint8]
+    pixels: Tensor | StoredPixels
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
@@ -53,71 +55,37 @@ def read_image_folder(folder: Path, size: tuple[int, int] | None = None) -> Fold
         ZoovetError: It is no folder, has no image that can be read, or images of several sizes.
     """
     classes = _class_folders(folder)
-    read: list[tuple[Path, Image.Image, int]] = []
-    unreadable: list[Path] = []
-    for path, label in _files(folder, classes):
-        try:
-            read.append((path, _opened(path, size), label))
-        except Exception:  # whatever a decoder raises on a damaged file
-            unreadable.append(path)
-    if not read:
-        what = f"none of its {len(unreadable)} images can be read" if unreadable else "it has no images"
-        raise ZoovetError(f"{printable(folder)}: {what}; expected are class folders with {', '.join(_SUFFIXES[:3])}, …")
-    _require_one_size([(path, image) for path, image, _ in read])
+    files = list(_files(folder, classes))
+    read = _opened_files(files, size)
+    if not read.readable:
+        what = f"none of its {len(files)} images can be read" if files else "it has no images"
+        split = next((folder / name for name, _ in classes if _class_folders(folder / name)), None)
+        way_out = (
+            f"{printable(split)} has class folders, give that"
+            if split is not None and not files
+            else (f"expected are class folders with {', '.join(_SUFFIXES[:3])}, …")
+        )
+        raise ZoovetError(f"{printable(folder)}: {what}; {way_out}")
     notes = []
+    unreadable = [path for place, (path, _) in enumerate(files) if place not in read.readable]
     if unreadable:
         named = ", ".join(printable(path.relative_to(folder), 60) for path in unreadable[:_NUM_NAMED])
         more = f" and {len(unreadable) - _NUM_NAMED} more" if len(unreadable) > _NUM_NAMED else ""
-        total = len(unreadable) + len(read)
-        notes.append(f"{len(unreadable)} of {total} images cannot be read, left out: {named}{more}")
+        notes.append(f"{len(unreadable)} of {len(files)} images cannot be read, left out: {named}{more}")
+    filled = {label for _, label in files}
+    if empty := [name for name, label in classes if label not in filled]:
+        named = ", ".join(printable(name, 60) for name in empty[:_NUM_NAMED])
+        more = f" and {len(empty) - _NUM_NAMED} more" if len(empty) > _NUM_NAMED else ""
+        notes.append(f"{len(empty)} of {len(classes)} class folders have no images: {named}{more}")
     are_numbers = bool(classes) and _are_numbers([name for name, _ in classes])
     if are_numbers:
         notes.append("names of the class folders are numbers, taken as labels")
-    mode = "L" if all(image.mode in _GRAY_MODES for _, image, _ in read) else "RGB"
-    pixels = np.stack([np.asarray(_as_bytes(image).convert(mode)) for _, image, _ in read])
     return FolderOfImages(
-        images=pixels[..., None] if mode == "L" else pixels,
-        labels=np.array([label for _, _, label in read], dtype=np.int64) if classes else None,
+        pixels=read.pixels,
+        labels=np.array([files[place][1] for place in read.readable], dtype=np.int64) if classes else None,
         class_names=() if are_numbers else tuple(name for name, _ in classes),
         notes=tuple(notes),
     )
-
-
-def read_npz(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
-    """The arrays ``images`` and ``labels`` of an archive; no code that may be in it is run.
-
-    Raises:
-        ZoovetError: It is missing, no such archive, or has no ``images``.
-    """
-    with opened_npz(path) as archive:
-        if "images" not in archive:
-            names = ", ".join(printable(name, 30) for name in list(archive)[:6])
-            raise ZoovetError(f"{printable(path)} has no array 'images', it has {names or 'none'}")
-        return archive["images"], archive.get("labels", None)
-
-
-@contextmanager
-def opened_npz(path: Path) -> Iterator[Mapping[str, NDArray[np.generic]]]:
-    """An archive of arrays, which are read as they are asked for; what goes wrong then is one line.
-
-    Raises:
-        ZoovetError: It is missing, no such archive, or damaged.
-    """
-    shown = printable(path)
-    try:
-        with open(path, "rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ZoovetError(f"{shown} is one array, expected is an .npz with images and labels")
-            yield archive
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, ZoovetError):
-            raise
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ZoovetError(
-            f"{shown} cannot be read: {printable(why)}; reference images are a folder of class folders, or an .npz "
-            "with images and labels"
-        ) from error
 
 
 def _class_folders(folder: Path) -> list[tuple[str, int]]:
@@ -145,12 +113,126 @@ def _files(folder: Path, classes: list[tuple[str, int]]) -> Iterator[tuple[Path,
                 yield path, label
 
 
-def _opened(path: Path, size: tuple[int, int] | None) -> Image.Image:
+@dataclass(frozen=True, eq=False)
+class FilePixels(StoredPixels):
+    """Pixels in image files, decoded when they are asked for.
+
+    Attributes:
+        paths: A file an image.
+        mode: ``L`` for gray ones, ``RGB`` for red, green, blue.
+        size: Height and width.
+    """
+
+    paths: tuple[Path, ...]
+    mode: str
+    size: tuple[int, int]
+
+    @property
+    def shape(self) -> Shape:
+        """See :class:`StoredPixels`."""
+        return len(self.paths), 1 if self.mode == "L" else 3, *self.size
+
+    def read(self, places: NDArray[np.int64]) -> Tensor:
+        """See :class:`StoredPixels`."""
+        return _stacked([self._decoded(self.paths[place]) for place in places.tolist()], self.mode)
+
+    def _decoded(self, path: Path) -> Image.Image:
+        """The image, resized as it was at the beginning, which leaves one of that size as it is."""
+        try:
+            image = _opened(path, self.size)
+        except Exception as error:  # whatever a decoder raises on a damaged file
+            raise ZoovetError(
+                f"{printable(path)} cannot be decoded, though it begins like an image: {printable(error)}; mend it or "
+                "take it away"
+            ) from None
+        else:
+            return image
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """Those of many files that can be read.
+
+    Attributes:
+        pixels: Theirs.
+        readable: Which files they are.
+    """
+
+    pixels: Tensor | StoredPixels
+    readable: dict[int, None]
+
+
+def _opened_files(files: Sequence[tuple[Path, int]], size: tuple[int, int] | None) -> _Opened:
+    """Decode files where all of them are small, else read how they begin.
+
+    Raises:
+        ZoovetError: Images of several sizes where none is given.
+    """
+    opened: dict[int, _Begun] = {}
+    first: tuple[Path, tuple[int, int]] | None = None
+    for place, (path, _) in enumerate(files):
+        try:
+            begun = _begun(path, size, len(files))
+        except Exception:  # whatever a decoder raises on a damaged file
+            continue
+        first = first or (path, begun.size)
+        _require_one_size(first, (path, begun.size))
+        opened[place] = begun
+    mode = "L" if all(begun.mode in _GRAY_MODES for begun in opened.values()) else "RGB"
+    decoded = [begun.image for begun in opened.values() if begun.image is not None]
+    pixels: Tensor | StoredPixels = torch.empty(0)
+    if decoded:
+        pixels = _stacked(decoded, mode)
+    elif first is not None:
+        width, height = first[1]
+        pixels = FilePixels(tuple(files[place][0] for place in opened), mode, (height, width))
+    return _Opened(pixels, dict.fromkeys(opened))
+
+
+def _stacked(images: Sequence[Image.Image], mode: str) -> Tensor:
+    """uint8 [n, C, H, W] of images of one size."""
+    pixels = np.stack([np.asarray(_as_bytes(image).convert(mode)) for image in images])
+    pixels = pixels[..., None] if mode == "L" else pixels
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+
+
+@contextmanager
+def _strictly() -> Iterator[None]:
+    """Warnings, of images that are suspiciously large, become errors."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # of images that are suspiciously large
-        with Image.open(path) as image:
-            image.load()
-            return image.copy() if size is None else _resized(image, size)
+        warnings.simplefilter("error")
+        yield
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """What is read of an image file.
+
+    Attributes:
+        size: Width and height that it has, or is brought to.
+        mode: Pillow's.
+        image: The image; ``None`` where it is decoded later.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    image: Image.Image | None
+
+
+def _begun(path: Path, size: tuple[int, int] | None, num_files: int) -> _Begun:
+    """One of several files, decoded where as many images of its size are few enough to be."""
+    with _strictly(), Image.open(path) as image:
+        width, height = image.size if size is None else (size[1], size[0])
+        if 3 * width * height * num_files > stored_pixels.MOST_IN_MEMORY:
+            return _Begun((width, height), image.mode, None)
+    decoded = _opened(path, size)
+    return _Begun((width, height), decoded.mode, decoded)
+
+
+def _opened(path: Path, size: tuple[int, int] | None) -> Image.Image:
+    with _strictly(), Image.open(path) as image:
+        image.load()
+        return image.copy() if size is None else _resized(image, size)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -166,12 +248,11 @@ def _as_bytes(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(image, dtype=np.int64) // 257, 0, 255).astype(np.uint8))
 
 
-def _require_one_size(images: list[tuple[Path, Image.Image]]) -> None:
-    first, image = images[0]
-    for path, other in images:
-        if other.size != image.size:
-            raise ZoovetError(
-                f"{printable(path)} is {other.height}×{other.width} (height, width), {printable(first)} "
-                f"{image.height}×{image.width}: all must be of one size, that which the network reads "
-                "(in a recipe, images.size brings them to one)"
-            )
+def _require_one_size(first: tuple[Path, tuple[int, int]], other: tuple[Path, tuple[int, int]]) -> None:
+    (path, (width, height)), (other_path, (other_width, other_height)) = first, other
+    if (width, height) != (other_width, other_height):
+        raise ZoovetError(
+            f"{printable(other_path)} is {other_height}×{other_width} (height, width), {printable(path)} "
+            f"{height}×{width}: all must be of one size, that which the network reads "
+            "(in a recipe, images.size brings them to one)"
+        )

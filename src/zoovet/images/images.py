@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.images.image_files import read_image_folder, read_npz
+from zoovet.images.array_files import read_npz
+from zoovet.images.image_files import read_image_folder
+from zoovet.images.stored_pixels import (
+    ArrayPixels,
+    ChangedPixels,
+    ChosenPixels,
+    JoinedPixels,
+    PixelField,
+    StoredPixels,
+    in_memory_if_small,
+)
 from zoovet.printable import printable
 
 __all__ = ["Images"]
@@ -26,8 +37,12 @@ _IMAGES_AT_A_TIME = 1024
 class Images:
     """Images of one size.
 
+    Images of more than 256 MB stay where they lie, in files or arrays on disk: what is asked for by ``images[places]``
+    or :meth:`parts` is read then, and ``pixels`` reads all of it.
+
     Attributes:
-        pixels: uint8 [N, C, H, W], 0 black to 255 white.
+        pixels: uint8 [N, C, H, W], 0 black to 255 white. They may be given as
+            :class:`~zoovet.images.stored_pixels.StoredPixels`.
         labels: int64 [N], or ``None`` where nobody says them.
         class_names: Names of the labels; empty where they have none but their numbers.
         notes: What was taken or left out when they were read, one line each.
@@ -39,7 +54,7 @@ class Images:
         ZoovetError: Other dtypes or shapes, no images, lengths that differ, or labels outside the classes.
     """
 
-    pixels: Tensor
+    pixels: PixelField = PixelField()  # noqa: RUF009 - the descriptor is the field's
     labels: Tensor | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -47,16 +62,17 @@ class Images:
     num_classes: int = 0
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or 0 in self.pixels.shape:
+        pixels = self.stored
+        dtype = pixels.dtype if isinstance(pixels, Tensor) else torch.uint8
+        if dtype != torch.uint8 or len(pixels.shape) != 4 or 0 in pixels.shape:
             raise ZoovetError(
-                f"{self.name!r} must be uint8 [N, C, H, W], at least one, got {self.pixels.dtype} "
-                f"{list(self.pixels.shape)}"
+                f"{self.name!r} must be uint8 [N, C, H, W], at least one, got {dtype} {list(pixels.shape)}"
             )
         highest = -1
         if self.labels is not None:
-            if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.pixels),):
+            if self.labels.dtype != torch.int64 or self.labels.shape != (len(self),):
                 raise ZoovetError(
-                    f"labels of {len(self.pixels)} images in {self.name!r} must be int64 [{len(self.pixels)}], got "
+                    f"labels of {len(self)} images in {self.name!r} must be int64 [{len(self)}], got "
                     f"{self.labels.dtype} {list(self.labels.shape)}"
                 )
             if int(self.labels.min()) < 0:
@@ -72,18 +88,45 @@ class Images:
             )
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return self.stored.shape[0]
+
+    @property
+    def stored(self) -> Tensor | StoredPixels:
+        """The pixels as they are kept: a tensor, or where they lie."""
+        kept: Tensor | StoredPixels = self.__dict__["_pixels"]
+        return kept
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
-        channels, height, width = self.pixels.shape[1:]
+        _, channels, height, width = self.stored.shape
         return channels, height, width
 
     def __getitem__(self, index: slice | Tensor) -> Images:
         """Some of the images, in the order of the places, with their labels."""
         labels = None if self.labels is None else self.labels[index]
-        return replace(self, pixels=self.pixels[index], labels=labels)
+        pixels = self.stored
+        if isinstance(pixels, Tensor):
+            return self.changed(pixels=pixels[index], labels=labels)
+        chosen = ChosenPixels(pixels, torch.arange(len(self))[index].numpy())
+        return self.changed(pixels=in_memory_if_small(chosen), labels=labels)
+
+    def parts(self, num_images: int = _IMAGES_AT_A_TIME) -> Iterator[Images]:
+        """All images, some at a time, in their order."""
+        for start in range(0, len(self), num_images):
+            yield self[start : start + num_images]
+
+    def changed(self, **changes: Any) -> Images:
+        """The images with other values of some fields; ``dataclasses.replace`` would read all pixels."""
+        kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "pixels"}
+        return Images(**({"pixels": self.stored} | kept | changes))
+
+    def _each_changed(self, change: Callable[[Tensor], Tensor], image_shape: tuple[int, int, int]) -> Images:
+        """Each image changed on its own: ``change`` maps uint8 [n, C, H, W] to uint8 [n, *image_shape]."""
+        pixels = self.stored
+        if isinstance(pixels, Tensor):
+            return self.changed(pixels=torch.cat([change(part) for part in pixels.split(_IMAGES_AT_A_TIME)]))
+        return self.changed(pixels=in_memory_if_small(ChangedPixels(pixels, change, image_shape)))
 
     @property
     def required_labels(self) -> Tensor:
@@ -113,14 +156,12 @@ class Images:
         Raises:
             ZoovetError: Images of neither 1 nor 3 channels.
         """
-        channels = self.pixels.shape[1]
+        channels, height, width = self.shape
         if channels == 1:
             return self
         if channels != 3:
             raise ZoovetError(f"grayscale needs images of 3 channels (red, green, blue), {self.name!r} has {channels}")
-        red, green, blue = self.pixels.int().unbind(dim=1)
-        luma = (299 * red + 587 * green + 114 * blue + 500) // 1000
-        return replace(self, pixels=luma.to(torch.uint8).unsqueeze(1))
+        return self._each_changed(_luma, (1, height, width))
 
     def in_colour(self) -> Images:
         """Red, green and blue; of gray images all three the same.
@@ -128,55 +169,43 @@ class Images:
         Raises:
             ZoovetError: Images of neither 1 nor 3 channels.
         """
-        channels = self.pixels.shape[1]
+        channels, height, width = self.shape
         if channels not in (1, 3):
             raise ZoovetError(f"colour needs images of 1 or 3 channels, {self.name!r} has {channels}")
-        return replace(self, pixels=self.pixels.expand(-1, 3, -1, -1).contiguous()) if channels == 1 else self
+        return self._each_changed(_three_alike, (3, height, width)) if channels == 1 else self
 
     def resized(self, size: tuple[int, int]) -> Images:
         """Brought to a height and a width, linearly, without aliasing."""
         if self.shape[1:] == size:
             return self
-        parts = [
-            functional.interpolate(part.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255).byte()
-            for part in self.pixels.split(_IMAGES_AT_A_TIME)
-        ]
-        return replace(self, pixels=torch.cat(parts))
+        return self._each_changed(partial(_resized, size=size), (self.shape[0], *size))
 
     @classmethod
     def joined(cls, parts: Sequence[Images]) -> Images:
         """Several parts of one dataset, one after the other; name and classes are the first one's."""
         labels = torch.cat([part.required_labels for part in parts])
-        return replace(parts[0], pixels=torch.cat([part.pixels for part in parts]), labels=labels)
+        joined = JoinedPixels([part.stored for part in parts])
+        return parts[0].changed(pixels=in_memory_if_small(joined), labels=labels)
 
     @classmethod
     def from_arrays(cls, images: Any, labels: Any = None) -> Images:
         """Images from arrays or tensors.
 
         Args:
-            images: uint8 [N, H, W] for gray ones, or [N, H, W, C].
+            images: uint8 [N, H, W] for gray ones, or [N, H, W, C]. A copy is taken, but large ones in a
+                ``numpy.memmap`` stay on disk, as stored ones do.
             labels: Whole numbers [N], or ``None``.
 
         Raises:
             ZoovetError: Another dtype or shape; the message says both.
         """
-        array = np.asarray(images)
-        if array.dtype != np.uint8:
-            raise ZoovetError(f"images must be uint8, 0 black to 255 white, got {printable(array.dtype)}")
-        if array.ndim not in (3, 4) or 0 in array.shape:
-            raise ZoovetError(f"images must be [N, H, W] or [N, H, W, C], at least one, got {list(array.shape)}")
-        array = array[..., None] if array.ndim == 3 else array
-        if array.shape[3] > _MAX_CHANNELS:
-            hint = "; channels come last" if array.shape[1] <= _MAX_CHANNELS else ""
-            wanted = f"[N, H, W, C] of at most {_MAX_CHANNELS} channels"
-            raise ZoovetError(f"images must be {wanted}, got {list(array.shape)}{hint}")
-        pixels = torch.from_numpy(np.array(array.transpose(0, 3, 1, 2), order="C"))  # a copy of its own
+        pixels = in_memory_if_small(images) if isinstance(images, StoredPixels) else _pixels_of(images)
         if labels is None:
             return cls(pixels=pixels)
         whole = np.asarray(labels)
-        if whole.dtype.kind not in "iu" or whole.shape != (len(array),):
+        if whole.dtype.kind not in "iu" or whole.shape != (pixels.shape[0],):
             raise ZoovetError(
-                f"labels must be whole numbers [{len(array)}], one an image, got {printable(whole.dtype)} "
+                f"labels must be whole numbers [{pixels.shape[0]}], one an image, got {printable(whole.dtype)} "
                 f"{list(whole.shape)}"
             )
         return cls(pixels=pixels, labels=torch.from_numpy(whole.astype(np.int64)))
@@ -196,12 +225,14 @@ class Images:
             ZoovetError: It is none, has no image that can be read, or images of several sizes.
         """
         found = read_image_folder(Path(path), size)
-        made = cls.from_arrays(found.images, found.labels)
-        return replace(made, class_names=found.class_names, num_classes=0, notes=found.notes)
+        labels = None if found.labels is None else torch.from_numpy(found.labels)
+        return cls(pixels=found.pixels, labels=labels, class_names=found.class_names, notes=found.notes)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Images:
-        """Images from a folder (:meth:`from_folder`), or from an ``.npz`` with ``images`` and, maybe, ``labels``.
+        """Images from a folder (:meth:`from_folder`), or from an ``.npz``.
+
+        That has an array ``images`` and, maybe, ``labels`` and their ``class_names``, texts.
 
         Raises:
             ZoovetError: As there, or the file is no such one.
@@ -209,8 +240,46 @@ class Images:
         path = Path(path)
         if path.is_dir():
             return cls.from_folder(path)
-        images, labels = read_npz(path)
+        images, labels, class_names = read_npz(path)
         try:
-            return cls.from_arrays(images, labels)
+            made = cls.from_arrays(images, labels)
+            return made.changed(class_names=class_names, num_classes=0) if class_names else made
         except ZoovetError as error:
             raise ZoovetError(f"{printable(path)}: {error}") from None
+
+
+def _luma(pixels: Tensor) -> Tensor:
+    """uint8 [n, 1, H, W] of red, green, blue [n, 3, H, W]."""
+    red, green, blue = pixels.int().unbind(dim=1)
+    return ((299 * red + 587 * green + 114 * blue + 500) // 1000).to(torch.uint8).unsqueeze(1)
+
+
+def _three_alike(pixels: Tensor) -> Tensor:
+    """uint8 [n, 3, H, W] of gray ones [n, 1, H, W]."""
+    return pixels.expand(-1, 3, -1, -1).contiguous()
+
+
+def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 [n, C, *size], linearly, without aliasing."""
+    return functional.interpolate(pixels.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255).byte()
+
+
+def _pixels_of(images: Any) -> Tensor | StoredPixels:
+    """uint8 [N, C, H, W] of an array [N, H, W] or [N, H, W, C].
+
+    Raises:
+        ZoovetError: Another dtype or shape.
+    """
+    array = images if isinstance(images, np.memmap) else np.asarray(images)
+    if array.dtype != np.uint8:
+        raise ZoovetError(f"images must be uint8, 0 black to 255 white, got {printable(array.dtype)}")
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise ZoovetError(f"images must be [N, H, W] or [N, H, W, C], at least one, got {list(array.shape)}")
+    array = array[..., None] if array.ndim == 3 else array
+    if array.shape[3] > _MAX_CHANNELS:
+        hint = "; channels come last" if array.shape[1] <= _MAX_CHANNELS else ""
+        wanted = f"[N, H, W, C] of at most {_MAX_CHANNELS} channels"
+        raise ZoovetError(f"images must be {wanted}, got {list(array.shape)}{hint}")
+    if isinstance(array, np.memmap):
+        return in_memory_if_small(ArrayPixels(array))
+    return torch.from_numpy(np.array(array.transpose(0, 3, 1, 2), order="C"))  # a copy of its own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,8 +117,8 @@ class Network:
             )
         parts = []
         with torch.no_grad():
-            for pixels in own.pixels.split(_IMAGES_AT_A_TIME):
-                values = self.scaling.apply(pixels)
+            for part in own.parts(_IMAGES_AT_A_TIME):
+                values = self.scaling.apply(part.pixels)
                 parts.append(self._answers(values.flatten(1) if len(self.input_shape) == 1 else values))
         return torch.cat(parts)
 
@@ -125,7 +126,7 @@ class Network:
         """Raise where images are of another size or number of channels than the network reads."""
         fits = images.shape == self.input_shape
         if len(self.input_shape) == 1:
-            fits = images.pixels[0].numel() == self.input_shape[0]
+            fits = math.prod(images.shape) == self.input_shape[0]
         if not fits:
             raise ZoovetError(
                 f"the network reads images of {shape_in_words(self.input_shape)} (channels, height, width), these are "

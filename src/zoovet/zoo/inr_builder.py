@@ -145,7 +145,7 @@ class InrBuilder:
     def _target(self, picture: Picture) -> Tensor:
         """A picture [C, H, W] in [0, 1]: the image itself for copy 0, else augmented by the copy's own draws."""
         image, copy = picture
-        target = self.images.pixels[image].float() / 255
+        target = self.images[image : image + 1].pixels[0].float() / 255
         if copy == 0:
             return target
         return augmented(target, self.recipe, np.random.default_rng([self.recipe.seed, image, copy, 1]))

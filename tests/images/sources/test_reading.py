@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zoovet.errors import ZoovetError
-from zoovet.images import GlyphConfig, Images
+from zoovet.images import GlyphConfig, Images, stored_pixels
+from zoovet.images.parquet import ParquetPixels
 from zoovet.images.sources import ImageSource, load_source
 
 GRAY = np.random.default_rng(0).integers(256, size=(6, 4, 5), dtype=np.uint8)
@@ -66,12 +67,13 @@ def idx(folder: Path) -> None:
             (folder / f"{prefix}-{name}-ubyte").write_bytes(head + array.tobytes())
 
 
-def parquet(folder: Path) -> None:
-    def encoded(image: NDArray[np.uint8]) -> dict[str, bytes]:
-        data = BytesIO()
-        Image.fromarray(image).save(data, "png")
-        return {"bytes": data.getvalue()}
+def encoded(image: NDArray[np.uint8]) -> dict[str, bytes]:
+    data = BytesIO()
+    Image.fromarray(image).save(data, "png")
+    return {"bytes": data.getvalue()}
 
+
+def parquet(folder: Path) -> None:
     names = {"info": {"features": {"label": {"names": ["a", "b", "c"]}}}}
     (folder / "data").mkdir()
     for split, count in (("train", 6), ("test", 3)):
@@ -210,3 +212,23 @@ def test_a_source_that_is_none() -> None:
     ):
         with pytest.raises(ZoovetError, match=message):
             ImageSource(**({"source": "x"} | options))  # type: ignore[arg-type]
+
+
+def test_large_parquet_is_decoded_as_it_is_asked_for_and_brought_to_a_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split, count in (("train", 7), ("test", 3)):
+        images = [np.full((4 + number % 2, 5, 3), 20 * number, np.uint8) for number in range(count)]
+        rows = [encoded(image) for image in images]
+        table = pa.table({"image": rows, "fine_label": [number % 2 for number in range(count)]})
+        pq.write_table(table, folder / f"{split}-00000-of-00001.parquet", row_group_size=2)
+    with pytest.raises(ZoovetError, match=r"row 1 of .* has shape \(5, 5, 3\), .* \(4, 5, 3\); in a recipe, images.si"):
+        load(folder)
+    small, _ = load(folder, size=(3, 3))
+    monkeypatch.setattr(stored_pixels, "MOST_IN_MEMORY", 1)
+    train, test = load(folder, size=(3, 3))
+    assert isinstance(train.stored, ParquetPixels)
+    assert (len(train), len(test), train.shape) == (7, 3, (3, 3, 3))
+    assert train[torch.tensor([5, 0, 3])].pixels[:, 0, 0, 0].tolist() == [100, 0, 60]
+    assert torch.equal(train.pixels, small.pixels)
+    assert train.required_labels.tolist() == [0, 1, 0, 1, 0, 1, 0]

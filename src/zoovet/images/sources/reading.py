@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -43,7 +42,7 @@ def load_source(source: ImageSource, data_root: Path | None = None) -> tuple[Ima
         ZoovetError: It is no path and no name, holds no images, images of several sizes where none is given, one class,
             or other classes in one split than in the other.
     """
-    parts = [replace(part, name=source.name) for part in _parts(source, data_root)]
+    parts = [part.changed(name=source.name) for part in _parts(source, data_root)]
     for note in dict.fromkeys(note for part in parts for note in part.notes):
         warnings.warn(f"{source.name}: {note}", stacklevel=2)
     if len(parts) == 1:
@@ -82,7 +81,7 @@ def _in_folder(folder: Path, source: ImageSource) -> list[Images]:
     )
     if train is not None and test is not None:
         return [Images.from_folder(place, size=source.size) for place in (train, test)]
-    found = _in_batches(folder) or images_in_npy(folder)
+    found = _in_batches(folder, source.size) or images_in_npy(folder)
     if found is not None:
         return found
     if train is not None:
@@ -90,7 +89,7 @@ def _in_folder(folder: Path, source: ImageSource) -> list[Images]:
     return [Images.from_folder(folder, size=source.size)]
 
 
-def _in_batches(folder: Path) -> list[Images] | None:
+def _in_batches(folder: Path, size: tuple[int, int] | None) -> list[Images] | None:
     """Images in a layout that names its splits: IDX files, CIFAR-10's batches, Parquet shards."""
     parts: list[Images] = []
     for split, prefix in (("train", "train"), ("test", "t10k")):
@@ -98,19 +97,19 @@ def _in_batches(folder: Path) -> list[Images] | None:
             images, labels = (read_idx(path, count) for path, count in zip(pair, (3, 1), strict=True))
             parts.append(Images.from_arrays(images, labels.astype(np.int64)))
         elif shards := find_parquet_shards(folder, split) or find_parquet_shards(folder / "data", split):
-            pixels, targets = read_image_parquet(shards)
+            pixels, targets = read_image_parquet(shards, size)
             parts.append(
                 Images(
-                    pixels=torch.from_numpy(pixels.copy()),
+                    pixels=pixels,
                     labels=torch.from_numpy(targets),
                     class_names=class_names_in(shards[0]),
                 )
             )
         elif (read := find_cifar10(folder, "train" if split == "train" else "test")) is not None:
-            pixels, found_labels = read()
+            batch, found_labels = read()
             parts.append(
                 Images(
-                    pixels=torch.from_numpy(pixels.copy()),
+                    pixels=torch.from_numpy(batch.copy()),
                     labels=torch.from_numpy(found_labels.astype(np.int64)),
                     class_names=class_names("cifar10", 10),
                 )
@@ -129,7 +128,7 @@ def _of_the_same_classes(parts: Sequence[Images], source: ImageSource) -> list[I
     num_classes = max(first.num_classes, second.num_classes)
     if num_classes < 2 or len(first.required_labels.unique()) < 2:
         raise ZoovetError(f"{source.name!r} has images of one class; networks need two classes or more")
-    return [replace(part, num_classes=num_classes) for part in parts]
+    return [part.changed(num_classes=num_classes) for part in parts]
 
 
 def _as_asked(images: Images, source: ImageSource) -> Images:
