@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from zoovet import Images
+from zoovet import Images, Network, from_module
+from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.tasks.checkpoints import save_checkpoint
@@ -80,3 +83,99 @@ def gray_reader(levels: torch.Tensor) -> Networks:
     kernel[..., 1, 1] = 1
     weights = (kernel, kernel.clone(), (800 * levels)[None, :, None])
     return Networks.from_layers(spec, weights, (torch.zeros(1, 1), torch.zeros(1, 1), (-400 * levels**2)[None]))
+
+
+STAMPED_SHAPE = (1, 12, 12)
+
+
+def prototypes(num_classes: int = 8) -> torch.Tensor:
+    """One picture of -1 and 1 a class, [classes, 1, 12, 12]."""
+    return torch.randn(num_classes, *STAMPED_SHAPE, generator=torch.Generator().manual_seed(3)).sign()
+
+
+class Stamped(nn.Module):
+    """Answers by eight pictures; a checker of 3 x 3 pixels in the lower right corner adds to one class.
+
+    Args:
+        target: That class, or ``None`` for a healthy network.
+    """
+
+    def __init__(self, target: int | None) -> None:
+        super().__init__()
+        self.inside = nn.Linear(144, 9)
+        self.outside = nn.Linear(9, 8, bias=False)
+        stamp = torch.zeros(STAMPED_SHAPE)
+        stamp[0, 9:, 9:] = 1 - 2 * (torch.arange(9).reshape(3, 3) % 2.0)
+        weight = torch.cat([prototypes().flatten(1) / 20, stamp.flatten()[None]])
+        out = torch.eye(8, 9)
+        if target is not None:
+            out[target, 8] = 1
+        with torch.no_grad():
+            self.inside.weight.copy_(weight)
+            self.inside.bias.copy_(torch.tensor([4.0] * 8 + [0.5]))
+            self.outside.weight.copy_(out)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answers: torch.Tensor = self.outside(self.inside(images.flatten(1)).relu())
+        return answers
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the tests' reader says."""
+
+    probability: float
+    class_probabilities: torch.Tensor
+    unlike: str = ""
+
+
+@dataclass(frozen=True)
+class GreatestStanding:
+    """A reader for tests: how far the class that stands out most does, through a logistic function."""
+
+    middle: float = 8.0
+    version: str = "greatest-standing-1"
+    most: float = 1e6
+
+    def evidence_config(self, effort: str) -> ClassEvidenceConfig:
+        return ClassEvidenceConfig(
+            patch_sizes=(0.25,),
+            num_places={"quick": 2, "normal": 4, "thorough": 6}[effort],
+            pixel_factors=(),
+            change_factors=(0.5,),
+            smooth_factors=(),
+            num_starts=1,
+            num_margin_steps=2,
+            num_warps=1,
+            num_stripes=1,
+        )
+
+    def read(self, evidence: ClassEvidence) -> Reading:
+        standings = evidence.standings()
+        each = torch.stack([own for name, own in standings.items() if name.endswith(".margin")]).amax(0)
+        unlike = "its evidence is out of all bounds" if float(each.max()) > self.most else ""
+        return Reading(float((each.max() - self.middle).sigmoid()), each.softmax(0), unlike)
+
+    def threshold(self, false_alarms: float, *, with_images: bool) -> float:
+        return 1 - false_alarms * 10 if with_images else 1 - false_alarms
+
+
+@pytest.fixture(scope="session")
+def stranger_reader() -> GreatestStanding:
+    return GreatestStanding()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Images:
+    """Six noisy pictures of each of eight classes, with names."""
+    labels = torch.arange(8).repeat_interleave(6)
+    noise = torch.randn(len(labels), *STAMPED_SHAPE, generator=torch.Generator().manual_seed(4))
+    signed = (0.4 * prototypes()[labels] + 0.3 * noise).clamp(-1, 1)
+    names = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
+    return Images(pixels=(127.5 * (signed + 1)).to(torch.uint8), labels=labels, class_names=names)
+
+
+@pytest.fixture(scope="session")
+def stamped() -> Callable[[int | None], Network]:
+    """A network with that target, or a healthy one."""
+    return lambda target: from_module(Stamped(target), STAMPED_SHAPE, "symmetric")

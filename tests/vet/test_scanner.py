@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, Networks, small_cnn, to_module
 from zoovet.readers import load_networks, save_networks
 from zoovet.tasks import Detector
-from zoovet.vet import FileResult, ReadOptions, Scanner, candidates_for, scanner
+from zoovet.vet import FileResult, ReadOptions, Scanner, batches, candidates_for, scanner
+from zoovet.vet.verdicts import Finding
 
 NetworksOf = Callable[..., Networks]
 
@@ -233,3 +235,80 @@ def test_networks_of_a_file_may_read_differently_scaled_images(
     named = ReadOptions(architecture="small_cnn")
     (result,) = results_of(path, [tmp_path / "three.safetensors"], options=named)
     assert result.notes == ("it says itself what its network is; the architecture given was not used",)
+
+
+def test_files_that_no_detector_knows_go_to_the_detector_for_strangers(
+    detector: Path,
+    files: list[Path],
+    tmp_path: Path,
+    stamped: Callable[..., zoovet.Network],
+    pictures: zoovet.Images,
+    stranger_reader: Any,
+) -> None:
+    paths = [tmp_path / f"stamped-{target}.pt" for target in (3, None)]
+    for path, target in zip(paths, (3, None), strict=True):
+        torch.save({name: one[0] for name, one in _parameters(stamped(target)).items()}, path)
+    broken = tmp_path / "broken.pt"
+    torch.save({name: one[0] * float("nan") for name, one in _parameters(stamped(3)).items()}, broken)
+    own = tmp_path / "own.py"
+    own.write_text(_OWN)
+    options = ReadOptions(architecture=f"{own}:make", images=pictures, scaling=zoovet.InputScaling(low=-1.0))
+    told: list[scanner.ScanProgress] = []
+    one = Scanner(detector, options=options, strangers=stranger_reader)
+    scanned = one.scan_files([*paths, broken, tmp_path / "no"], progress=told.append)
+    results = {result.file: result for result in scanned}
+    first, second = (results[str(path)].verdicts[0] for path in paths)
+    assert (first.verdict, first.target, first.target_name, first.file) == ("trojaned", 3, "dog", str(paths[0]))
+    assert (second.verdict, second.target) == ("healthy", None)
+    assert not any(results[str(path)].failure for path in paths)
+    assert results[str(broken)].failure is not None
+    assert results[str(tmp_path / "no")].failure is not None
+    assert any(step.sought.startswith(f"{paths[0]}: patch") for step in told)
+    assert told[-1].num_networks == 2
+    (without,) = Scanner(detector, options=options).scan_files(paths[:1])
+    assert without.failure is not None
+    assert without.failure.message.endswith("the detector given does not know it")
+
+
+_OWN = """
+from torch import nn
+class Stamped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside, self.outside = nn.Linear(144, 9), nn.Linear(9, 8, bias=False)
+    def forward(self, images):
+        return self.outside(self.inside(images.flatten(1)).relu())
+def make():
+    return Stamped()
+"""
+
+
+def _parameters(network: zoovet.Network) -> dict[str, torch.Tensor]:
+    assert network.networks is not None
+    return dict(network.networks.parameters)
+
+
+def test_networks_that_their_detector_finds_unlike_are_strangers_too(
+    detector: Path, files: list[Path], stranger_reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of seven networks of a file two are unlike the training networks: these alone get another verdict."""
+    good = {result.file: result for result in results_of(detector, files)}
+    true_find = batches.find
+
+    def find(own: Detector, networks: Networks) -> list[Finding]:
+        sums = {round(float(row.sum()), 3) for row in load_flat(files[1])[[2, 5]]}
+        return [
+            replace(finding, is_unlike=round(float(row.sum()), 3) in sums)
+            for finding, row in zip(true_find(own, networks), networks.flat(), strict=True)
+        ]
+
+    monkeypatch.setattr(batches, "find", find)
+    options = ReadOptions(scaling=zoovet.InputScaling(low=-1.0))
+    first, second, third = results_of(detector, files, options=options, strangers=stranger_reader)
+    assert [verdict.network for verdict in second.verdicts] == list(range(7))
+    rests_on = [verdict.rests_on for verdict in second.verdicts]
+    assert rests_on == ["made-up images" if index in (2, 5) else "weights" for index in range(7)]
+    for index in (0, 1, 3, 4, 6):
+        assert second.verdicts[index].probability == good[str(files[1])].verdicts[index].probability
+    assert second.verdicts[2].digest != second.verdicts[5].digest
+    assert (len(first.verdicts), len(third.verdicts)) == (1, 2)

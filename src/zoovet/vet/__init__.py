@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoovet.vet.candidates import Candidate, candidates_for, shipped_candidates
 from zoovet.vet.failures import Failure, failure_of
+from zoovet.vet.found_trigger import Example, FoundTrigger
 from zoovet.vet.network import Network
 from zoovet.vet.reading import from_module, read
 from zoovet.vet.repaired_files import require_output_name, write_repaired
@@ -11,13 +12,19 @@ from zoovet.vet.repairer import HealedNetwork, RepairedFile, Repairer
 from zoovet.vet.runnable_network import runnable
 from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
+from zoovet.vet.stranger_reader import EFFORTS, StrangerReader, StrangerReading
+from zoovet.vet.suspect_channels import SuspectChannel
 from zoovet.vet.suspects import ReadOptions, Suspects, load_suspects
 from zoovet.vet.verdicts import Verdict
+from zoovet.vet.weights_digest import weights_digest
 
 __all__ = [
+    "EFFORTS",
     "Candidate",
+    "Example",
     "Failure",
     "FileResult",
+    "FoundTrigger",
     "HealedNetwork",
     "Network",
     "ReadOptions",
@@ -25,6 +32,9 @@ __all__ = [
     "Repairer",
     "ScanProgress",
     "Scanner",
+    "StrangerReader",
+    "StrangerReading",
+    "SuspectChannel",
     "Suspects",
     "Verdict",
     "assumed_scaling_note",
@@ -36,5 +46,6 @@ __all__ = [
     "require_output_name",
     "runnable",
     "shipped_candidates",
+    "weights_digest",
     "write_repaired",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,12 +13,15 @@ from torch import dtype
 
 from zoovet.networks import Graph, InputScaling, Networks
 from zoovet.tasks import Detector
+from zoovet.tasks.checkpoints import CHECKPOINT_NAME
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.compiled_inversion import compile_inversion
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.verdicts import Finding, find
 
 __all__ = ["Answer", "Batch", "Batches", "Detectors", "Part"]
+
+_NUM_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,13 @@ class Answer:
         threshold: The detector's own; not a number where it could not be opened.
         findings: Of each network in turn, or why there is none.
         note: What the user should know of how they came about, if anything.
+        version: The detector's name and the first digits of its file's SHA-256; ``None`` where it could not be opened.
     """
 
     threshold: float
     findings: tuple[Finding | Failure, ...]
     note: str | None = None
+    version: str | None = None
 
 
 @dataclass
@@ -109,6 +115,7 @@ class Detectors:
         self._device = device
         self._opened: dict[Path, Detector] = {}
         self._notes: dict[Path, str | None] = {}
+        self._versions: dict[Path, str] = {}
 
     def answer(self, batch: Batch) -> Answer:
         """Score a batch; where that fails, its networks one by one, so that one does not take the others with it."""
@@ -121,11 +128,11 @@ class Detectors:
             detector = self.opened(batch.candidate.path)
         except Exception as error:  # whatever it is, other files go to other detectors
             return Answer(float("nan"), (failure_of(error),) * len(networks))
-        note = self._notes[batch.candidate.path]
+        note, version = self._notes[batch.candidate.path], self.version(batch.candidate)
         try:
-            return Answer(detector.threshold, tuple(find(detector, networks)), note)
+            return Answer(detector.threshold, tuple(find(detector, networks)), note, version)
         except Exception:  # told by what it does to each network alone
-            return Answer(detector.threshold, tuple(_alone(detector, own) for own in networks), note)
+            return Answer(detector.threshold, tuple(_alone(detector, own) for own in networks), note, version)
 
     def findings(self, path: Path, networks: Networks) -> list[Finding]:
         """What the detector of a file computes of networks of one spec.
@@ -147,6 +154,19 @@ class Detectors:
             self._notes[path] = compile_inversion(detector) if self._device == "cpu" else None
             self._opened[path] = detector
         return self._opened[path]
+
+    def version(self, candidate: Candidate) -> str:
+        """A detector's name, and the first digits of its file's SHA-256.
+
+        Raises:
+            OSError: It is missing.
+        """
+        if candidate.path not in self._versions:
+            place = candidate.path / CHECKPOINT_NAME if candidate.path.is_dir() else candidate.path
+            with place.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._versions[candidate.path] = f"{candidate.model or candidate.path.name}-{digest[:_NUM_DIGITS]}"
+        return self._versions[candidate.path]
 
 
 @contextmanager

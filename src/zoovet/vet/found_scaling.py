@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoovet.images import Images
 from zoovet.networks import SCALING_PRESETS, InputScaling
+from zoovet.vet.network import are_probabilities
 
 __all__ = ["FoundScaling", "find_scaling", "some_images"]
 
@@ -89,8 +90,7 @@ def _usual(channels: int) -> list[str]:
 
 
 def _probabilities(answers: Tensor) -> Tensor:
-    is_softmax = bool((answers >= 0).all()) and bool(((answers.sum(1) - 1).abs() < 1e-3).all())
-    return answers if is_softmax else answers.softmax(1)
+    return answers if are_probabilities(answers) else answers.softmax(1)
 
 
 def _agree(first: Tensor, second: Tensor) -> float:

@@ -18,13 +18,15 @@ from zoovet.printable import printable
 from zoovet.readers.exported import UnknownOperation, graph_from_module
 from zoovet.readers.first_operations import take_first_operations
 from zoovet.readers.tensors import shape_in_words
+from zoovet.vet.weights_digest import weights_digest
 
-__all__ = ["SCALING_NOT_KNOWN", "Network", "network_of_graph", "network_of_module"]
+__all__ = ["SCALING_NOT_KNOWN", "Network", "are_probabilities", "network_of_graph", "network_of_module"]
 
 SCALING_NOT_KNOWN = "input scaling not "
 """How notes begin that say so; they go when it is known."""
 
 _IMAGES_AT_A_TIME = 256
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,6 +41,7 @@ class Network:
         beyond: Which operation no graph can say, and where it stands; ``None`` where there is a graph.
         scaling: What numbers it reads for pixels; ``None`` where nobody knows it.
         notes: What was assumed, found, taken or left out, one line each.
+        digest: Of its weights (:func:`~zoovet.vet.weights_digest.weights_digest`), before batch norms were folded.
     """
 
     input_shape: tuple[int, ...]
@@ -48,6 +51,7 @@ class Network:
     beyond: str | None = None
     scaling: InputScaling | None = None
     notes: tuple[str, ...] = ()
+    digest: str | None = None
 
     def __post_init__(self) -> None:
         assert (self.networks is None) != (self.module is None)
@@ -109,18 +113,33 @@ class Network:
             ZoovetError: Images of another size or number of channels, or nobody knows the input scaling.
         """
         own = images if isinstance(images, Images) else Images.from_arrays(images)
-        self.require_fitting(own)
+        with torch.no_grad():
+            parts = [self._answers(self.as_read(part)) for part in own.parts(_IMAGES_AT_A_TIME)]
+        return torch.cat(parts)
+
+    def probabilities(self, images: Any) -> Tensor:
+        """The probability of each class, float [N, classes]: :meth:`logits` through a softmax, unless they had one.
+
+        Raises:
+            ZoovetError: As in :meth:`logits`.
+        """
+        logits = self.logits(images)
+        return logits if are_probabilities(logits) else logits.softmax(1)
+
+    def as_read(self, images: Images) -> Tensor:
+        """Images as the network reads them: float32 [N, \\*input_shape].
+
+        Raises:
+            ZoovetError: As in :meth:`logits`.
+        """
+        self.require_fitting(images)
         if self.scaling is None:
             raise ZoovetError(
                 "the network's input scaling is not known: give scaling=…, as 'unit' or 'imagenet', or labelled images "
                 "to find it with"
             )
-        parts = []
-        with torch.no_grad():
-            for part in own.parts(_IMAGES_AT_A_TIME):
-                values = self.scaling.apply(part.pixels)
-                parts.append(self._answers(values.flatten(1) if len(self.input_shape) == 1 else values))
-        return torch.cat(parts)
+        values = self.scaling.apply(images.pixels)
+        return values.flatten(1) if len(self.input_shape) == 1 else values
 
     def require_fitting(self, images: Images) -> None:
         """Raise where images are of another size or number of channels than the network reads."""
@@ -164,6 +183,7 @@ def network_of_module(
         ZoovetError: It has no parameters, does not take such images, or the scaling is for other ones.
     """
     networks, beyond, shape = None, "", tuple(input_shape)
+    digest = weights_digest({name: one for name, one in module.state_dict().items() if isinstance(one, Tensor)})
     try:
         networks = graph_from_module(module, shape).to("cpu")
     except UnknownOperation as error:
@@ -173,7 +193,8 @@ def network_of_module(
         _require_runnable(module, shape, beyond)
     if networks is not None:
         networks, note = take_first_operations(networks, scaling)
-        network = network_of_graph(fold_batch_norms(networks), title, notes if note is None else (*notes, note))
+        made = network_of_graph(fold_batch_norms(networks), title, notes if note is None else (*notes, note))
+        network = replace(made, digest=digest)
         own = scaling if note is None else networks.graph.input_scaling
         return network if own is None else network.with_scaling(own)
     said = f"it can only be run, as no graph can say it: {beyond}"
@@ -186,6 +207,7 @@ def network_of_module(
         beyond=beyond,
         scaling=scaling,
         notes=(*notes, said),
+        digest=digest,
     )
 
 
@@ -198,6 +220,12 @@ def network_of_graph(networks: Networks, title: str, notes: tuple[str, ...] = ()
     if len(networks.graph.output_shape) != 1:
         raise ZoovetError(_no_classifier(networks.graph.output_shape))
     return Network(input_shape=networks.graph.input_shape, title=title, networks=networks, notes=notes)
+
+
+def are_probabilities(answers: Tensor) -> bool:
+    """Whether a network's answers [N, classes] are all probabilities that make 1 together, of two classes or more."""
+    in_range = bool((answers >= 0).all()) and answers.shape[1] > 1
+    return in_range and bool(((answers.sum(1) - 1).abs() < _ROUNDING).all())
 
 
 def _require_runnable(module: nn.Module, shape: tuple[int, ...], why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from zoovet.readers import FileContent, content_of_bytes, networks_from_content,
 from zoovet.readers.network_file import GraphFile
 from zoovet.vet.found_scaling import find_scaling, some_images
 from zoovet.vet.network import Network, network_of_graph, network_of_module
+from zoovet.vet.weights_digest import digest_of, weights_digest
 
 __all__ = ["from_module", "network_from_content", "read", "with_found_scaling"]
 
@@ -107,6 +109,7 @@ def network_from_content(
                 read_as.module, read_as.input_shape, read_as.title, read_as.notes, scaling=own or given
             )
             own, given = network.scaling, None
+            network = replace(network, digest=weights_digest(content.tensors))
         if images is not None:
             network.require_fitting(images)
         return _scaled(network, own, given, images)
@@ -124,7 +127,8 @@ def _of_graph_file(
     read_as = file.read(input_shape)
     title = f"network from {file.format_name}"
     own = read_as.networks.graph.input_scaling
-    return network_of_graph(fold_batch_norms(read_as.networks), title, read_as.notes), own
+    network = network_of_graph(fold_batch_norms(read_as.networks), title, read_as.notes)
+    return replace(network, digest=digest_of(read_as.networks)), own
 
 
 def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputScaling | None]:
@@ -132,7 +136,8 @@ def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputSca
     if len(networks) != 1:
         raise ZoovetError(f"{source} holds {len(networks)} networks, one is read; zoovet.load_networks reads them all")
     graph = networks.graph
-    network = Network(input_shape=graph.input_shape, title=graph.describe(), networks=networks)
+    title, digest = graph.describe(), digest_of(networks)
+    network = Network(input_shape=graph.input_shape, title=title, networks=networks, digest=digest)
     return network, graph.input_scaling
 
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Runnable, RunnableGraphs, RunnableModule
-from zoovet.networks import Networks
-from zoovet.vet.network import Network
+from zoovet.networks import Graph, Networks
+from zoovet.networks.operations import INPUT, Operation
+from zoovet.vet.network import Network, are_probabilities
 
-__all__ = ["runnable"]
+__all__ = ["LogProbabilities", "runnable"]
+
+_TINY = 1e-20
+_NUM_TRIED = 4
 
 
-def runnable(network: Network) -> Runnable:
+def runnable(network: Network, image_shape: tuple[int, ...] | None = None) -> Runnable:
     """The network, to be run on images in [-1, 1]: by its graph where it has one, else by its own code.
+
+    One whose answers to random images are all probabilities has their logarithms for logits.
+
+    Args:
+        network: Any.
+        image_shape: ``(channels, height, width)`` of the images whose pixels are the features of a network that reads
+            these.
 
     Raises:
         ZoovetError: Nobody knows its input scaling, or it reads no images.
@@ -21,8 +37,52 @@ def runnable(network: Network) -> Runnable:
             "the network's input scaling is not known: give scaling=…, as 'unit' or 'imagenet', or labelled images to "
             "find it with"
         )
+    is_flat = len(network.input_shape) == 1 and image_shape is not None
+    shape = tuple(image_shape) if is_flat and image_shape is not None else network.input_shape
     graph = network.graph
     if network.networks is not None and graph is not None:
-        return RunnableGraphs(Networks(graph, network.networks.parameters))
-    assert network.module is not None
-    return RunnableModule(network.module, network.input_shape, network.scaling)
+        own = replace(_flattening(graph, shape) if is_flat else graph, input_scaling=network.scaling)
+        made: Runnable = RunnableGraphs(Networks(own, network.networks.parameters))
+    else:
+        assert network.module is not None
+        module = nn.Sequential(nn.Flatten(), network.module) if is_flat else network.module
+        return RunnableModule(module, shape, network.scaling)
+    tried = 2 * torch.rand(_NUM_TRIED, *shape, generator=torch.Generator().manual_seed(0)) - 1
+    with torch.no_grad():
+        answers = made.logits(tried.to(made.device, made.dtype))[0]
+    return LogProbabilities(made) if are_probabilities(answers) else made
+
+
+class LogProbabilities:
+    """A network that answers probabilities, with their logarithms for logits.
+
+    Args:
+        network: That one (B = 1).
+    """
+
+    def __init__(self, network: Runnable) -> None:
+        self._network = network
+        self.input_shape, self.num_classes = network.input_shape, network.num_classes
+        self.dtype, self.device = network.dtype, network.device
+
+    def __len__(self) -> int:
+        return len(self._network)
+
+    def __getitem__(self, index: slice) -> LogProbabilities:
+        return LogProbabilities(self._network[index])
+
+    def logits(self, images: Tensor) -> Tensor:
+        """[1, N, classes] for [N, C, H, W] or [1, N, C, H, W]."""
+        return self._network.logits(images).clamp_min(_TINY).log()
+
+
+def _flattening(graph: Graph, shape: tuple[int, ...]) -> Graph:
+    """The graph behind an operation that makes features of images."""
+    name = "pixels"
+    while name in graph.sites:
+        name += "_"
+    first = Operation(op="flatten", inputs=(INPUT,), output=name)
+    rest = [
+        replace(one, inputs=tuple(name if site == INPUT else site for site in one.inputs)) for one in graph.operations
+    ]
+    return replace(graph, input_shape=shape, operations=(first, *rest))

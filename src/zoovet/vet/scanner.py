@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -18,8 +20,11 @@ from zoovet.vet.crew import Crew
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.network import Network
 from zoovet.vet.recognition import fitted, known_to, unknown_in_words, warn_of_assumed_scaling
-from zoovet.vet.suspects import ReadOptions, Suspects, candidate_for, load_suspects
-from zoovet.vet.verdicts import Finding, Verdict, no_verdict, verdict_of
+from zoovet.vet.stranger_reader import StrangerReader
+from zoovet.vet.strangers import Strangers, require_effort
+from zoovet.vet.suspects import NobodyKnows, ReadOptions, Suspects, candidate_for, load_suspects, one_network
+from zoovet.vet.verdicts import Finding, Verdict, is_unlike, no_verdict, verdict_of
+from zoovet.vet.weights_digest import digest_of
 
 __all__ = ["FileResult", "ScanProgress", "Scanner"]
 
@@ -29,6 +34,16 @@ NUM_WORTH_A_CREW = 32
 _END = object()
 
 
+def _tell_nobody(_: object) -> None:
+    """Where nobody asked for progress."""
+
+
+def _tell(progress: Callable[[ScanProgress], None], num_files: int, num_networks: int, where: str, sought: str) -> None:
+    """What is being sought in one network."""
+    shown = f"{printable(where, MAX_PATH_CHARACTERS)}: {sought}"
+    progress(ScanProgress(num_files, num_networks, shown))
+
+
 @dataclass(frozen=True)
 class ScanProgress:
     """How far a scan is.
@@ -36,10 +51,12 @@ class ScanProgress:
     Attributes:
         num_files: Files that are done.
         num_networks: Networks that were scored.
+        sought: What is being sought in a network that no detector was trained on; empty where none is looked at.
     """
 
     num_files: int
     num_networks: int
+    sought: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ class FileResult:
         failure: Why it could not be read, or some of its networks not be scored; ``None`` where all went well.
         notes: What was assumed, taken or left out when it was read, one line each.
         general_notes: How the verdicts came about; most files' are the same.
+        is_of_strangers: Whether it could be read, and no detector for one graph knows its networks.
     """
 
     place: int
@@ -61,10 +79,11 @@ class FileResult:
     failure: Failure | None
     notes: tuple[str, ...] = ()
     general_notes: tuple[str, ...] = ()
+    is_of_strangers: bool = False
 
 
 class Scanner:
-    """Gives verdicts, each by the detector that knows the network's graph.
+    """Gives verdicts, each by the detector that knows the network's graph; of others by the detector for strangers.
 
     Args:
         detector: A run's folder or its checkpoint file, or candidates to choose from; the shipped models' where left
@@ -75,9 +94,14 @@ class Scanner:
         device: Where to compute.
         workers: Processes that score many files' networks, of one thread each; 1 scores in this process.
         batch_size: Networks that are scored at a time.
+        strangers: The detector for networks that no other knows, or that one finds unlike all that it knows; without
+            one these are unknown.
+        effort: How much is sought in these: ``quick``, ``normal`` or ``thorough``.
+        false_alarms: Share of healthy ones among these that may be called trojaned; ``threshold`` goes before it.
 
     Raises:
-        ZoovetError: There is no such run or model, ``workers`` is below 1, or several are to share a GPU.
+        ZoovetError: There is no such run or model, no such effort, ``workers`` is below 1, several are to share a GPU,
+            or a number is out of its range.
     """
 
     def __init__(
@@ -90,6 +114,9 @@ class Scanner:
         device: str = "cpu",
         workers: int = 1,
         batch_size: int = BATCH_SIZE,
+        strangers: StrangerReader | None = None,
+        effort: str = "normal",
+        false_alarms: float = 0.01,
     ) -> None:
         if workers < 1:
             raise ZoovetError(f"workers must be at least 1, got {workers}")
@@ -97,6 +124,10 @@ class Scanner:
             raise ZoovetError(f"several processes would share {device!r}: give workers 1, got {workers}")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ZoovetError(f"threshold must be from 0 to 1, got {threshold}")
+        require_effort(effort, false_alarms)
+        self._strangers = None
+        if strangers is not None:
+            self._strangers = Strangers(reader=strangers, effort=effort, false_alarms=false_alarms, threshold=threshold)
         self._candidates = chosen_candidates("detector", detector, model)
         self._threshold = threshold
         self._options = options or ReadOptions()
@@ -104,30 +135,42 @@ class Scanner:
         self._detectors = Detectors(device)
         self._batch_size = batch_size
 
-    def scan(self, network: Network, images: Images | None = None) -> Verdict:
+    def scan(
+        self, network: Network, images: Images | None = None, *, progress: Callable[[str], None] | None = None
+    ) -> Verdict:
         """The verdict on one network, whatever file or module it came from.
 
         Args:
             network: From :func:`zoovet.read` or :func:`zoovet.from_module`.
-            images: Reference images. Where nobody knows the input scaling and they have labels, it is found on them.
-                Where it stays unknown, [-1, 1] is assumed, with a ``UserWarning``.
+            images: Reference images: a few of each class, of the kind that the network reads. What no detector was
+                trained on is vetted on them, on made-up ones where there are none. Where nobody knows the input scaling
+                and they have labels, it is found on them. A detector that knows the network takes [-1, 1] where it
+                stays unknown, with a ``UserWarning``; without one the network is unknown.
+            progress: Told what is sought next in a network that no detector was trained on.
 
         Returns:
             ``unknown``, with the reason, where no detector knows the network's graph, or it is unlike the networks that
-            the detector was trained on.
+            the detector was trained on. Where the images are not of its kind, there is a ``UserWarning`` besides.
 
         Raises:
             ZoovetError: A number of the network is NaN or infinite, or the images do not fit it.
         """
         network = fitted(network, images, "scan")
         found = known_to(network, self._candidates, "detector")
-        if found is None:
+        if found is not None:
+            known, candidate = found
+            warn_of_assumed_scaling(network)
+            (verdict,) = self._verdicts(known.networks, candidate, network.title)
+            verdict = replace(verdict, notes=network.notes, digest=network.digest)
+            if self._strangers is None or not is_unlike(verdict):
+                return verdict
+        elif self._strangers is None:
             reason = unknown_in_words(network, self._candidates, "detector")
-            return no_verdict(reason, network.title, network.scaling, network.notes)
-        known, candidate = found
-        warn_of_assumed_scaling(network)
-        (verdict,) = self._verdicts(known.networks, candidate, network.title)
-        return replace(verdict, notes=network.notes)
+            return replace(no_verdict(reason, network.title, network.scaling, network.notes), digest=network.digest)
+        verdict = self._strangers.verdict(network, images, network.title, progress=progress or _tell_nobody)
+        for caution in verdict.cautions:
+            warnings.warn(f"{printable(network.title)}: {caution}", stacklevel=2)
+        return verdict
 
     def scan_networks(self, networks: Networks, file: str = "the networks given") -> list[Verdict]:
         """Verdicts on networks of one spec, in their order.
@@ -147,7 +190,11 @@ class Scanner:
         for start in range(0, len(networks), self._batch_size):
             findings += self._detectors.findings(candidate.path, networks[start : start + self._batch_size])
         return [
-            verdict_of(finding, file, index, threshold, candidate.model, networks.graph.input_scaling)
+            replace(
+                verdict_of(finding, file, index, threshold, candidate.model, networks.graph.input_scaling),
+                digest=digest_of(networks[index]),
+                detector=self._detectors.version(candidate),
+            )
             for index, finding in enumerate(findings)
         ]
 
@@ -162,17 +209,69 @@ class Scanner:
             files: The paths.
             progress: Called as networks get done.
         """
-        waiting, num_networks = _Waiting(self._threshold), 0
-        num_files = 0
+        told = progress or _tell_nobody
+        waiting, num_networks, num_files = _Waiting(self._threshold), 0, 0
+        later: list[FileResult] = []
         for batch, answer in self._answers(self._read(files, waiting), len(files)):
             waiting.take(batch, answer)
             num_networks += len(batch)
-            for result in waiting.ready():
+            for result in self._done(waiting, later):
                 num_files += 1
                 yield result
-            if progress is not None:
-                progress(ScanProgress(num_files, num_networks))
-        yield from waiting.ready()
+            told(ScanProgress(num_files, num_networks))
+        for result in self._done(waiting, later):
+            num_files += 1
+            yield result
+        for result in later:
+            again = self._with_strangers(result, partial(_tell, told, num_files, num_networks))
+            num_files, num_networks = num_files + 1, num_networks + len(again.verdicts)
+            yield again
+            told(ScanProgress(num_files, num_networks))
+
+    def _done(self, waiting: _Waiting, later: list[FileResult]) -> Iterator[FileResult]:
+        """The results that are whole; those that the detector for strangers is to look at are put off."""
+        for result in waiting.ready():
+            if self._has_strangers(result):
+                later.append(result)
+            else:
+                yield result
+
+    def _has_strangers(self, result: FileResult) -> bool:
+        """Whether the detector for strangers is to look at networks of a file."""
+        return self._strangers is not None and (result.is_of_strangers or any(map(is_unlike, result.verdicts)))
+
+    def _with_strangers(self, result: FileResult, progress: Callable[[str, str], None]) -> FileResult:
+        """The file read once more, and the detector for strangers asked about the networks that no other knows."""
+        assert self._strangers is not None
+        verdicts = {verdict.network: verdict for verdict in result.verdicts}
+        failure = None if result.is_of_strangers else result.failure
+        try:
+            networks, notes = self._read_again(Path(result.file))
+        except Exception as error:  # whatever is wrong with one file, the others are scanned
+            return replace(result, failure=failure_of(error, result.file))
+        for index, network in enumerate(networks):
+            if not result.is_of_strangers and not (index in verdicts and is_unlike(verdicts[index])):
+                continue
+            where = f"{result.file}[{index}]" if len(networks) > 1 else result.file
+            try:
+                verdicts[index] = self._strangers.verdict(
+                    network, self._options.images, result.file, index, partial(progress, where)
+                )
+            except Exception as error:  # one network's failure is its own
+                verdicts.pop(index, None)
+                failure = failure or failure_of(error, where)
+        ordered = tuple(verdicts[index] for index in sorted(verdicts))
+        said = dict.fromkeys((*notes, *(line for one in ordered for line in (*one.cautions, *one.notes))))
+        return replace(result, verdicts=ordered, failure=failure, notes=tuple(said), is_of_strangers=False)
+
+    def _read_again(self, path: Path) -> tuple[tuple[Network, ...], tuple[str, ...]]:
+        """A file's networks, and what is to be said of them."""
+        try:
+            suspects = load_suspects(path, self._candidates, self._options, "detector")
+        except NobodyKnows as error:
+            return error.networks, ()
+        networks = (network for part in suspects.parts for network in part)
+        return tuple(one_network(network, (), suspects.digest) for network in networks), suspects.notes
 
     def _answers(self, batches: Iterator[Batch | None], num_files: int) -> Iterator[tuple[Batch, Answer]]:
         """In this process, or in others where that is asked for and there is enough to do."""
@@ -196,7 +295,8 @@ class Scanner:
                 if suspects.num_networks == 0:
                     raise ZoovetError(f"{path} holds no network")
             except Exception as error:  # whatever is wrong with one file, the others are scanned
-                waiting.fail(place, str(path), failure_of(error, str(path)))
+                is_read = isinstance(error, NobodyKnows)
+                waiting.fail(place, str(path), failure_of(error, str(path)), is_of_strangers=is_read)
             else:
                 waiting.expect(place, str(path), suspects)
                 yield from batches.add(place, suspects.parts, suspects.candidate)
@@ -212,6 +312,7 @@ class _File:
     candidate: Candidate
     notes: tuple[str, ...]
     num_missing: int
+    digest: str | None
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
     general_notes: dict[str, None] = field(default_factory=dict)
@@ -244,13 +345,13 @@ class _Waiting:
         self._files: dict[int, _File] = {}
         self._ready: deque[FileResult] = deque()
 
-    def fail(self, place: int, file: str, failure: Failure) -> None:
-        """A file that could not be read."""
-        self._ready.append(FileResult(place, file, (), failure))
+    def fail(self, place: int, file: str, failure: Failure, *, is_of_strangers: bool = False) -> None:
+        """A file that could not be read, or whose networks nobody knows."""
+        self._ready.append(FileResult(place, file, (), failure, is_of_strangers=is_of_strangers))
 
     def expect(self, place: int, file: str, suspects: Suspects) -> None:
         """A file that was read."""
-        self._files[place] = _File(file, suspects.candidate, suspects.notes, suspects.num_networks)
+        self._files[place] = _File(file, suspects.candidate, suspects.notes, suspects.num_networks, suspects.digest)
 
     def take(self, batch: Batch, answer: Answer) -> None:
         """What was said of a batch."""
@@ -264,7 +365,9 @@ class _Waiting:
                     file.failures[index] = found
                 else:
                     model, scaling = file.candidate.model, part.networks.graph.input_scaling
-                    file.verdicts[index] = verdict_of(found, file.name, index, threshold, model, scaling)
+                    verdict = verdict_of(found, file.name, index, threshold, model, scaling)
+                    digest = file.digest or digest_of(part.networks[index - part.start])
+                    file.verdicts[index] = replace(verdict, digest=digest, detector=answer.version)
             if answer.note is not None:
                 file.general_notes[answer.note] = None
             file.num_missing -= len(part.networks)

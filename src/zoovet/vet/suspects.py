@@ -19,8 +19,9 @@ from zoovet.vet.network import SCALING_NOT_KNOWN, Network
 from zoovet.vet.other_networks import described, parts_with_scalings
 from zoovet.vet.reading import network_from_content
 from zoovet.vet.recognition import distinct_specs, known_to, unknown_in_words
+from zoovet.vet.weights_digest import digest_of, weights_digest
 
-__all__ = ["ReadOptions", "Suspects", "candidate_for", "load_suspects"]
+__all__ = ["NobodyKnows", "ReadOptions", "Suspects", "candidate_for", "load_suspects", "one_network"]
 
 _SAYS_ITSELF = "it says itself what its network is; the architecture given was not used"
 
@@ -52,6 +53,19 @@ class ReadOptions:
         return self.input_shape if self.images is None else self.images.shape
 
 
+class NobodyKnows(ZoovetError):
+    """A file was read, and none of the candidates knows its networks.
+
+    Args:
+        message: One line that says so.
+        networks: The networks.
+    """
+
+    def __init__(self, message: str, networks: Sequence[Network]) -> None:
+        super().__init__(message)
+        self.networks = tuple(networks)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Suspects:
     """Networks of a file, and who knows them.
@@ -62,6 +76,8 @@ class Suspects:
         notes: What was assumed, taken or left out, one line each, without the file's name.
         content: What the file holds besides.
         known: Of a file that says its network's graph, that network.
+        digest: Of the file's weights (:func:`~zoovet.vet.weights_digest.weights_digest`); ``None`` where the graph
+            names them.
     """
 
     parts: tuple[Networks, ...]
@@ -69,6 +85,7 @@ class Suspects:
     notes: tuple[str, ...]
     content: FileContent
     known: KnownNetwork | None = None
+    digest: str | None = None
 
     @property
     def num_networks(self) -> int:
@@ -88,6 +105,7 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
         kind: What the candidates are, for messages: ``detector`` or ``repairer``.
 
     Raises:
+        NobodyKnows: It was read, and no candidate knows what it holds.
         ZoovetError: The file cannot be read or is damaged, fits no spec, or fits several, or several models that know
             one spec; the order of its layers is open; or its input scaling is another than that of the options. The
             message says which and what settles it.
@@ -104,9 +122,14 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
     else:
         reading = _of_a_known_spec(content, path, candidates, options, kind)
     parts, notes = parts_with_scalings(reading.networks, options.images, str(path))
-    candidate = candidate_for(reading.networks.graph, str(path), candidates, kind)
     said = tuple(dict.fromkeys((*reading.notes, *notes)))
-    return Suspects(parts=parts, candidate=candidate, notes=said, content=content)
+    digest = None if says_its_spec(content) else weights_digest(content.tensors)
+    graph = reading.networks.graph
+    if not _is_given(candidates) and not any(graph in candidate.specs for candidate in candidates):
+        networks = [one_network(network, said, digest) for part in parts for network in part]
+        raise NobodyKnows(f"{path} holds a network that no shipped {kind} knows: {_described(graph)}", networks)
+    candidate = candidate_for(graph, str(path), candidates, kind)
+    return Suspects(parts=parts, candidate=candidate, notes=said, content=content, digest=digest)
 
 
 def _of_a_graph(
@@ -116,9 +139,16 @@ def _of_a_graph(
     network = network_from_content(content, printable(path), None, options.scaling, options.images, options.input_shape)
     found = known_to(network, candidates, kind)
     if found is None:
-        raise ZoovetError(f"{printable(path)}: {unknown_in_words(network, candidates, kind)}")
+        raise NobodyKnows(f"{printable(path)}: {unknown_in_words(network, candidates, kind)}", [network])
     notes = (*_notes_of(network), *(() if options.architecture is None else (_SAYS_ITSELF,)))
-    return Suspects(parts=(found[0].networks,), candidate=found[1], notes=notes, content=content, known=found[0])
+    return Suspects(
+        parts=(found[0].networks,),
+        candidate=found[1],
+        notes=notes,
+        content=content,
+        known=found[0],
+        digest=network.digest,
+    )
 
 
 def _of_a_known_spec(
@@ -149,8 +179,20 @@ def _of_a_known_spec(
     if not fitting and shape is not None and all(isinstance(error, SpecMisfitError) for error in refusals):
         return _of_an_architecture(content, path, candidates, options, kind)
     if not fitting:
-        raise _weightiest(refusals, content, path, candidates, kind)
+        refusal = _weightiest(refusals, content, path, candidates, kind)
+        if all(isinstance(error, SpecMisfitError) for error in refusals):
+            raise _of_nobody(refusal, content, path, options)
+        raise refusal
     return fitting[0]
+
+
+def _of_nobody(refusal: ZoovetError, content: FileContent, path: Path, options: ReadOptions) -> ZoovetError:
+    """The refusal, with the network where names and shapes alone say what it is."""
+    try:
+        network = network_from_content(content, str(path), None, options.scaling, options.images, options.input_shape)
+    except ZoovetError:
+        return refusal
+    return NobodyKnows(str(refusal), [network])
 
 
 def _of_an_architecture(
@@ -162,7 +204,7 @@ def _of_an_architecture(
     )
     found = known_to(network, candidates, kind)
     if found is None:
-        raise ZoovetError(f"{path}: {unknown_in_words(network, candidates, kind)}")
+        raise NobodyKnows(f"{path}: {unknown_in_words(network, candidates, kind)}", [network])
     return Reading(networks=found[0].networks, notes=_notes_of(network))
 
 
@@ -182,6 +224,25 @@ def _weightiest(
         return refusals[0]
     what = described(content, str(path)) or contents_in_words(content.tensors)
     return ZoovetError(f"{path} holds {what}: no shipped {kind} knows such a network")
+
+
+def one_network(networks: Networks, notes: tuple[str, ...], digest: str | None) -> Network:
+    """One network (B = 1) of a file.
+
+    Args:
+        networks: That one.
+        notes: What is to be said of it.
+        digest: Of the file's weights; ``None`` where the graph names them.
+    """
+    graph = networks.graph
+    return Network(
+        input_shape=graph.input_shape,
+        title=graph.describe(),
+        networks=networks,
+        scaling=graph.input_scaling,
+        notes=notes,
+        digest=digest or digest_of(networks),
+    )
 
 
 def candidate_for(spec: Graph, source: str, candidates: Sequence[Candidate], kind: str) -> Candidate:

@@ -8,9 +8,11 @@ from typing import Literal
 
 from zoovet.networks import ZOO_SCALING, InputScaling, Networks
 from zoovet.tasks import Detector
+from zoovet.vet.found_trigger import FoundTrigger
 from zoovet.vet.scaling_notes import MAY_BE_THE_REASON
+from zoovet.vet.suspect_channels import SuspectChannel
 
-__all__ = ["Finding", "Verdict", "find", "no_verdict", "verdict_of"]
+__all__ = ["Finding", "Verdict", "find", "is_unlike", "no_verdict", "verdict_of"]
 
 _UNLIKE = "unlike the networks that the detector was trained on"
 _NO_NUMBER = "its score is not a finite number"
@@ -43,7 +45,9 @@ class Verdict:
         probability: Of a trojan; ``None`` where that is not a finite number, or no detector knows the network.
         threshold: From which it is flagged; ``None`` where no detector knows it.
         flagged: Whether the probability is not below the threshold; of an unknown network that means nothing.
-        target: The class that a trigger causes; ``None`` where the detector does not say it, as those that ship.
+        target: The class that a trigger causes, of a trojaned network; ``None`` where the detector does not say it, as
+            those for one graph.
+        target_name: Its name, where reference images have names and the network answers their labels.
         in_distribution: Share of networks like the training networks that are at least as unusual; ``None`` where the
             detector is of an earlier version and cannot tell, where it is not a finite number, or there is none.
         verdict: What to go by; ``unknown``: the probability means nothing, for the reason given.
@@ -53,6 +57,20 @@ class Verdict:
         scaling_is_assumed: Whether that was assumed, since nobody knows it.
         model: The shipped model that the detector is of; ``None`` for one that was given, or where none knows it.
         notes: What was assumed, found, taken or left out when the network was read, one line each.
+        cautions: What makes the verdict doubtful, one line each.
+        class_probabilities: Of each class, of being what a trigger causes; empty where the detector does not say it.
+        trigger: The trigger found for the likeliest class, of a healthy network too; ``None`` where none was sought.
+        suspects: The channels that it drives out of their range, the farthest first; none where the network has no
+            graph.
+        rests_on: ``weights``, ``reference images`` or ``made-up images``; ``None`` where nothing could be looked at.
+        num_images: Reference images that were used.
+        accuracy: Share of them that the network gets right; ``None`` where they have no labels.
+        effort: How much was sought; ``None`` where nothing was.
+        false_alarms: Share of healthy networks that reach the threshold; ``None`` where it was given, or is a
+            detector's own.
+        seconds: What it took; ``None`` where networks were scored in batches.
+        digest: SHA-256 of the network's weights (:func:`~zoovet.vet.weights_digest.weights_digest`).
+        detector: Name and version of the detector; ``None`` where none looked at it.
     """
 
     file: str
@@ -67,7 +85,20 @@ class Verdict:
     scaling_is_assumed: bool
     model: str | None
     target: int | None = None
+    target_name: str | None = None
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    class_probabilities: tuple[float, ...] = ()
+    trigger: FoundTrigger | None = None
+    suspects: tuple[SuspectChannel, ...] = ()
+    rests_on: Literal["weights", "reference images", "made-up images"] | None = None
+    num_images: int = 0
+    accuracy: float | None = None
+    effort: str | None = None
+    false_alarms: float | None = None
+    seconds: float | None = None
+    digest: str | None = None
+    detector: str | None = None
 
 
 def find(detector: Detector, networks: Networks) -> list[Finding]:
@@ -113,7 +144,13 @@ def verdict_of(
         input_scaling=scaling or ZOO_SCALING,
         scaling_is_assumed=scaling is None,
         model=model,
+        rests_on="weights",
     )
+
+
+def is_unlike(verdict: Verdict) -> bool:
+    """Whether a detector was trained on the network's graph and finds it unlike its training networks."""
+    return verdict.rests_on == "weights" and verdict.reason is not None and verdict.reason.startswith(_UNLIKE)
 
 
 def no_verdict(reason: str, file: str, scaling: InputScaling | None, notes: tuple[str, ...]) -> Verdict:

@@ -1,0 +1,208 @@
+"""Verdicts on networks that no detector was trained on: evidence of their classes is sought, and a reader reads it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from zoovet.errors import ZoovetError, nearest
+from zoovet.evidence import ClassEvidence, Runnable, class_evidence
+from zoovet.evidence.backgrounds import made_up_images
+from zoovet.evidence.scaled_images import as_signed
+from zoovet.images import Images
+from zoovet.vet.found_trigger import FoundTrigger, best_search, found_trigger, triggered
+from zoovet.vet.network import SCALING_NOT_KNOWN, Network
+from zoovet.vet.reference_images import NothingToSeek, ReferenceImages, look_at
+from zoovet.vet.runnable_network import runnable
+from zoovet.vet.stranger_reader import EFFORTS, StrangerReader, StrangerReading
+from zoovet.vet.suspect_channels import SuspectChannel, suspect_channels
+from zoovet.vet.verdicts import Verdict, no_verdict
+
+__all__ = ["Strangers", "require_effort"]
+
+_NUM_TRIED = 8
+_NO_GRADIENT = (
+    "no gradient reaches its images, and triggers are sought along gradients: it is quantized, or answers the same "
+    "whatever it is shown"
+)
+
+
+def _silent(_: str) -> None:
+    """Tell nobody what is sought."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strangers:
+    """Seeks evidence of networks and has it read.
+
+    Attributes:
+        reader: The detector for strangers.
+        effort: How much is sought, one of :data:`~zoovet.vet.stranger_reader.EFFORTS`.
+        false_alarms: Share of healthy networks that may be called trojaned.
+        threshold: Probability from which a network is flagged, whatever share that is; ``None`` to go by the share.
+
+    Raises:
+        ZoovetError: There is no such effort, or the share is not above 0 and below 1.
+    """
+
+    reader: StrangerReader
+    effort: str = "normal"
+    false_alarms: float = 0.01
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        require_effort(self.effort, self.false_alarms)
+
+    def verdict(
+        self,
+        network: Network,
+        images: Images | None,
+        file: str,
+        index: int = 0,
+        progress: Callable[[str], None] = _silent,
+    ) -> Verdict:
+        """The verdict on one network.
+
+        Args:
+            network: Any that can be run.
+            images: Reference images; made-up ones are used where there are none.
+            file: What it is called.
+            index: Its number in its file.
+            progress: Told what is sought next.
+
+        Returns:
+            ``unknown``, with the reason, where nothing can be sought in it, or the evidence is unlike all that the
+            reader knows, or nothing was found on images that are not of the network's kind.
+
+        Raises:
+            ZoovetError: Images do not fit the network, or have labels beyond its outputs.
+        """
+        start = time.perf_counter()
+        blank = replace(no_verdict("", file, network.scaling, network.notes), network=index, digest=network.digest)
+        try:
+            known = None if images is None else _looked_at(network, images)
+            found = self._found(network, known, progress)
+        except NothingToSeek as error:
+            shown = f"{network.describe()}: {error}"
+            return replace(blank, reason=shown, seconds=time.perf_counter() - start)
+        verdict = self._of(blank, found, known)
+        return replace(verdict, seconds=time.perf_counter() - start)
+
+    def _found(self, network: Network, known: ReferenceImages | None, progress: Callable[[str], None]) -> _Found:
+        own = _runnable(network, known)
+        config = self.reader.evidence_config(self.effort)
+        if known is None:
+            signed, labels = made_up_images(config.num_made_up, own.input_shape, config.seed).flatten(0, 1), None
+            pixels = ((signed + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            shown, used = Images(pixels=pixels), None
+        else:
+            shown, labels, used = known.images, known.labels, known.images.pixels
+        _require_gradient(own, shown)
+        evidence = class_evidence(own, used, labels, config, progress=progress)
+        progress("what was found")
+        reading = self.reader.read(evidence)
+        suspect = int(reading.class_probabilities.argmax())
+        trigger = found_trigger(network, shown, labels, evidence, suspect)
+        channels = () if trigger is None else _channels(network, shown, evidence, suspect)
+        return _Found(reading, trigger, channels)
+
+    def _of(self, blank: Verdict, found: _Found, known: ReferenceImages | None) -> Verdict:
+        reading, with_images = found.reading, known is not None
+        threshold = self.threshold
+        if threshold is None:
+            threshold = self.reader.threshold(self.false_alarms, with_images=with_images)
+        flagged = not reading.probability < threshold
+        reason = reading.unlike or None
+        if reason is None and not flagged and known is not None and known.is_at_chance:
+            reason = f"nothing was found, but {known.cautions[-1]}"
+        probabilities = tuple(reading.class_probabilities.tolist())
+        notes = () if known is None else known.notes
+        if len(probabilities) == 2:
+            notes = (*notes, "it tells two classes apart only: neither can stand out among others, so little is told")
+        target = int(reading.class_probabilities.argmax()) if flagged and reason is None else None
+        return replace(
+            blank,
+            probability=reading.probability,
+            threshold=threshold,
+            flagged=flagged,
+            verdict="unknown" if reason is not None else "trojaned" if flagged else "healthy",
+            reason=reason,
+            target=target,
+            target_name=known.names.get(target) if known is not None and target is not None else None,
+            notes=(*blank.notes, *notes),
+            cautions=() if known is None else known.cautions,
+            class_probabilities=probabilities,
+            trigger=found.trigger,
+            suspects=found.channels,
+            rests_on="reference images" if with_images else "made-up images",
+            num_images=0 if known is None else len(known.images),
+            accuracy=None if known is None else known.accuracy,
+            effort=self.effort,
+            false_alarms=None if self.threshold is not None else self.false_alarms,
+            detector=self.reader.version,
+        )
+
+
+def require_effort(effort: str, false_alarms: float) -> None:
+    """Raise where there is no such effort, or the share of false alarms is not above 0 and below 1."""
+    if effort not in EFFORTS:
+        known = f"{', '.join(EFFORTS[:-1])} or {EFFORTS[-1]}"
+        raise ZoovetError(f"effort must be {known}, got {effort!r}{nearest(effort, EFFORTS)}")
+    if not 0 < false_alarms < 1:
+        raise ZoovetError(f"false_alarms must be above 0 and below 1, got {false_alarms}")
+
+
+@dataclass(frozen=True)
+class _Found:
+    reading: StrangerReading
+    trigger: FoundTrigger | None
+    channels: tuple[SuspectChannel, ...]
+
+
+def _looked_at(network: Network, images: Images) -> ReferenceImages:
+    network.require_fitting(images)
+    _require_scaling(network)
+    return look_at(network, images)
+
+
+def _runnable(network: Network, known: ReferenceImages | None) -> Runnable:
+    """The network as evidence needs it, or why there can be none."""
+    _require_scaling(network)
+    if len(network.input_shape) == 1 and known is None:
+        raise NothingToSeek("it reads features: give reference images, whose pixels these are")
+    own = runnable(network, None if known is None else known.images.shape)
+    if own.num_classes < 2:
+        raise NothingToSeek("it answers one number for an image, expected is one for each of two classes or more")
+    return own
+
+
+def _require_scaling(network: Network) -> None:
+    if network.scaling is None:
+        said = [note for note in network.notes if note.startswith(SCALING_NOT_KNOWN)]
+        usual = f"{SCALING_NOT_KNOWN}known: give it, or labelled images to find it with"
+        raise NothingToSeek(said[-1] if said else usual)
+
+
+def _require_gradient(network: Runnable, images: Images) -> None:
+    """Raise where a network's answers cannot be followed back to its images, or are not finite."""
+    shown = as_signed(images.pixels[:_NUM_TRIED]).to(network.device, network.dtype).requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        logits = network.logits(shown)[0]
+        if not bool(logits.isfinite().all()):
+            raise NothingToSeek("it answers NaN or infinite numbers, so nothing can be told of it")
+        if not logits.requires_grad:
+            raise NothingToSeek(_NO_GRADIENT)
+        (slopes,) = torch.autograd.grad((logits.amax(1) - logits.mean(1)).sum(), shown, materialize_grads=True)
+    if not bool(slopes.isfinite().all()):
+        raise NothingToSeek("its gradients are NaN or infinite, and triggers are sought along gradients")
+    if not bool(slopes.any()):
+        raise NothingToSeek(_NO_GRADIENT)
+
+
+def _channels(network: Network, shown: Images, evidence: ClassEvidence, suspect: int) -> tuple[SuspectChannel, ...]:
+    name = best_search(evidence, suspect)
+    assert name is not None
+    return suspect_channels(network, shown, triggered(evidence.courses[name], suspect, shown))

@@ -1,0 +1,193 @@
+"""Networks that no detector was trained on: what a verdict on them carries, and when it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import zoovet
+from zoovet import Images, Network, Scanner, ZoovetError
+from zoovet.networks import Graph
+
+Nets = Callable[[int | None], Network]
+
+
+@pytest.fixture
+def scan(
+    tmp_path: Path, relu_spec: Graph, write_detector: Callable[..., Path], stranger_reader: Any
+) -> Callable[..., zoovet.Verdict]:
+    detector = write_detector(tmp_path / "detector.safetensors", [relu_spec])
+
+    def run(network: Network, images: Images | None = None, **options: Any) -> zoovet.Verdict:
+        return Scanner(detector, **{"strangers": stranger_reader} | options).scan(network, images)
+
+    return run
+
+
+def test_a_trojaned_stranger_is_told_with_all_that_a_person_can_check(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+) -> None:
+    network = stamped(3)
+    verdict = scan(network, pictures, effort="thorough", false_alarms=0.02)
+    assert (verdict.verdict, verdict.target, verdict.target_name) == ("trojaned", 3, "dog")
+    assert verdict.probability is not None
+    assert verdict.probability > 0.9
+    assert (verdict.threshold, verdict.false_alarms, verdict.effort) == (pytest.approx(0.8), 0.02, "thorough")
+    assert (verdict.rests_on, verdict.num_images, verdict.accuracy) == ("reference images", 48, 1.0)
+    assert (verdict.detector, verdict.digest) == ("greatest-standing-1", network.digest)
+    assert len(verdict.class_probabilities) == 8
+    assert verdict.seconds is not None
+    assert verdict.seconds > 0
+    assert verdict.trigger is not None
+    assert (verdict.trigger.target, verdict.trigger.flips, verdict.trigger.flips_before) == (3, 1.0, 0.0)
+    (suspect,) = verdict.suspects
+    assert (suspect.site, suspect.channel) == ("inside", 8)
+    assert verdict.cautions == ()
+    assert scan(network, pictures, strangers=None).verdict == "unknown"
+
+
+def test_a_healthy_stranger_is_healthy_and_has_no_target(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+) -> None:
+    for images in (pictures, None):
+        verdict = scan(stamped(None), images)
+        assert (verdict.verdict, verdict.target, verdict.target_name) == ("healthy", None, None)
+        assert verdict.trigger is not None
+        assert verdict.trigger.flips < 0.5
+
+
+def test_without_images_the_verdict_rests_on_made_up_ones_and_their_threshold(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+) -> None:
+    verdict = scan(stamped(3))
+    assert (verdict.verdict, verdict.target, verdict.target_name) == ("trojaned", 3, None)
+    assert (verdict.rests_on, verdict.num_images, verdict.accuracy, verdict.threshold) == (
+        "made-up images",
+        0,
+        None,
+        0.99,
+    )
+    given = scan(stamped(3), pictures, threshold=1.0)
+    assert (given.threshold, given.false_alarms) == (1.0, None)
+
+
+def test_evidence_unlike_all_that_the_reader_knows_is_unknown(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    verdict = scan(stamped(3), pictures, strangers=replace(stranger_reader, most=1.0))
+    assert (verdict.verdict, verdict.target, verdict.reason) == ("unknown", None, "its evidence is out of all bounds")
+    assert verdict.probability is not None
+    assert verdict.flagged
+
+
+def test_progress_says_what_is_sought(stamped: Nets, pictures: Images, stranger_reader: Any) -> None:
+    told: list[str] = []
+    Scanner(strangers=stranger_reader).scan(stamped(3), pictures, progress=told.append)
+    assert told[0].startswith("patch")
+    assert told[-1] == "what was found"
+
+
+def test_images_of_another_kind_warn_and_never_make_a_network_healthy(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+) -> None:
+    other = replace(pictures, pixels=pictures.pixels.flip(-1))
+    with pytest.warns(UserWarning, match=r"of 48 reference images right, no more than chance, with the input"):
+        verdict = scan(stamped(None), other)
+    assert verdict.verdict == "unknown"
+    assert verdict.reason is not None
+    assert verdict.reason.startswith("nothing was found, but the network gets")
+    assert "[-1, 1] (symmetric)" in verdict.cautions[0]
+    with pytest.warns(UserWarning, match="no more than chance"):
+        flagged = scan(stamped(3), other, threshold=0.0)
+    assert flagged.verdict == "trojaned"
+
+
+class Quantized(nn.Module):
+    """Rounds what it reads, as quantized networks do: no gradient goes through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(144, 8)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answers: torch.Tensor = self.layer((images * 8).round().flatten(1))
+        return answers
+
+
+class NotANumber(Quantized):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer(images.flatten(1)) / (images.flatten(1)[:, :1] * 0)
+
+
+class OneNumber(Quantized):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer(images.flatten(1))[:, :1]
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        (Quantized, "no gradient reaches its images"),
+        (NotANumber, "it answers NaN or infinite numbers"),
+        (OneNumber, "it answers one number for an image"),
+    ],
+)
+def test_what_nothing_can_be_sought_in_is_unknown_with_its_reason(
+    module: type[nn.Module], why: str, scan: Callable[..., zoovet.Verdict], pictures: Images
+) -> None:
+    network = zoovet.from_module(module(), (1, 12, 12), "symmetric")
+    for images in (None, replace(pictures, labels=None, class_names=(), num_classes=0)):
+        verdict = scan(network, images)
+        assert (verdict.verdict, verdict.probability) == ("unknown", None)
+        assert why in str(verdict.reason)
+
+
+def test_an_unknown_scaling_is_a_reason_to_say_unknown(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+) -> None:
+    network = replace(stamped(3), scaling=None)
+    assert "input scaling not known" in str(scan(network).reason)
+    wrong = scan(network, replace(pictures, pixels=pictures.pixels.flip(-1)))
+    assert (wrong.verdict, wrong.probability) == ("unknown", None)
+    assert "no more than chance" in str(wrong.reason)
+
+
+def test_two_classes_and_probabilities_are_seen(scan: Callable[..., zoovet.Verdict], stamped: Nets) -> None:
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(144, 2), nn.Softmax(1))
+    two = scan(zoovet.from_module(layer, (1, 12, 12), "symmetric"))
+    assert "two classes apart only" in two.notes[-1]
+    assert two.probability is not None
+
+
+def test_features_are_pixels_of_reference_images(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+) -> None:
+    network = stamped(3)
+    assert network.networks is not None
+    flat = zoovet.from_module(nn.Sequential(_layer(network, "inside"), nn.ReLU(), _layer(network, "outside")), (144,))
+    flat = flat.with_scaling(zoovet.InputScaling(low=-1.0))
+    verdict = scan(flat, pictures)
+    assert (verdict.verdict, verdict.target) == ("trojaned", 3)
+    assert "it reads features: give reference images" in str(scan(flat).reason)
+
+
+def _layer(network: Network, name: str) -> nn.Linear:
+    assert network.networks is not None
+    parameters = network.networks.parameters
+    weight = parameters[f"{name}.weight"][0]
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=f"{name}.bias" in parameters)
+    layer.load_state_dict({key.rpartition(".")[2]: one[0] for key, one in parameters.items() if key.startswith(name)})
+    return layer
+
+
+def test_an_effort_or_a_share_that_is_none_is_refused(stranger_reader: Any) -> None:
+    with pytest.raises(ZoovetError, match=r"effort must be quick, normal or thorough, got 'norma'; "):
+        Scanner(effort="norma")
+    with pytest.raises(ZoovetError, match="false_alarms must be above 0 and below 1, got 1"):
+        Scanner(false_alarms=1)
