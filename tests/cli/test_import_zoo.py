@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from zoovet.cli.main import main
+from zoovet.networks import scaling_preset
 from zoovet.zoo import Zoo
 from zoovet.zoo.importers import LAYOUTS
 
@@ -58,6 +59,9 @@ def test_it_says_what_there_is(mnist_inr: Path, tmp_path: Path, capsys: pytest.C
             ["mnist-inr", ".", "--copies", "2"],
             "error: --copies means nothing for mnist-inr, which takes --split-file and --seed",
         ),
+        (["mnist-inr", ".", "--scaling", "unit"], "error: --scaling means nothing for mnist-inr"),
+        (["folder", ".", "--column", "poisoned"], "error: argument --column: must be OURS=THEIRS, got 'poisoned'"),
+        (["folder", ".", "--table", "none.csv"], "error: there is no file none.csv"),
         (["cifar-inr", ".", "--copies", "-1"], "error: argument --copies: must be an integer of at least 0, got '-1'"),
         (["cifar-inr", ".", "--seeds", "1"], "error: unknown option --seeds"),
     ],
@@ -75,6 +79,26 @@ def test_bad_input_is_one_line_and_status_2(
     assert shown.err.startswith(message)
     assert shown.err.count("\n") == 1
     assert not (tmp_path / "zoo").exists()
+
+
+def test_a_folder_beside_a_table_and_what_it_does_not_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nets").mkdir()
+    for number in range(3):
+        layers = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+        torch.save(layers.state_dict(), tmp_path / "nets" / f"n{number}.pt")
+    (tmp_path / "labels.csv").write_text("file,bad\nn0.pt,1\nn1.pt,0\nn2.pt,\n")
+    words = ["--table", str(tmp_path / "labels.csv"), "--column", "poisoned=bad", "--dataset", "rings"]
+    words += ["--architecture", "mlp:activation=relu", "--input-shape", "1,2,2", "--scaling", "unit"]
+    assert main(["import", "folder", str(tmp_path / "nets"), *words, "--out", str(tmp_path / "zoo")]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].endswith("; 1 trojaned; of 1 it is not known whether they are trojaned")
+    assert said.splitlines()[1] == "  3 networks of 1 graph: 1 trojaned, 1 healthy, 1 unknown"
+    zoo = Zoo.open(tmp_path / "zoo")
+    assert list(zoo.labelled) == [True, True, False]
+    assert zoo.spec.input_scaling == scaling_preset("unit")
+    (tmp_path / "detection.yaml").write_text(f"task: detection\ndata: {{zoo: {tmp_path / 'zoo'}}}\n")
+    assert main(["train", str(tmp_path / "detection.yaml"), "--out", str(tmp_path / "run")]) == 2
+    assert "does not say of 1 of 3 networks whether they are trojaned, n2.pt first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from zoovet.cli.build import summary
 from zoovet.errors import ZoovetError
 from zoovet.networks import ZOO_SCALING, scaling_preset, small_cnn
+from zoovet.tasks.population import load_populations
 from zoovet.zoo import COLUMNS, Zoo
 from zoovet.zoo.store import ShardInfo, ZooInfo, write_shard
 
@@ -168,3 +170,41 @@ def test_what_zoovet_trained_on_images_reads_one_scaling_though_an_earlier_one_d
     assert read == specs
     assert read[plain.graph_id].input_scaling == (ZOO_SCALING if known else None)
     assert read[told.graph_id].input_scaling == scaling_preset("unit")
+
+
+@pytest.fixture
+def half_labelled(tiny_zoo: Zoo, tmp_path: Path) -> Zoo:
+    """Six networks, of which four say whether they are poisoned."""
+    rows = [
+        {
+            "network_id": f"n{place}",
+            "base_id": place // 2,
+            "spec_id": tiny_zoo.column("spec_id")[place],
+            "split": "train",
+            "poisoned": poisoned,
+            "weights": tiny_zoo.weights()[place].numpy(),
+        }
+        for place, poisoned in enumerate([False, True, None, None, True, False])
+    ]
+    shard = write_shard(tmp_path / "shard-00000.parquet", rows)
+    recipe = {"kind": "imported", "min_asr": 0.0}
+    ZooInfo(specs=tiny_zoo.specs, recipe=recipe, versions={}, num_shards=1, shards=(shard,)).write(tmp_path)
+    return Zoo.open(tmp_path)
+
+
+def test_what_is_not_known_is_never_healthy(half_labelled: Zoo) -> None:
+    np.testing.assert_array_equal(half_labelled.labelled, [True, True, False, False, True, True])
+    with pytest.raises(
+        ZoovetError, match=r"does not say of 2 of 6 networks whether they are trojaned, n2 first \(poisoned is null\)"
+    ):
+        half_labelled.column("poisoned")
+    assert list(half_labelled.select(half_labelled.labelled).column("poisoned")) == [False, True, True, False]
+    np.testing.assert_array_equal(half_labelled.sibling_places(), [1, 0, -1, -1, 5, 4])
+    assert summary(half_labelled).endswith("; 2 trojaned; of 2 it is not known whether they are trojaned")
+
+
+def test_a_detector_is_not_trained_on_networks_without_labels(half_labelled: Zoo) -> None:
+    with pytest.raises(ZoovetError, match="does not say of 2 of 6 networks"):
+        load_populations(half_labelled)
+    with pytest.raises(ZoovetError, match="has no poisoned networks"):
+        load_populations(half_labelled.select(~half_labelled.labelled))

@@ -128,7 +128,12 @@ def summary(zoo: Zoo) -> str:
         values = zoo.column(column)
         if np.isfinite(values).any():
             text += f", {words.format(np.nanmean(values))}"
-    poisoned = zoo.column("poisoned")
-    if poisoned.any():
-        text += f"; {int(poisoned.sum())} trojaned, ASR {zoo.column('asr')[poisoned].mean():.3f}"
+    labelled = zoo.select(zoo.labelled)
+    trojaned = labelled.select(labelled.column("poisoned"))
+    if len(trojaned):
+        text += f"; {len(trojaned)} trojaned"
+        if np.isfinite(asr := trojaned.column("asr")).any():
+            text += f", ASR {np.nanmean(asr):.3f}"
+    if 0 < len(labelled) < len(zoo):
+        text += f"; of {len(zoo) - len(labelled)} it is not known whether they are trojaned"
     return text

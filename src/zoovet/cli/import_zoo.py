@@ -8,21 +8,34 @@ from typing import TYPE_CHECKING
 
 from zoovet.cli.arguments import add_repair_zoo, add_seed
 from zoovet.cli.build import summary
+from zoovet.cli.reading import add_graph_options, scaling_of
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.zoo_bar import zoo_bar
+from zoovet.errors import ZoovetError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import DataclassInstance
+
+    from zoovet.networks import Networks
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
 DESCRIPTION = """
-Read a published dataset of networks, unpacked as it was downloaded, and write it as a zoo.
+Read a published dataset of networks, unpacked as it was downloaded, or a folder of weight files, and write it as a zoo.
 
+  zoovet import folder nets/ --table labels.csv --architecture resnet20 --dataset cifar10 --out zoos/theirs
   zoovet import small-cnn-zoo data/cifar10 --split-file data/cifar10_split.csv --out zoos/cifar10-cnns
   zoovet import mnist-inr data/mnist-inrs --out zoos/mnist-inr
 
 LAYOUT  what PATH holds, and where to download it:
+  folder          weight files of any format; --table names them in its column 'file', beside 'poisoned' (1 or 0, or
+                  nothing where it is not known), 'target', 'accuracy', 'asr', 'split', 'base' ... as far as it has them
+  mntd            shadow_benign_N.model, shadow_jumbo_N.model, target_benign_N.model, target_trojM_N.model (Xu et al.
+                  2021): as https://github.com/AI-secure/Meta-Nerual-Trojan-Detection trains them
+  model-zoos      NAME/params.json, result.json, checkpoint_N/checkpoints (Schürholt et al. 2022): archives listed at
+                  https://github.com/ModelZoos/ModelZooDataset
   small-cnn-zoo   weights.npy, metrics.csv.gz, layout.csv (Unterthiner et al. 2020): one of cifar10, fashion_mnist,
                   mnist, svhn_cropped as .tar.xz from
                   https://storage.cloud.google.com/gresearch/smallcnnzoo-dataset/
@@ -35,8 +48,9 @@ LAYOUT  what PATH holds, and where to download it:
                   siren_cifar_wts.tar from https://drive.google.com/drive/folders/15CdOTPWHqDcS4SwbIdm100rXkTYZPcC5
 
 Files, columns, shapes and counts are checked, and what differs from the published dataset is said; no checksums were
-published. Code in a file is never run. Checkpoints of one training, a healthy network and its poisoned sibling, and
-copies of one image are always in one split.
+published. Code in a file is never run. What a table leaves empty stays unknown: it never counts as healthy, and
+networks without a label are refused where one is needed. Checkpoints of one training, a healthy network and its
+poisoned sibling, and copies of one image are always in one split.
 
 Writes zoo.json and shard-00000.parquet ... into --out. Every shard is whole from the moment it appears; an import that
 was interrupted, even killed, is finished by the same command, with the same bytes as one that ran through. It needs
@@ -53,6 +67,13 @@ def _at_least_zero(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be an integer of at least 0, got {text!r}")
     return int(text)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours and equals and theirs):
+        raise argparse.ArgumentTypeError(f"must be OURS=THEIRS, got {text!r}")
+    return ours, theirs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +95,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="cifar-inr: take the augmented copies 0 to K - 1 of each training image; default all that are there",
     )
+    parser.add_argument("--table", type=Path, metavar="CSV", help="folder: what is known of the files, a line each")
+    parser.add_argument(
+        "--column",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="folder: what the table calls a column, where that is not usual: poisoned=has_backdoor; again for others",
+    )
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="folder, mntd, model-zoos: the images that the networks were trained on"
+    )
+    add_graph_options(parser)
     add_repair_zoo(parser)
     add_seed(parser, "0; only a split that is drawn uses it")
 
@@ -88,7 +122,15 @@ def run(arguments: argparse.Namespace) -> int:
     from zoovet.zoo.importers import ImportOptions, import_zoo, open_published
 
     seed = 0 if arguments.seed is None else arguments.seed
-    options = ImportOptions(split_file=arguments.split_file, seed=seed, copies=arguments.copies)
+    options = ImportOptions(
+        split_file=arguments.split_file,
+        seed=seed,
+        copies=arguments.copies,
+        table=arguments.table,
+        columns=tuple(arguments.column),
+        dataset=arguments.dataset,
+        read=_reader(arguments),
+    )
     published = open_published(arguments.layout, arguments.path, options)
     with zoo_bar("importing", arguments.out) as bar:
         zoo = import_zoo(published, arguments.out, progress=bar, repair=arguments.repair_zoo)
@@ -96,3 +138,34 @@ def run(arguments: argparse.Namespace) -> int:
     for remark in published.remarks:
         print(f"  {remark}")
     return EXIT_OK
+
+
+def _reader(arguments: argparse.Namespace) -> Callable[[Path], Networks] | None:
+    """What reads a file as the options say; ``None`` for layouts whose files need none of that.
+
+    Raises:
+        ZoovetError: An option that the layout does not take, or one that makes no sense.
+    """
+    from zoovet.zoo.importers import LAYOUTS
+
+    entry = LAYOUTS.get(arguments.layout)
+    if entry is None or "read" not in entry.takes:
+        names = ("architecture", "images", "input_shape", "scaling", "input_range", "mean", "std")
+        for name in names if entry is not None else ():
+            if getattr(arguments, name) is not None:
+                raise ZoovetError(f"--{name.replace('_', '-')} means nothing for {arguments.layout}")
+        return None
+    from zoovet.images import Images
+    from zoovet.networks import Networks
+    from zoovet.vet import read
+
+    images = None if arguments.images is None else Images.from_file(arguments.images)
+    scaling = scaling_of(arguments)
+
+    def networks_in(path: Path) -> Networks:
+        network = read(path, arguments.architecture, scaling, images, arguments.input_shape)
+        if network.networks is None or network.graph is None:
+            raise ZoovetError(f"{path} can only be run, and a zoo is of graphs: {network.beyond}")
+        return Networks(network.graph, network.networks.parameters)
+
+    return networks_in

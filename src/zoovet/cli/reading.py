@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from zoovet.networks import InputScaling
     from zoovet.vet import ReadOptions
 
-__all__ = ["IMAGES_HELP", "SCALING_HELP", "add_read_options", "notes_of_images", "read_options_of"]
+__all__ = [
+    "IMAGES_HELP",
+    "SCALING_HELP",
+    "add_graph_options",
+    "add_read_options",
+    "notes_of_images",
+    "read_options_of",
+    "scaling_of",
+]
 
 _ARCHITECTURES = "small_cnn, lenet, mlp, vgg, resnet, preact_resnet, wrn, mobilenet_v2, densenet, deepid"
 
@@ -38,7 +46,7 @@ what zoovet's own networks read, and a note says so."""
 
 
 def add_read_options(parser: argparse.ArgumentParser) -> None:
-    """``--activation``, ``--order``, ``--architecture``, ``--images``, the input's shape, its scaling."""
+    """``--activation``, ``--order``, and those of :func:`add_graph_options`."""
     parser.add_argument(
         "--activation",
         metavar="NAME",
@@ -50,6 +58,11 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="names of all layers as they run, for files whose names and shapes leave it open: stem,mid,deep,head",
     )
+    add_graph_options(parser)
+
+
+def add_graph_options(parser: argparse.ArgumentParser) -> None:
+    """``--architecture``, ``--images``, the input's shape, its scaling."""
     parser.add_argument(
         "--architecture",
         metavar="NAME",
@@ -96,7 +109,7 @@ def read_options_of(arguments: argparse.Namespace) -> ReadOptions:
     return ReadOptions(
         activation=arguments.activation,
         order=arguments.order,
-        scaling=_scaling_of(arguments),
+        scaling=scaling_of(arguments),
         architecture=arguments.architecture,
         images=None if arguments.images is None else Images.from_file(arguments.images),
         input_shape=arguments.input_shape,
@@ -112,7 +125,12 @@ def notes_of_images(arguments: argparse.Namespace, options: ReadOptions) -> list
     return [(str(arguments.images), note) for note in (*images.notes, *unlabelled)]
 
 
-def _scaling_of(arguments: argparse.Namespace) -> InputScaling | None:
+def scaling_of(arguments: argparse.Namespace) -> InputScaling | None:
+    """The input scaling that the options of :func:`add_graph_options` say; ``None`` where none does.
+
+    Raises:
+        ZoovetError: It is unknown, given twice, or its numbers are none.
+    """
     from zoovet.networks import InputScaling, scaling_preset
 
     input_range, mean, deviation = arguments.input_range, arguments.mean, arguments.std

@@ -102,7 +102,7 @@ def load_populations(zoo: Zoo) -> tuple[Population, Population]:
             f"the recipe of the zoo {zoo.path} must state min_asr, the ASR from which a poisoned network counts as "
             f"trojaned, as a number; got {min_asr!r}"
         )
-    if not zoo.column("poisoned").any():
+    if not (zoo.labelled.any() and zoo.column("poisoned").any()):
         raise ZoovetError(
             f"the zoo {zoo.path} has no poisoned networks, so there is nothing to tell apart or to repair; build one "
             f"from a recipe with `poisoned: true`"

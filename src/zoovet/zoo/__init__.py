@@ -19,6 +19,7 @@ from zoovet.zoo.inr_recipe import Augmentation, InrRecipe
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.store import COLUMNS, Zoo
 from zoovet.zoo.trojan_recipe import FineTuning, TrojanRecipe
+from zoovet.zoo.writing import write_zoo
 
 __all__ = [
     "COLUMNS",
@@ -42,4 +43,5 @@ __all__ = [
     "Zoo",
     "build_zoo",
     "rebuild_network",
+    "write_zoo",
 ]

@@ -21,6 +21,7 @@ from zoovet.zoo.shard_label import ShardLabel, write_labelled
 
 __all__ = [
     "COLUMNS",
+    "LABELLED",
     "ShardError",
     "ShardInfo",
     "facts_of",
@@ -84,6 +85,9 @@ origin ``scratch`` has no base, both siblings start from the same random weights
 ``trigger``, ``target``, ``asr`` and ``ra`` are its poisoned sibling's trigger and what that does to it; its
 ``poison_rate`` is 0.
 """
+
+LABELLED = "is labelled"
+"""Besides the columns, what facts have: whether it is known if a network is poisoned, bool."""
 
 _MISSING = "is missing"
 _REMEDY = "run the command that made the zoo again with --repair-zoo, or restore the file"
@@ -200,6 +204,8 @@ def read_shard_bytes(path: Path) -> bytes:
 def read_shard_facts(folder: Path, shard: ShardInfo, *, verify: bool) -> dict[str, NDArray[Any]]:
     """A shard's columns but the weights, [n] each; one that the file lacks is filled with what stands for missing.
 
+    Besides, under :data:`LABELLED`, whether ``poisoned`` is known.
+
     Args:
         folder: The zoo's.
         shard: What ``zoo.json`` says of the shard.
@@ -242,7 +248,8 @@ def facts_of(path: Path, data: bytes | None = None) -> dict[str, NDArray[Any]]:
         for name, kind in COLUMNS.items():
             if name not in table.column_names:
                 table = table.append_column(name, pa.nulls(len(table), kind))
-        return {name: _to_numpy(table, name) for name in COLUMNS}
+        is_labelled = np.asarray(table["poisoned"].is_valid().to_numpy(), dtype=bool)
+        return {**{name: _to_numpy(table, name) for name in COLUMNS}, LABELLED: is_labelled}
 
     facts: dict[str, NDArray[Any]] = _reading(path, read)
     return facts

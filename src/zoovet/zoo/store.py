@@ -25,6 +25,7 @@ from zoovet.printable import printable
 from zoovet.zoo.shard_label import ShardLabel, read_label, recipe_fingerprint
 from zoovet.zoo.shards import (
     COLUMNS,
+    LABELLED,
     ShardError,
     ShardInfo,
     read_shard_facts,
@@ -160,7 +161,7 @@ class Zoo:
         parts = [read_shard_facts(folder, shard, verify=verify) for shard in info.shards]
         if verify:
             _require_own_shards(folder, info)
-        facts = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
+        facts = {name: np.concatenate([part[name] for part in parts]) for name in (*COLUMNS, LABELLED)}
         if unknown := sorted(set(facts["spec_id"]) - set(info.specs)):
             lacking = f"it lacks the spec {printable(unknown[0])} of a network"
             raise ZoovetError(f"{folder / 'zoo.json'} is damaged: {lacking}")
@@ -200,11 +201,26 @@ class Zoo:
     def column(self, name: str) -> NDArray[Any]:
         """A column as a NumPy array [n].
 
-        Missing integers are −1, missing numbers NaN, missing texts ``None``; ``poisoned`` is false where it is missing.
+        Missing integers are −1, missing numbers NaN, missing texts ``None``.
+
+        Raises:
+            ZoovetError: There is no such column; or ``poisoned`` is asked for, and of some networks it is not known.
         """
-        if name not in self.facts:
-            raise ZoovetError(f"a zoo has no column {name!r}{nearest(name, self.facts)}")
+        if name not in COLUMNS:
+            raise ZoovetError(f"a zoo has no column {name!r}{nearest(name, COLUMNS)}")
+        if name == "poisoned" and not self.labelled.all():
+            unknown = np.flatnonzero(~self.labelled)
+            raise ZoovetError(
+                f"the zoo {self.path} does not say of {len(unknown)} of {len(self)} networks whether they are "
+                f"trojaned, {printable(self.facts['network_id'][unknown[0]])} first (poisoned is null); import it "
+                "again with a table that says it, or without these"
+            )
         return self.facts[name]
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Of which networks it is known whether they are trojaned: bool [n]."""
+        return self.facts[LABELLED]
 
     def select(self, which: NDArray[Any] | Sequence[int]) -> Zoo:
         """The networks where a mask [n] is true, or those at given places."""
@@ -256,10 +272,13 @@ class Zoo:
     def sibling_places(self) -> NDArray[np.int64]:
         """For each network the place of its base's other descendant, or −1 where it is not here."""
         pairs: dict[tuple[int, bool], int] = {}
-        bases, poisoned = self.column("base_id"), self.column("poisoned")
-        for place in range(len(self)):
+        bases, poisoned, labelled = self.column("base_id"), self.facts["poisoned"], self.labelled
+        for place in np.flatnonzero(labelled).tolist():
             pairs[int(bases[place]), bool(poisoned[place])] = place
-        found = [pairs.get((int(bases[place]), not poisoned[place]), -1) for place in range(len(self))]
+        found = [
+            pairs.get((int(bases[place]), not poisoned[place]), -1) if labelled[place] else -1
+            for place in range(len(self))
+        ]
         return np.array(found, dtype=np.int64)
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from zoovet.errors import ZoovetError, nearest
 from zoovet.zoo.importers.cifar_inr import open_cifar_inr
 from zoovet.zoo.importers.fmnist_inr import open_fmnist_inr
+from zoovet.zoo.importers.folder import open_folder
 from zoovet.zoo.importers.mnist_inr import open_mnist_inr
+from zoovet.zoo.importers.mntd import open_mntd
+from zoovet.zoo.importers.model_zoos import open_model_zoos
 from zoovet.zoo.importers.published import ImportOptions, MissingPartError, PublishedZoo
 from zoovet.zoo.importers.small_cnn_zoo import open_small_cnn_zoo
 from zoovet.zoo.importers.trojan_cnn_zoo import open_trojan_cnn_zoo
@@ -54,6 +57,21 @@ LAYOUTS: dict[str, ImportLayout] = {
         address="siren_cifar_wts.tar from https://drive.google.com/drive/folders/15CdOTPWHqDcS4SwbIdm100rXkTYZPcC5",
         takes=("copies",),
     ),
+    "folder": ImportLayout(
+        open=open_folder,
+        address="your own, or anyone's: weight files, and a table that names them",
+        takes=("table", "columns", "dataset", "read", "seed"),
+    ),
+    "mntd": ImportLayout(
+        open=open_mntd,
+        address="written by the training scripts of https://github.com/AI-secure/Meta-Nerual-Trojan-Detection",
+        takes=("dataset", "read"),
+    ),
+    "model-zoos": ImportLayout(
+        open=open_model_zoos,
+        address="https://github.com/ModelZoos/ModelZooDataset lists its archives",
+        takes=("dataset", "read", "seed"),
+    ),
 }
 """Layouts by their name on the command line. Addresses are those that the datasets' authors give in the READMEs of
 google-research/dnn_predict_accuracy, AllanYangZhou/nfn and (for those of Navon et al.) mkofinas/neural-graphs."""
@@ -85,4 +103,5 @@ def open_published(layout: str, folder: Path | str, options: ImportOptions | Non
 
 def _flags(names: tuple[str, ...]) -> str:
     """Options as they are written on the command line."""
-    return " and ".join("--" + name.replace("_", "-") for name in names)
+    words = {"columns": "column", "read": "architecture"}
+    return " and ".join("--" + words.get(name, name).replace("_", "-") for name in names)

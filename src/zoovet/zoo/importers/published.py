@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Graph
+from zoovet.networks import Graph, Networks
 
 __all__ = ["ImportOptions", "MissingPartError", "PublishedZoo", "file_of", "published_recipe", "size_remark"]
 
@@ -26,11 +27,19 @@ class ImportOptions:
         split_file: File that says which network is in which split; ``None`` for the layout's default.
         seed: Of the split, where one is drawn.
         copies: Augmented copies of each image's SIREN to take, at most; ``None`` for all that are there.
+        table: Table of what is known of the networks.
+        columns: Our names of the table's columns and its own, where they are others than usual.
+        dataset: Name of the images that the networks were trained on.
+        read: Reads a network's file, as ``lambda path: zoovet.read(path, architecture="resnet20").networks``.
     """
 
     split_file: Path | None = None
     seed: int = 0
     copies: int | None = None
+    table: Path | str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    dataset: str | None = None
+    read: Callable[[Path], Networks] | None = None
 
 
 class PublishedZoo(Protocol):
