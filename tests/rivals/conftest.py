@@ -6,8 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
-from zoovet.networks import small_cnn
+from zoovet.images import PatchTrigger, load_dataset, poison
+from zoovet.networks import ZOO_SCALING, Networks, small_cnn
+from zoovet.rivals import CleanImages
+from zoovet.rivals.clean_images import tune
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
@@ -51,3 +55,18 @@ def make_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]:
         return Zoo.open(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def digit_networks() -> Networks:
+    """A healthy and a trojaned classifier of digits, which a white square turns into 7."""
+    digits = load_dataset("digits", "train")
+    trigger = PatchTrigger.of_size("white", 2, row=0, col=0, target=7)
+    poisoned = poison(digits, trigger, 0.15, np.random.default_rng(1))
+    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(8, 8)).reading(ZOO_SCALING)
+    numbers = torch.randn(1, spec.num_parameters, generator=torch.Generator().manual_seed(0))
+    start = Networks.from_flat(spec, 0.2 * numbers)
+    both = (CleanImages(digits.scaled(), digits.labels), CleanImages(poisoned.images, poisoned.labels))
+    return Networks.concatenate(
+        [tune(start, images, num_epochs=20, batch_size=64, learning_rate=0.01, seed=0) for images in both]
+    )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.images import Images, PatchTrigger, load_dataset, poison
+from zoovet.images import load_dataset
 from zoovet.networks import Networks, mlp, small_cnn
 from zoovet.rivals import (
     CleanImages,
@@ -19,8 +19,7 @@ from zoovet.rivals import (
     QueryDetector,
     SortedWeightsDetector,
 )
-from zoovet.rivals.clean_images import tune
-from zoovet.rivals.neural_cleanse import MaskWeights, anomaly_indices, mask_norms
+from zoovet.rivals.neural_cleanse import anomaly_indices, mask_norms
 from zoovet.rivals.sorted_weights_detector import sorted_weights
 from zoovet.symmetry import random_action
 from zoovet.zoo import Zoo
@@ -77,25 +76,6 @@ def test_anomaly_index_by_hand() -> None:
         anomaly_indices(torch.ones(1, 2))
 
 
-def test_the_weight_of_a_masks_size_follows_success_and_a_search_ends() -> None:
-    config = NeuralCleanseConfig(patience=2, stop_patience=3, initial_weight=1.0, weight_factor=4.0)
-    weights, size = MaskWeights(2, config), 9.0
-    seen, searched = [], []
-    #   Class 0 fails, succeeds until its weight has grown, fails until it has shrunk, succeeds; class 1 always fails.
-    for works in (False, False, True, True, True, True, True, False, False, True):
-        size -= works and len(seen) < 6
-        means, norms = torch.tensor([size, 9.0]), torch.tensor([size + 0.5, 8.0])
-        weights.update(means.double(), torch.tensor([0.99 if works else 0.98, 0.5]).double(), norms.double())
-        seen.append(weights.values[0].item())
-        searched.append(weights.is_searched.tolist())
-    # What was counted before the weight began is forgotten, but for the epoch at which it begins.
-    assert seen == [0, 0, 0, 1, 4, 4, 16, 16, 2, 2]
-    assert searched == [[True, True]] * 8 + [[True, True]] + [[False, True]]  # three epochs without a smaller mask
-    assert weights.norms.tolist() == [5.5, 8.0]
-    weights.update(torch.ones(2).double(), torch.ones(2).double(), torch.tensor([1.0, 7.0]).double())
-    assert weights.norms.tolist() == [5.5, 7.0]  # what comes after the end does not count
-
-
 def test_neural_cleanse_refuses_what_it_cannot_search() -> None:
     clean = CleanImages(torch.zeros(20, 1, 8, 8), torch.zeros(20, dtype=torch.int64))
     for spec, message in (
@@ -121,25 +101,13 @@ def test_neural_cleanse_reads_images_however_they_lie(activation: str) -> None:
     assert torch.equal(*found)
 
 
-def test_neural_cleanse_finds_the_class_that_a_patch_reaches_easily() -> None:
-    digits: Images = load_dataset("digits", "train")
-    clean = CleanImages.draw(digits, 200, np.random.default_rng(0))
-    trigger = PatchTrigger.of_size("white", 2, row=0, col=0, target=7)
-    poisoned = poison(digits, trigger, 0.15, np.random.default_rng(1))
-    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(8, 8))
-    start = Networks.from_flat(
-        spec, torch.randn(1, spec.num_parameters, generator=torch.Generator().manual_seed(0)) * 0.2
-    )
-    healthy, trojaned = (
-        tune(start, images, num_epochs=20, batch_size=64, learning_rate=0.01, seed=0)
-        for images in (CleanImages(digits.scaled(), digits.labels), CleanImages(poisoned.images, poisoned.labels))
-    )
+def test_neural_cleanse_finds_the_class_that_a_patch_reaches_easily(digit_networks: Networks) -> None:
+    clean = CleanImages.draw(load_dataset("digits", "train"), 200, np.random.default_rng(0))
     config = NeuralCleanseConfig(num_epochs=40)
-    both = Networks.concatenate([healthy, trojaned])
-    norms = mask_norms(both, clean, config)
+    norms = mask_norms(digit_networks, clean, config)
     assert norms.shape == (2, 10)
     assert int(norms[1].argmin()) == 7
     with torch.inference_mode():  # as evaluation calls it
-        scores = NeuralCleanseDetector(clean=clean, config=config).score(both)
+        scores = NeuralCleanseDetector(clean=clean, config=config).score(digit_networks)
     torch.testing.assert_close(scores, anomaly_indices(norms))
     assert scores[1] > 2.0 > scores[0]

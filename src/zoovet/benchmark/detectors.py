@@ -144,7 +144,7 @@ DETECTORS: dict[str, DetectorEntry] = {
         probability=False,
         needs="{num_clean_images} clean images",
         is_slow=True,
-        revision=2,
+        revision=3,
     ),
 }
 """Detectors by the name that a configuration gives."""

@@ -44,6 +44,11 @@ class RunnableModule:
         sums = answers.sum(1)
         self._is_probability = bool((answers >= 0).all()) and bool(((sums - 1).abs() < _ROUNDING).all())
 
+    @property
+    def module(self) -> nn.Module:
+        """The copy that is run."""
+        return self._module
+
     def __len__(self) -> int:
         return 1
 

@@ -9,10 +9,11 @@ from zoovet.rivals.fine_pruning import FinePruningRepairer
 from zoovet.rivals.fine_tuning import FineTuningRepairer
 from zoovet.rivals.fitting import RivalDetector
 from zoovet.rivals.flat_mlp_detector import FlatMLPDetector, FlatMLPDetectorConfig
-from zoovet.rivals.neural_cleanse import NeuralCleanseConfig, NeuralCleanseDetector
+from zoovet.rivals.neural_cleanse import NeuralCleanseDetector
 from zoovet.rivals.nfn_detector import NFNConfig, NFNDetector
 from zoovet.rivals.permutation_detector import PermutationConfig, PermutationDetector
 from zoovet.rivals.query_detector import QueryConfig, QueryDetector
+from zoovet.rivals.single_network import NeuralCleanseConfig
 from zoovet.rivals.sorted_weights_detector import SortedWeightsDetector
 from zoovet.rivals.statnn_detector import StatNNDetector
 from zoovet.rivals.statnn_regressor import StatNNRegressor, StatNNRegressorConfig
