@@ -169,16 +169,16 @@ def _batch(**changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (_batch()[:-40], "test_batch is damaged or no CIFAR-10 batch"),
-        (b"", "test_batch is damaged or no CIFAR-10 batch: Ran out of input"),
-        (b"<!DOCTYPE html>", "test_batch is damaged or no CIFAR-10 batch"),
+        (_batch()[:-40], "test_batch is damaged or no CIFAR batch"),
+        (b"", "test_batch is damaged or no CIFAR batch: Ran out of input"),
+        (b"<!DOCTYPE html>", "test_batch is damaged or no CIFAR batch"),
         (pickle.dumps([1, 2]), "it holds no dictionary"),
         (pickle.dumps({"data": b"x"}), "it needs an array 'data' and a list 'labels'"),
         (_batch(data=np.zeros((2, 3072))), "its array is not of unsigned bytes"),
         (_batch(data=np.zeros((2, 100), np.uint8)), "has 100 values an image; those of CIFAR-10 have 3072"),
         (_batch(data=np.zeros(3072, np.uint8)), r"has data of shape \(3072,\)"),
         (_batch(labels=[1]), "has 2 images but 1 labels"),
-        (_batch(labels=[1, None]), "test_batch is damaged or no CIFAR-10 batch"),
+        (_batch(labels=[1, None]), "test_batch is damaged or no CIFAR batch"),
         (pickle.dumps({"data": np.zeros((0, 3072), np.uint8), "labels": []}, protocol=3), "test_batch has no images"),
     ],
 )

@@ -12,7 +12,9 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.images import load_dataset
+from zoovet.images.sources import ImageSource
 from zoovet.networks import siren
+from zoovet.tasks.edited_images import load_source_images, names_of_classes
 from zoovet.zoo import Augmentation, InrRecipe, SplitShares, Zoo, build_zoo, rebuild_network
 from zoovet.zoo.inr_builder import InrBuilder, augmented, source_images
 from zoovet.zoo.inr_pictures import pictures, psnr
@@ -162,3 +164,36 @@ def test_a_fit_that_diverges_is_an_error() -> None:
     recipe = replace(RECIPE, num_images=1, learning_rate=1e38)
     with pytest.raises(ZoovetError, match=r"image \d+, copy 0, diverged; lower the recipe's learning_rate, 1e\+38 now"):
         built(recipe)
+
+
+@pytest.fixture
+def own_images(tmp_path: Path) -> Path:
+    """Colour images of two classes, 6 x 5."""
+    pixels = np.random.default_rng(0).integers(256, size=(10, 6, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / "own.npz", images=pixels, labels=np.arange(10) % 2, class_names=["left", "right"])
+    return tmp_path / "own.npz"
+
+
+def test_images_of_any_source_are_fitted_and_found_again(own_images: Path, tmp_path: Path) -> None:
+    source = ImageSource(source=str(own_images), test_share=0.4)
+    recipe = InrRecipe(images=source, image_splits=("train", "test"), hidden=(8,), steps=20, images_per_shard=20)
+    assert recipe.dataset == "own.npz"
+    zoo = build_zoo(recipe, tmp_path / "zoo", workers=1)
+    images = source_images(recipe)
+    assert (len(zoo), images.shape, zoo.spec.num_outputs) == (10, (3, 6, 5), 3)
+    assert set(zoo.column("dataset")) == {"own.npz"}
+    np.testing.assert_array_equal(zoo.column("label"), images.required_labels.numpy()[zoo.column("image_index")])
+    assert torch.equal(load_source_images(zoo).pixels, images.pixels)
+    assert names_of_classes(zoo, "own.npz", 2) == ("left", "right")
+    np.testing.assert_array_equal(rebuild_network(zoo, 3), zoo.select([3]).weights()[0].numpy())
+    own_images.unlink()
+    assert names_of_classes(zoo, "own.npz", 2) == ("0", "1")
+    with pytest.raises(ZoovetError, match=r"own\.npz is no folder, no file and no dataset's name"):
+        load_source_images(zoo)
+
+
+def test_images_are_made_gray_and_of_the_size_that_is_asked_for(own_images: Path) -> None:
+    asked = ImageSource(source=str(own_images), size=(4, 4))
+    assert source_images(InrRecipe(images=asked, grayscale=True)).shape == (1, 4, 4)
+    with pytest.raises(ZoovetError, match="dataset is 'mnist' and images"):
+        InrRecipe(images=asked, dataset="mnist")

@@ -12,8 +12,8 @@ from zoovet.errors import ZoovetError
 from zoovet.evaluation.results import ClassificationResults, ComparedModel
 from zoovet.evaluation.split_pass import by_network, require_networks
 from zoovet.evaluation.zoo_summary import dataset_name
-from zoovet.images.class_names import class_names
 from zoovet.networks import Networks
+from zoovet.tasks.edited_images import names_of_classes
 from zoovet.zoo import Zoo
 
 __all__ = ["NetworkClassifier", "evaluate_classification"]
@@ -55,7 +55,7 @@ def evaluate_classification(
         network_ids=tuple(zoo.column("network_id")),
         base_ids=zoo.column("base_id"),
         labels=labels,
-        class_names=class_names(dataset, next(iter(sizes.values()))),
+        class_names=names_of_classes(zoo, dataset, next(iter(sizes.values()))),
         models=tuple(models),
         predictions={key: given.argmax(dim=1).numpy() for key, given in logits.items()},
     )

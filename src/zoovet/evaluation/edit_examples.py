@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoovet.evaluation.editing import NetworkEditor
 from zoovet.evaluation.zoo_summary import Reconstruction, dataset_name
-from zoovet.images.class_names import class_names
+from zoovet.tasks.edited_images import names_of_classes
 from zoovet.zoo import Zoo
 from zoovet.zoo.inr_pictures import pictures
 
@@ -78,7 +78,7 @@ def collect_reconstructions(
         places: [m] which networks of the zoo.
     """
     labels = zoo.column("label")
-    names = class_names(dataset_name(zoo), int(labels.max(initial=0)) + 1)
+    names = names_of_classes(zoo, dataset_name(zoo), int(labels.max(initial=0)) + 1)
     made = []
     for place, source in zip(places, sources, strict=True):
         label = int(labels[place])

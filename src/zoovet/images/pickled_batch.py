@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 
-__all__ = ["read_pickled_batch"]
+__all__ = ["read_pickled_batch", "read_pickled_names"]
 
 
 _DAMAGES = (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, OverflowError)
@@ -80,12 +80,13 @@ class _BatchUnpickler(pickle.Unpickler):
             ) from None
 
 
-def read_pickled_batch(data: bytes, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def read_pickled_batch(data: bytes, where: str, labels: str = "labels") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read a batch in CIFAR's python version.
 
     Args:
-        data: The pickle: a dictionary with ``data``, a uint8 array [N, pixels], and ``labels``, a list of N integers.
+        data: The pickle: a dictionary with ``data``, a uint8 array [N, pixels], and a list of N integers.
         where: Names the batch in messages.
+        labels: The list's key.
 
     Returns:
         Images uint8 [N, pixels] and labels int64 [N].
@@ -95,18 +96,43 @@ def read_pickled_batch(data: bytes, where: str) -> tuple[NDArray[np.uint8], NDAr
             named in it was run.
     """
     try:
-        batch = _BatchUnpickler(io.BytesIO(data), encoding="bytes").load()
-        if not isinstance(batch, dict):
-            raise TypeError("it holds no dictionary")
-        batch = {key.decode("ascii") if isinstance(key, bytes) else key: value for key, value in batch.items()}
-        if not isinstance(batch.get("data"), _StandInArray) or not isinstance(batch.get("labels"), list):
-            raise TypeError("it needs an array 'data' and a list 'labels'")
+        batch = _unpickled(data)
+        if not isinstance(batch.get("data"), _StandInArray) or not isinstance(batch.get(labels), list):
+            raise TypeError(f"it needs an array 'data' and a list '{labels}'")
         images = batch["data"].to_numpy()
-        labels = np.array([int(label) for label in batch["labels"]], dtype=np.int64)
+        found = np.array([int(label) for label in batch[labels]], dtype=np.int64)
     except _DAMAGES as error:
-        raise ZoovetError(f"{where} is damaged or no CIFAR-10 batch: {error}") from error
+        raise ZoovetError(f"{where} is damaged or no CIFAR batch: {error}") from error
     if images.ndim != 2:
         raise ZoovetError(f"{where} has data of shape {images.shape}; expected [images, pixels]")
-    if len(images) != len(labels):
-        raise ZoovetError(f"{where} has {len(images)} images but {len(labels)} labels")
-    return images, labels
+    if len(images) != len(found):
+        raise ZoovetError(f"{where} has {len(images)} images but {len(found)} labels")
+    return images, found
+
+
+def read_pickled_names(data: bytes, where: str, key: str) -> tuple[str, ...]:
+    """Read names of classes in CIFAR's python version.
+
+    Args:
+        data: The pickle: a dictionary with a list of texts.
+        where: Names the file in messages.
+        key: The list's.
+
+    Raises:
+        ZoovetError: As in :func:`read_pickled_batch`.
+    """
+    try:
+        names = _unpickled(data).get(key)
+        if not isinstance(names, list):
+            raise TypeError(f"it needs a list '{key}'")
+        return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
+    except _DAMAGES as error:
+        raise ZoovetError(f"{where} is damaged or holds no names of CIFAR's classes: {error}") from error
+
+
+def _unpickled(data: bytes) -> dict[Any, Any]:
+    """The dictionary that a pickle holds, its keys as texts. Raises one of ``_DAMAGES`` where it is another thing."""
+    batch = _BatchUnpickler(io.BytesIO(data), encoding="bytes").load()
+    if not isinstance(batch, dict):
+        raise TypeError("it holds no dictionary")
+    return {key.decode("ascii") if isinstance(key, bytes) else key: value for key, value in batch.items()}

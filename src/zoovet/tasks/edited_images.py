@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,15 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoovet.config import read_config
 from zoovet.errors import ZoovetError
 from zoovet.images import Images, load_dataset
+from zoovet.images.class_names import class_names
+from zoovet.images.datasets import Split
+from zoovet.images.sources import ImageSource, load_source
 from zoovet.networks import Graph
 from zoovet.tasks.labelled import LabelledPopulation, is_missing, load_labelled
 from zoovet.zoo import Zoo
 
-__all__ = ["EditName", "edited", "load_originals", "load_source_images", "require_sources"]
+__all__ = ["EditName", "edited", "load_originals", "load_source_images", "names_of_classes", "require_sources"]
 
 EditName = Literal["dilation", "contrast"]
+
+_DRAWN = ("glyphs", "shapes")
+"""Datasets whose classes follow from what is drawn."""
 
 _SQUARE = 3
 """Pixels along a side of the square that dilates."""
@@ -83,8 +91,7 @@ def load_source_images(zoo: Zoo, data_root: Path | None = None) -> Images:
             f"the zoo {zoo.path} must name the one dataset whose images its SIRENs show; its column 'dataset' has "
             f"{found}"
         )
-    parts = [load_dataset(names[0], split, data_root=data_root) for split in splits]
-    images = Images.joined(parts)
+    images = Images.joined(_parts(zoo, names[0], splits, data_root))
     size = zoo.recipe.get("image_size")
     if size is not None and tuple(size) != images.shape[1:]:
         raise ZoovetError(
@@ -92,6 +99,39 @@ def load_source_images(zoo: Zoo, data_root: Path | None = None) -> Images:
             f"SIRENs of the zoo {zoo.path} show {size[0]} × {size[1]}; give the dataset that the zoo was made of"
         )
     return images.grayscale() if all(spec.num_outputs == 1 for spec in zoo.specs.values()) else images
+
+
+def names_of_classes(zoo: Zoo, dataset: str, num_classes: int) -> tuple[str, ...]:
+    """Names of the labels of a zoo's images; the numbers themselves where they have none, or the images are gone.
+
+    Args:
+        zoo: Its recipe says where the images come from.
+        dataset: What they are called.
+        num_classes: How many labels there are.
+    """
+    source = _source_of(zoo)
+    if source is None or (source.is_named and source.source not in _DRAWN):
+        return class_names(dataset if source is None else source.source, num_classes)
+    try:
+        names = load_source(source)[0].label_names
+    except ZoovetError:
+        names = ()
+    return names if len(names) == num_classes else tuple(map(str, range(num_classes)))
+
+
+def _source_of(zoo: Zoo) -> ImageSource | None:
+    """Where the recipe says that the images come from, where that is no dataset's name alone."""
+    given = zoo.recipe.get("images")
+    return None if given is None else read_config(ImageSource, given)
+
+
+def _parts(zoo: Zoo, name: str, splits: Sequence[Split], data_root: Path | None) -> list[Images]:
+    """The splits of a zoo's images."""
+    source = _source_of(zoo)
+    if source is None:
+        return [load_dataset(name, split, data_root=data_root) for split in splits]
+    by_split = dict(zip(("train", "test"), load_source(source, data_root), strict=True))
+    return [by_split[split] for split in splits]
 
 
 def load_originals(zoo: Zoo) -> tuple[LabelledPopulation, LabelledPopulation]:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.images import Images, load_dataset
+from zoovet.images.sources import load_source
 from zoovet.networks import Networks
 from zoovet.zoo.inr_fitting import initial_siren, learning_rates, siren_fitter
 from zoovet.zoo.inr_pictures import OFFSET, coordinates, pictures, psnr
@@ -31,16 +32,21 @@ Picture = tuple[int, int]
 
 
 def source_images(recipe: InrRecipe, data_root: Path | None = None) -> Images:
-    """The images that a zoo's ``image_index`` counts through: the recipe's splits of its dataset, joined.
+    """The images that a zoo's ``image_index`` counts through: the recipe's splits of its images, joined.
 
     Raises:
         ZoovetError: The dataset is unknown or cannot be had, its images are not of the recipe's size, are too small to
             be shifted so far, or are fewer than the recipe asks for.
     """
-    parts = [
-        load_dataset(recipe.dataset, split, data_root=data_root, grayscale=recipe.grayscale)
-        for split in recipe.image_splits
-    ]
+    if recipe.images is not None:
+        by_split = dict(zip(("train", "test"), load_source(recipe.images, data_root), strict=True))
+        parts = [by_split[split] for split in recipe.image_splits]
+        parts = [part.grayscale() for part in parts] if recipe.grayscale else parts
+    else:
+        parts = [
+            load_dataset(recipe.dataset, split, data_root=data_root, grayscale=recipe.grayscale)
+            for split in recipe.image_splits
+        ]
     images = Images.joined(parts)
     size = images.shape[1:]
     if recipe.image_size not in (None, size):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from zoovet.errors import ZoovetError
+from zoovet.images.sources import ImageSource
 from zoovet.networks import Graph, siren
-from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_widths
+from zoovet.zoo.recipe_parts import SplitShares, check_at_least, check_widths, dataset_called
 
 __all__ = ["Augmentation", "InrRecipe"]
 
@@ -35,7 +36,8 @@ class InrRecipe:
 
     Attributes:
         kind: What kind of recipe it is.
-        dataset: Name of the image dataset.
+        dataset: Name of the image dataset; with ``images``, what these are called.
+        images: Images of another origin than a dataset's name alone, or of another size, colour or look.
         image_splits: The dataset's splits that images come from, one after the other: an image's index counts through
             them in this order.
         num_images: Images, drawn without replacement; null for all.
@@ -57,6 +59,7 @@ class InrRecipe:
 
     kind: Literal["inr"] = "inr"
     dataset: str = "fashion-mnist"
+    images: ImageSource | None = None
     image_splits: tuple[Literal["train", "test"], ...] = ("train",)
     num_images: int | None = None
     image_size: tuple[int, int] | None = None
@@ -74,6 +77,7 @@ class InrRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", dataset_called(self.dataset, self.images, default="fashion-mnist"))
         for name in ("steps", "num_copies", "images_per_shard"):
             check_at_least(name, getattr(self, name), 1)
         check_at_least("seed", self.seed, 0)

@@ -12,6 +12,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.images.cifar import find_cifar10
+from zoovet.images.cifar100 import find_cifar100
 from zoovet.images.class_names import class_names
 from zoovet.images.datasets import DATASET_NAMES, Split, load_dataset
 from zoovet.images.glyphs import NUM_IMAGES, draw_glyphs
@@ -90,7 +91,7 @@ def _in_folder(folder: Path, source: ImageSource) -> list[Images]:
 
 
 def _in_batches(folder: Path, size: tuple[int, int] | None) -> list[Images] | None:
-    """Images in a layout that names its splits: IDX files, CIFAR-10's batches, Parquet shards."""
+    """Images in a layout that names its splits: IDX files, CIFAR's batches, Parquet shards."""
     parts: list[Images] = []
     for split, prefix in (("train", "train"), ("test", "t10k")):
         if (pair := find_idx(folder, prefix)) is not None:
@@ -105,6 +106,8 @@ def _in_batches(folder: Path, size: tuple[int, int] | None) -> list[Images] | No
                     class_names=class_names_in(shards[0]),
                 )
             )
+        elif (hundred := find_cifar100(folder, "train" if split == "train" else "test")) is not None:
+            parts.append(hundred)
         elif (read := find_cifar10(folder, "train" if split == "train" else "test")) is not None:
             batch, found_labels = read()
             parts.append(

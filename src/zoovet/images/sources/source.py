@@ -22,8 +22,8 @@ class ImageSource:
 
     Attributes:
         source: A folder of class folders, in ``train`` and ``test`` or to be split; a folder with Hugging Face's
-            Parquet shards, IDX files, CIFAR-10's batches or pairs of ``.npy`` files; an ``.npz``; or the name of a
-            dataset.
+            Parquet shards, IDX files, CIFAR-10's or CIFAR-100's batches or pairs of ``.npy`` files; an ``.npz``; or the
+            name of a dataset.
         size: Height and width that images are brought to; null leaves them as they are, all of one size.
         color: gray makes one channel, rgb three; as_is leaves them.
         test_share: Share of each class that becomes test images, where the source has no split of its own.
