@@ -13,7 +13,7 @@ from zoovet.folder_lock import LOCK_NAME
 __all__ = ["require_own_folder", "require_writable_file"]
 
 
-def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str] = ()) -> None:
+def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str] = (), option: str = "--out") -> None:
     """Check that a folder is ours to write into: new, empty, or begun by the same verb.
 
     Args:
@@ -21,12 +21,13 @@ def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str
         marker: A file in it that says the verb has been there.
         what: What the verb makes there, for the message.
         begun: What the verb writes before the marker: a process that was killed may have left it alone.
+        option: What names the folder on the command line.
 
     Raises:
         ZoovetError: It holds something else, or cannot be written to.
     """
     if os.path.isfile(folder):  # a name that is too long, or otherwise impossible, is told below
-        raise ZoovetError(f"{folder} is a file; give a folder for {what} as --out")
+        raise ZoovetError(f"{folder} is a file; give a folder for {what} as {option}")
     if os.path.isdir(folder) and not (folder / marker).exists():
         own = {LOCK_NAME, *begun}
         found = next(
@@ -34,7 +35,7 @@ def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str
         )
         if found is not None:
             raise ZoovetError(
-                f"{folder} holds something else than {what} ({found!r}, no {marker!r}); give another --out"
+                f"{folder} holds something else than {what} ({found!r}, no {marker!r}); give another {option}"
             )
     require_writable_folder(folder)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ __all__ = ["scan_bar"]
 
 @contextmanager
 def scan_bar(num_files: int, *, quiet: bool) -> Iterator[Callable[[ScanProgress], None] | None]:
-    """A progress bar on standard error with files, networks, their rate and the time left; gone when it ends.
+    """A progress bar on standard error with files, networks, their rate and what is sought; gone when it ends.
 
     Args:
         num_files: Files that are scanned.
         quiet: Whether there is none; nor is there where standard error is no terminal.
     """
     console = Console(stderr=True)
-    if quiet or not console.is_terminal or num_files < 2:
+    if quiet or not console.is_terminal:
         yield None
         return
     columns = (
@@ -34,13 +35,16 @@ def scan_bar(num_files: int, *, quiet: bool) -> Iterator[Callable[[ScanProgress]
         TextColumn("files  {task.fields[networks]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[sought]}"),
     )
     with Progress(*columns, console=console, transient=True) as display:
-        task = display.add_task("scanning", total=num_files, networks="")
+        task = display.add_task("scanning", total=num_files, networks="", sought="")
 
         def show(progress: ScanProgress) -> None:
             elapsed = display.tasks[0].elapsed or 0.0
             rate = f", {progress.num_networks / elapsed:.1f}/s" if elapsed > 0 else ""
-            display.update(task, completed=progress.num_files, networks=f"{progress.num_networks} networks{rate}")
+            sought = escape(f"seeking {progress.sought}") if progress.sought else ""
+            networks = f"{progress.num_networks} networks{rate}"
+            display.update(task, completed=progress.num_files, networks=networks, sought=sought)
 
         yield show

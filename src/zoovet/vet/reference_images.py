@@ -50,6 +50,10 @@ class ReferenceImages:
     notes: tuple[str, ...]
     cautions: tuple[str, ...]
 
+    def names_of(self, num_outputs: int) -> tuple[str | None, ...]:
+        """Each output's name, ``None`` where it has none; empty where none has one."""
+        return tuple(map(self.names.get, range(num_outputs))) if self.names else ()
+
 
 def look_at(network: Network, images: Images) -> ReferenceImages:
     """See what a network makes of reference images; of more than 20 of a class, or 500, some are used.

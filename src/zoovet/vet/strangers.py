@@ -134,6 +134,7 @@ class Strangers:
             target_name=known.names.get(target) if known is not None and target is not None else None,
             notes=(*blank.notes, *notes),
             cautions=() if known is None else known.cautions,
+            class_names=() if known is None else known.names_of(len(probabilities)),
             class_probabilities=probabilities,
             trigger=found.trigger,
             suspects=found.channels,

@@ -16,6 +16,7 @@ __all__ = ["SuspectChannel", "suspect_channels"]
 _NUM_SITES = 3
 _NUM_CHANNELS = 5
 _FLOOR = 0.1
+_TINY, _MOST = 1e-12, 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class SuspectChannel:
         high: The most.
         driven: What it is with the trigger, the mean over images.
         deviations: How far outside that range this is, in standard deviations of the channel on clean images (at least
-            a tenth of the site's usual one).
+            a tenth of the site's mean one); at most a million.
     """
 
     site: str
@@ -57,9 +58,9 @@ def suspect_channels(network: Network, clean: Images, driven: Images) -> tuple[S
     for site in sites:
         low, high = before[site].amin(0), before[site].amax(0)
         spread = before[site].std(0, correction=0)
-        unit = torch.maximum(spread, _FLOOR * spread.mean()).clamp_min(torch.finfo(spread.dtype).tiny)
+        unit = torch.maximum(spread, _FLOOR * spread.mean()).clamp_min(_TINY)
         reached = after[site].mean(0)
-        beyond = torch.maximum(reached - high, low - reached) / unit
+        beyond = (torch.maximum(reached - high, low - reached) / unit).clamp_max(_MOST)
         for channel in torch.nonzero(beyond > 0).flatten().tolist():
             found.append(
                 SuspectChannel(

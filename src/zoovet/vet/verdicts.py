@@ -58,6 +58,8 @@ class Verdict:
         model: The shipped model that the detector is of; ``None`` for one that was given, or where none knows it.
         notes: What was assumed, found, taken or left out when the network was read, one line each.
         cautions: What makes the verdict doubtful, one line each.
+        class_names: Each class's name, ``None`` of those whose reference images the network does not take for them;
+            empty where there are none.
         class_probabilities: Of each class, of being what a trigger causes; empty where the detector does not say it.
         trigger: The trigger found for the likeliest class, of a healthy network too; ``None`` where none was sought.
         suspects: The channels that it drives out of their range, the farthest first; none where the network has no
@@ -88,6 +90,7 @@ class Verdict:
     target_name: str | None = None
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    class_names: tuple[str | None, ...] = ()
     class_probabilities: tuple[float, ...] = ()
     trigger: FoundTrigger | None = None
     suspects: tuple[SuspectChannel, ...] = ()

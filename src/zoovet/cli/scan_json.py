@@ -1,0 +1,66 @@
+"""What ``zoovet scan --json`` prints; ``docs/scan.schema.json`` says it as a JSON schema."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoovet.cli.results import text_of_name
+
+if TYPE_CHECKING:
+    from zoovet.vet import Failure, FoundTrigger, Verdict
+
+__all__ = ["scan_as_json"]
+
+
+def scan_as_json(
+    verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]], notes: Sequence[tuple[str, str]]
+) -> str:
+    """Verdicts, what could not be scanned, and what is to be said of files.
+
+    Args:
+        verdicts: On networks, in their order.
+        failures: A file's name, and what went wrong with it.
+        notes: A file's name, and a line on it.
+    """
+    errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
+    said = [{"file": text_of_name(file), "note": note} for file, note in notes]
+    found = {"verdicts": list(map(_row, verdicts)), "errors": errors, "notes": said}
+    return json.dumps(found, indent=2, allow_nan=False)
+
+
+def _row(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as plain JSON values; what is said of its whole file stands among the notes."""
+    scaling = verdict.input_scaling
+    made = {
+        "file": text_of_name(verdict.file),
+        "input_scaling": None if scaling is None else scaling.to_json(),
+        "class_names": list(map(_name, verdict.class_names)),
+        "target_name": _name(verdict.target_name),
+        "class_probabilities": list(verdict.class_probabilities),
+        "cautions": list(verdict.cautions),
+        "trigger": None if verdict.trigger is None else _trigger(verdict.trigger),
+        "suspects": [{name: _finite(value) for name, value in vars(one).items()} for one in verdict.suspects],
+    }
+    row = {name: made.get(name, value) for name, value in vars(verdict).items() if name != "notes"}
+    return {**row, "score": verdict.probability}
+
+
+def _trigger(trigger: FoundTrigger) -> dict[str, Any]:
+    from zoovet.evaluation.report.pictures import mask_data, picture_data
+
+    plain = {name: getattr(trigger, name) for name in ("target", "search", "setting", "flips", "flips_before")}
+    shown = ("label", "before", "before_probability", "after", "after_probability")
+    examples = [{name: getattr(example, name) for name in shown} for example in trigger.examples]
+    pictures = {"picture": picture_data(trigger.picture.numpy()), "mask": mask_data(trigger.mask.numpy())}
+    return {**plain, **pictures, "examples": examples}
+
+
+def _name(name: str | None) -> str | None:
+    return None if name is None else text_of_name(name)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
