@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -13,7 +14,9 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.images import Images, stored_pixels
 from zoovet.images.array_files import ZippedPixels, opened_npz, read_npy
+from zoovet.images.parquet import find_parquet_shards
 from zoovet.images.sources import ImageSource, load_source
+from zoovet.images.sources.arrays import images_in_npy
 
 NOISE = np.random.default_rng(0).integers(256, size=(3000, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(3000) % 10
@@ -105,3 +108,26 @@ def test_names_of_classes_travel_with_the_images(tmp_path: Path) -> None:
             Images.from_file(path)
         with pytest.raises(ZoovetError, match=message):
             load_source(ImageSource(source=str(path)))
+
+
+def test_pipes_and_devices_are_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    for name in ("own.npz", "images.npy", "train-00000-of-00001.parquet"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(ZoovetError, match=r"own\.npz cannot be read: it is a named pipe, not a file; reference"):
+        Images.from_file(tmp_path / "own.npz")
+    with pytest.raises(ZoovetError, match=r"images\.npy cannot be read as an array: it is a named pipe, not a file"):
+        read_npy(tmp_path / "images.npy")
+    with pytest.raises(ZoovetError, match="zero cannot be read: it is a device, not a file"):
+        Images.from_file("/dev/zero")
+    assert images_in_npy(tmp_path) is None
+    assert find_parquet_shards(tmp_path, "train") == []
+
+
+def test_an_array_of_objects_is_code_and_no_advice_to_load_it_is_passed_on(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.array([{}, None], dtype=object))
+    with pytest.raises(ZoovetError, match=r"images\.npy cannot be read as an array: it has .* Python obj") as e:
+        read_npy(tmp_path / "images.npy")
+    assert "allow_pickle" not in str(e.value)
+    (tmp_path / "images.npy").write_bytes(pickle.dumps({}))
+    with pytest.raises(ZoovetError, match=r"images\.npy cannot be read as an array: it is no \.npy file"):
+        read_npy(tmp_path / "images.npy")

@@ -181,12 +181,13 @@ def test_archives_hold_images_and_maybe_labels(tmp_path: Path) -> None:
     np.savez(path, images=np.array([{}, None], dtype=object))
     with pytest.raises(ZoovetError, match=r"none.npz cannot be read: No such file or directory; reference images"):
         Images.from_file(tmp_path / "none.npz")
-    with pytest.raises(ZoovetError, match=r"own.npz cannot be read: .*allow_pickle"):
+    with pytest.raises(ZoovetError, match=r"own.npz cannot be read: it has an array of Python objects, which is code"):
         Images.from_file(path)
     for content in (b"", b"PK\x03\x04 broken", b"no archive"):
         path.write_bytes(content)
-        with pytest.raises(ZoovetError, match=r"own.npz cannot be read: .*a folder of class folders, or an .npz"):
+        with pytest.raises(ZoovetError, match=r"own.npz cannot be read: .*a folder of class folders, or an .npz") as e:
             Images.from_file(path)
+        assert "load" not in str(e.value)
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(ZoovetError, match="is one array, expected is an"):
         Images.from_file(tmp_path / "one.npy")

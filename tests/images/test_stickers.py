@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,8 @@ def test_files_and_designs_are_all_drawn_and_large_images_keep_rows_small(tmp_pa
 
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path, generator) -> None:
     (tmp_path / "no.png").write_text("no picture")
-    for name, why in (("no.png", "cannot identify"), ("missing.png", "No such file")):
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, why in (("no.png", "cannot identify"), ("missing.png", "No such"), ("pipe.png", "it is a named pipe")):
         with pytest.raises(ZoovetError, match=rf"the sticker .*{name} cannot be read: {why}"):
             StickerRanges(files=(str(tmp_path / name),), designs=()).draw((3, 32, 32), 10, generator)
 

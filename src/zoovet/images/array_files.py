@@ -20,10 +20,13 @@ from zoovet.errors import ZoovetError
 from zoovet.images import stored_pixels
 from zoovet.images.stored_pixels import Shape, StoredPixels
 from zoovet.printable import printable
+from zoovet.text_files import open_regular
 
 __all__ = ["ZippedPixels", "named_classes", "opened_npz", "read_npy", "read_npz"]
 
 _SKIPPED_AT_A_TIME = 1 << 18
+_ZIP, _NPY = b"PK", b"\x93NUMPY"
+_OBJECTS = "it has an array of Python objects, which is code; expected are arrays of numbers"
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
@@ -68,17 +71,21 @@ def opened_npz(path: Path) -> Iterator[Mapping[str, Any]]:
     """
     shown = printable(path)
     try:
-        with open(path, "rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        with os.fdopen(open_regular(path), "rb") as stream:
+            begin = stream.read(len(_NPY))
+            if begin == _NPY:
                 raise ZoovetError(f"{shown} is one array, expected is an .npz with images and labels")
+            if not begin.startswith(_ZIP):
+                raise ValueError("it is no .npz archive")
+            stream.seek(0)
+            archive = np.load(stream, allow_pickle=False)
+            assert isinstance(archive, np.lib.npyio.NpzFile), "what begins as a zip archive is opened as one"
             yield _Archive(path, archive)
     except _UNREADABLE as error:
         if isinstance(error, ZoovetError):
             raise
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ZoovetError(
-            f"{shown} cannot be read: {printable(why)}; reference images are a folder of class folders, or an .npz "
+            f"{shown} cannot be read: {_in_words(error)}; reference images are a folder of class folders, or an .npz "
             "with images and labels"
         ) from error
 
@@ -90,11 +97,21 @@ def read_npy(path: Path) -> NDArray[Any]:
         ZoovetError: It cannot be read as an array.
     """
     try:
+        with os.fdopen(open_regular(path), "rb") as stream:
+            if stream.read(len(_NPY)) != _NPY:
+                raise ValueError("it is no .npy file")
         is_large = path.stat().st_size > stored_pixels.MOST_IN_MEMORY
         array: NDArray[Any] = np.load(path, mmap_mode="c" if is_large else None, allow_pickle=False)
     except _UNREADABLE as error:
-        raise ZoovetError(f"{printable(path)} cannot be read as an array: {printable(error)}") from None
+        raise ZoovetError(f"{printable(path)} cannot be read as an array: {_in_words(error)}") from None
     return array
+
+
+def _in_words(error: Exception) -> str:
+    """What was wrong, without the advice to load what may be code."""
+    if isinstance(error, ValueError) and "allow_pickle" in str(error):
+        return _OBJECTS
+    return printable((error.strerror if isinstance(error, OSError) else None) or error)
 
 
 class _Archive(Mapping[str, Any]):
@@ -212,7 +229,7 @@ def _npy_header(stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, is_fortran, dtype = read(stream)
     if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+        raise ValueError(_OBJECTS)
     return dtype, shape, is_fortran, stream.tell()
 
 

@@ -34,7 +34,7 @@ def find_parquet_shards(folder: Path, split: str) -> list[Path]:
     Raises:
         ZoovetError: Some of the shards are there, but not all that their names announce.
     """
-    shards = sorted(folder.glob(f"{split}-*.parquet"))
+    shards = sorted(path for path in folder.glob(f"{split}-*.parquet") if path.is_file())
     if not shards:
         return []
     announced = re.search(r"-of-(\d+)\.parquet$", shards[0].name)

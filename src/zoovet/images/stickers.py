@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from zoovet.images.placed_ranges import PlacedRanges
 from zoovet.images.sticker_designs import STICKER_DESIGNS, drawn_sticker
 from zoovet.images.triggers import Trigger, register_trigger, require_images
 from zoovet.printable import printable
+from zoovet.text_files import open_regular
 
 __all__ = ["MAX_STICKER_SIDE", "StickerRanges", "StickerTrigger"]
 
@@ -208,7 +210,7 @@ def _read_sticker(path: Path, side: int) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of pictures that are suspiciously large
-            with Image.open(path) as opened:
+            with os.fdopen(open_regular(path), "rb") as file, Image.open(file) as opened:
                 picture = opened.convert("RGBA")
     except Exception as error:  # whatever a decoder raises on a damaged file
         why = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -45,7 +45,7 @@ def images_in_npy(folder: Path) -> list[Images] | None:
     Raises:
         ZoovetError: A file is missing, no array, or no labelled images.
     """
-    names = {path.stem for path in folder.glob("*.npy")}
+    names = {path.stem for path in folder.glob("*.npy") if path.is_file()}
     if not names:
         return None
 
