@@ -19,6 +19,9 @@ _ONE_CHANNEL, _THREE_CHANNELS = ("mnist", "fashion_mnist"), ("imagenet", "cifar1
 _MAX_IMAGES = 500
 _CHANCE, _DOUBT = 0.001, 0.05
 _ALIKE = 0.9
+_FACTORS = tuple(10 ** (eighths / 8) for eighths in range(-24, 9))
+_LEAST = -100.0
+"""What a log probability counts as at least: answers that overflowed are as bad as can be, not undefined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +42,11 @@ class FoundScaling:
 def find_scaling(logits: Callable[[InputScaling], Tensor], images: Images) -> FoundScaling:
     """The usual input scaling with which a network gets labelled images right.
 
-    The best is the one with the highest mean probability of the labels. It is taken where it gets more right than
-    chance would and is clearly better (paired t-test, one-sided, 5 %) than each other but those with which the network
-    answers nearly alike, on nine of ten images: of these the likelier one is taken, and the others are named. Of more
-    than 500 images, 500 are used.
+    The best is the one under which the labels are likeliest, once the network's answers are as sure as suits them: a
+    wrong scaling may make them sure of everything, or of nothing. It is taken where it gets more right than chance
+    would and is clearly better (paired t-test of the labels' log probabilities, one-sided, 5 %) than each other but
+    those with which the network answers nearly alike, on nine of ten images, which are named. One that gets fewer right
+    than another is never taken. Of more than 500 images, 500 are used.
 
     Args:
         logits: From a scaling to what the network answers on these images, [N, classes].
@@ -55,11 +59,10 @@ def find_scaling(logits: Callable[[InputScaling], Tensor], images: Images) -> Fo
     labels = images.labels
     names = [*_usual(images.shape[0])]
     answers = {name: logits(SCALING_PRESETS[name]).double() for name in names}
-    likely = {name: _probabilities(one)[torch.arange(len(labels)), labels] for name, one in answers.items()}
+    likely = {name: _log_probabilities(one, labels) for name, one in answers.items()}
     right = {name: float((one.argmax(1) == labels).double().mean()) for name, one in answers.items()}
     best = max(names, key=lambda name: (float(likely[name].mean()), right[name]))
     alike = [name for name in names if _agree(answers[name], answers[best]) >= _ALIKE]
-    best = max(alike, key=lambda name: float(likely[name].clamp_min(1e-30).log().mean()))
     others = sorted((name for name in names if name not in alike), key=lambda name: -right[name])
     what = f"{len(labels)} labelled images"
     first = f"{SCALING_PRESETS[best].describe()} gets {right[best]:.2f} right"
@@ -68,7 +71,7 @@ def find_scaling(logits: Callable[[InputScaling], Tensor], images: Images) -> Fo
     if not _is_above_chance(answers[best], labels):
         note = f"input scaling not found on {what}: the best, {first}, no more than chance; {ask}"
         return FoundScaling(scaling=None, accuracy=right[best], note=note)
-    if not all(_is_better(likely[best], likely[name]) for name in others):
+    if not all(_is_better(likely[best], likely[name]) and right[best] >= right[name] for name in others):
         note = f"input scaling not found on {what}: {first}, {next_best}, which is no clear difference; {ask}"
         return FoundScaling(scaling=None, accuracy=right[best], note=note)
     near = [f"{SCALING_PRESETS[name].describe()} {right[name]:.2f}" for name in alike if name != best]
@@ -89,8 +92,12 @@ def _usual(channels: int) -> list[str]:
     return [name for name in SCALING_PRESETS if name not in left_out]
 
 
-def _probabilities(answers: Tensor) -> Tensor:
-    return answers if are_probabilities(answers) else answers.softmax(1)
+def _log_probabilities(answers: Tensor, labels: Tensor) -> Tensor:
+    """The labels' log probabilities [N], answers [N, classes] times the factor that makes them highest on the whole."""
+    logits = answers.clamp_min(1e-30).log() if are_probabilities(answers) else answers
+    tried = [(logits * factor).log_softmax(1)[torch.arange(len(labels)), labels] for factor in _FACTORS]
+    bounded = torch.stack(tried).nan_to_num(nan=_LEAST).clamp_min(_LEAST)
+    return bounded[int(bounded.mean(1).argmax())]
 
 
 def _agree(first: Tensor, second: Tensor) -> float:
@@ -100,7 +107,7 @@ def _agree(first: Tensor, second: Tensor) -> float:
 def _is_better(best: Tensor, other: Tensor) -> bool:
     """Whether the mean is clearly higher, image by image."""
     difference = best - other
-    if not bool(torch.isfinite(difference).all()) or len(difference) < 2:
+    if len(difference) < 2:
         return False
     if float(difference.std()) == 0:
         return float(difference.mean()) > 0
