@@ -52,7 +52,9 @@ def test_bytes_are_read_as_the_file_is(file: Path, grays: Grays) -> None:
     images = grays()
     first, second = zoovet.read(file, scaling="unit"), zoovet.read(file.read_bytes(), "mlp", "unit")
     assert torch.equal(first.logits(images), second.logits(images))
-    with pytest.raises(ZoovetError, match=r"^the bytes given"):
+    for view in (bytearray(file.read_bytes()), memoryview(file.read_bytes())):
+        assert torch.equal(zoovet.read(view, "mlp", "unit").logits(images), first.logits(images))
+    with pytest.raises(ZoovetError, match=r"^the file given as bytes is not a weight file"):
         zoovet.read(b"nothing that anyone wrote")
 
 
@@ -227,6 +229,32 @@ def test_modules_that_are_no_classifiers_are_refused() -> None:
         zoovet.from_module(nn.Linear(3, 2), (1, 8, 8))
     with pytest.raises(ZoovetError, match="has no parameters"):
         zoovet.from_module(nn.Flatten(), (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net, _: zoovet.from_module({}, (3, 8, 8)), "takes a torch.nn.Module, got a dict$"),
+        (lambda net, _: zoovet.from_module("a.pt", (3, 8, 8)), "got a str; zoovet.read reads files"),
+        (lambda net, _: zoovet.from_module(net, 64), r"input_shape must be \(channels, .*, got 64$"),
+        (lambda net, _: zoovet.from_module(net, None), "input_shape must be .*, got None$"),
+        (lambda net, _: zoovet.from_module(net, "3,8,8"), "input_shape must be .*, got '3,8,8'$"),
+        (lambda net, _: zoovet.from_module(net, (3, 8.0, 8)), r"input_shape must be .*, got \(3, 8.0, 8\)$"),
+        (lambda net, _: zoovet.from_module(net, (3, 2**40, 2**40)), "has more than 268,435,456 numbers, as no image"),
+        (lambda net, _: zoovet.from_module(net, (64,), scaling=3), r"is a zoovet.InputScaling or a name \(symmetric,"),
+        (lambda net, file: zoovet.read(net), "read takes a file's path or its bytes, got a Linear; zoovet.from_module"),
+        (lambda net, file: zoovet.read(3), "read takes a file's path or its bytes, got a int$"),
+        (lambda net, file: zoovet.read(file, net), "architecture must be a name, as 'resnet20', got a Linear"),
+        (lambda net, file: zoovet.read(file, images="photos/"), "images must be zoovet.Images, got a str"),
+        (lambda net, file: zoovet.read(file, scaling=["unit"]), r"f.pt: an input scaling is .*, got a list$"),
+        (lambda net, file: zoovet.read(file, input_shape=8), r"f.pt: input_shape must be .*, got 8$"),
+    ],
+)
+def test_arguments_of_another_kind_are_said_in_a_line(
+    call: Callable[[nn.Module, Path], object], message: str, file: Path
+) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        call(nn.Linear(64, 10), file)
 
 
 def test_an_onnx_file_says_its_network_and_perhaps_its_scaling(

@@ -202,13 +202,21 @@ def scaling_preset(name: InputScaling | str) -> InputScaling:
     """One of :data:`SCALING_PRESETS` by its name; an input scaling stands for itself.
 
     Raises:
-        ZoovetError: There is none of the name; the message names the nearest.
+        ZoovetError: There is none of the name, whose message names the nearest; or it is neither.
     """
     if isinstance(name, InputScaling):
         return name
+    _require_name(name)
     if name not in SCALING_PRESETS:
         raise ZoovetError(f"the input scaling {name!r} is unknown{nearest(name, SCALING_PRESETS)}")
     return SCALING_PRESETS[name]
+
+
+def _require_name(value: object) -> None:
+    if not isinstance(value, str):
+        known = ", ".join(SCALING_PRESETS)
+        kind = type(value).__name__
+        raise ZoovetError(f"an input scaling is a zoovet.InputScaling or a name ({known}), got a {kind}")
 
 
 def _spread(numbers: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from zoovet.architectures import read_module
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.networks import InputScaling, fold_batch_norms, scaling_preset
+from zoovet.networks.input_shape import require_input_shape
 from zoovet.printable import printable
 from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_spec
 from zoovet.readers.network_file import GraphFile
@@ -20,11 +22,11 @@ from zoovet.vet.weights_digest import digest_of, weights_digest
 
 __all__ = ["from_module", "network_from_content", "read", "with_found_scaling"]
 
-_BYTES = "the bytes given"
+_BYTES = "the file given as bytes"
 
 
 def read(
-    source: str | Path | bytes,
+    source: str | Path | bytes | bytearray | memoryview,
     architecture: str | None = None,
     scaling: InputScaling | str | None = None,
     images: Images | None = None,
@@ -50,8 +52,9 @@ def read(
         ZoovetError: The file cannot be read or holds several networks, the weights do not fit the architecture, names
             and shapes leave something open, or the images do not fit the network. The message says what to give.
     """
-    if isinstance(source, bytes):
-        content, shown = content_of_bytes(source, _BYTES), _BYTES
+    _require_kinds(source, architecture, images)
+    if isinstance(source, bytes | bytearray | memoryview):
+        content, shown = content_of_bytes(bytes(source), _BYTES), _BYTES
     else:
         content, shown = read_content(Path(source)), printable(source)
     return network_from_content(content, shown, architecture, scaling, images, input_shape)
@@ -67,10 +70,29 @@ def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputS
             operations that scale images tell it too; of a module with such, this is what goes into them.
 
     Raises:
-        ZoovetError: It has no parameters, does not take such images, or is no classifier.
+        ZoovetError: It is no module, has no parameters, does not take such images, or is no classifier.
     """
+    _require_module(module)
     given = None if scaling is None else scaling_preset(scaling)
-    return network_of_module(module, tuple(input_shape), type(module).__name__, scaling=given)
+    return network_of_module(module, require_input_shape(input_shape), type(module).__name__, scaling=given)
+
+
+def _require_module(module: object) -> None:
+    """Raise where it is something else, as the path of a file."""
+    if not isinstance(module, nn.Module):
+        hint = "; zoovet.read reads files" if isinstance(module, str | os.PathLike) else ""
+        raise ZoovetError(f"from_module takes a torch.nn.Module, got a {type(module).__name__}{hint}")
+
+
+def _require_kinds(source: object, architecture: object, images: object) -> None:
+    """Raise where an argument is of another kind than :func:`read` takes."""
+    if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
+        hint = "; zoovet.from_module takes modules" if isinstance(source, nn.Module) else ""
+        raise ZoovetError(f"read takes a file's path or its bytes, got a {type(source).__name__}{hint}")
+    if not isinstance(architecture, str | None):
+        raise ZoovetError(f"architecture must be a name, as 'resnet20', got a {type(architecture).__name__}")
+    if not isinstance(images, Images | None):
+        raise ZoovetError(f"images must be zoovet.Images, got a {type(images).__name__}")
 
 
 def network_from_content(
@@ -94,9 +116,10 @@ def network_from_content(
     Raises:
         ZoovetError: See :func:`read`.
     """
-    given = None if scaling is None else scaling_preset(scaling)
-    shape = input_shape if images is None else images.shape
     try:
+        given = None if scaling is None else scaling_preset(scaling)
+        asked = None if input_shape is None else require_input_shape(input_shape)
+        shape = asked if images is None else images.shape
         if content.graph is not None:
             network, own = _of_graph_file(content.graph, source, architecture, shape)
         elif says_its_spec(content):

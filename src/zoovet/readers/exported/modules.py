@@ -41,14 +41,13 @@ def graph_from_module(module: nn.Module, input_shape: tuple[int, ...]) -> Networ
         ZoovetError: It cannot be traced: it has no parameters, does not take such images, or decides by what is
             in them.
     """
-    input_shape = tuple(input_shape)
-    require_input_shape(input_shape)
+    input_shape = require_input_shape(input_shape)
     like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
     if like is None:
         raise ZoovetError("the module has no parameters, so there is no network to read")
     with _in_evaluation_mode(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own parts about one another
-        program = _exported(module, torch.empty(NUM_IMAGES, *input_shape, dtype=like.dtype, device=like.device))
+        program = _exported(module, input_shape, like)
         return _read(program, input_shape, like.dtype)
 
 
@@ -68,12 +67,13 @@ def _read(program: ExportedProgram, input_shape: tuple[int, ...], dtype: torch.d
             program = simpler
 
 
-def _exported(module: nn.Module, images: Tensor) -> ExportedProgram:
+def _exported(module: nn.Module, input_shape: tuple[int, ...], like: Tensor) -> ExportedProgram:
     try:
+        images = torch.empty(NUM_IMAGES, *input_shape, dtype=like.dtype, device=like.device)
         return export(module, (images,), strict=False)
-    except Exception as error:  # whatever the module's own code raises
+    except Exception as error:  # whatever the module's own code raises, or no memory for the images
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        shape = list(images.shape[1:])
+        shape = list(input_shape)
         raise ZoovetError(
             f"the module cannot be traced with images of {shape}: {printable(first)}; it must take one batch of "
             "images, and must not decide by what is in them"
