@@ -273,13 +273,19 @@ def _dataclass_for(
     classes = _dataclasses_in(expected)
     if len(classes) < 2:
         return classes[0] if classes else None
-    kinds: dict[Any, type[DataclassInstance]] = {vars(cls)["kind"]: cls for cls in classes}
-    kind = values.get("kind", default.kind if type(default) in classes else next(iter(kinds)))
+    word = _choice_key(classes[0])
+    kinds: dict[Any, type[DataclassInstance]] = {vars(cls)[word]: cls for cls in classes}
+    kind = values.get(word, vars(type(default))[word] if type(default) in classes else next(iter(kinds)))
     if isinstance(kind, _Override):
         where, kind = kind.where, kind.value
     if not isinstance(kind, str) or kind not in kinds:
-        raise _wrong_value(f"{key}.kind", " or ".join(kinds), kind, where)
+        raise _wrong_value(f"{key}.{word}", " or ".join(kinds), kind, where)
     return kinds[kind]
+
+
+def _choice_key(cls: type[DataclassInstance]) -> str:
+    """Which field says that a mapping is this one of several dataclasses: ``kind``, or ``family`` of those without."""
+    return "kind" if "kind" in vars(cls) else "family"
 
 
 def _in_words(expected: Any) -> str:
@@ -315,7 +321,8 @@ def _unknown_key(
     """
     known = _known_keys(root)
     if key in known:
-        return ZoovetError(f"{where}: the key '{key}' means nothing where kind is {vars(owner)['kind']!r}")
+        word = _choice_key(owner or root)
+        return ZoovetError(f"{where}: the key '{key}' means nothing where {word} is {vars(owner)[word]!r}")
     shown = f"'{printable(key)}'"
     parent, _, last = key.rpartition(".")
     siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}

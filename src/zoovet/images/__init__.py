@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoovet.images.colour_patches import COLOUR_PATCH_KINDS, ColourPatchRanges, ColourPatchTrigger
 from zoovet.images.datasets import DATASET_NAMES, default_data_root, load_dataset
+from zoovet.images.fixed_patches import PATCH_PLACES, FixedPatchRanges
 from zoovet.images.glyphs import GLYPH_CLASSES, GlyphConfig, draw_glyphs
 from zoovet.images.images import Images
 from zoovet.images.patches import PATCH_KINDS, PatchRanges, PatchTrigger, patch_values
@@ -46,12 +47,14 @@ __all__ = [
     "GLYPH_CLASSES",
     "LABELLINGS",
     "PATCH_KINDS",
+    "PATCH_PLACES",
     "SHAPE_CLASSES",
     "STICKER_DESIGNS",
     "BlendRanges",
     "BlendTrigger",
     "ColourPatchRanges",
     "ColourPatchTrigger",
+    "FixedPatchRanges",
     "GlyphConfig",
     "Images",
     "PatchRanges",

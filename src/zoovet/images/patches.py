@@ -16,8 +16,9 @@ from zoovet.images.triggers import Trigger, TriggerRanges, draw_labelling, regis
 
 __all__ = ["PATCH_KINDS", "PatchRanges", "PatchTrigger", "patch_values"]
 
-PATCH_KINDS = ("white", "checker", "random_binary", "random_gray")
-"""What fills a patch: all white, a checkerboard (white at its top left), random black and white, random grays."""
+PATCH_KINDS = ("white", "checker", "random_binary", "random_gray", "plain")
+"""What fills a patch: all white, a checkerboard (white at its top left), random black and white, random grays, one
+random colour."""
 
 Values = tuple[tuple[tuple[float, ...], ...], ...]
 """Pixel values [channels, height, width] as nested tuples, so that a trigger is immutable and hashable."""
@@ -136,7 +137,7 @@ class PatchRanges(TriggerRanges):
         labellings: Labellings to choose from; drawn with the target.
     """
 
-    kinds: tuple[str, ...] = PATCH_KINDS
+    kinds: tuple[str, ...] = PATCH_KINDS[:4]
     min_size: int = 3
     max_size: int = 4
     min_weight: float = 0.6
@@ -189,7 +190,7 @@ def patch_values(kind: str, shape: tuple[int, int, int], generator: np.random.Ge
         kind: One of :data:`PATCH_KINDS`.
         shape: (channels, height, width). ``white`` and ``checker`` give one channel for all.
         generator: Needed by ``random_binary`` (each pixel -1 or 1) and ``random_gray`` (each one of the 256 levels
-            of an 8-bit image).
+            of an 8-bit image; ``plain``: one for all pixels of a channel).
 
     Returns:
         Nested tuples [channels or 1, height, width] of values in [-1, 1].
@@ -208,6 +209,8 @@ def patch_values(kind: str, shape: tuple[int, int, int], generator: np.random.Ge
         raise ZoovetError(f"a {kind} patch draws its pixels: give a generator")
     elif kind == "random_binary":
         values = 2.0 * generator.integers(2, size=shape) - 1.0
+    elif kind == "plain":
+        values = np.broadcast_to(generator.integers(256, size=(channels, 1, 1)) / 127.5 - 1.0, shape)
     else:
         values = generator.integers(256, size=shape) / 127.5 - 1.0
     return tuple(tuple(tuple(row) for row in channel) for channel in values.tolist())

@@ -12,6 +12,7 @@ from zoovet.errors import ZoovetError
 from zoovet.images import (
     BlendRanges,
     ColourPatchRanges,
+    FixedPatchRanges,
     PatchRanges,
     SeveralRanges,
     StickerRanges,
@@ -25,6 +26,7 @@ __all__ = [
     "Attackers",
     "BlendAttack",
     "ColourPatchAttack",
+    "FixedPatchAttack",
     "PatchAttack",
     "SeveralAttack",
     "SourceSpecificAttack",
@@ -64,6 +66,19 @@ class PatchAttack(_Attack):
 
     kind: Literal["patch"] = "patch"
     trigger: PatchRanges = field(default_factory=PatchRanges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedPatchAttack(_Attack):
+    """A small patch in a corner, on an edge or in the middle.
+
+    Attributes:
+        kind: Which attack it is.
+        trigger: What patches are drawn from.
+    """
+
+    kind: Literal["fixed_patch"] = "fixed_patch"
+    trigger: FixedPatchRanges = field(default_factory=FixedPatchRanges)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +180,7 @@ class SourceSpecificAttack(_Attack):
 
 Attack = (
     PatchAttack
+    | FixedPatchAttack
     | BlendAttack
     | StripeAttack
     | WarpAttack

@@ -17,6 +17,8 @@ from zoovet.zoo.generalization_builder import GeneralizationBuilder
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
 from zoovet.zoo.inr_builder import InrBuilder
 from zoovet.zoo.inr_recipe import InrRecipe
+from zoovet.zoo.park import ParkRecipe
+from zoovet.zoo.park.builder import ParkBuilder
 from zoovet.zoo.samples import Floats
 from zoovet.zoo.side_by_side_builder import SideBySideTrojanBuilder
 from zoovet.zoo.store import Zoo
@@ -36,21 +38,28 @@ __all__ = [
     "trojan_recipe_of",
 ]
 
-Recipe = TrojanRecipe | GeneralizationRecipe | InrRecipe
+Recipe = TrojanRecipe | GeneralizationRecipe | InrRecipe | ParkRecipe
 """A recipe of any kind; a further kind joins it by ``|`` and stands in the tables below."""
 
-RECIPES: dict[str, type[Recipe]] = {"trojan": TrojanRecipe, "generalization": GeneralizationRecipe, "inr": InrRecipe}
+RECIPES: dict[str, type[Recipe]] = {
+    "trojan": TrojanRecipe,
+    "generalization": GeneralizationRecipe,
+    "inr": InrRecipe,
+    "park": ParkRecipe,
+}
 """Recipes by the name of their kind."""
 
 _BUILDERS: dict[str, Callable[[Any, Path | None], Builder]] = {
     "trojan": TrojanBuilder,
     "generalization": GeneralizationBuilder,
     "inr": InrBuilder,
+    "park": ParkBuilder,
 }
 
 _DEVICES: dict[str, tuple[tuple[str, ...], str]] = {
     "trojan": (("cpu", "cuda"), ""),
     "generalization": (("cpu",), "networks of its kind are trained one after another, in compiled code; leave it out"),
+    "park": (("cpu",), "networks of its kind are trained one after another, in compiled code; leave it out"),
     "inr": ((), "SIRENs are fitted on a GPU where there is one, without being asked to; leave it out"),
 }
 """Devices that ``--device`` may name for a kind of recipe, and why it may not name the others."""

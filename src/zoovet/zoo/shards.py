@@ -39,6 +39,8 @@ COLUMNS: dict[str, pa.DataType] = {
     "spec_id": pa.string(),
     "split": pa.string(),
     "dataset": pa.string(),
+    "family": pa.string(),
+    "architecture": pa.string(),
     "source": pa.string(),
     "image_index": pa.int64(),
     "copy": pa.int64(),
@@ -54,6 +56,10 @@ COLUMNS: dict[str, pa.DataType] = {
     "batch_size": pa.int64(),
     "epochs": pa.int64(),
     "train_fraction": pa.float64(),
+    "train_images": pa.int64(),
+    "rate_schedule": pa.string(),
+    "augmentation": pa.string(),
+    "input_scaling": pa.string(),
     "finetune_learning_rate": pa.float64(),
     "finetune_epochs": pa.int64(),
     "step": pa.int64(),
@@ -78,6 +84,10 @@ COLUMNS: dict[str, pa.DataType] = {
 ``source`` is where an imported network lay; ``image_index``, ``copy`` and ``label`` are a SIREN's image, which of its
 augmented copies it is, and its class; ``psnr`` in decibels compares the SIREN's picture with it. ``clean_accuracy`` is
 the accuracy on test images.
+
+``family`` and ``architecture`` (JSON) are the block of a park's recipe that a graph was drawn from, and what was drawn;
+``dataset`` is the image set's name; ``train_images`` how many it was trained on, ``rate_schedule``, ``augmentation``
+and ``input_scaling`` how.
 
 ``learning_rate`` … ``train_fraction`` are the base's training, ``finetune_*`` what made the network of it; ``step``
 counts the optimizer steps of both. ``origin`` and ``anchor`` say how, see :class:`zoovet.zoo.Attackers`; a network of
@@ -129,7 +139,7 @@ def write_shard(path: Path, rows: Sequence[dict[str, Any]], label: ShardLabel | 
     Args:
         path: Where; the folder must be there.
         rows: One dictionary a network with ``weights`` (flat float32 vector) and keys of :data:`COLUMNS`: the first
-            three and ``split`` at least.
+            three and ``split`` at least. None, where no draw of its bases was accepted.
         label: Which shard of which zoo it is, for its metadata.
 
     Returns:
@@ -139,7 +149,7 @@ def write_shard(path: Path, rows: Sequence[dict[str, Any]], label: ShardLabel | 
     assert unknown is None, f"a row has the unknown column {unknown!r}"
     assert all(name in row for row in rows for name in _REQUIRED)
     lengths = {len(row["weights"]) for row in rows}
-    flat = np.concatenate([np.asarray(row["weights"], dtype=np.float32) for row in rows])
+    flat = np.concatenate([np.empty(0, dtype=np.float32), *(np.asarray(row["weights"], np.float32) for row in rows)])
     weights: pa.Array
     if len(lengths) == 1:
         weights = pa.FixedSizeListArray.from_arrays(pa.array(flat), lengths.pop())

@@ -140,12 +140,13 @@ class Zoo:
     _stored: _StoredWeights = field(repr=False)
 
     @classmethod
-    def open(cls, path: Path | str, *, verify: bool = False) -> Zoo:
+    def open(cls, path: Path | str, *, verify: bool = False, finished_only: bool = False) -> Zoo:
         """Open a zoo.
 
         Args:
             path: Its folder.
             verify: Also check every shard's SHA-256, and that it is the shard of this zoo that belongs there.
+            finished_only: Take the shards that are there of a zoo that is still built; by default it is refused.
 
         Raises:
             ZoovetError: It is no zoo, incomplete, or a shard is missing, truncated, or not what was written; the
@@ -153,7 +154,9 @@ class Zoo:
         """
         folder = Path(path)
         info = ZooInfo.read(folder)
-        if not info.complete:
+        if finished_only and not info.shards:
+            raise ZoovetError(f"the zoo {folder} has no finished shard yet; wait for the first of {info.num_shards}")
+        if not info.complete and not finished_only:
             raise ZoovetError(
                 f"the zoo {folder} is not finished: {len(info.shards)} of {info.num_shards} shards are there; run the "
                 f"same command again to finish it"

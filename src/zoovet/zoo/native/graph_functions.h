@@ -19,12 +19,18 @@ INLINE vec each(vec x, float (*function)(float)) {
 
 INLINE vec normal_below(vec x) { return 0.5f + 0.5f * each(x * 0.70710678118654752f, erff); }
 
+/* e^x - 1 of numbers that are not positive: 2 t / (1 - t), t the tanh of x / 2. */
+INLINE vec exp_minus_one(vec x) {
+    const vec t = tanh_vec(0.5f * x);
+    return 2 * t / (1 - t);
+}
+
 INLINE vec activation(int kind, float constant, vec x) {
     switch (kind) {
     case RELU: return choose(x > 0, x, (vec){0});
     case RELU6: x = choose(x > 0, x, (vec){0}); return choose(x < 6, x, splat(6));
     case LEAKY_RELU: return choose(x > 0, x, x * constant);
-    case ELU: return choose(x > 0, x, constant * each(x, expm1f));
+    case ELU: return choose(x > 0, x, constant * exp_minus_one(choose(x > 0, (vec){0}, x)));
     case TANH: return tanh_vec(x);
     case SIGMOID: return sigmoid_vec(x);
     case SILU: return x * sigmoid_vec(x);

@@ -1,0 +1,31 @@
+"""Families of architectures, a file each: blocks of a park's recipe, and the graphs that are drawn from them."""
+
+from __future__ import annotations
+
+from zoovet.zoo.park.families.densenet import DensenetFamily
+from zoovet.zoo.park.families.family import Family, Settings
+from zoovet.zoo.park.families.layers import num_layers, num_multiplications
+from zoovet.zoo.park.families.mlp import MlpFamily
+from zoovet.zoo.park.families.plain import PlainFamily
+from zoovet.zoo.park.families.resnet import ResnetFamily
+from zoovet.zoo.park.families.separable import SeparableFamily
+from zoovet.zoo.park.families.vgg import VggFamily
+from zoovet.zoo.park.families.wide_resnet import WideResnetFamily
+
+__all__ = [
+    "Architecture",
+    "DensenetFamily",
+    "Family",
+    "MlpFamily",
+    "PlainFamily",
+    "ResnetFamily",
+    "SeparableFamily",
+    "Settings",
+    "VggFamily",
+    "WideResnetFamily",
+    "num_layers",
+    "num_multiplications",
+]
+
+Architecture = PlainFamily | VggFamily | ResnetFamily | WideResnetFamily | SeparableFamily | DensenetFamily | MlpFamily
+"""A block of architectures in a recipe; a further family joins it by ``|``."""
