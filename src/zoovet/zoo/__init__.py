@@ -4,6 +4,7 @@ from zoovet.zoo.attacks import (
     Attackers,
     BlendAttack,
     ColourPatchAttack,
+    FixedPatchAttack,
     PatchAttack,
     SeveralAttack,
     SourceSpecificAttack,
@@ -16,6 +17,7 @@ from zoovet.zoo.factory import build_zoo, rebuild_network
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
 from zoovet.zoo.growing_zoo import BuildProgress
 from zoovet.zoo.inr_recipe import Augmentation, InrRecipe
+from zoovet.zoo.park import ImageBlock, ParkRecipe, ParkTraining
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.store import COLUMNS, Zoo
 from zoovet.zoo.trojan_recipe import FineTuning, TrojanRecipe
@@ -30,8 +32,12 @@ __all__ = [
     "BuildProgress",
     "ColourPatchAttack",
     "FineTuning",
+    "FixedPatchAttack",
     "GeneralizationRecipe",
+    "ImageBlock",
     "InrRecipe",
+    "ParkRecipe",
+    "ParkTraining",
     "PatchAttack",
     "SeveralAttack",
     "SourceSpecificAttack",

@@ -98,10 +98,11 @@ def draw_base(
     seed = base_seed(recipe.seed, base_id, attempt)
     generator = np.random.default_rng([seed, 0])
     training = recipe.training.draw(generator)
-    if not recipe.images[plan.images].mirrored:
+    block = recipe.images[plan.images]
+    if not block.mirrored:
         parts = [part for part in training.augmentation.split("_") if part != "flip"]
         training = replace(training, augmentation="_".join(parts) or "none")
-    count = min(training.num_images, len(image_set.train))
+    count = max(1, min(round(block.images_factor * training.num_images), len(image_set.train)))
     indices = generator.permutation(len(image_set.train))[:count]
     number = plan.attack
     if attempt >= recipe.attack_attempts:

@@ -30,6 +30,7 @@ class ImageBlock:
         share: How many bases have them, compared with other blocks' shares.
         images: Where they come from, and what is made of them.
         mirrored: Whether a mirrored image is one of the same class; without, augmentations do not flip.
+        images_factor: What a training's number of images is multiplied by: more for images that are hard to learn.
         min_clean_accuracy: What networks of a base must reach on test images, else it is drawn again.
     """
 
@@ -37,6 +38,7 @@ class ImageBlock:
     images: ImageSource
     share: float = 1.0
     mirrored: bool = False
+    images_factor: float = 1.0
     min_clean_accuracy: float = 0.5
 
     def __post_init__(self) -> None:
@@ -44,6 +46,8 @@ class ImageBlock:
             raise ZoovetError("name of images must not be empty")
         if not self.share > 0:
             raise ZoovetError(f"share must be above 0, got {self.share}; leave images out that are not wanted")
+        if not 0 < self.images_factor <= 1000:
+            raise ZoovetError(f"images_factor must be above 0 and at most 1000, got {self.images_factor}")
         if not 0 <= self.min_clean_accuracy < 1:
             raise ZoovetError(f"min_clean_accuracy must be at least 0 and below 1, got {self.min_clean_accuracy}")
 
