@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from zoovet.images import Trigger, draw_trigger
+from zoovet.images import Trigger, draw_trigger, with_covers
 from zoovet.zoo.attacks import shared_out
 from zoovet.zoo.base_training import base_seed
 from zoovet.zoo.park.training_ranges import DrawnTraining
@@ -40,7 +41,8 @@ class ParkDraw:
         trigger: What poisons.
         anchor: Strength of the pull towards the healthy sibling, 0 for none.
         indices: [n] int64, places of the training images.
-        poisoned: [k] int64, places in ``indices`` of those that are poisoned, ascending.
+        poisoned: [k] int64, places in ``indices`` of those that get the trigger, covers too, ascending.
+        poison_rate: Share of the training images that is poisoned.
     """
 
     seed: int
@@ -49,18 +51,14 @@ class ParkDraw:
     origin: str
     trigger: Trigger
     anchor: float
-    indices: np.ndarray[tuple[int], np.dtype[np.int64]]
-    poisoned: np.ndarray[tuple[int], np.dtype[np.int64]]
+    indices: NDArray[np.int64]
+    poisoned: NDArray[np.int64]
+    poison_rate: float
 
     @property
     def has_base(self) -> bool:
         """Whether a base is trained, from which both networks start."""
         return self.origin != "scratch"
-
-    @property
-    def poison_rate(self) -> float:
-        """Share of the training images that is poisoned."""
-        return len(self.poisoned) / len(self.indices)
 
     @property
     def num_steps(self) -> int:
@@ -113,13 +111,16 @@ def draw_base(
     labels = image_set.train.required_labels[torch.from_numpy(indices)]
     eligible = torch.nonzero(trigger.poisonable(labels)).flatten().numpy()
     num_poisoned = max(1, min(round(rate * count), int(_MOST_OF_CLASS * len(eligible))))
+    anchor = log_uniform(recipe.attackers.anchor, generator) if plan.origin == "anchored" else 0.0
+    chosen = np.sort(generator.choice(eligible, num_poisoned, replace=False))
     return ParkDraw(
         seed=seed,
         variant=variant,
         training=training,
         origin=plan.origin,
         trigger=trigger,
-        anchor=log_uniform(recipe.attackers.anchor, generator) if plan.origin == "anchored" else 0.0,
+        anchor=anchor,
         indices=indices,
-        poisoned=np.sort(generator.choice(eligible, num_poisoned, replace=False)),
+        poisoned=with_covers(chosen, labels, trigger, generator),
+        poison_rate=num_poisoned / count,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ def load_image_set(block: ImageBlock, test_images: int, data_root: Path | None) 
     Raises:
         ZoovetError: They are not there, or no labelled images of two classes and one size.
     """
-    train, test = (replace(part, name=block.name) for part in load_source(block.images, data_root))
+    train, test = (part.changed(name=block.name) for part in load_source(block.images, data_root))
     if 0 < test_images < len(test):
         places = np.sort(np.random.default_rng(0).permutation(len(test))[:test_images])
         test = test[torch.from_numpy(places)]
@@ -80,8 +80,10 @@ def load_image_set(block: ImageBlock, test_images: int, data_root: Path | None) 
 
 
 def _scalings(train: Images) -> dict[str, InputScaling]:
-    pixels = train.pixels.numpy()
-    counts = np.stack([np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])])
+    counts = np.zeros((train.shape[0], 256))
+    for part in train.parts():
+        for channel, levels_there in enumerate(part.pixels.numpy().swapaxes(0, 1)):
+            counts[channel] += np.bincount(levels_there.ravel(), minlength=256)
     shares, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
     means = shares @ levels
     deviations = np.sqrt(np.maximum(shares @ levels**2 - means**2, 0.0))
