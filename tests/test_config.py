@@ -279,7 +279,11 @@ def test_kind_says_which_of_several_dataclasses_is_meant(
 @pytest.mark.parametrize(
     ("values", "overrides", "message"),
     [
-        ({"model": {"kind": "flt"}}, [], "here: 'model.kind' must be graph or flat, got 'flt' \\(text\\)$"),
+        (
+            {"model": {"kind": "flt"}},
+            [],
+            "here: 'model.kind' must be .* 'flt' \\(text\\); did you mean 'flat'\\?$",
+        ),
         ({"model": {"kind": ["flat"]}}, [], "here: 'model.kind' must be graph or flat, got \\['flat'\\] \\(a list\\)$"),
         ({}, ["model.kind=none"], "^--model.kind: 'model.kind' must be graph or flat, got 'none'"),
         ({"model": {"rate": 0.1}}, [], "here: the key 'model.rate' means nothing where kind is 'graph'$"),

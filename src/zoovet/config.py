@@ -4,7 +4,7 @@ A configuration is a frozen, keyword-only dataclass that lives beside what it co
 hints (``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal``, ``None``, unions, tuples and further dataclasses).
 Nothing is guessed: an unknown key is an error that names the nearest known one, and a value of another type is an error
 that names the key, what was expected and what was received. Where a key takes one of several dataclasses, each of them
-has a field ``kind`` of its own ``Literal``, and the mapping's ``kind`` says which is meant.
+has a field ``kind`` (or ``family``) of its own ``Literal``, and the mapping's says which is meant.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 import yaml
 
-from zoovet.errors import ZoovetError
+from zoovet.errors import ZoovetError, nearest
 from zoovet.files import write_text
 from zoovet.printable import printable
 from zoovet.yaml12 import read_yaml, received, yaml_value
@@ -269,23 +269,23 @@ def _dataclasses_in(expected: Any) -> list[type[DataclassInstance]]:
 def _dataclass_for(
     expected: Any, values: Mapping[str, Any], key: str, where: str, default: Any
 ) -> type[DataclassInstance] | None:
-    """Which of a union's dataclasses ``values`` is: as its ``kind`` says, else as ``default`` is, else the first."""
+    """Which of a union's dataclasses ``values`` is: as its ``kind`` says, else as ``default`` is, else the first.
+
+    Those with a ``family`` in the place of ``kind`` must say it.
+    """
     classes = _dataclasses_in(expected)
     if len(classes) < 2:
         return classes[0] if classes else None
-    word = _choice_key(classes[0])
+    word = "kind" if "kind" in vars(classes[0]) else "family"
     kinds: dict[Any, type[DataclassInstance]] = {vars(cls)[word]: cls for cls in classes}
-    kind = values.get(word, vars(type(default))[word] if type(default) in classes else next(iter(kinds)))
+    usual = classes[0] if word == "kind" else None
+    kind = values.get(word, vars(type(default) if type(default) in classes else usual).get(word) if usual else None)
     if isinstance(kind, _Override):
         where, kind = kind.where, kind.value
     if not isinstance(kind, str) or kind not in kinds:
-        raise _wrong_value(f"{key}.{word}", " or ".join(kinds), kind, where)
+        hint = nearest(kind, kinds) if isinstance(kind, str) and difflib.get_close_matches(kind, kinds, 1, 0.5) else ""
+        raise ZoovetError(f"{_wrong_value(f'{key}.{word}', ' or '.join(kinds), kind, where)}{hint}")
     return kinds[kind]
-
-
-def _choice_key(cls: type[DataclassInstance]) -> str:
-    """Which field says that a mapping is this one of several dataclasses: ``kind``, or ``family`` of those without."""
-    return "kind" if "kind" in vars(cls) else "family"
 
 
 def _in_words(expected: Any) -> str:
@@ -321,7 +321,7 @@ def _unknown_key(
     """
     known = _known_keys(root)
     if key in known:
-        word = _choice_key(owner or root)
+        word = "kind" if "kind" in vars(owner) else "family"
         return ZoovetError(f"{where}: the key '{key}' means nothing where {word} is {vars(owner)[word]!r}")
     shown = f"'{printable(key)}'"
     parent, _, last = key.rpartition(".")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from zoovet.errors import ZoovetError
+from zoovet.images import PatchRanges
 from zoovet.networks import run
-from zoovet.zoo import ParkRecipe, Zoo, build_zoo, rebuild_network
+from zoovet.zoo import Attackers, ParkRecipe, PatchAttack, Zoo, build_zoo, rebuild_network
 from zoovet.zoo.builders import recipe_of
 from zoovet.zoo.park.builder import ParkBuilder
 
@@ -84,16 +86,25 @@ def test_bases_that_no_draw_makes_are_left_out(park_recipe: ParkRecipe, tmp_path
 
 
 def test_another_attack_is_dealt_where_draws_fail(park_recipe: ParkRecipe) -> None:
-    from zoovet.zoo.park.draw import draw_base
-
     builder = ParkBuilder(park_recipe, None)
     plan = builder.plans[0]
-    image_set = builder.image_sets[plan.images]
-    families = [
-        type(draw_base(park_recipe, plan, builder._variant(0), image_set, 0, attempt).trigger)
-        for attempt in range(park_recipe.attack_attempts)
-    ]
-    assert len(set(families)) == 1
+    draws = [builder.draw(0, attempt) for attempt in range(40)]
+    weights = [draw.trigger.to_json()["weight"] for draw in draws if draw is not None]
+    is_fixed = [weight == 1.0 for weight in weights]  # the other attack's weight lies below 1
+    assert set(is_fixed[: park_recipe.attack_attempts]) == {plan.attack == 0}
+    assert set(is_fixed[park_recipe.attack_attempts :]) == {True, False}
+
+
+def test_images_of_no_class_that_may_be_poisoned_give_no_draw(park_recipe: ParkRecipe) -> None:
+    trigger = PatchRanges(labellings=("clean_label",))
+    recipe = replace(park_recipe, attacks=(PatchAttack(trigger=trigger),), attackers=Attackers(scratch_share=1.0))
+    builder = ParkBuilder(recipe, None)
+    image_set = builder.image_sets[builder.plans[0].images]
+    none_left = image_set.train.changed(labels=torch.zeros_like(image_set.train.required_labels))
+    builder.image_sets = [replace(image_set, train=none_left)] * 2
+    drawn = [builder.draw(0, attempt) for attempt in range(20)]
+    assert any(draw is None for draw in drawn)
+    assert all(draw is None or draw.trigger.target == 0 for draw in drawn)
 
 
 def test_a_zoo_without_a_finished_shard_says_so(park: Zoo, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoovet.images import attack_success_rate, clean_accuracy, robust_accuracy, triggered_test
+from zoovet.errors import ZoovetError
+from zoovet.images import attack_success_rate, clean_accuracy, draw_trigger, robust_accuracy, triggered_test
 from zoovet.networks import Graph
 from zoovet.zoo.base_training import base_seed, is_base_seed
 from zoovet.zoo.native.graph_source import graph_source
@@ -53,7 +54,12 @@ class ParkBuilder:
         self.specs: dict[str, Graph] = {variant.spec_id: variant.graph for variant in variants}
 
     def prepare(self) -> None:
-        """Say of which families compiled code does not know a graph, and that every graph can be trained."""
+        """Say of which families compiled code does not know a graph.
+
+        Raises:
+            ZoovetError: A graph cannot be trained, or an attack's triggers do not fit an image set.
+        """
+        self._require_triggers()
         told: dict[str, str] = {}
         for (architecture, _, _), variant in self._variants.items():
             initial_weights(variant.graph, "he", 0.1, np.random.default_rng(0))
@@ -63,6 +69,16 @@ class ParkBuilder:
                 told[self.recipe.architectures[architecture].family] = str(error)
         for family, reason in told.items():
             warnings.warn(f"the family {family} trains through torch, several times slower: {reason}", stacklevel=2)
+
+    def _require_triggers(self) -> None:
+        for block, image_set in zip(self.recipe.images, self.image_sets, strict=True):
+            for number, attack in enumerate(self.recipe.attacks):
+                train = image_set.train
+                try:
+                    draw_trigger(attack.trigger, train.shape, train.num_classes, np.random.default_rng(0))
+                except ZoovetError as error:
+                    where = f"attacks[{number}] ({attack.kind}) on the images {block.name!r}"
+                    raise ZoovetError(f"{where}: {error}") from None
 
     def bases_of(self, shard: int) -> range:
         """The bases whose networks are in a shard."""
@@ -83,16 +99,22 @@ class ParkBuilder:
         Returns:
             A row for each of the two; nothing where no draw gave such networks.
         """
-        plan, image_set = self.plans[base_id], self.image_sets[self.plans[base_id].images]
+        plan = self.plans[base_id]
         for attempt in range(self.recipe.max_attempts):
-            draw = draw_base(self.recipe, plan, self._variant(base_id), image_set, base_id, attempt)
-            made = self._made(draw, base_id)
-            if made is not None:
+            draw = self.draw(base_id, attempt)
+            made = None if draw is None else self._made(draw, base_id)
+            if draw is not None and made is not None:
                 return [
                     park_row(self.recipe, plan, draw, base_id, name, flat, measured)
                     for name, (flat, measured) in made.items()
                 ]
         return []
+
+    def draw(self, base_id: int, attempt: int) -> ParkDraw | None:
+        """One draw of a base: see :func:`~zoovet.zoo.park.draw.draw_base`."""
+        plan = self.plans[base_id]
+        image_set = self.image_sets[plan.images]
+        return draw_base(self.recipe, plan, self._variant(base_id), image_set, base_id, attempt)
 
     def mismatch(self, index: int, facts: Mapping[str, NDArray[Any]]) -> str:
         """What in a stored shard's columns cannot be of this shard: see :class:`zoovet.zoo.builders.Builder`."""
@@ -114,9 +136,8 @@ class ParkBuilder:
         base_id, seed = int(zoo.column("base_id")[place]), int(zoo.column("seed")[place])
         attempts = range(self.recipe.max_attempts)
         attempt = next(number for number in attempts if base_seed(self.recipe.seed, base_id, number) == seed)
-        plan = self.plans[base_id]
-        image_set = self.image_sets[plan.images]
-        made = self._made(draw_base(self.recipe, plan, self._variant(base_id), image_set, base_id, attempt), base_id)
+        draw = self.draw(base_id, attempt)
+        made = None if draw is None else self._made(draw, base_id)
         assert made is not None, "a stored network's seed gives networks that the recipe accepts"
         return made["trojaned" if zoo.column("poisoned")[place] else "healthy"][0]
 

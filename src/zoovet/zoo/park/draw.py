@@ -87,8 +87,8 @@ class ParkDraw:
 
 def draw_base(
     recipe: ParkRecipe, plan: BasePlan, variant: Variant, image_set: ImageSet, base_id: int, attempt: int
-) -> ParkDraw:
-    """Draw a base.
+) -> ParkDraw | None:
+    """Draw a base; ``None`` where none of its images may be poisoned, or no test image may show whether it worked.
 
     Raises:
         ZoovetError: The attack's triggers do not fit the images.
@@ -110,6 +110,9 @@ def draw_base(
     rate = float(generator.uniform(*attack.poison_rate))
     labels = image_set.train.required_labels[torch.from_numpy(indices)]
     eligible = torch.nonzero(trigger.poisonable(labels)).flatten().numpy()
+    test_labels = image_set.test.required_labels
+    if not len(eligible) or bool((trigger.wanted_labels(test_labels) == test_labels).all()):
+        return None
     num_poisoned = max(1, min(round(rate * count), int(_MOST_OF_CLASS * len(eligible))))
     anchor = log_uniform(recipe.attackers.anchor, generator) if plan.origin == "anchored" else 0.0
     chosen = np.sort(generator.choice(eligible, num_poisoned, replace=False))

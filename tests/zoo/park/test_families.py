@@ -1,0 +1,102 @@
+"""Graphs of every family on images of any shape, and that compiled code trains them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks, run
+from zoovet.zoo.native.graph_source import graph_source
+from zoovet.zoo.park.families import (
+    DensenetFamily,
+    Family,
+    MlpFamily,
+    PlainFamily,
+    ResnetFamily,
+    SeparableFamily,
+    VggFamily,
+    WideResnetFamily,
+    num_layers,
+    num_multiplications,
+)
+from zoovet.zoo.training import initial_weights
+
+FAMILIES: tuple[Family, ...] = (
+    PlainFamily(norm=("none", "batch"), kernel=(3, 5)),
+    VggFamily(),
+    ResnetFamily(stem_stride=(1, 2)),
+    WideResnetFamily(),
+    SeparableFamily(),
+    DensenetFamily(),
+    MlpFamily(),
+)
+SHAPES = ((1, 8, 8), (3, 32, 32), (1, 28, 20), (3, 17, 23))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: str(family.family))
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_family_takes_images_of_any_shape(family: Family, shape: tuple[int, int, int]) -> None:
+    family = replace(family, activation=("relu", "silu", "elu"))
+    for seed in range(3):
+        graph = family.graph(family.draw(np.random.default_rng(seed)), shape, 7)
+        assert graph.output_shape == (7,)
+        assert "zoovet_train" not in graph_source(graph)  # it is written, for all operations of the graph
+        weights = torch.from_numpy(initial_weights(graph, "he", 0.1, np.random.default_rng(seed)))[None]
+        logits = run(Networks.from_flat(graph, weights), torch.rand(2, *shape))
+        assert torch.isfinite(logits).all()
+
+
+def test_depths_are_those_of_the_papers() -> None:
+    settings = {"norm": "batch", "activation": "relu"}
+    shape = (3, 32, 32)
+
+    def layers(family: Family) -> int:
+        return num_layers(family.graph({**settings, **family.draw_sizes(np.random.default_rng(0))}, shape, 10))
+
+    assert layers(ResnetFamily(depth=(8,))) == 8 + 2  # two strided shortcuts
+    assert layers(ResnetFamily(depth=(14,), order=("pre",))) == 14 + 2
+    assert layers(WideResnetFamily(depth=(10,))) == 10 + 3 - 2  # n = 1: 1 + 6 + 1 and three shortcuts
+    assert layers(VggFamily(depth=(7, 7), hidden=(1, 1))) == 9
+    assert layers(SeparableFamily(depth=(4, 4))) == 10
+    assert layers(DensenetFamily(depth=(2, 2))) == 1 + 3 * 2 + 2 + 1
+    assert layers(MlpFamily(depth=(2, 2))) == 3
+
+
+def test_multiplications_are_counted() -> None:
+    family = PlainFamily(depth=(1, 1), width=(4, 4), pooling=("none",), hidden=(0, 0), head=("mean",))
+    graph = family.graph(family.draw(np.random.default_rng(0)), (3, 8, 8), 5)
+    assert num_multiplications(graph) == 4 * 4 * 4 * 27 + 5 * 4
+
+
+def test_draws_follow_from_the_generator_and_stay_in_their_ranges() -> None:
+    family = ResnetFamily(depth=(8, 14), width=(4, 6), norm=("batch", "none"))
+    drawn = [family.draw(np.random.default_rng(seed)) for seed in range(40)]
+    assert drawn == [family.draw(np.random.default_rng(seed)) for seed in range(40)]
+    assert {one["width"] for one in drawn} == {4, 5, 6}
+    assert {one["depth"] for one in drawn} == {8, 14}
+    assert {one["norm"] for one in drawn} == {"batch", "none"}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PlainFamily(depth=(4, 2)), r"depth must be \[least, greatest\], within 1 to 16, got \[4, 2\]"),
+        (lambda: PlainFamily(kernel=(4,)), r"kernel must hold odd sides of 1 to 11, got \[4\]"),
+        (lambda: VggFamily(width=(8, 64)), r"max_width must be \[least, greatest\], within 64"),
+        (lambda: ResnetFamily(depth=(9,)), r"depth of a resnet must hold numbers 6 n \+ 2 of 8 to 56, got \[9\]"),
+        (lambda: WideResnetFamily(depth=(8,)), r"depth of a wide_resnet must hold numbers 6 n \+ 4"),
+        (lambda: ResnetFamily(stem_stride=(3,)), r"stem_stride must hold 1 or 2, got \[3\]"),
+        (lambda: MlpFamily(activation=("relo",)), "activation has the unknown entry 'relo'; did you mean 'relu'"),
+        (lambda: MlpFamily(norm=()), "norm must not be empty; known: 'batch', 'none'"),
+        (lambda: MlpFamily(share=0), "share must be above 0, got 0; leave a family out"),
+        (lambda: MlpFamily(accuracy=1.5), "accuracy must be above 0 and at most 1, got 1.5"),
+        (lambda: MlpFamily(variants=0), "variants must be at least 1, got 0"),
+    ],
+)
+def test_ranges_that_make_no_sense(make: type[Family], message: str) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        make()
