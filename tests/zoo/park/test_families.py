@@ -50,6 +50,14 @@ def test_a_family_takes_images_of_any_shape(family: Family, shape: tuple[int, in
         assert torch.isfinite(logits).all()
 
 
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 28, 28)], ids=str)
+@pytest.mark.parametrize("order", ["post", "pre"])
+def test_shortcuts_that_pool_take_odd_maps_too(order: str, shape: tuple[int, int, int]) -> None:
+    for stem_stride in (1, 2):
+        family = ResnetFamily(order=(order,), shortcut=("pool",), stem_stride=(stem_stride,))
+        assert family.graph(family.draw(np.random.default_rng(0)), shape, 3).output_shape == (3,)
+
+
 def test_depths_are_those_of_the_papers() -> None:
     settings = {"norm": "batch", "activation": "relu"}
     shape = (3, 32, 32)

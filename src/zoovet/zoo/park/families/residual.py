@@ -32,7 +32,7 @@ def residual_graph(
         preactivation: Whether norms and activations stand before the convolutions (He et al. 2016, *Identity
             Mappings*) instead of behind them.
         shortcut: What goes past a block that changes the size: ``conv``, a strided convolution of 1 × 1, or
-            ``pool``, an average pooling before one.
+            ``pool``, an average pooling before one (where maps have an odd side, the former).
         num_classes: Classes.
     """
     site = (
@@ -67,7 +67,7 @@ def _preactivated(layers: LayerBuilder, site: str, width: int, stride: int, shor
 
 
 def _past(layers: LayerBuilder, site: str, width: int, stride: int, shortcut: str) -> str:
-    if shortcut == "conv":
+    if shortcut == "conv" or any(side % 2 for side in layers.site(site).shape[1:]):
         return layers.conv(site, width, 1, stride)
     pooled = layers.pool(site, "average") if stride > 1 else site
     return layers.conv(pooled, width, 1)
