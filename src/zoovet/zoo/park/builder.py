@@ -62,13 +62,17 @@ class ParkBuilder:
         self._require_triggers()
         told: dict[str, str] = {}
         for (architecture, _, _), variant in self._variants.items():
-            initial_weights(variant.graph, "he", 0.1, np.random.default_rng(0))
+            family: str = self.recipe.architectures[architecture].family
+            try:
+                initial_weights(variant.graph, "he", 0.1, np.random.default_rng(0))
+            except ZoovetError as error:
+                raise ZoovetError(f"architectures[{architecture}] ({family}): {error}") from None
             try:
                 graph_source(variant.graph.reading(None))
             except NativeUnavailable as error:
-                told[self.recipe.architectures[architecture].family] = str(error)
-        for family, reason in told.items():
-            warnings.warn(f"the family {family} trains through torch, several times slower: {reason}", stacklevel=2)
+                told[family] = str(error)
+        for name, reason in told.items():
+            warnings.warn(f"the family {name} trains through torch, several times slower: {reason}", stacklevel=2)
 
     def _require_triggers(self) -> None:
         for block, image_set in zip(self.recipe.images, self.image_sets, strict=True):

@@ -28,7 +28,7 @@ def park_row(
         "family": recipe.architectures[plan.architecture].family,
         "architecture": json.dumps(draw.variant.settings),
         "seed": draw.seed,
-        "activation": draw.variant.settings["activation"],
+        "activation": draw.variant.settings.get("activation"),
         "init": training.init,
         "optimizer": training.schedule.optimizer,
         "learning_rate": training.schedule.learning_rate,

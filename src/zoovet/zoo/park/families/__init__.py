@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zoovet.zoo.park.families.densenet import DensenetFamily
-from zoovet.zoo.park.families.family import Family, Settings
+from zoovet.zoo.park.families.family import DrawnFamily, Family, Settings
+from zoovet.zoo.park.families.given import GivenFamily
 from zoovet.zoo.park.families.layers import num_layers, num_multiplications
 from zoovet.zoo.park.families.mlp import MlpFamily
 from zoovet.zoo.park.families.plain import PlainFamily
@@ -15,7 +16,9 @@ from zoovet.zoo.park.families.wide_resnet import WideResnetFamily
 __all__ = [
     "Architecture",
     "DensenetFamily",
+    "DrawnFamily",
     "Family",
+    "GivenFamily",
     "MlpFamily",
     "PlainFamily",
     "ResnetFamily",

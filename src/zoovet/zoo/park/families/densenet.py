@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 
 from zoovet.networks import INPUT, Graph
-from zoovet.zoo.park.families.family import Family, Settings, Sizes, check_sizes, drawn_size
+from zoovet.zoo.park.families.family import DrawnFamily, Settings, Sizes, check_sizes, drawn_size
 from zoovet.zoo.park.families.layers import LayerBuilder
 
 __all__ = ["DensenetFamily"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DensenetFamily(Family):
+class DensenetFamily(DrawnFamily):
     """Three dense blocks, with a convolution of 1 × 1 and an average pooling between them.
 
     Attributes:
@@ -34,7 +34,7 @@ class DensenetFamily(Family):
         check_sizes("growth", self.growth, 1, 64)
 
     def draw_sizes(self, generator: np.random.Generator) -> Settings:
-        """See :meth:`Family.draw_sizes`."""
+        """See :meth:`DrawnFamily.draw_sizes`."""
         return {"depth": drawn_size(self.depth, generator), "growth": drawn_size(self.growth, generator)}
 
     def graph(self, settings: Settings, input_shape: tuple[int, int, int], num_classes: int) -> Graph:

@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 
 from zoovet.networks import INPUT, Graph
-from zoovet.zoo.park.families.family import Family, Settings, Sizes, check_sizes, drawn_size
+from zoovet.zoo.park.families.family import DrawnFamily, Settings, Sizes, check_sizes, drawn_size
 from zoovet.zoo.park.families.layers import LayerBuilder
 
 __all__ = ["MlpFamily"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MlpFamily(Family):
+class MlpFamily(DrawnFamily):
     """Linear layers with norms and activations.
 
     Attributes:
@@ -35,7 +35,7 @@ class MlpFamily(Family):
         check_sizes("width", self.width, 1, 2048)
 
     def draw_sizes(self, generator: np.random.Generator) -> Settings:
-        """See :meth:`Family.draw_sizes`."""
+        """See :meth:`DrawnFamily.draw_sizes`."""
         return {"depth": drawn_size(self.depth, generator), "width": drawn_size(self.width, generator)}
 
     def graph(self, settings: Settings, input_shape: tuple[int, int, int], num_classes: int) -> Graph:

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import INPUT, Graph
-from zoovet.zoo.park.families.family import Family, Settings, Sizes, check_sizes, drawn_size
+from zoovet.zoo.park.families.family import DrawnFamily, Settings, Sizes, check_sizes, drawn_size
 from zoovet.zoo.park.families.layers import LayerBuilder
 from zoovet.zoo.recipe_parts import check_choices
 
@@ -19,7 +19,7 @@ _POOLINGS = ("max", "average", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlainFamily(Family):
+class PlainFamily(DrawnFamily):
     """Convolutions one after another.
 
     Attributes:
@@ -57,7 +57,7 @@ class PlainFamily(Family):
                 raise ZoovetError(f"kernel must hold odd sides of 1 to 11, got {list(self.kernel)}")
 
     def draw_sizes(self, generator: np.random.Generator) -> Settings:
-        """See :meth:`Family.draw_sizes`."""
+        """See :meth:`DrawnFamily.draw_sizes`."""
         return {
             "depth": drawn_size(self.depth, generator),
             "width": drawn_size(self.width, generator),

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph
-from zoovet.zoo.park.families.family import Family, Settings, Sizes, check_sizes, drawn_size
+from zoovet.zoo.park.families.family import DrawnFamily, Settings, Sizes, check_sizes, drawn_size
 from zoovet.zoo.park.families.layers import LayerBuilder
 from zoovet.zoo.park.families.residual import residual_graph
 from zoovet.zoo.recipe_parts import check_choices
@@ -20,7 +20,7 @@ SHORTCUTS = ("conv", "pool")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResnetFamily(Family):
+class ResnetFamily(DrawnFamily):
     """Three stages of residual blocks of two convolutions.
 
     Attributes:
@@ -51,7 +51,7 @@ class ResnetFamily(Family):
             raise ZoovetError(f"stem_stride must hold 1 or 2, got {list(self.stem_stride)}")
 
     def draw_sizes(self, generator: np.random.Generator) -> Settings:
-        """See :meth:`Family.draw_sizes`."""
+        """See :meth:`DrawnFamily.draw_sizes`."""
         return {
             "depth": int(generator.choice(self.depth)),
             "width": drawn_size(self.width, generator),

@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 
 from zoovet.networks import INPUT, Graph
-from zoovet.zoo.park.families.family import Family, Settings, Sizes, check_sizes, drawn_size
+from zoovet.zoo.park.families.family import DrawnFamily, Settings, Sizes, check_sizes, drawn_size
 from zoovet.zoo.park.families.layers import LayerBuilder
 
 __all__ = ["SeparableFamily"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeparableFamily(Family):
+class SeparableFamily(DrawnFamily):
     """A convolution, then pairs of a depthwise one and one of 1 × 1, each with norm and activation.
 
     Attributes:
@@ -37,7 +37,7 @@ class SeparableFamily(Family):
         check_sizes("max_width", (self.max_width, self.max_width), self.width[1], 512)
 
     def draw_sizes(self, generator: np.random.Generator) -> Settings:
-        """See :meth:`Family.draw_sizes`."""
+        """See :meth:`DrawnFamily.draw_sizes`."""
         return {
             "depth": drawn_size(self.depth, generator),
             "width": drawn_size(self.width, generator),

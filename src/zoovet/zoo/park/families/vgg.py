@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 
 from zoovet.networks import INPUT, Graph
-from zoovet.zoo.park.families.family import Family, Settings, Sizes, check_sizes, drawn_size
+from zoovet.zoo.park.families.family import DrawnFamily, Settings, Sizes, check_sizes, drawn_size
 from zoovet.zoo.park.families.layers import LayerBuilder
 
 __all__ = ["VggFamily"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VggFamily(Family):
+class VggFamily(DrawnFamily):
     """Stages of two convolutions, or of three behind the first two stages where there are more than eight.
 
     Attributes:
@@ -40,7 +40,7 @@ class VggFamily(Family):
         check_sizes("hidden", self.hidden, 0, 3)
 
     def draw_sizes(self, generator: np.random.Generator) -> Settings:
-        """See :meth:`Family.draw_sizes`."""
+        """See :meth:`DrawnFamily.draw_sizes`."""
         return {
             "depth": drawn_size(self.depth, generator),
             "width": drawn_size(self.width, generator),

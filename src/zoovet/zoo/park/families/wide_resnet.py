@@ -9,7 +9,7 @@ import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph
-from zoovet.zoo.park.families.family import Family, Settings, Sizes, check_sizes, drawn_size
+from zoovet.zoo.park.families.family import DrawnFamily, Settings, Sizes, check_sizes, drawn_size
 from zoovet.zoo.park.families.layers import LayerBuilder
 from zoovet.zoo.park.families.residual import residual_graph
 
@@ -17,7 +17,7 @@ __all__ = ["WideResnetFamily"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WideResnetFamily(Family):
+class WideResnetFamily(DrawnFamily):
     """A narrow stem, and three stages that are wider.
 
     Attributes:
@@ -44,7 +44,7 @@ class WideResnetFamily(Family):
             raise ZoovetError(f"stem_stride must hold 1 or 2, got {list(self.stem_stride)}")
 
     def draw_sizes(self, generator: np.random.Generator) -> Settings:
-        """See :meth:`Family.draw_sizes`."""
+        """See :meth:`DrawnFamily.draw_sizes`."""
         return {
             "depth": int(generator.choice(self.depth)),
             "stem": drawn_size(self.stem, generator),
