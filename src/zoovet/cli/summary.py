@@ -19,7 +19,7 @@ Say what the networks of a zoo reach: accuracy, ASR and RA by family of architec
   zoovet summary zoos/park
   zoovet summary zoos/park > park.md
 
-Prints Markdown tables. A zoo that is still built is summed up as far as it is there.
+Writes Markdown tables to the standard output. A zoo that is still built is summed up as far as it is there.
 
 Time: seconds.
 """
