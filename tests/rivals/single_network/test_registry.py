@@ -26,7 +26,7 @@ LOOKING = ("bti_dbf", "neural_cleanse", "pixel")
 def test_the_target_is_named_and_scores_above_the_healthy_sibling(
     make_network: MakeNetwork, pictures: Pictures, name: str, kind: str
 ) -> None:
-    test, told = _short(name, num_generator_steps=60, num_mask_steps=200), list[float]()
+    test, told = _short(name, num_generator_steps=60, num_mask_steps=200, num_steps=300), list[float]()
     healthy, trojaned = (test.test(make_network(target, kind), *pictures, progress=told.append) for target in (None, 3))
     assert trojaned.target == 3
     assert trojaned.score > healthy.score
@@ -92,7 +92,7 @@ def test_unknown_names_are_said_with_the_nearest() -> None:
         single_network_test("neural_clean")
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"trojan_signature"}))
+@pytest.mark.parametrize("name", ["bti_dbf", "mm_bd", "neural_cleanse", "pixel"])
 def test_a_reduced_effort_is_less_than_the_papers(name: str) -> None:
     paper, reduced = (single_network_test(name, effort).config for effort in ("paper", "reduced"))  # type: ignore[attr-defined]
     counts = [field.name for field in fields(paper) if field.name.startswith("num_")]
@@ -106,7 +106,7 @@ def _short(name: str, **steps: int) -> SingleNetworkTest:
     config = getattr(test, "config", None)
     if config is None:
         return test
-    steps = steps or {"num_epochs": 6, "num_generator_steps": 10, "num_mask_steps": 20}
+    steps = steps or {"num_epochs": 6, "num_generator_steps": 10, "num_mask_steps": 20, "num_steps": 100}
     kept = {key: value for key, value in steps.items() if hasattr(config, key)}
     return replace(test, config=replace(config, **kept))  # type: ignore[type-var]
 

@@ -71,7 +71,7 @@ class BenignFeaturesConfig:
     def reduced(cls) -> BenignFeaturesConfig:
         """For processors: a narrow generator, fewer and longer steps, small batches."""
         return cls(
-            num_generator_steps=200,
+            num_generator_steps=120,
             generator_learning_rate=5e-3,
             batch_size=32,
             num_images=100,

@@ -47,11 +47,6 @@ class FreeEagleConfig:
                 f"{self.num_steps}, {self.learning_rate} and {self.weight_decay}"
             )
 
-    @classmethod
-    def reduced(cls) -> FreeEagleConfig:
-        """For processors: fewer and longer steps."""
-        return cls(num_steps=500, learning_rate=0.02)
-
 
 @dataclass(frozen=True, kw_only=True)
 class FreeEagle:

@@ -66,7 +66,7 @@ class PixelChangeConfig:
     @classmethod
     def reduced(cls) -> PixelChangeConfig:
         """For processors: few images and passes, and a weight of the size that is found sooner."""
-        return cls(num_epochs=70, num_images=24, learning_rate=0.2, initial_weight=0.01, weight_factor=2.0, patience=2)
+        return cls(num_epochs=60, num_images=24, learning_rate=0.2, initial_weight=0.01, weight_factor=2.0, patience=2)
 
 
 @dataclass(frozen=True, kw_only=True)

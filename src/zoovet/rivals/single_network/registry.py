@@ -8,7 +8,7 @@ from typing import Literal
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.rivals.single_network.benign_features import BenignFeatures, BenignFeaturesConfig
-from zoovet.rivals.single_network.free_eagle import FreeEagle, FreeEagleConfig
+from zoovet.rivals.single_network.free_eagle import FreeEagle
 from zoovet.rivals.single_network.interface import SingleNetworkTest
 from zoovet.rivals.single_network.maximum_margin import MaximumMargin, MaximumMarginConfig
 from zoovet.rivals.single_network.neural_cleanse import NeuralCleanse, NeuralCleanseConfig
@@ -18,7 +18,8 @@ from zoovet.rivals.single_network.trojan_signature import TrojanSignature
 __all__ = ["SINGLE_NETWORK_TESTS", "Effort", "single_network_test"]
 
 Effort = Literal["paper", "reduced"]
-"""The settings of a test's paper, or those that end in seconds on a processor."""
+"""The settings of a test's paper, or those that end in seconds on a processor; FreeEagle and trojan signatures have
+the paper's only, which do."""
 
 SINGLE_NETWORK_TESTS: MappingProxyType[str, Callable[[Effort], SingleNetworkTest]] = MappingProxyType(
     {
@@ -34,9 +35,7 @@ SINGLE_NETWORK_TESTS: MappingProxyType[str, Callable[[Effort], SingleNetworkTest
         "bti_dbf": lambda effort: BenignFeatures(
             config=BenignFeaturesConfig() if effort == "paper" else BenignFeaturesConfig.reduced()
         ),
-        "free_eagle": lambda effort: FreeEagle(
-            config=FreeEagleConfig() if effort == "paper" else FreeEagleConfig.reduced()
-        ),
+        "free_eagle": lambda _: FreeEagle(),
         "trojan_signature": lambda _: TrojanSignature(),
     }
 )
