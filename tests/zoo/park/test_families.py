@@ -11,6 +11,7 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks, run
 from zoovet.zoo.native.graph_source import graph_source
+from zoovet.zoo.native.libraries import NativeUnavailable
 from zoovet.zoo.park.families import (
     DensenetFamily,
     Family,
@@ -18,11 +19,14 @@ from zoovet.zoo.park.families import (
     PlainFamily,
     ResnetFamily,
     SeparableFamily,
+    SqueezeFamily,
     VggFamily,
     WideResnetFamily,
     num_layers,
     num_multiplications,
 )
+from zoovet.zoo.samples import OptimizerMemory, Samples, Schedule
+from zoovet.zoo.torch_network import TorchNetwork
 from zoovet.zoo.training import initial_weights
 
 FAMILIES: tuple[Family, ...] = (
@@ -56,6 +60,24 @@ def test_shortcuts_that_pool_take_odd_maps_too(order: str, shape: tuple[int, int
     for stem_stride in (1, 2):
         family = ResnetFamily(order=(order,), shortcut=("pool",), stem_stride=(stem_stride,))
         assert family.graph(family.draw(np.random.default_rng(0)), shape, 3).output_shape == (3,)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_squeezed_networks_take_images_of_any_shape_and_train_through_torch(shape: tuple[int, int, int]) -> None:
+    family = SqueezeFamily()
+    graph = family.graph(family.draw(np.random.default_rng(0)), shape, 2)
+    with pytest.raises(NativeUnavailable, match="mul"):
+        graph_source(graph)
+    trainer = TorchNetwork(graph)
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(16, *shape)).astype(np.float32)
+    labels = (images[:, 0].mean(axis=(1, 2)) > 0).astype(np.int32)
+    samples = Samples(images, images[:0], np.arange(16, dtype=np.int32), labels)
+    parameters = trainer.pack(initial_weights(graph, "he", 0.1, generator))
+    schedule = Schedule(optimizer="adam", learning_rate=0.01, weight_decay=0, dropout=0, batch_size=16, epochs=1)
+    memory = OptimizerMemory.fresh(parameters)
+    losses = [trainer.train(parameters, memory, samples, schedule, 0) for _ in range(6)]
+    assert losses[-1] < losses[0]
 
 
 def test_depths_are_those_of_the_papers() -> None:

@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from zoovet.config import read_config
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.readers import save_networks
 from zoovet.zoo import ParkRecipe
 from zoovet.zoo.park.builder import ParkBuilder
-from zoovet.zoo.park.families import GivenFamily
+from zoovet.zoo.park.families import GivenFamily, SqueezeFamily
 
 NET = """
 from torch import nn
@@ -64,6 +65,17 @@ def test_a_module_a_graph_and_a_networks_file_are_taken(own_file: str, tmp_path:
         graph_of(tmp_path / "mlp.pt")
     family = GivenFamily(source=str(tmp_path / "mlp.pt"), architecture="mlp:activation=tanh")
     assert [one.op for one in family.graph({}, (1, 8, 8), 10).operations] == ["flatten", "linear", "tanh", "linear"]
+
+
+def test_a_recipe_says_it_as_any_family() -> None:
+    recipe = read_config(
+        ParkRecipe,
+        {
+            "images": [{"name": "digits", "images": {"source": "digits"}}],
+            "architectures": [{"family": "given", "source": "my_net.py:make"}, {"family": "squeeze"}],
+        },
+    )
+    assert recipe.architectures == (GivenFamily(source="my_net.py:make"), SqueezeFamily())
 
 
 def test_a_park_of_an_own_architecture(own_file: str, park_recipe: ParkRecipe) -> None:

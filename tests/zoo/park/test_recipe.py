@@ -53,7 +53,7 @@ def test_a_recipe_is_read_back_as_it_was_written() -> None:
             {"architectures": [{"family": "resnt"}]},
             r"architectures\[0\].family' must be plain or .*; did you mean 'resnet'",
         ),
-        ({"architectures": [{"depth": [1, 2]}]}, r"architectures\[0\].family' must be plain or .* or mlp, got null"),
+        ({"architectures": [{"depth": [1, 2]}]}, r"architectures\[0\].family' must be plain or .* or given, got null"),
         ({"architectures": [{"family": "mlp", "growth": [2, 3]}]}, r"architectures\[0\].growth"),
         ({"architectures": [{"family": "vgg", "depth": [9, 6]}]}, r"architectures\[0\]: depth must be \[least, great"),
         ({"architectures": []}, "architectures must not be empty; a park needs one block at least"),

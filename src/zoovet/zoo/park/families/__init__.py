@@ -10,6 +10,7 @@ from zoovet.zoo.park.families.mlp import MlpFamily
 from zoovet.zoo.park.families.plain import PlainFamily
 from zoovet.zoo.park.families.resnet import ResnetFamily
 from zoovet.zoo.park.families.separable import SeparableFamily
+from zoovet.zoo.park.families.squeeze import SqueezeFamily
 from zoovet.zoo.park.families.vgg import VggFamily
 from zoovet.zoo.park.families.wide_resnet import WideResnetFamily
 
@@ -24,11 +25,22 @@ __all__ = [
     "ResnetFamily",
     "SeparableFamily",
     "Settings",
+    "SqueezeFamily",
     "VggFamily",
     "WideResnetFamily",
     "num_layers",
     "num_multiplications",
 ]
 
-Architecture = PlainFamily | VggFamily | ResnetFamily | WideResnetFamily | SeparableFamily | DensenetFamily | MlpFamily
+Architecture = (
+    PlainFamily
+    | VggFamily
+    | ResnetFamily
+    | WideResnetFamily
+    | SeparableFamily
+    | DensenetFamily
+    | SqueezeFamily
+    | MlpFamily
+    | GivenFamily
+)
 """A block of architectures in a recipe; a further family joins it by ``|``."""
