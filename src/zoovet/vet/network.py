@@ -20,7 +20,7 @@ from zoovet.readers.first_operations import take_first_operations
 from zoovet.readers.tensors import shape_in_words
 from zoovet.vet.weights_digest import weights_digest
 
-__all__ = ["SCALING_NOT_KNOWN", "Network", "are_probabilities", "network_of_graph", "network_of_module"]
+__all__ = ["SCALING_NOT_KNOWN", "ChosenOutput", "Network", "are_probabilities", "network_of_graph", "network_of_module"]
 
 SCALING_NOT_KNOWN = "input scaling not "
 """How notes begin that say so; they go when it is known."""
@@ -232,6 +232,11 @@ def _require_runnable(module: nn.Module, shape: tuple[int, ...], why: str) -> No
     """Raise what tracing a module said where it cannot be called on images either."""
     like = next(module.parameters(), None)
     if like is None:
+        if any("quantized" in type(part).__module__.split(".") for part in module.modules()):
+            raise ZoovetError(
+                "the module is quantized: its weights are packed and no gradient goes through it; give the network as "
+                "it was before"
+            )
         raise ZoovetError(why)
     trial = copy.deepcopy(module).eval()
     try:
@@ -246,10 +251,38 @@ def _require_runnable(module: nn.Module, shape: tuple[int, ...], why: str) -> No
 def _logits_of(answer: Any) -> Tensor:
     """The tensor [N, classes] that a module answers, or that its answer calls logits."""
     logits = getattr(answer, "logits", answer)
+    if isinstance(logits, tuple | list):
+        raise ZoovetError(
+            f"the network answers {len(logits)} things for an image: say which are its classes, output=INDEX, counted "
+            f"from 0"
+        )
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         shape = tuple(logits.shape[1:]) if isinstance(logits, Tensor) else ()
         raise ZoovetError(_no_classifier(shape))
     return logits
+
+
+class ChosenOutput(nn.Module):
+    """One of several things that a module answers.
+
+    Args:
+        module: Answers a tuple or a list.
+        index: Which, from 0.
+    """
+
+    def __init__(self, module: nn.Module, index: int) -> None:
+        super().__init__()
+        self.network, self._index = module, index
+
+    def forward(self, images: Tensor) -> Tensor:
+        """That one."""
+        answer = self.network(images)
+        if not isinstance(answer, tuple | list):
+            raise ZoovetError("the network answers one thing for an image: leave out output")
+        if not 0 <= self._index < len(answer):
+            raise ZoovetError(f"output must lie in 0 to {len(answer) - 1}, got {self._index}")
+        chosen: Tensor = answer[self._index]
+        return chosen
 
 
 def _no_classifier(shape: tuple[int, ...]) -> str:

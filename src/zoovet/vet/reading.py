@@ -17,7 +17,7 @@ from zoovet.printable import printable
 from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_spec
 from zoovet.readers.network_file import GraphFile
 from zoovet.vet.found_scaling import find_scaling, some_images
-from zoovet.vet.network import Network, network_of_graph, network_of_module
+from zoovet.vet.network import ChosenOutput, Network, network_of_graph, network_of_module
 from zoovet.vet.weights_digest import digest_of, weights_digest
 
 __all__ = ["from_module", "network_from_content", "read", "with_found_scaling"]
@@ -60,7 +60,12 @@ def read(
     return network_from_content(content, shown, architecture, scaling, images, input_shape)
 
 
-def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputScaling | str | None = None) -> Network:
+def from_module(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    scaling: InputScaling | str | None = None,
+    output: int | None = None,
+) -> Network:
     """The network that a module of any class is.
 
     Args:
@@ -68,13 +73,19 @@ def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputS
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
         scaling: What it reads for pixels, or its name in ``SCALING_PRESETS``; ``None`` where nobody knows. First
             operations that scale images tell it too; of a module with such, this is what goes into them.
+        output: Which of several things that it answers are its classes, from 0.
 
     Raises:
         ZoovetError: It is no module, has no parameters, does not take such images, or is no classifier.
     """
     _require_module(module)
     given = None if scaling is None else scaling_preset(scaling)
-    return network_of_module(module, require_input_shape(input_shape), type(module).__name__, scaling=given)
+    shape = require_input_shape(input_shape)
+    title = type(module).__name__
+    if output is None:
+        return network_of_module(module, shape, title, scaling=given)
+    chosen = network_of_module(ChosenOutput(module, output), shape, title, scaling=given)
+    return replace(chosen, digest=weights_digest(module.state_dict()))
 
 
 def _require_module(module: object) -> None:
