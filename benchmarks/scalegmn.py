@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.networks import Graph, Networks, mlp, siren, small_cnn
-from zoovet.symmetry import random_networks, random_spec
+from zoovet.symmetry import random_chain, random_networks
 
 FOLDER = Path(__file__).parent / "results"
 WIDTH, NUM_LAYERS, BATCH = 128, 4, 64
@@ -178,7 +178,7 @@ def num_edges(spec: Graph) -> int:
 def run_mixed_specs(repeats: int) -> dict[str, Any]:
     """Seconds per edge of 64 networks of 64 specs, over those of 64 networks of one."""
     generator = torch.Generator().manual_seed(0)
-    specs = [random_spec(generator, kernels=(1, 3, 5), activations=("relu",)) for _ in range(BATCH)]
+    specs = [random_chain(generator, kernels=(1, 3, 5), activations=("relu",)) for _ in range(BATCH)]
     mixed = [random_networks(spec, 1, generator, dtype=torch.float32) for spec in specs]
     uniform = [networks_of("relu", BATCH)]
     per_edge = []

@@ -19,10 +19,10 @@ from networks import ARCHITECTURES, Architecture, drawn
 from zoovet import Images, ScaleGMN, ScaleGMNConfig, ZoovetError
 from zoovet.metanets.graph_structure import graph_structure
 from zoovet.networks import Networks, run
-from zoovet.symmetry import GraphSymmetry, graph_symmetry, random_graph_action
+from zoovet.symmetry import GraphSymmetry, graph_symmetry, random_action
 from zoovet.symmetry.checked_networks import with_other_weights
-from zoovet.symmetry.graph_laws import LAWS, Law, Step
 from zoovet.symmetry.graph_symmetry import find_symmetry
+from zoovet.symmetry.laws import LAWS, Law, Step
 
 __all__ = ["row_of"]
 
@@ -168,7 +168,7 @@ def _symmetry(networks: Networks, images: Tensor) -> Row:
     moves, scales = symmetry.moves[slots], symmetry.allowed[symmetry.scale_class[slots]] != 0
     exact = networks.to(dtype=torch.float64)
     pixels = images.double()
-    action = random_graph_action(graph, 1, torch.Generator().manual_seed(2))
+    action = random_action(graph, 1, torch.Generator().manual_seed(2))
     with torch.no_grad():
         before = run(exact, pixels)[0]
         moved = action(exact)
@@ -223,7 +223,7 @@ def _scalegmn(networks: Networks, row: Row, keep: Callable[[Row], None]) -> None
         before, cost = measured(lambda: model(doubled))
         row["scalegmn"].setdefault("cost", cost)
         keep(row)
-        moved = random_graph_action(networks.graph, 1, torch.Generator().manual_seed(2))(doubled)
+        moved = random_action(networks.graph, 1, torch.Generator().manual_seed(2))(doubled)
         row["scalegmn"]["deviation"] = deviation(model(moved), before)
         keep(row)
         if edges <= SETTINGS[0][0]:

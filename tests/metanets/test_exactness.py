@@ -11,16 +11,17 @@ from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.metanets.config import ReleasedBehaviour
 from zoovet.networks.batch import Networks
 from zoovet.networks.chains import mlp, small_cnn
-from zoovet.networks.graph import Graph
+from zoovet.networks.graph import INPUT, Graph
 from zoovet.symmetry import (
     assert_equivariant,
     assert_invariant,
     deviation_invariant,
-    group_symmetries,
+    graph_symmetry,
     random_action,
+    random_chain,
     random_networks,
-    random_spec,
 )
+from zoovet.symmetry.ties import NEGATION
 
 ACTIVATIONS = {
     "mixed": ("relu", "leaky_relu", "tanh", "sine", "sigmoid", "gelu", "identity"),
@@ -51,7 +52,7 @@ def model_of(**options: Any) -> ScaleGMN:
 def specs_of(symmetry: str, num_specs: int, seed: int, **options: Any) -> list[Graph]:
     generator = torch.Generator().manual_seed(seed)
     return [
-        random_spec(
+        random_chain(
             generator,
             activations=ACTIVATIONS[symmetry],
             poolings=POOLINGS.get(symmetry, (None, "average", "max", "global")),
@@ -90,7 +91,7 @@ def test_every_option(symmetry: str, variant: str) -> None:
 @pytest.mark.parametrize("output", ["graph", "weights"])
 def test_wide_networks_with_large_kernels(output: str) -> None:
     generator = torch.Generator().manual_seed(4)
-    spec = random_spec(generator, kind="cnn", num_layers=3, kernels=(7,), activations=("relu",), max_width=40)
+    spec = random_chain(generator, kind="cnn", num_layers=3, kernels=(7,), activations=("relu",), max_width=40)
     networks = random_networks(spec, 2, generator)
     check = assert_invariant if output == "graph" else assert_equivariant
     check(model_of(output=output), networks, mode="eval", num_actions=1)
@@ -98,11 +99,12 @@ def test_wide_networks_with_large_kernels(output: str) -> None:
 
 def test_tanh_before_max_pooling_is_treated_by_permutations_alone() -> None:
     generator = torch.Generator().manual_seed(0)
-    spec = random_spec(generator, kind="cnn", num_layers=4, activations=("tanh",), poolings=("max",), max_width=6)
-    assert "permutation" in group_symmetries(spec)
+    spec = random_chain(generator, kind="cnn", num_layers=4, activations=("tanh",), poolings=("max",), max_width=6)
+    own = graph_symmetry(spec)
+    assert "permutation" in {own.site_symmetry(site) for site in spec.chain.sites}
     networks = random_networks(spec, 3, generator)
     assert_invariant(model_of(), networks, mode="eval")
-    signs = random_action(spec, 3, generator, symmetries=["fixed", *["sign"] * 3, "fixed"], permute=False)
+    signs = random_action(own.with_scalars(NEGATION), 3, generator, permute=False)
     model = model_of().double()
     before, after = model(networks), model(signs(networks))
     assert (before - after).abs().max() > 1e-6 * before.abs().max()  # not a symmetry, and not treated as one
@@ -127,10 +129,7 @@ def test_float32_deviates_by_its_rounding(symmetry: str, direction: str) -> None
     generator = torch.Generator().manual_seed(0)
     moved = []
     for networks in batches:
-        symmetries = group_symmetries(networks.graph)
-        if symmetry == "permutation":
-            symmetries = tuple("fixed" if one == "fixed" else "permutation" for one in symmetries)
-        moved.append(random_action(networks.graph, 2, generator, symmetries=symmetries)(networks))
+        moved.append(random_action(networks.graph, 2, generator, rescale=symmetry != "permutation")(networks))
     before, after = (model([part.to(dtype=torch.float32) for part in parts]) for parts in (batches, moved))
     assert before.dtype == torch.float32
     assert (before - after).abs().max() <= 1e-4 * before.abs().max()
@@ -197,10 +196,11 @@ def test_extra_node_features_reach_the_output_and_keep_the_symmetry() -> None:
     model = model_of(num_node_features=2).double()
     features = [torch.randn(2, group.size, 2, dtype=torch.float64) for group in networks.graph.chain.groups]
     action = random_action(networks.graph, 2, torch.Generator().manual_seed(1))
-    moved = [
-        tensor.gather(1, permutation[:, :, None].expand(-1, -1, 2)) * scalars[:, :, None]
-        for tensor, permutation, scalars in zip(features, action.permutations, action.scalars, strict=True)
-    ]
+    moved = []
+    for tensor, site in zip(features, (INPUT, *networks.graph.chain.sites), strict=True):
+        slots = action.symmetry.site_slots(site)
+        places = (action.slots[:, slots] - int(slots[0]))[:, :, None].expand(-1, -1, 2)
+        moved.append(tensor.gather(1, places) * action.scalars[:, action.symmetry.scale_class[slots], None])
     before, after = model(networks, node_features=features), model(action(networks), node_features=moved)
     torch.testing.assert_close(after, before, rtol=1e-10, atol=1e-12)
     other = model(networks, node_features=[2 * tensor for tensor in features])

@@ -24,12 +24,11 @@ from zoovet.symmetry import (
     assert_invariant,
     deviation_equivariant,
     deviation_invariant,
+    random_chain,
     random_graph,
-    random_graph_networks,
     random_networks,
-    random_spec,
 )
-from zoovet.symmetry.graph_samples import BLOCKS
+from zoovet.symmetry.random_graphs import BLOCKS
 
 
 def model_of(**options: Any) -> ScaleGMN:
@@ -40,7 +39,7 @@ def model_of(**options: Any) -> ScaleGMN:
 def graphs_of(seed: int, blocks: tuple[str, ...] = tuple(BLOCKS), count: int = 1) -> list[Networks]:
     generator = torch.Generator().manual_seed(seed)
     graphs = [random_graph(generator, blocks=blocks, num_blocks=2) for _ in range(count)]
-    return [random_graph_networks(graph, 2, generator) for graph in graphs]
+    return [random_networks(graph, 2, generator) for graph in graphs]
 
 
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
@@ -56,7 +55,7 @@ def test_every_kind_of_block(block: str, direction: str) -> None:
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_graphs_and_chains_in_one_batch(direction: str, output: str) -> None:
     generator = torch.Generator().manual_seed(7)
-    chain = random_networks(random_spec(generator, num_layers=4, max_width=8), 2, generator)
+    chain = random_networks(random_chain(generator, num_layers=4, max_width=8), 2, generator)
     batches = [*graphs_of(5), chain, *graphs_of(6)]
     check = assert_invariant if output == "graph" else assert_equivariant
     check(model_of(direction=direction, output=output), batches, mode="eval", num_actions=1)
@@ -91,7 +90,7 @@ def residual_graph(activation: str) -> Graph:
 @pytest.mark.parametrize(("symmetry", "activation"), [("scale", "relu"), ("sign", "tanh"), ("permutation", "gelu")])
 def test_models_of_one_symmetry(symmetry: str, activation: str, direction: str) -> None:
     generator = torch.Generator().manual_seed(0)
-    networks = random_graph_networks(residual_graph(activation), 2, generator)
+    networks = random_networks(residual_graph(activation), 2, generator)
     options = {"symmetry": symmetry, "direction": direction}
     assert_invariant(model_of(**options), networks, mode="eval", num_actions=1)
     assert_equivariant(model_of(output="weights", **options), networks, mode="eval", num_actions=1)
@@ -101,7 +100,7 @@ def test_models_of_one_symmetry(symmetry: str, activation: str, direction: str) 
 
 
 def test_the_permutation_model_is_not_scale_invariant() -> None:
-    networks = random_graph_networks(residual_graph("relu"), 2, torch.Generator().manual_seed(0))
+    networks = random_networks(residual_graph("relu"), 2, torch.Generator().manual_seed(0))
     plain = {"symmetry": "permutation"}
     assert deviation_invariant(model_of(**plain), networks, mode="eval").scaling > 1e-6
     assert deviation_equivariant(model_of(output="weights", **plain), networks, mode="eval").scaling > 1e-6
@@ -153,7 +152,7 @@ def test_forward_edges_run_backward_are_found_out() -> None:
 
 def test_what_ties_channels_of_a_stream_together_is_read() -> None:
     """Moving the stream's channels at one of its writers alone is no symmetry, and is seen."""
-    networks = random_graph_networks(residual_graph("relu"), 1, torch.Generator().manual_seed(0))
+    networks = random_networks(residual_graph("relu"), 1, torch.Generator().manual_seed(0))
     moved = dict(networks.parameters)
     for name in ("second0.weight", "second0.bias"):
         moved[name] = moved[name].flip(1)

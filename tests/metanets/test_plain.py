@@ -12,8 +12,8 @@ from torch import Tensor
 from zoovet.metanets import ScaleGMN, ScaleGMNConfig
 from zoovet.metanets.plain import plain_scalegmn
 from zoovet.networks.batch import Networks
-from zoovet.symmetry import random_graph, random_graph_networks, random_networks, random_spec
-from zoovet.symmetry.graph_samples import BLOCKS
+from zoovet.symmetry import random_chain, random_graph, random_networks
+from zoovet.symmetry.random_graphs import BLOCKS
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"readout": "full_graph"},
@@ -66,12 +66,12 @@ def graphs_of(seed: int) -> list[Networks]:
     """One of every kind of block."""
     generator = torch.Generator().manual_seed(seed)
     graphs = [random_graph(generator, blocks=(block,), num_blocks=1) for block in BLOCKS]
-    return [random_graph_networks(graph, 2, generator) for graph in graphs]
+    return [random_networks(graph, 2, generator) for graph in graphs]
 
 
 def chains(count: int, **options: Any) -> list[Networks]:
     generator = torch.Generator().manual_seed(5)
-    specs = [random_spec(generator, num_layers=index % 4 + 1, max_width=6, **options) for index in range(count)]
+    specs = [random_chain(generator, num_layers=index % 4 + 1, max_width=6, **options) for index in range(count)]
     return [random_networks(spec, 2, generator) for spec in specs]
 
 

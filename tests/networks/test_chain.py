@@ -54,9 +54,9 @@ def test_the_published_small_cnn() -> None:
 def test_groups_and_blocks() -> None:
     spec = network(conv(activation="tanh", pool=PoolSpec(kind="global")), linear((4, 3)))
     assert spec.chain.groups == (
-        Group(1, "input", 0, ()),
-        Group(4, "hidden", 1, (("tanh", "global"),)),
-        Group(3, "output", 2, (("identity", None),)),
+        Group(1, "input", 0),
+        Group(4, "hidden", 1),
+        Group(3, "output", 2),
     )
     assert spec.chain.blocks == (Block(0, 1, 0), Block(1, 2, 1))
 

@@ -22,7 +22,7 @@ from zoovet.networks import (
     small_cnn,
     values_at,
 )
-from zoovet.symmetry.samples import random_networks
+from zoovet.symmetry.random_networks import random_networks
 
 DrawNetworks = Callable[..., Networks]
 

@@ -13,16 +13,23 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.chains import mlp, small_cnn
-from zoovet.networks.graph import Graph
+from zoovet.networks.graph import INPUT, Graph
 from zoovet.networks.layer_spec import ACTIVATIONS, LayerSpec, PoolSpec
 from zoovet.networks.run import run
-from zoovet.symmetry import Action, group_symmetries, random_action, random_networks, random_spec
+from zoovet.symmetry import Action, graph_symmetry, random_action, random_chain, random_networks
+from zoovet.symmetry.ties import NEGATION, POSITIVE
 
 POOLINGS = (None, "average", "max", "global")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def of_layer(action: Action, layer: int) -> tuple[Tensor, Tensor]:
+    """[B, out] of what a layer of a chain makes: which channel takes the place of each, and its scalar."""
+    slots = action.symmetry.site_slots(f"layers.{layer}")
+    return action.slots[:, slots] - int(slots[0]), action.scalars[:, action.symmetry.scale_class[slots]]
 
 
 def slow_logits(networks: Networks, images: Tensor) -> Tensor:
@@ -74,7 +81,7 @@ def deviation(networks: Networks, moved: Networks, images: Tensor) -> float:
 def test_acting_keeps_the_function(activation: str, pooling: str | None) -> None:
     generator = seeded(ACTIVATIONS.index(activation) * 4 + POOLINGS.index(pooling))
     for num_layers in (2, 3, 6):
-        spec = random_spec(
+        spec = random_chain(
             generator, kind="cnn", num_layers=num_layers, activations=(activation,), poolings=(pooling,), max_width=12
         )
         networks = random_networks(spec, 3, generator, zero_fraction=0.05)
@@ -85,7 +92,7 @@ def test_acting_keeps_the_function(activation: str, pooling: str | None) -> None
 @pytest.mark.parametrize("seed", range(20))
 def test_acting_keeps_the_function_of_random_specs(seed: int) -> None:
     generator = seeded(seed)
-    spec = random_spec(generator, activations=ACTIVATIONS, mixed=True)
+    spec = random_chain(generator, activations=ACTIVATIONS, mixed=True)
     networks = random_networks(spec, 2, generator)
     moved = random_action(spec, 2, generator)(networks)
     images = images_for(spec, generator)
@@ -98,8 +105,8 @@ def test_every_network_of_a_batch_is_moved_differently() -> None:
     spec = mlp((3, 8, 8, 2))
     action = random_action(spec, 4, seeded())
     for first, second in itertools.combinations(range(4), 2):
-        assert not torch.equal(action.permutations[1][first], action.permutations[1][second])
-        assert not torch.equal(action.scalars[1][first], action.scalars[1][second])
+        for tensor in of_layer(action, 0):
+            assert not torch.equal(tensor[first], tensor[second])
 
 
 def one_hidden_cnn(activation: str, pooling: str | None) -> Graph:
@@ -139,21 +146,23 @@ def test_a_larger_group_would_change_the_function(activation: str, pooling: str 
     images = images_for(spec, seeded(2))
     declared = random_action(spec, 2, seeded(3))
     assert deviation(networks, declared(networks), images) <= 1e-10
-    action = random_action(spec, 2, seeded(3), symmetries=("fixed", too_much, "fixed"))
+    larger = graph_symmetry(spec).with_scalars({"sign": NEGATION, "scale": POSITIVE}[too_much])
+    action = random_action(larger, 2, seeded(3))
     assert deviation(networks, action(networks), images) > 1e-2
 
 
 def test_input_and_output_stay() -> None:
     spec = small_cnn("identity")
     action = random_action(spec, 2, seeded())
-    for group in (0, -1):
-        assert torch.equal(action.permutations[group], torch.arange(spec.chain.groups[group].size).repeat(2, 1))
-        assert bool((action.scalars[group] == 1).all())
+    for site in (INPUT, spec.output):
+        slots = action.symmetry.site_slots(site)
+        assert torch.equal(action.slots[:, slots], torch.from_numpy(slots).repeat(2, 1))
+        assert bool((action.scalars[:, action.symmetry.scale_class[slots]] == 1).all())
 
 
 def test_scalars_have_the_declared_values_and_range() -> None:
     drawn = {
-        name: random_action(mlp((1, 2000, 1), name), 2, seeded()).scalars[1]
+        name: of_layer(random_action(mlp((1, 2000, 1), name), 2, seeded()), 0)[1]
         for name in ("relu", "tanh", "gelu", "identity")
     }
     assert bool((drawn["relu"] > 0).all())
@@ -164,7 +173,7 @@ def test_scalars_have_the_declared_values_and_range() -> None:
     assert set(drawn["gelu"].unique().tolist()) == {1.0}
     assert 0.45 < float((drawn["identity"] < 0).double().mean()) < 0.55
     assert 2.95 < float(drawn["identity"].abs().log().max()) <= 3.0
-    narrow = random_action(mlp((1, 2000, 1)), 2, seeded(), max_log_scale=0.5).scalars[1]
+    narrow = of_layer(random_action(mlp((1, 2000, 1)), 2, seeded(), max_log_scale=0.5), 0)[1]
     assert 0.49 < float(narrow.log().abs().max()) <= 0.5
 
 
@@ -182,16 +191,14 @@ def test_permutations_and_scalars_can_be_left_out() -> None:
 
 
 def assert_same(first: Action, second: Action) -> None:
-    for one, other in zip(first.permutations, second.permutations, strict=True):
-        assert torch.equal(one, other)
-    for one, other in zip(first.scalars, second.scalars, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-14, atol=0)
+    assert torch.equal(first.slots, second.slots)
+    torch.testing.assert_close(first.scalars, second.scalars, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_actions_form_a_group(seed: int) -> None:
     generator = seeded(seed)
-    spec = random_spec(generator, activations=("relu", "tanh", "identity", "gelu"), mixed=True)
+    spec = random_chain(generator, activations=("relu", "tanh", "identity", "gelu"), mixed=True)
     first, second, third = (random_action(spec, 3, generator) for _ in range(3))
     identity = Action.identity(spec, 3)
     assert_same(first @ identity, first)
@@ -215,10 +222,10 @@ def test_acting_is_what_the_formula_says() -> None:
     action = random_action(spec, 2, seeded(1))
     moved = action(networks)
     for number in range(2):
-        matrices = [
-            torch.diag(scalars[number]) @ torch.eye(len(permutation[number]), dtype=torch.float64)[permutation[number]]
-            for permutation, scalars in zip(action.permutations, action.scalars, strict=True)
-        ]
+        matrices = [torch.eye(2, dtype=torch.float64)]
+        for layer in range(3):
+            permutation, scalars = (tensor[number] for tensor in of_layer(action, layer))
+            matrices.append(torch.diag(scalars) @ torch.eye(len(permutation), dtype=torch.float64)[permutation])
         for layer in range(3):
             weight, bias = networks.weights[layer][number], networks.biases[layer][number]
             expected = matrices[layer + 1] @ weight @ torch.linalg.inv(matrices[layer])
@@ -227,7 +234,7 @@ def test_acting_is_what_the_formula_says() -> None:
 
 
 def test_acting_is_linear_and_moves_changes_like_weights() -> None:
-    spec = random_spec(seeded(3), kind="cnn", num_layers=4)
+    spec = random_chain(seeded(3), kind="cnn", num_layers=4)
     networks, change = (random_networks(spec, 2, seeded(seed)) for seed in (0, 1))
     action = random_action(spec, 2, seeded(2))
     together = action(networks + change).flat()
@@ -251,29 +258,26 @@ def test_draws_depend_on_the_generator_alone() -> None:
 def test_misfits_are_named() -> None:
     spec, other = mlp((2, 3, 1)), mlp((2, 4, 1))
     action = random_action(spec, 2, seeded())
-    with pytest.raises(ZoovetError, match=r"on 2 networks 2 → linear 3 relu → linear 1, got 2 of 2 → linear 4"):
+    with pytest.raises(ZoovetError, match=r"on 2 networks of 2 → linear 3 relu → linear 1, got 2 of 2 → linear 4"):
         action(random_networks(other, 2, seeded()))
     with pytest.raises(ZoovetError, match=r"on 2 networks .* got 3 of"):
         action(random_networks(spec, 3, seeded()))
     with pytest.raises(ZoovetError, match="only actions on the same networks compose"):
         action @ random_action(other, 2, seeded())
-    with pytest.raises(ZoovetError, match="3 channel groups, got 2 symmetries"):
-        random_action(spec, 2, seeded(), symmetries=group_symmetries(spec)[:2])
     with pytest.raises(ZoovetError, match="max_log_scale must not be negative, got -1"):
         random_action(spec, 2, seeded(), max_log_scale=-1.0)
 
 
 def test_what_is_no_group_element_is_refused() -> None:
-    spec = mlp((2, 3, 1))
-    action = Action.identity(spec, 2)
-    twice = (action.permutations[0], torch.tensor([[0, 1, 1], [0, 1, 2]]), action.permutations[2])
-    with pytest.raises(ZoovetError, match=r"every row of permutations\[1\] must be a permutation of 0 … 2"):
-        Action(spec, twice, action.scalars)
+    action = Action.identity(mlp((2, 3, 1)), 2)
+    twice = action.slots.clone()
+    twice[0, 3] = twice[0, 2]
+    with pytest.raises(ZoovetError, match="every row of slots must be a permutation in int64"):
+        Action(action.symmetry, twice, action.scalars)
     for bad in (0.0, float("inf"), float("nan")):
-        scalars = (action.scalars[0], torch.full((2, 3), bad), action.scalars[2])
-        with pytest.raises(ZoovetError, match=r"scalars\[1\] must be finite and not 0"):
-            Action(spec, action.permutations, scalars)
-    with pytest.raises(ZoovetError, match=r"scalars\[1\] must have the shape \(2, 3\).* got \(2, 4\)"):
-        Action(spec, action.permutations, (action.scalars[0], torch.ones(2, 4), action.scalars[2]))
-    with pytest.raises(ZoovetError, match="3 channel groups, got 2 permutations and 3 scalars"):
-        Action(spec, action.permutations[:2], action.scalars)
+        with pytest.raises(ZoovetError, match="scalars must be finite and not 0"):
+            Action(action.symmetry, action.slots, torch.full_like(action.scalars, bad))
+    with pytest.raises(ZoovetError, match=r"scalars must have the shape \(2, \d+\), got"):
+        Action(action.symmetry, action.slots, action.scalars[:, 1:])
+    with pytest.raises(ZoovetError, match=r"slots must have the shape \(2, \d+\), got"):
+        Action(action.symmetry, action.slots[:, 1:], action.scalars)

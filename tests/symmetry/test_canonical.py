@@ -15,7 +15,7 @@ from zoovet.networks.chains import mlp, siren, small_cnn
 from zoovet.networks.graph import Graph
 from zoovet.networks.layer_spec import LayerSpec, PoolSpec
 from zoovet.networks.run import run
-from zoovet.symmetry import Action, canonicalize, random_action, random_networks, random_phase_shift, random_spec
+from zoovet.symmetry import Action, canonicalize, random_action, random_chain, random_networks, random_phase_shift
 
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12}
 DTYPES = list(TOLERANCES)
@@ -170,14 +170,8 @@ def test_at_the_ends_of_the_interval(dtype: torch.dtype, w0: float) -> None:
     assert same_bits(canonicalize(canonical), canonical)
     double = [each.to(dtype=torch.float64) for each in (networks, canonical)]
     assert difference(double[0], double[1], grid(torch.float64)) <= TOLERANCES[dtype]
-    flipped = Action(
-        networks.graph,
-        Action.identity(networks.graph, 1).permutations,
-        tuple(
-            torch.full((1, group.size), -1.0 if group.role == "hidden" else 1.0)
-            for group in networks.graph.chain.groups
-        ),
-    )
+    still = Action.identity(networks.graph, 1)
+    flipped = Action(still.symmetry, still.slots, torch.where(torch.from_numpy(still.symmetry.free), -1.0, 1.0)[None])
     assert torch.equal(canonicalize(flipped(networks)).flat(), flipped(canonical).flat())
 
 
@@ -220,7 +214,7 @@ def test_a_sine_before_max_pooling_or_at_the_output_turns_wholly() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_random_networks_with_other_layers_between(seed: int) -> None:
     generator = seeded(seed)
-    spec = random_spec(generator, num_layers=4, activations=("sine", "tanh", "relu"), mixed=True)
+    spec = random_chain(generator, num_layers=4, activations=("sine", "tanh", "relu"), mixed=True)
     first, *others = spec.chain.layers
     spec = spec.with_layers((replace(first, activation="sine", activation_parameter=30.0), *others))
     networks = random_networks(spec, 3, generator)

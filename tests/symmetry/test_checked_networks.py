@@ -11,13 +11,13 @@ from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.run import run
 from zoovet.symmetry import (
-    GraphAction,
+    Action,
     assert_equivariant,
     assert_invariant,
     checked_networks,
     graph_symmetry,
     random_graph,
-    random_graph_networks,
+    random_networks,
 )
 
 
@@ -28,7 +28,7 @@ def seeded(seed: int) -> torch.Generator:
 def test_networks_of_graphs_are_checked_as_well() -> None:
     generator = seeded(2)
     graph = random_graph(generator, blocks=("residual", "pre_activation"), num_blocks=2)
-    networks = random_graph_networks(graph, 2, generator)
+    networks = random_networks(graph, 2, generator)
     images = torch.randn(3, *graph.input_shape, generator=generator, dtype=torch.float64)
 
     def answers(given: Networks) -> Tensor:
@@ -57,11 +57,11 @@ def test_the_symmetry_that_a_graph_as_a_whole_has() -> None:
         symmetry = graph_symmetry(graph)
         if len(set(symmetry.allowed.tolist())) > 2:
             break
-    networks = random_graph_networks(graph, 1, generator)
+    networks = random_networks(graph, 1, generator)
     shared = checked_networks.draw_action(networks, generator, "network", 1.0)
     alone = checked_networks.draw_action(networks, generator, "permutation", 1.0)
-    assert isinstance(shared, GraphAction)
-    assert isinstance(alone, GraphAction)
+    assert isinstance(shared, Action)
+    assert isinstance(alone, Action)
     free = symmetry.moves[symmetry.representatives] | (symmetry.allowed != 0)
     common = int(np.bitwise_and.reduce(symmetry.allowed[free]))
     assert not (shared.symmetry.allowed & ~np.uint8(common)).any()

@@ -20,10 +20,12 @@ from zoovet.symmetry import (
     assert_invariant,
     deviation_equivariant,
     deviation_invariant,
+    graph_symmetry,
     random_action,
+    random_chain,
     random_networks,
-    random_spec,
 )
+from zoovet.symmetry.ties import NEGATION
 
 RELU = mlp((3, 9, 7, 2), "relu")
 TANH = mlp((3, 9, 7, 2), "tanh")
@@ -141,7 +143,7 @@ def test_equivariant_metanetworks_pass() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_random_networks_pass_one_by_one_and_as_a_mixed_batch(seed: int) -> None:
     generator = seeded(seed)
-    specs = [random_spec(generator, num_layers=1 + seed % 6, max_width=12, kernels=(1, 3, 5)) for _ in range(3)]
+    specs = [random_chain(generator, num_layers=1 + seed % 6, max_width=12, kernels=(1, 3, 5)) for _ in range(3)]
     batches = [random_networks(spec, 4, generator, zero_fraction=0.05) for spec in specs]
     for batch in batches:
         assert_invariant(function_features, batch, seed=seed)
@@ -214,7 +216,7 @@ def test_tanh_before_max_pooling_asks_for_permutations_alone() -> None:
     deviations = deviation_invariant(positive_biases, networks_of(spec))
     assert deviations.largest < 1e-12
     assert deviations.scaling == deviations.both == 0
-    flips = random_action(spec, 3, seeded(), symmetries=("fixed", "sign", "fixed"))
+    flips = random_action(graph_symmetry(spec).with_scalars(NEGATION), 3, seeded())
     networks = networks_of(spec)
     moved = (function_features(flips(networks)) - function_features(networks)).abs().max()
     assert float(moved) > 1e-2

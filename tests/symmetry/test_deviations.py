@@ -15,8 +15,9 @@ def test_a_leak_in_a_row_that_scaling_made_small_is_seen() -> None:
     spec = mlp((2, 2, 1))
     changes = random_networks(spec, 3, torch.Generator().manual_seed(11))
     still = Action.identity(spec, 3)
-    scalars = (still.scalars[0], torch.tensor([[1e-6, 1e6]] * 3, dtype=torch.float64), still.scalars[2])
-    action = Action(spec, still.permutations, scalars)
+    scalars = still.scalars.clone()
+    scalars[:, still.symmetry.scale_class[still.symmetry.site_slots("layers.0")]] = torch.tensor([1e-6, 1e6]).double()
+    action = Action(still.symmetry, still.slots, scalars)
     after = action(changes)
     assert deviation_of_changes(changes, after, action) < 1e-14
     weight = after.weights[0].clone()

@@ -10,20 +10,20 @@ from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT, Graph, Operation, Parameter
 from zoovet.networks.ops import VOCABULARY
 from zoovet.networks.run import run
-from zoovet.symmetry import group_symmetries, random_networks, random_spec
-from zoovet.symmetry.graph_actions import GraphAction, random_graph_action
-from zoovet.symmetry.graph_laws import LAWS, Law, Step, keeps
-from zoovet.symmetry.graph_normal import normal_scales
-from zoovet.symmetry.graph_samples import BLOCKS, random_graph, random_graph_networks
+from zoovet.symmetry.actions import Action, random_action
 from zoovet.symmetry.graph_symmetry import GraphSymmetry, find_symmetry, graph_symmetry
+from zoovet.symmetry.laws import LAWS, Law, Step, keeps
+from zoovet.symmetry.normal_forms import normal_scales
+from zoovet.symmetry.random_graphs import BLOCKS, random_graph
+from zoovet.symmetry.random_networks import random_networks
 from zoovet.symmetry.ties import POSITIVE, Matrix
 
 
 def deviation(symmetry: GraphSymmetry, generator: torch.Generator, *, max_log_scale: float = 2.0) -> float:
     """How far random actions of a symmetry move the outputs of random networks, relative to their size."""
     graph = symmetry.graph
-    networks = random_graph_networks(graph, 2, generator)
-    action = random_graph_action(symmetry, 2, generator, max_log_scale=max_log_scale)
+    networks = random_networks(graph, 2, generator)
+    action = random_action(symmetry, 2, generator, max_log_scale=max_log_scale)
     images = torch.randn(3, *graph.input_shape, generator=generator, dtype=torch.float64)
     before, after = run(networks, images), run(action(networks), images)
     return float((after - before).abs().max() / before.abs().max())
@@ -103,45 +103,30 @@ def test_an_operation_without_a_law_fixes_what_it_touches() -> None:
     assert not (nothing.allowed != 0).any()
 
 
-def test_a_chain_has_the_symmetry_that_its_spec_says() -> None:
-    for seed in range(40):
-        generator = torch.Generator().manual_seed(seed)
-        spec = random_spec(generator, mixed=True, activations=("relu", "leaky_relu", "tanh", "sine", "gelu", "sigmoid"))
-        networks = random_networks(spec, 2, generator)
-        symmetry = graph_symmetry(networks.graph)
-        written = [one for one in networks.graph.operations if one.op in ("conv2d", "linear")]
-        for operation, group, wanted in zip(written, spec.chain.groups[1:], group_symmetries(spec)[1:], strict=True):
-            found = symmetry.site_symmetry(operation.output)
-            if group.size > 1 or wanted != "permutation":
-                assert found == wanted
-            moved = symmetry.moves[symmetry.site_slots(operation.output)]
-            assert bool(moved.all()) == (wanted != "fixed" and group.size > 1)
-
-
 def test_actions_compose_and_are_undone() -> None:
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)
         graph = random_graph(generator)
-        networks = random_graph_networks(graph, 3, generator)
-        first, second = (random_graph_action(graph, 3, generator) for _ in range(2))
+        networks = random_networks(graph, 3, generator)
+        first, second = (random_action(graph, 3, generator) for _ in range(2))
         torch.testing.assert_close((second @ first)(networks).flat(), second(first(networks)).flat())
         torch.testing.assert_close(first.inverse()(first(networks)).flat(), networks.flat())
-        assert torch.equal(GraphAction.identity(graph, 3)(networks).flat(), networks.flat())
+        assert torch.equal(Action.identity(graph, 3)(networks).flat(), networks.flat())
 
 
 @pytest.mark.parametrize("seed", range(16))
 def test_normal_scales_keep_the_function_and_forget_the_scalars(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     graph = random_graph(generator)
-    networks = random_graph_networks(graph, 2, generator)
+    networks = random_networks(graph, 2, generator)
     name = next(name for name, shape in graph.shapes.items() if len(shape) == 4)
     networks.parameters[name][0, 0] = 0.0  # a dead channel
     images = torch.randn(3, *graph.input_shape, generator=generator, dtype=torch.float64)
     normal = normal_scales(networks)
     torch.testing.assert_close(run(normal, images), run(networks, images), rtol=1e-9, atol=1e-10)
-    action = random_graph_action(graph, 2, generator)
-    sizes = GraphAction(action.symmetry, action.slots, action.scalars.abs())
-    alone = GraphAction(action.symmetry, action.slots, torch.ones_like(action.scalars))
+    action = random_action(graph, 2, generator)
+    sizes = Action(action.symmetry, action.slots, action.scalars.abs())
+    alone = Action(action.symmetry, action.slots, torch.ones_like(action.scalars))
     torch.testing.assert_close(normal_scales(sizes(networks)).flat(), alone(normal).flat(), rtol=1e-9, atol=1e-12)
 
 
@@ -174,19 +159,19 @@ def test_large_graphs_take_moments() -> None:
 def test_actions_and_symmetries_that_do_not_fit_are_refused() -> None:
     generator = torch.Generator().manual_seed(0)
     graph, other = (random_graph(generator) for _ in range(2))
-    action = GraphAction.identity(graph, 2)
-    with pytest.raises(ZoovetError, match="this action is on 2 networks of graph"):
-        action(random_graph_networks(other, 2, generator))
+    action = Action.identity(graph, 2)
+    with pytest.raises(ZoovetError, match="this action is on 2 networks of the graph"):
+        action(random_networks(other, 2, generator))
     with pytest.raises(ZoovetError, match="only actions on the same networks compose"):
-        _ = action @ GraphAction.identity(other, 2)
+        _ = action @ Action.identity(other, 2)
     with pytest.raises(ZoovetError, match="scalars must be finite and not 0"):
-        GraphAction(action.symmetry, action.slots, action.scalars * 0)
+        Action(action.symmetry, action.slots, action.scalars * 0)
     with pytest.raises(ZoovetError, match="must be a permutation"):
-        GraphAction(action.symmetry, action.slots * 0, action.scalars)
+        Action(action.symmetry, action.slots * 0, action.scalars)
     with pytest.raises(ZoovetError, match="scalars must have the shape"):
-        GraphAction(action.symmetry, action.slots, action.scalars[:, 1:])
+        Action(action.symmetry, action.slots, action.scalars[:, 1:])
     with pytest.raises(ZoovetError, match="max_log_scale must not be negative"):
-        random_graph_action(graph, 1, generator, max_log_scale=-1)
+        random_action(graph, 1, generator, max_log_scale=-1)
     with pytest.raises(ZoovetError, match="the block 'resdual' is unknown"):
         random_graph(generator, blocks=("resdual",))
 
@@ -199,9 +184,9 @@ def test_every_law_is_of_an_operation_that_there_is() -> None:
 def test_gradients_pass_through_an_action() -> None:
     generator = torch.Generator().manual_seed(3)
     graph = random_graph(generator, blocks=("residual",))
-    networks = random_graph_networks(graph, 2, generator)
+    networks = random_networks(graph, 2, generator)
     flat = networks.flat().requires_grad_()
-    action = random_graph_action(graph, 2, generator)
+    action = random_action(graph, 2, generator)
     weights = torch.randn(flat.shape, generator=generator, dtype=torch.float64)
     (action(Networks.from_flat(graph, flat)).flat() * weights).sum().backward()
     assert flat.grad is not None

@@ -13,7 +13,7 @@ from zoovet.errors import ZoovetError
 from zoovet.evidence import Evidence, Inversion, InversionConfig
 from zoovet.metanets import Ensemble, ScaleGMNConfig
 from zoovet.networks import ZOO_SCALING, Networks, small_cnn
-from zoovet.symmetry import assert_equivariant, assert_invariant, random_graph, random_graph_networks
+from zoovet.symmetry import assert_equivariant, assert_invariant, random_graph, random_networks
 from zoovet.tasks.evidence_reader import EvidenceReader, inversion_of, member_outputs
 from zoovet.tasks.metanetworks import build_metanetwork
 
@@ -169,7 +169,7 @@ def test_an_ensemble_respects_every_symmetry_and_a_member_that_does_not_shows() 
 def test_graphs_have_evidence_of_classes_too_and_every_symmetry_respects_it(block: str) -> None:
     generator = torch.Generator().manual_seed(3)
     graph = random_graph(generator, blocks=(block,), num_blocks=1).reading(ZOO_SCALING)
-    networks = random_graph_networks(graph, 2, generator)
+    networks = random_networks(graph, 2, generator)
     inversion = InversionConfig(patch_size=2, num_backgrounds=1, num_steps=1)
     options = {"width": 6, "num_layers": 2, "inversion": inversion, "input_shape": graph.input_shape}
     model = build_metanetwork(ScaleGMNConfig(**options), 0, "detector")

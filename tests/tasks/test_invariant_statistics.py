@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zoovet.metanets.statnn import weight_statistics
 from zoovet.networks import Graph, LayerSpec, Networks, mlp, run, siren, small_cnn
-from zoovet.symmetry import group_symmetries, random_action, random_networks, random_phase_shift, random_spec
+from zoovet.symmetry import graph_symmetry, random_action, random_chain, random_networks, random_phase_shift
+from zoovet.symmetry.ties import POSITIVE
 from zoovet.tasks.invariant_statistics import PARTS, invariant_statistics, normalized_scales
 
 TOLERANCE = 1e-10
@@ -58,7 +59,7 @@ def test_no_symmetry_changes_them(name: str) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_awkward_networks_are_described_too(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    spec = random_spec(
+    spec = random_chain(
         generator, activations=("relu", "leaky_relu", "tanh", "sigmoid", "identity"), mixed=seed % 2 == 1
     )
     networks = random_networks(spec, 8, generator)
@@ -97,12 +98,8 @@ def test_what_changes_the_function_changes_them(
 def test_scaling_is_no_symmetry_of_tanh() -> None:
     """The check itself would fail on numbers that are not invariant."""
     networks = drawn(SPECS["tanh"])
-    scaled = random_action(
-        networks.graph,
-        len(networks),
-        torch.Generator().manual_seed(1),
-        symmetries=["scale" if symmetry == "sign" else symmetry for symmetry in group_symmetries(networks.graph)],
-    )(networks)
+    too_much = graph_symmetry(networks.graph).with_scalars(POSITIVE)
+    scaled = random_action(too_much, len(networks), torch.Generator().manual_seed(1))(networks)
     assert max(largest_change(networks, scaled).values()) > 0.1
     relu = drawn(SPECS["relu"])
     moved = random_action(relu.graph, len(relu), torch.Generator().manual_seed(1))(relu)

@@ -22,7 +22,7 @@ from zoovet.metanets.layout import Bucket
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
 from zoovet.networks.layer_spec import ACTIVATIONS
-from zoovet.symmetry import Symmetry, group_symmetries
+from zoovet.symmetry import Symmetry
 
 __all__ = ["Batch", "NodeFeatures", "listed", "read_batch"]
 
@@ -221,9 +221,9 @@ def _with_activation(graph: Graph, name: str) -> Graph:
 @lru_cache(maxsize=1024)
 def _bucket(kind: Graph, size: int, config: ScaleGMNConfig, behaviour: ReleasedBehaviour) -> Bucket:
     structure = graph_structure(kind)
-    symmetries = tuple(group.symmetry for group in structure.groups)
-    if behaviour.symmetry_from_activation and kind.is_chain:
-        symmetries = group_symmetries(_without_max_pooling(kind))
+    from_activation = behaviour.symmetry_from_activation and kind.is_chain
+    allowing = graph_structure(_without_max_pooling(kind)) if from_activation else structure
+    symmetries = tuple(group.symmetry for group in allowing.groups)
     roles = [group.role for group in structure.groups]
     hidden = [symmetry for role, symmetry in zip(roles, symmetries, strict=True) if role == "hidden"]
     accepted = _ACCEPTED.get(config.symmetry)

@@ -2,7 +2,7 @@
 
 A linear operation makes a dense block (of several cells where it is grouped); a norm or a slope for each channel a
 diagonal one; whatever passes channels on (an addition, a concatenation, a shuffle) edges between those that are the
-same, which the laws of the operations say (:mod:`zoovet.symmetry.graph_laws`). What merely follows a site that nothing
+same, which the laws of the operations say (:mod:`zoovet.symmetry.laws`). What merely follows a site that nothing
 else reads, as an activation or a pooling does, shares its nodes. What no law is known for leaves its channels fixed,
 and is connected as a whole.
 """
@@ -23,7 +23,7 @@ from zoovet.metanets.graph_parameters import EdgeParameter, GraphStructure, Node
 from zoovet.metanets.structure import NodeGroup, StructureBlock
 from zoovet.networks.graph import INPUT, Graph, Operation
 from zoovet.symmetry import GraphSymmetry, Symmetry, graph_symmetry
-from zoovet.symmetry.graph_laws import LAWS, Step, fix_all
+from zoovet.symmetry.laws import LAWS, Step, fix_all
 from zoovet.symmetry.ties import NEGATION, NONZERO, POSITIVE, UNSCALED, AlongAxis, Matrix, Slots, Ties
 
 __all__ = ["graph_structure"]

@@ -26,13 +26,11 @@ class Group:
         size: Number of channels.
         role: ``input``, ``hidden`` or ``output``.
         depth: Position from the input, 0 for the input itself.
-        activations: (activation, pooling kind or ``None``) of every layer that writes into the group.
     """
 
     size: int
     role: Literal["input", "hidden", "output"]
     depth: int
-    activations: tuple[tuple[str, str | None], ...]
 
 
 @dataclass(frozen=True)
@@ -101,11 +99,10 @@ class Chain:
     def groups(self) -> tuple[Group, ...]:
         """The channel groups: input, each hidden layer, output."""
         last = len(self.layers) - 1
-        groups = [Group(self.input_shape[0], "input", 0, ())]
+        groups = [Group(self.input_shape[0], "input", 0)]
         for index, layer in enumerate(self.layers):
-            pool = layer.pool.kind if layer.pool else None
             role: Literal["hidden", "output"] = "output" if index == last else "hidden"
-            groups.append(Group(layer.out_channels, role, index + 1, ((layer.activation, pool),)))
+            groups.append(Group(layer.out_channels, role, index + 1))
         return tuple(groups)
 
     @cached_property

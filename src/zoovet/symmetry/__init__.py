@@ -11,18 +11,16 @@ from zoovet.symmetry.checks import (
     deviation_equivariant,
     deviation_invariant,
 )
-from zoovet.symmetry.graph_actions import GraphAction, random_graph_action
-from zoovet.symmetry.graph_normal import normal_scales
-from zoovet.symmetry.graph_samples import random_graph, random_graph_networks
-from zoovet.symmetry.graph_symmetry import GraphSymmetry, graph_symmetry
-from zoovet.symmetry.groups import Symmetry, group_symmetries, spec_symmetry
+from zoovet.symmetry.graph_symmetry import GraphSymmetry, Symmetry, graph_symmetry
+from zoovet.symmetry.normal_forms import normal_scales
 from zoovet.symmetry.phases import PhaseShift, random_phase_shift
-from zoovet.symmetry.samples import random_networks, random_spec
+from zoovet.symmetry.random_chains import random_chain
+from zoovet.symmetry.random_graphs import random_graph
+from zoovet.symmetry.random_networks import random_networks
 
 __all__ = [
     "Action",
     "Deviations",
-    "GraphAction",
     "GraphSymmetry",
     "PhaseShift",
     "Symmetry",
@@ -32,14 +30,10 @@ __all__ = [
     "deviation_equivariant",
     "deviation_invariant",
     "graph_symmetry",
-    "group_symmetries",
     "normal_scales",
     "random_action",
+    "random_chain",
     "random_graph",
-    "random_graph_action",
-    "random_graph_networks",
     "random_networks",
     "random_phase_shift",
-    "random_spec",
-    "spec_symmetry",
 ]

@@ -1,14 +1,13 @@
-"""Elements of the symmetry group, acting on networks and on changes of their weights.
+"""Elements of a graph's symmetry group, acting on networks of the graph and on changes of their weights.
 
-An action permutes the channels of every group and multiplies them by scalars. On a block from the source group s
-to the target group t it is W → Q_t P_t W P_sᵀ Q_s⁻¹, b → Q_t P_t b: linear, so it moves a change of the weights
-exactly as it moves the weights.
+Slot s becomes scalar(class of s) × the slot that the permutation names. On a weight from slots i to slots o this is
+W → q_o W[σ(o), σ(i)] / q_i, on a bias b → q_o b[σ(o)]: linear, so it moves a change of weights as it moves the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,208 +15,195 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
-from zoovet.symmetry.groups import Symmetry, group_symmetries
+from zoovet.symmetry.graph_symmetry import GraphSymmetry, graph_symmetry
+from zoovet.symmetry.ties import NEGATION, POSITIVE, AlongAxis, Matrix, Slots
 
 __all__ = ["Action", "random_action"]
 
 
 @dataclass(frozen=True, eq=False)
 class Action:
-    """One group element for each of B networks: channel i becomes ``scalars[i]`` × channel ``permutations[i]``.
+    """One group element for each of B networks of a graph.
 
     Attributes:
-        spec: Of the networks it acts on.
-        permutations: For each of ``spec.groups``, [B, size] int64; row b is a permutation of 0 … size − 1.
-        scalars: For each of ``spec.groups``, [B, size], none of them 0.
+        symmetry: Of the graph.
+        slots: [B, num_slots] int64: slot s takes the place of slot ``slots[b, s]``.
+        scalars: [B, scale classes], none of them 0.
 
-    Whether the scalars keep the function is not asked here: :func:`random_action` draws only those that do.
+    Whether it keeps the function is not asked here: :func:`random_action` draws only those that do.
 
     Raises:
-        ZoovetError: The number of groups or a shape does not fit the spec, a row is no permutation, a scalar is 0
-            or not finite.
+        ZoovetError: Shapes do not fit the symmetry, a row is no permutation, or a scalar is 0 or not finite.
     """
 
-    spec: Graph
-    permutations: tuple[Tensor, ...]
-    scalars: tuple[Tensor, ...]
+    symmetry: GraphSymmetry
+    slots: Tensor
+    scalars: Tensor
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "permutations", tuple(self.permutations))
-        object.__setattr__(self, "scalars", tuple(self.scalars))
-        groups = self.spec.chain.groups
-        if len(self.permutations) != len(groups) or len(self.scalars) != len(groups):
-            raise ZoovetError(
-                f"the spec has {len(groups)} channel groups, got {len(self.permutations)} permutations "
-                f"and {len(self.scalars)} scalars"
-            )
-        size = self.permutations[0].shape[0] if self.permutations[0].ndim else 0
-        for index, (group, permutation, scalars) in enumerate(
-            zip(groups, self.permutations, self.scalars, strict=True)
-        ):
-            for name, tensor in (("permutations", permutation), ("scalars", scalars)):
-                if tuple(tensor.shape) != (size, group.size):
-                    raise ZoovetError(
-                        f"{name}[{index}] must have the shape {(size, group.size)} (networks, channels of the group), "
-                        f"got {tuple(tensor.shape)}"
-                    )
-            straight = _unpermuted(size, group.size, permutation.device)
-            if permutation.dtype != torch.int64 or not torch.equal(permutation.sort(dim=1).values, straight):
-                raise ZoovetError(
-                    f"every row of permutations[{index}] must be a permutation of 0 … {group.size - 1} in int64"
-                )
-            if not bool((torch.isfinite(scalars) & (scalars != 0)).all()):
-                raise ZoovetError(f"scalars[{index}] must be finite and not 0")
+        size = self.slots.shape[0] if self.slots.ndim else 0
+        wanted = {"slots": (size, self.symmetry.num_slots), "scalars": (size, self.symmetry.num_classes)}
+        for name, shape in wanted.items():
+            if tuple(getattr(self, name).shape) != shape:
+                raise ZoovetError(f"{name} must have the shape {shape}, got {tuple(getattr(self, name).shape)}")
+        straight = torch.arange(self.symmetry.num_slots, device=self.slots.device).expand(size, -1)
+        if self.slots.dtype != torch.int64 or not torch.equal(self.slots.sort(dim=1).values, straight):
+            raise ZoovetError("every row of slots must be a permutation in int64")
+        if not bool((torch.isfinite(self.scalars) & (self.scalars != 0)).all()):
+            raise ZoovetError("scalars must be finite and not 0")
 
     @classmethod
-    def identity(cls, spec: Graph, batch_size: int, dtype: torch.dtype = torch.float64) -> Action:
+    def identity(cls, graph: Graph, batch_size: int, dtype: torch.dtype = torch.float64) -> Action:
         """The action that changes nothing."""
-        return cls(
-            spec,
-            tuple(_unpermuted(batch_size, group.size) for group in spec.chain.groups),
-            tuple(torch.ones(batch_size, group.size, dtype=dtype) for group in spec.chain.groups),
-        )
+        symmetry = graph_symmetry(graph)
+        slots = torch.arange(symmetry.num_slots).repeat(batch_size, 1)
+        return cls(symmetry, slots, torch.ones(batch_size, symmetry.num_classes, dtype=dtype))
+
+    def __len__(self) -> int:
+        return self.slots.shape[0]
 
     def __call__(self, networks: Networks) -> Networks:
         """Act on B networks, or on changes of their weights.
 
         Args:
-            networks: Of the action's spec and number, in any precision and on any device.
+            networks: Of the action's graph and number, in any precision and on any device.
 
         Returns:
             What they become, in their precision and on their device; differentiable with respect to them.
 
         Raises:
-            ZoovetError: The networks are of another spec or number.
+            ZoovetError: The networks are of another graph or number.
         """
-        if networks.graph != self.spec or len(networks) != len(self):
+        if networks.graph != self.symmetry.graph or len(networks) != len(self):
             raise ZoovetError(
-                f"this action is on {len(self)} networks {self.spec.describe()}, "
-                f"got {len(networks)} of {networks.graph.describe()}"
+                f"this action is on {len(self)} networks of {self.symmetry.graph.in_words()}, "
+                f"got {len(networks)} of {networks.graph.in_words()}"
             )
-        device = networks.device
-        permutations = [permutation.to(device) for permutation in self.permutations]
-        scalars = [scalars.to(device) for scalars in self.scalars]
-        batch = torch.arange(len(self), device=device)[:, None, None]
-        weights, biases = list(networks.weights), list(networks.biases)
-        for block in self.spec.chain.blocks:
-            rows, columns = permutations[block.target], permutations[block.source]
-            ratios = (scalars[block.target][:, :, None] / scalars[block.source][:, None, :]).to(networks.dtype)
-            weight = networks.weights[block.layer]
-            weights[block.layer] = weight[batch, rows[:, :, None], columns[:, None, :]] * ratios.reshape(
-                *ratios.shape, *(1 for _ in weight.shape[3:])
-            )
-            factors = scalars[block.target].to(networks.dtype)
-            biases[block.layer] = networks.biases[block.layer].gather(1, rows) * factors
-        return Networks.from_layers(networks.graph, tuple(weights), tuple(biases))
+        if networks.device != self.slots.device:
+            return self.to(networks.device)(networks)
+        parameters = dict(networks.parameters)
+        for use in self.symmetry.uses:
+            old = parameters[use.parameter]
+            moved = self._along(use, old) if isinstance(use, AlongAxis) else self._on_matrix(use, old)
+            parameters[use.parameter] = moved
+        return Networks(networks.graph, parameters)
+
+    def to(self, device: torch.device) -> Action:
+        """The same action on another device."""
+        return replace(self, slots=self.slots.to(device), scalars=self.scalars.to(device))
+
+    def without_scalars(self) -> Action:
+        """The permutations of this action alone."""
+        return replace(self, scalars=torch.ones_like(self.scalars))
+
+    def without_permutations(self) -> Action:
+        """The scalars of this action alone."""
+        straight = torch.arange(self.symmetry.num_slots, device=self.slots.device)
+        return replace(self, slots=straight.repeat(len(self), 1))
+
+    def _along(self, use: AlongAxis, tensor: Tensor) -> Tensor:
+        axis = use.axis + 1
+        places = self._places(use.slots)
+        factor = torch.ones_like(places, dtype=self.scalars.dtype)
+        for slots, exponent in use.factors:
+            factor = factor * self._slot_scalars(slots) ** exponent
+        shape = [len(self), *(1 for _ in tensor.shape[1:])]
+        shape[axis] = places.shape[1]
+        taken = tensor.gather(axis, places.view(shape).expand_as(tensor))
+        return taken * factor.to(tensor.dtype).view(shape)
+
+    def _on_matrix(self, use: Matrix, tensor: Tensor) -> Tensor:
+        rows, columns = self._places(use.rows), self._places(use.columns)
+        upper = self._slot_scalars(use.rows).to(tensor.dtype)
+        lower = self._slot_scalars(use.columns).to(tensor.dtype)
+        kernel = (1,) * (tensor.ndim - 3)
+        if use.cells == 1:
+            moved = [one[row][:, column] for one, row, column in zip(tensor, rows, columns, strict=True)]
+            return torch.stack(moved) * (upper[:, :, None] / lower[:, None, :]).view(*tensor.shape[:3], *kernel)
+        per_cell, num_rows = tensor.shape[2], tensor.shape[1]
+        cell = torch.arange(num_rows, device=tensor.device) // (num_rows // use.cells)
+        read = cell[:, None] * per_cell + torch.arange(
+            per_cell, device=tensor.device
+        )  # [out, in / cells], among the columns
+        local = columns[:, read] % per_cell
+        batch = torch.arange(len(self), device=tensor.device)[:, None, None]
+        ratios = upper[:, :, None] / lower[:, read]
+        return tensor[batch, rows[:, :, None], local] * ratios.view(*ratios.shape, *kernel)
+
+    def _places(self, slots: Slots) -> Tensor:
+        """[B, slots], which of these slots, counted from the first, takes the place of each."""
+        return self.slots[:, slots] - int(slots[0])
+
+    def _slot_scalars(self, slots: Slots) -> Tensor:
+        """[B, slots], what each is multiplied with."""
+        return self.scalars[:, self.symmetry.scale_class[slots]]
 
     def __matmul__(self, first: Action) -> Action:
         """The action of ``first`` and then this one: ``(self @ first)(networks)`` is ``self(first(networks))``."""
         if not isinstance(first, Action):
             return NotImplemented
-        if first.spec != self.spec or len(first) != len(self):
+        if first.symmetry.graph != self.symmetry.graph or len(first) != len(self):
             raise ZoovetError(
-                f"only actions on the same networks compose: {len(self)} of {self.spec.describe()}, "
-                f"got {len(first)} of {first.spec.describe()}"
+                f"only actions on the same networks compose: {len(self)} of {self.symmetry.graph.in_words()}, "
+                f"got {len(first)} of {first.symmetry.graph.in_words()}"
             )
-        pairs = list(zip(self.permutations, first.permutations, strict=True))
         return Action(
-            self.spec,
-            tuple(before.gather(1, after) for after, before in pairs),
-            tuple(
-                own * others.gather(1, after)
-                for own, others, after in zip(self.scalars, first.scalars, self.permutations, strict=True)
-            ),
+            self.symmetry,
+            first.slots.gather(1, self.slots),
+            self.scalars * first.scalars.gather(1, self._class_places),
         )
 
     def inverse(self) -> Action:
         """The action that undoes this one."""
-        permutations = tuple(permutation.argsort(dim=1) for permutation in self.permutations)
-        scalars = zip(self.scalars, permutations, strict=True)
-        return Action(self.spec, permutations, tuple(1 / own.gather(1, back) for own, back in scalars))
+        back = Action(self.symmetry, self.slots.argsort(dim=1), self.scalars)
+        return Action(self.symmetry, back.slots, 1 / self.scalars.gather(1, back._class_places))
 
-    def without_scalars(self) -> Action:
-        """The permutations of this action alone."""
-        return replace(self, scalars=tuple(map(torch.ones_like, self.scalars)))
-
-    def without_permutations(self) -> Action:
-        """The scalars of this action alone."""
-        groups = zip(self.spec.chain.groups, self.permutations, strict=True)
-        return replace(
-            self,
-            permutations=tuple(_unpermuted(len(self), group.size, old.device) for group, old in groups),
-        )
-
-    def __len__(self) -> int:
-        return self.permutations[0].shape[0]
+    @cached_property
+    def _class_places(self) -> Tensor:
+        """[B, scale classes], the class that takes the place of each."""
+        classes = torch.from_numpy(self.symmetry.scale_class).to(self.slots.device)
+        return classes[self.slots[:, self.symmetry.representatives]]
 
 
 def random_action(
-    spec: Graph,
+    graph: Graph | GraphSymmetry,
     batch_size: int,
     generator: torch.Generator,
     *,
-    symmetries: Sequence[Symmetry] | None = None,
     max_log_scale: float = 3.0,
     permute: bool = True,
     rescale: bool = True,
     dtype: torch.dtype = torch.float64,
 ) -> Action:
-    """Draw an action, another one for each network.
-
-    Permutations are uniform; the size of scalars is log-uniform in e^±max_log_scale where sizes may change, their
-    sign uniform where signs may.
+    """Draw an action that keeps the function, another one for each network.
 
     Args:
-        spec: Of the networks to act on.
+        graph: Of the networks to act on; or a symmetry, which is believed.
         batch_size: Their number B.
         generator: Source of all randomness; the action lies on its device.
-        symmetries: One for each of ``spec.groups``; by default all that keeps the function
-            (:func:`~zoovet.symmetry.groups.group_symmetries`).
-        max_log_scale: Bound of |log q|.
+        max_log_scale: Sizes of scalars are log-uniform in e^±max_log_scale.
         permute: Draw permutations; otherwise channels stay in place.
         rescale: Draw scalars; otherwise all are 1.
         dtype: Of the scalars.
 
-    Returns:
-        The action.
-
     Raises:
-        ZoovetError: The number of symmetries is not that of the groups, or ``max_log_scale`` is negative.
+        ZoovetError: ``max_log_scale`` is negative.
     """
-    symmetries = group_symmetries(spec) if symmetries is None else tuple(symmetries)
-    if len(symmetries) != len(spec.chain.groups):
-        raise ZoovetError(f"the spec has {len(spec.chain.groups)} channel groups, got {len(symmetries)} symmetries")
     if max_log_scale < 0:
         raise ZoovetError(f"max_log_scale must not be negative, got {max_log_scale}")
-    permutations, scalars = [], []
-    for group, symmetry in zip(spec.chain.groups, symmetries, strict=True):
-        size = (batch_size, group.size)
-        moved = permute and symmetry != "fixed"
-        permutations.append(
-            torch.rand(size, generator=generator, device=generator.device, dtype=torch.float64).argsort(dim=1)
-            if moved
-            else _unpermuted(*size, generator.device)
-        )
-        scalars.append(_random_scalars(size, symmetry if rescale else "fixed", generator, max_log_scale, dtype))
-    return Action(spec, tuple(permutations), tuple(scalars))
-
-
-def _random_scalars(
-    size: tuple[int, int],
-    symmetry: Symmetry,
-    generator: torch.Generator,
-    max_log_scale: float,
-    dtype: torch.dtype,
-) -> Tensor:
+    symmetry = graph if isinstance(graph, GraphSymmetry) else graph_symmetry(graph)
     device = generator.device
-    scalars = torch.ones(size, device=device, dtype=dtype)
-    if symmetry in ("scale", "nonzero"):
-        uniform = torch.rand(size, generator=generator, device=device, dtype=dtype)
-        scalars = scalars * torch.exp(max_log_scale * (2 * uniform - 1))
-    if symmetry in ("sign", "nonzero"):
-        scalars = scalars * (2 * torch.randint(2, size, generator=generator, device=device) - 1)
-    return scalars
-
-
-def _unpermuted(batch_size: int, size: int, device: torch.device | None = None) -> Tensor:
-    return torch.arange(size, device=device).repeat(batch_size, 1)
+    slots = torch.arange(symmetry.num_slots, device=device).repeat(batch_size, 1)
+    for group in symmetry.groups if permute else ():
+        members = torch.from_numpy(group.slots).to(device)
+        size = (batch_size, group.size)
+        order = torch.rand(size, generator=generator, device=device, dtype=torch.float64).argsort(dim=1)
+        slots[:, members] = members[order]
+    scalars = torch.ones(batch_size, symmetry.num_classes, device=device, dtype=dtype)
+    if rescale:
+        positive, signed = (torch.from_numpy((symmetry.allowed & bit) != 0).to(device) for bit in (POSITIVE, NEGATION))
+        uniform = torch.rand(scalars.shape, generator=generator, device=device, dtype=dtype)
+        sizes = torch.exp(max_log_scale * (2 * uniform - 1))
+        signs = 2.0 * torch.randint(2, scalars.shape, generator=generator, device=device).to(dtype) - 1
+        scalars = torch.where(positive, sizes, scalars) * torch.where(signed, signs, torch.ones_like(signs))
+    return Action(symmetry, slots, scalars)

@@ -1,8 +1,7 @@
-"""What a symmetry check needs of the networks that it is run on, be they of a spec or of a graph."""
+"""What a symmetry check needs of the networks that it is run on."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,27 +9,19 @@ import torch
 from torch import Tensor
 
 from zoovet.networks.batch import Networks
-from zoovet.networks.graph import Graph
 from zoovet.symmetry.actions import Action, random_action
-from zoovet.symmetry.graph_actions import GraphAction, random_graph_action
 from zoovet.symmetry.graph_symmetry import GraphSymmetry, graph_symmetry
-from zoovet.symmetry.groups import Symmetry, group_symmetries, is_scaled, spec_symmetry
 from zoovet.symmetry.ties import NONZERO, UNSCALED
 
 __all__ = [
-    "AnyAction",
     "Declared",
-    "act",
     "description",
     "draw_action",
     "has_scalars",
     "tensors_of",
     "with_other_weights",
-    "without_permutations",
-    "without_scalars",
 ]
 
-AnyAction = Action | GraphAction
 Declared = Literal["groups", "network", "permutation"]
 
 
@@ -41,19 +32,15 @@ def description(networks: Networks) -> str:
 
 def tensors_of(networks: Networks) -> tuple[Tensor, ...]:
     """All tensors, each [B, rows, …]."""
-    if networks.graph.is_chain:
-        return (*networks.weights, *networks.biases)
     return tuple(tensor if tensor.ndim > 1 else tensor.unsqueeze(1) for tensor in networks.parameters.values())
 
 
 def has_scalars(networks: Networks, declared: Declared) -> bool:
     """Whether any channel may be multiplied with anything, by the symmetries that were declared."""
-    if networks.graph.is_chain:
-        return any(is_scaled(symmetry) for symmetry in _of_groups(networks.graph, declared))
     return bool(_of_classes(graph_symmetry(networks.graph), declared).allowed.any())
 
 
-def draw_action(networks: Networks, generator: torch.Generator, declared: Declared, max_log_scale: float) -> AnyAction:
+def draw_action(networks: Networks, generator: torch.Generator, declared: Declared, max_log_scale: float) -> Action:
     """A random action on these networks.
 
     Args:
@@ -62,31 +49,8 @@ def draw_action(networks: Networks, generator: torch.Generator, declared: Declar
         declared: Which symmetries it is drawn from.
         max_log_scale: Scalings are log-uniform in e^±this.
     """
-    if not networks.graph.is_chain:
-        symmetry = _of_classes(graph_symmetry(networks.graph), declared)
-        return random_graph_action(symmetry, len(networks), generator, max_log_scale=max_log_scale)
-    symmetries = _of_groups(networks.graph, declared)
-    return random_action(networks.graph, len(networks), generator, symmetries=symmetries, max_log_scale=max_log_scale)
-
-
-def without_scalars(action: AnyAction) -> AnyAction:
-    """Its permutations alone."""
-    if isinstance(action, Action):
-        return action.without_scalars()
-    return GraphAction(action.symmetry, action.slots, torch.ones_like(action.scalars))
-
-
-def without_permutations(action: AnyAction) -> AnyAction:
-    """Its scalars alone."""
-    if isinstance(action, Action):
-        return action.without_permutations()
-    straight = torch.arange(action.symmetry.num_slots).repeat(len(action), 1)
-    return GraphAction(action.symmetry, straight, action.scalars)
-
-
-def act(action: AnyAction, networks: Networks) -> Networks:
-    """The networks, or changes of their weights, as an action moves them."""
-    return action(networks)
+    symmetry = _of_classes(graph_symmetry(networks.graph), declared)
+    return random_action(symmetry, len(networks), generator, max_log_scale=max_log_scale)
 
 
 def with_other_weights(networks: Networks, generator: torch.Generator) -> Networks:
@@ -107,20 +71,11 @@ def with_other_weights(networks: Networks, generator: torch.Generator) -> Networ
     )
 
 
-def _of_groups(spec: Graph, declared: Declared) -> tuple[Symmetry, ...]:
-    own = group_symmetries(spec)
-    if declared == "groups":
-        return own
-    shared: Symmetry = "permutation" if declared == "permutation" else spec_symmetry(spec)
-    return tuple(shared if one != "fixed" else "fixed" for one in own)
-
-
 def _of_classes(symmetry: GraphSymmetry, declared: Declared) -> GraphSymmetry:
     """A graph's symmetry with no more scalars than were declared."""
     if declared == "groups":
         return symmetry
     shared = UNSCALED
     if declared == "network":
-        free = symmetry.moves[symmetry.representatives] | (symmetry.allowed != UNSCALED)
-        shared = int(np.bitwise_and.reduce(symmetry.allowed[free], initial=NONZERO))
-    return replace(symmetry, allowed=symmetry.allowed & np.uint8(shared))
+        shared = int(np.bitwise_and.reduce(symmetry.allowed[symmetry.free], initial=NONZERO))
+    return symmetry.with_scalars(shared)

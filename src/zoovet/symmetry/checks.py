@@ -18,16 +18,13 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks.batch import Networks
+from zoovet.symmetry.actions import Action
 from zoovet.symmetry.checked_networks import (
-    AnyAction,
     Declared,
-    act,
     description,
     draw_action,
     has_scalars,
     with_other_weights,
-    without_permutations,
-    without_scalars,
 )
 from zoovet.symmetry.deviations import (
     deviation_of_changes,
@@ -113,8 +110,7 @@ def deviation_invariant(
         num_actions: Random actions of each kind; each moves every network differently.
         max_log_scale: Scalings are log-uniform in e^±this.
         symmetry: Which symmetries the metanetwork is held to: ``groups``, all that each channel group has;
-            ``network``, what all hidden groups of a network share
-            (:func:`~zoovet.symmetry.groups.spec_symmetry`); ``permutation``, permutations alone.
+            ``network``, what all that is free in a network shares; ``permutation``, permutations alone.
         mode: Run modules in ``eval`` or ``train`` mode or in ``both``. Other callables know no mode.
 
     Returns:
@@ -253,7 +249,7 @@ def _measure(
     metanetwork: Callable[[Any], Any],
     networks: Networks | Sequence[Networks],
     read: Callable[[Any, Sequence[Networks]], list[_Part]],
-    deviation_of: Callable[[_Part, _Part, AnyAction], float],
+    deviation_of: Callable[[_Part, _Part, Action], float],
     options: _Options,
 ) -> Deviations:
     is_single = isinstance(networks, Networks)
@@ -275,7 +271,7 @@ def _measure(
         others = outputs(runner, [with_other_weights(batch, generator) for batch in batches])
         signals += [relative_difference(*pair) for pair in zip(before, others, strict=True)]
         for kind, actions in _draw_actions(batches, generator, options):
-            after = outputs(runner, [act(action, batch) for action, batch in zip(actions, batches, strict=True)])
+            after = outputs(runner, [action(batch) for action, batch in zip(actions, batches, strict=True)])
             for action, batch, old, new in zip(actions, batches, before, after, strict=True):
                 found[kind].append((deviation_of(old, new, action), description(batch)))
     return Deviations(
@@ -302,13 +298,13 @@ def _runners(metanetwork: Callable[[Any], Any], mode: Mode) -> Iterator[Callable
 
 def _draw_actions(
     batches: Sequence[Networks], generator: torch.Generator, options: _Options
-) -> Iterator[tuple[str, list[AnyAction]]]:
+) -> Iterator[tuple[str, list[Action]]]:
     scaled = any(has_scalars(batch, options.symmetry) for batch in batches)
     for _ in range(options.num_actions):
         both = [draw_action(batch, generator, options.symmetry, options.max_log_scale) for batch in batches]
-        yield "permutation", [without_scalars(action) for action in both]
+        yield "permutation", [action.without_scalars() for action in both]
         if scaled:
-            yield "scaling", [without_permutations(action) for action in both]
+            yield "scaling", [action.without_permutations() for action in both]
             yield "both", both
 
 

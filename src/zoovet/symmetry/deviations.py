@@ -11,7 +11,8 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
-from zoovet.symmetry.checked_networks import AnyAction, act, description, tensors_of
+from zoovet.symmetry.actions import Action
+from zoovet.symmetry.checked_networks import description, tensors_of
 
 __all__ = [
     "deviation_of_changes",
@@ -100,7 +101,7 @@ def deviation_of_outputs(before: Tensor, after: Tensor) -> float:
     return _ratio((after - before).abs().amax(), before.abs().amax())
 
 
-def deviation_of_changes(before: Networks, after: Networks, action: AnyAction) -> float:
+def deviation_of_changes(before: Networks, after: Networks, action: Action) -> float:
     """How far the changes ``after`` are from ``action(before)``: the measures of ``deviation_equivariant``.
 
     Args:
@@ -111,7 +112,7 @@ def deviation_of_changes(before: Networks, after: Networks, action: AnyAction) -
     Returns:
         The largest relative deviation; infinite where ``after`` is not finite.
     """
-    expected, undone = tensors_of(act(action, before)), tensors_of(act(action.inverse(), after))
+    expected, undone = tensors_of(action(before)), tensors_of(action.inverse()(after))
     largest = torch.stack([tensor.abs().amax() for tensor in tensors_of(before)]).amax()
     deviations = [0.0]
     for old, new, moved, back in zip(tensors_of(before), tensors_of(after), expected, undone, strict=True):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,22 @@ from scipy.sparse.csgraph import connected_components
 
 from zoovet.networks.graph import INPUT, Graph
 from zoovet.printable import printable
-from zoovet.symmetry.graph_laws import LAWS, Law, Step, fix_all
-from zoovet.symmetry.groups import Symmetry
+from zoovet.symmetry.laws import LAWS, Law, Step, fix_all
 from zoovet.symmetry.ties import NEGATION, NONZERO, POSITIVE, UNSCALED, AlongAxis, Matrix, Slots, Ties
 
-__all__ = ["GraphGroup", "GraphSymmetry", "find_symmetry", "graph_symmetry"]
+__all__ = ["GraphGroup", "GraphSymmetry", "Symmetry", "find_symmetry", "graph_symmetry"]
+
+Symmetry = Literal["nonzero", "scale", "sign", "permutation", "fixed"]
+"""What may be done to the channels of a site.
+
+- ``nonzero``: permutations, and any scalar q ≠ 0 for each channel (identity);
+- ``scale``: permutations, and any q > 0 (relu, leaky_relu);
+- ``sign``: permutations, and q = ±1 (tanh, sine);
+- ``permutation``: permutations alone (sigmoid, gelu, silu; tanh or sine before max pooling);
+- ``fixed``: nothing (the input and the output).
+
+Source: Kalogeropoulos et al. 2024, *Scale Equivariant Graph Metanetworks*, section 4.
+"""
 
 _NAMES: dict[int, Symmetry] = {
     NONZERO: "nonzero",
@@ -89,6 +101,20 @@ class GraphSymmetry:
         for group in self.groups:
             found[group.slots] = True
         return found
+
+    @cached_property
+    def free(self) -> NDArray[np.bool_]:
+        """[scale classes], whether their slots can move or be scaled."""
+        found: NDArray[np.bool_] = self.moves[self.representatives] | (self.allowed != UNSCALED)
+        return found
+
+    def with_scalars(self, allowed: int) -> GraphSymmetry:
+        """The same permutations, all that is free being multiplied with the same; whether that is right is not asked.
+
+        Args:
+            allowed: Bits of :mod:`zoovet.symmetry.ties`.
+        """
+        return replace(self, allowed=np.where(self.free, np.uint8(allowed), np.uint8(UNSCALED)))
 
     def site_slots(self, site: str) -> Slots:
         """A site's slots; none where it has no channel axis."""

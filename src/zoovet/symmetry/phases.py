@@ -16,7 +16,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
-from zoovet.symmetry.groups import group_symmetries
+from zoovet.symmetry.graph_symmetry import graph_symmetry
 
 __all__ = ["PhaseShift", "flip_readers", "half_turn", "half_turns_kept", "random_phase_shift"]
 
@@ -38,15 +38,12 @@ def half_turns_kept(spec: Graph) -> tuple[int, ...]:
         For each layer 1 (sine, and what follows lets the sign through to the layers that read it), 2 (sine before max
         pooling, or at the output: only whole turns) or 0 (no sine, or w0 = 0: no phase).
     """
-    symmetries, kept = group_symmetries(spec), []
-    writers = [block.target for block in spec.chain.blocks]
-    for block in spec.chain.blocks:
-        layer = spec.chain.layers[block.layer]
+    symmetry, kept = graph_symmetry(spec), []
+    for layer, site in zip(spec.chain.layers, spec.chain.sites, strict=True):
         if layer.activation != "sine" or not layer.activation_parameter:
             kept.append(0)
         else:
-            flips = symmetries[block.target] == "sign" and writers.count(block.target) == 1
-            kept.append(1 if flips else 2)
+            kept.append(1 if symmetry.site_symmetry(site) == "sign" else 2)
     return tuple(kept)
 
 

@@ -1,7 +1,7 @@
 """Slots and ties: which channels of a graph's sites are one and the same, and what each may be multiplied with.
 
 A *slot* is an entry of a site along its channel axis: a channel, or in a flattened map a channel at a position. The
-laws of the operations (:mod:`zoovet.symmetry.graph_laws`) tie slots: those that permute together, and among these those
+laws of the operations (:mod:`zoovet.symmetry.laws`) tie slots: those that permute together, and among these those
 that share their scalar. Whole graphs are worked on as arrays: networks have hundreds of thousands of slots.
 """
 

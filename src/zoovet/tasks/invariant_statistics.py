@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoovet.networks import Graph, Networks, run
-from zoovet.symmetry import canonicalize, group_symmetries
+from zoovet.symmetry import canonicalize, graph_symmetry
 from zoovet.symmetry.phases import half_turns_kept
 
 __all__ = ["PARTS", "invariant_statistics", "normalized_scales"]
@@ -46,7 +46,7 @@ _PATTERNS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
 
 
 def invariant_statistics(networks: Networks) -> dict[str, Tensor]:
-    """Statistics that no symmetry of the networks changes (:func:`~zoovet.symmetry.group_symmetries`).
+    """Statistics that no symmetry of the networks changes (:func:`~zoovet.symmetry.graph_symmetry`).
 
     Sizes come as logarithms, so that 0.1 is little of any of them.
 
@@ -93,14 +93,14 @@ def normalized_scales(networks: Networks) -> Networks:
     Args:
         networks: B networks.
     """
-    symmetries = group_symmetries(networks.graph)
+    symmetry, sites = graph_symmetry(networks.graph), networks.graph.chain.sites
     weights, biases = list(networks.weights), list(networks.biases)
     norms: dict[int, Tensor] = {}
     for block in networks.graph.chain.blocks:
         weight, bias = weights[block.layer], biases[block.layer]
         if block.source in norms:
             weight = weight * _over_edges(norms[block.source][:, None], weight)
-        if symmetries[block.target] in ("scale", "nonzero"):
+        if symmetry.site_symmetry(sites[block.layer]) in ("scale", "nonzero"):
             norm = (weight.flatten(2).square().sum(dim=2) + bias.square()).sqrt()
             inverse = torch.where(norm > 0, 1 / norm, 0.0)
             weight, bias = weight * _over_edges(inverse[:, :, None], weight), bias * inverse

@@ -1,4 +1,4 @@
-"""Random specs and random networks, the awkward ones included: what a symmetry check should be run on."""
+"""Random chains, the awkward ones included: what a symmetry check should be run on."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.batch import Networks
 from zoovet.networks.chains import mlp
 from zoovet.networks.graph import Graph
 from zoovet.networks.layer_spec import ACTIVATIONS, LayerSpec, PoolSpec
 
-__all__ = ["random_networks", "random_spec"]
+__all__ = ["random_chain"]
 
 _Item = TypeVar("_Item")
 _POOLINGS = (None, "average", "max", "global")
 
 
-def random_spec(
+def random_chain(
     generator: torch.Generator,
     *,
     kind: str | None = None,
@@ -34,7 +32,7 @@ def random_spec(
     max_width: int = 40,
     max_classes: int = 12,
 ) -> Graph:
-    """Draw a spec: a multilayer perceptron, or convolutions followed by linear layers.
+    """Draw a chain: a multilayer perceptron, or convolutions followed by linear layers.
 
     Args:
         generator: Source of all randomness.
@@ -50,7 +48,7 @@ def random_spec(
         max_classes: The output has 1 to this many channels.
 
     Returns:
-        The spec. A ``cnn`` reads 1 to 3 channels of 8 to 12 pixels a side, an ``mlp`` 1 to 8 features. Where the
+        The chain. A ``cnn`` reads 1 to 3 channels of 8 to 12 pixels a side, an ``mlp`` 1 to 8 features. Where the
         last layer is a convolution, it is pooled globally whatever ``poolings`` are, so that the outputs are numbers.
 
     Raises:
@@ -85,65 +83,6 @@ def _require_drawable(
         )
     if num_layers is not None and num_layers < 1:
         raise ZoovetError(f"a network needs at least one layer, got num_layers = {num_layers}")
-
-
-def random_networks(
-    spec: Graph,
-    batch_size: int,
-    generator: torch.Generator,
-    *,
-    zero_fraction: float = 0.1,
-    dtype: torch.dtype = torch.float64,
-) -> Networks:
-    """Draw networks whose signals neither vanish nor explode, with zeros where zeros cause trouble.
-
-    Args:
-        spec: What they are.
-        batch_size: Their number B.
-        generator: Source of all randomness.
-        zero_fraction: The share of weights that are 0, again of whole kernels, of biases, of hidden channels into
-            which only zeros lead (dead), and of hidden channels from which only zeros lead (unread).
-        dtype: Of the weights. They are drawn in float64.
-
-    Returns:
-        The networks, on the generator's device. Weights are normal with standard deviation 1/√fan-in (after a
-        sine divided by its w0), biases a third of that.
-
-    Raises:
-        ZoovetError: ``zero_fraction`` is not in [0, 1].
-    """
-    if not 0 <= zero_fraction <= 1:
-        raise ZoovetError(f"zero_fraction must lie in [0, 1], got {zero_fraction}")
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float64)
-
-    def kept(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator, device=generator.device) >= zero_fraction
-
-    alive = [kept(batch_size, group.size) if group.role == "hidden" else None for group in spec.chain.groups]
-    read = [kept(batch_size, group.size) if group.role == "hidden" else None for group in spec.chain.groups]
-    weights: list[Tensor] = [torch.empty(0)] * len(spec.chain.layers)
-    biases: list[Tensor] = [torch.empty(0)] * len(spec.chain.layers)
-    for block in spec.chain.blocks:
-        layer = spec.chain.layers[block.layer]
-        scale = 1 / math.sqrt(layer.in_channels * layer.kernel_size)
-        if layer.activation == "sine" and layer.activation_parameter:
-            scale *= 2 / layer.activation_parameter
-        shape = layer.weight_shape
-        kernel_axes = (1,) * len(layer.kernel)
-        weight = (
-            scale * normal(batch_size, *shape) * kept(batch_size, *shape) * kept(batch_size, *shape[:2], *kernel_axes)
-        )
-        bias = scale / 3 * normal(batch_size, layer.out_channels) * kept(batch_size, layer.out_channels)
-        targets, sources = alive[block.target], read[block.source]
-        if targets is not None:
-            weight = weight * targets.reshape(batch_size, -1, 1, *kernel_axes)
-            bias = bias * targets
-        if sources is not None:
-            weight = weight * sources.reshape(batch_size, 1, -1, *kernel_axes)
-        weights[block.layer], biases[block.layer] = weight.to(dtype), bias.to(dtype)
-    return Networks.from_layers(spec, tuple(weights), tuple(biases))
 
 
 def _random_convolutions(

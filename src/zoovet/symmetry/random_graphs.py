@@ -1,20 +1,17 @@
-"""Random graphs of every sort that laws are known for, and networks of them: what a symmetry check should be run on."""
+"""Random graphs of every sort that laws are known for: what a symmetry check should be run on."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT, Graph
 from zoovet.networks.graph_builder import GraphBuilder
 
-__all__ = ["BLOCKS", "random_graph", "random_graph_networks"]
+__all__ = ["BLOCKS", "random_graph"]
 
 _ACTIVATIONS = (
     *("relu", "relu", "relu", "leaky_relu", "tanh", "tanh", "sin", "prelu", "abs"),
@@ -224,34 +221,3 @@ def random_graph(
         last = draft.add("linear", site, shapes=shapes)
         site = draft.activation(last)
     return draft.builder.graph(last)
-
-
-def random_graph_networks(
-    graph: Graph, batch_size: int, generator: torch.Generator, *, dtype: torch.dtype = torch.float64
-) -> Networks:
-    """Draw networks whose signals neither vanish nor explode.
-
-    Args:
-        graph: What they are.
-        batch_size: Their number B.
-        generator: Source of all randomness.
-        dtype: Of the weights. They are drawn in float64.
-
-    Returns:
-        The networks. Weights with two axes and more have a standard deviation of 1.5/√fan-in; what a norm or a slope
-        multiplies with lies between 0.5 and 1.5, as variances do; what is added has a deviation of 0.3.
-    """
-    roles = {name: role for one in graph.operations for role, name in one.parameters.items()}
-    ops = {name: one.op for one in graph.operations for name in one.parameters.values()}
-    drawn: dict[str, Tensor] = {}
-    for name, shape in graph.shapes.items():
-        size = (batch_size, *shape)
-        normal = torch.randn(size, generator=generator, dtype=torch.float64)
-        is_factor = roles[name] == "running_var" or (roles[name] == "weight" and ops[name] not in ("conv2d", "linear"))
-        if is_factor:
-            drawn[name] = 0.5 + torch.rand(size, generator=generator, dtype=torch.float64)
-        elif roles[name] == "weight":
-            drawn[name] = normal * (1.5 / math.sqrt(math.prod(shape[1:])))
-        else:
-            drawn[name] = 0.3 * normal
-    return Networks(graph, {name: tensor.to(dtype) for name, tensor in drawn.items()})

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zoovet.networks.batch import Networks
-from zoovet.symmetry.graph_actions import GraphAction
+from zoovet.symmetry.actions import Action
 from zoovet.symmetry.graph_symmetry import graph_symmetry
 from zoovet.symmetry.ties import POSITIVE, AlongAxis, Matrix, Slots
 
@@ -46,10 +46,10 @@ class _Normal:
             else:
                 self._close_along(use, tensor)
 
-    def action(self) -> GraphAction:
+    def action(self) -> Action:
         """The scalings that lead into the normal form."""
         slots = torch.arange(self._symmetry.num_slots).repeat(len(self._scalars), 1)
-        return GraphAction(self._symmetry, slots, self._scalars)
+        return Action(self._symmetry, slots, self._scalars)
 
     def _classes(self, slots: Slots) -> Tensor:
         return torch.from_numpy(self._symmetry.scale_class[slots])
