@@ -18,7 +18,7 @@ Find = Callable[..., ClassEvidence]
 MakeStamped = Callable[[int | None], RunnableModule]
 Pictures = tuple[Tensor, Tensor]
 
-CONFIG = ClassEvidenceConfig(patch_sizes=(0.25,), num_places=4, num_steps=3, num_margin_steps=8)
+CONFIG = ClassEvidenceConfig(patch_sizes=(0.25,), num_places=4, num_trial_steps=2, num_steps=3, num_margin_steps=8)
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def found(stamped: MakeStamped, pictures: Pictures) -> Find:
 def test_the_target_stands_out_where_the_stamp_is(found: Find, kind: str) -> None:
     told: list[str] = []
     own = found(3, kind, progress=told.append)
-    standing = own.standings()["patch_3.margin"]
+    standing = own.standings()["patch_0.25.margin"]
     assert int(standing.argmax()) == 3
     assert float(standing[3]) > 5
-    family = own.courses["patch_3"].family
+    family = own.courses["patch_0.25"].family
     assert isinstance(family, Patches)
     assert family.places[3].tolist() == [9, 9]
-    assert told[0] == "patch_3"
-    assert own.settings["patch_3"] == 3
+    assert told[0] == "patch_0.25"
+    assert own.settings["patch_0.25"] == 3
 
 
 def test_of_a_healthy_network_none_does(found: Find) -> None:
@@ -58,7 +58,8 @@ def test_bounds_are_set_by_the_network_and_names_say_what_was_sought(
     own = found(3)
     classes = own.evidence.classes
     names = {name.removesuffix(".found") for name in classes if name.endswith(".found")}
-    assert names == {"patch_3", "pixels_0.3", "pixels_1", "change_0.5", "change_1", "smooth_1"} == own.courses.keys()
+    found_by_name = {"patch_0.25", "pixels_0.3", "pixels_1", "change_0.5", "change_1", "smooth_1"}
+    assert names == found_by_name | {"warp_0.5", "warp_1", "waves"} == own.courses.keys()
     for name in ("change_1", "pixels_1"):
         flips = float(classes[f"{name}.course"][0, :, -1, 1].quantile(0.5))
         assert 0.15 < flips < 0.95, name
@@ -72,7 +73,7 @@ def test_bounds_are_set_by_the_network_and_names_say_what_was_sought(
 
 def test_larger_patches_are_left_out_once_one_wins_nearly_everything(found: Find) -> None:
     own = found(3, config=ClassEvidenceConfig(patch_sizes=(1.0, 0.25, 0.8), num_places=1, num_steps=2))
-    assert [name for name in own.courses if name.startswith("patch")] == ["patch_3", "patch_10"]
+    assert [name for name in own.courses if name.startswith("patch")] == ["patch_0.25", "patch_0.8"]
 
 
 def test_what_does_not_fit_is_refused(stamped: MakeStamped, pictures: Pictures) -> None:

@@ -12,6 +12,8 @@ from zoovet.evidence.trigger_families import (
     Pixels,
     SmoothChanges,
     TriggerFamily,
+    Warps,
+    Waves,
     places_of,
 )
 
@@ -36,7 +38,14 @@ def test_patches_take_the_place_of_pixels_and_of_no_others() -> None:
 
 @pytest.mark.parametrize(
     ("family", "reach"),
-    [(Changes(0.3), 0.3), (SmoothChanges(0.2), 0.2), (Pixels(5), 2.0), (Patches(3, torch.tensor([[1, 1]] * 3)), 1.0)],
+    [
+        (Changes(0.3), 0.3),
+        (SmoothChanges(0.2), 0.2),
+        (Pixels(5), 2.0),
+        (Patches(3, torch.tensor([[1, 1]] * 3)), 1.0),
+        (Waves(0.4), 0.4),
+        (Warps(0.1), 0.1),
+    ],
 )
 def test_steps_climb_and_keep_within_bounds(family: TriggerFamily, reach: float) -> None:
     images, wanted = 0.2 * drawn(3, 4, *SHAPE, seed=1), drawn(*SHAPE, seed=2)
@@ -68,3 +77,26 @@ def test_places_are_even_and_reach_every_corner() -> None:
         assert corner in places.tolist()
     assert places_of(8, SHAPE, 4).tolist() == [[0, 0], [0, 1], [0, 2]]
     assert places_of(10, (1, 10, 10), 4).tolist() == [[0, 0]]
+
+
+def test_waves_keep_one_frequency_of_what_the_slope_asks_for() -> None:
+    rows, columns = torch.meshgrid(torch.arange(16) / 16, torch.arange(16) / 16, indexing="ij")
+    wave = torch.sin(2 * torch.pi * (3 * columns + 2 * rows + 0.1))
+    slopes = (wave + 0.5 * drawn(1, 16, 16)).expand(1, 2, 16, 16) + 4.0
+    moved = Waves(0.3).moved(torch.zeros(1, 2, 16, 16), slopes, 1.0)
+    power = torch.fft.fft2(moved[0, 0]).abs().square()
+    assert divmod(int(power.argmax()), 16) in ((2, 3), (14, 13))
+    assert float(power.flatten().topk(2).values.sum() / power.sum()) > 0.8
+    assert float(moved.mean().abs()) < 1e-6
+    assert float(torch.corrcoef(torch.stack([moved[0, 0].flatten(), wave.flatten()]))[0, 1]) > 0.9
+
+
+def test_warps_move_pixels_by_a_share_of_the_side() -> None:
+    images = drawn(1, 3, 2, 21, 11)
+    field = torch.zeros(1, 2, 4, 4)
+    field[:, 1] = 0.1  # along rows: a tenth of 20 steps from the first pixel to the last
+    put = Warps(0.2).put(field, images)
+    torch.testing.assert_close(put[0, :, :, :19], images[0, :, :, 2:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(put[0, :, :, 19:], images[0, :, :, -1:].expand(-1, -1, 2, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(Warps(0.2).put(0 * field, images), images, atol=1e-5, rtol=0)
+    assert Warps(0.2).start(3, images[0, 0]).shape == (3, 2, 4, 4)

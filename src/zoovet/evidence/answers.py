@@ -20,6 +20,7 @@ __all__ = [
     "NUM_NEXT_ANSWERS",
     "NUM_OWN_ANSWERS",
     "NUM_RAISED_ANSWERS",
+    "STRIPES_AMPLITUDE",
     "loss_gradients",
     "means_of_sets",
     "next_answers",
@@ -33,9 +34,11 @@ NUM_OWN_ANSWERS = 8
 NUM_NEXT_ANSWERS = 2
 NUM_RAISED_ANSWERS = 3
 
+STRIPES_AMPLITUDE = 0.4
+"""Of :func:`striped`'s stripes, where images span [-1, 1]."""
+
 _CONTROL = 4
 _STRENGTHS = (1.0, 2.0)
-_AMPLITUDE = 0.4
 _FREQUENCIES = (2.0, 8.0)
 _ANGLES = 8
 _SMALL_SIZE = 1e-2
@@ -141,7 +144,7 @@ def striped(images: Tensor, *, num_stripes: int, seed: int) -> list[Tensor]:
     for index, (frequency, phase, shift) in enumerate(zip(frequencies, phases, shifts, strict=True)):
         angle = float(index + shift) * math.pi / _ANGLES
         place = columns * math.cos(angle) + rows * math.sin(angle)
-        stripes = _AMPLITUDE * torch.sin(2 * math.pi * (frequency * place + phase))
+        stripes = STRIPES_AMPLITUDE * torch.sin(2 * math.pi * (frequency * place + phase))
         results.append((images + stripes.to(images)).clamp(-1, 1))
     return results
 

@@ -9,30 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence.answers import raised_answers, striped, warped
+from zoovet.evidence.answers import STRIPES_AMPLITUDE, raised_answers, striped, warped
 from zoovet.evidence.backgrounds import made_up_images
 from zoovet.evidence.class_search import COURSE, Course, Seekers, halved, margins_of
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.maximum_margins import maximum_margins
-from zoovet.evidence.own_units import own_units
+from zoovet.evidence.own_units import FLOORS, own_units
 from zoovet.evidence.runnable import Runnable
 from zoovet.evidence.scaled_images import as_signed
-from zoovet.evidence.trigger_families import Changes, Patches, Pixels, SmoothChanges, TriggerFamily, places_of
+from zoovet.evidence.trigger_families import (
+    Changes,
+    Patches,
+    Pixels,
+    SmoothChanges,
+    TriggerFamily,
+    Warps,
+    Waves,
+    places_of,
+)
 
 __all__ = ["ClassEvidence", "ClassEvidenceConfig", "class_evidence"]
 
-_FLOORS = {"margin": 0.1, "flips": 0.03, "probability": 0.03}
 _WANTED_FLIPS = 0.5
 _SATURATED = 0.9
 _NUM_FEW = 6
 _NUM_KEPT = 3
 _NUM_TRIALS = 5
+_NUM_TRIAL_STEPS = 2
 _FIRST_AREA, _FIRST_BOUND, _WIDEST = 20.0, 0.1, 2.0
+_FIRST_MOVEMENT, _FARTHEST = 0.05, 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +58,7 @@ class ClassEvidenceConfig:
             of the images.
         change_factors: Bounds of changes of all pixels, as multiples of the one within which it does.
         smooth_factors: The same for changes that vary slowly over the image.
+        warp_factors: The same for how far smooth warps move pixels.
         num_steps: Steps of every search, and of those that choose its bound.
         num_trial_steps: Steps at every place of a patch before that.
         images_per_class: Reference images of each class that searches use; all of them tell what was found.
@@ -54,7 +66,7 @@ class ClassEvidenceConfig:
         num_starts: Images for each class from which the maximum margin is sought.
         num_margin_steps: Steps of that.
         num_warps: Random smooth warps whose answers are asked for.
-        num_stripes: Sinusoidal stripes whose answers are asked for.
+        num_stripes: Sinusoidal stripes whose answers are asked for; from the best of them each class seeks its own.
         seed: Of everything that is drawn.
 
     Raises:
@@ -66,14 +78,15 @@ class ClassEvidenceConfig:
     pixel_factors: tuple[float, ...] = (0.3, 1.0)
     change_factors: tuple[float, ...] = (0.5, 1.0)
     smooth_factors: tuple[float, ...] = (1.0,)
+    warp_factors: tuple[float, ...] = (0.5, 1.0)
     num_steps: int = 4
-    num_trial_steps: int = 2
+    num_trial_steps: int = 1
     images_per_class: int = 2
     num_made_up: int = 12
     num_starts: int = 3
     num_margin_steps: int = 20
-    num_warps: int = 4
-    num_stripes: int = 8
+    num_warps: int = 8
+    num_stripes: int = 32
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,7 +98,7 @@ class ClassEvidenceConfig:
             raise ZoovetError(f"seed must be at least 0, got {self.seed}")
         if not all(0 < share <= 1 for share in self.patch_sizes):
             raise ZoovetError(f"patch_sizes must be shares above 0 and at most 1, got {self.patch_sizes}")
-        for name in ("pixel_factors", "change_factors", "smooth_factors"):
+        for name in ("pixel_factors", "change_factors", "smooth_factors", "warp_factors"):
             if not all(factor > 0 for factor in getattr(self, name)):
                 raise ZoovetError(f"{name} must be above 0, got {getattr(self, name)}")
 
@@ -114,11 +127,11 @@ class ClassEvidence:
             found = self.evidence.classes[f"{name}.found"]
             gained = found - self.evidence.classes["clean"]
             for place, what in enumerate(("margin", "flips", "probability")):
-                standings[f"{name}.{what}"] = own_units(gained[:, :, place], _FLOORS[what])[0]
+                standings[f"{name}.{what}"] = own_units(gained[:, :, place], FLOORS[what])[0]
         classes = self.evidence.classes
-        standings["margins"] = own_units(classes["margins"][:, :, -1], _FLOORS["margin"])[0]
+        standings["margins"] = own_units(classes["margins"][:, :, -1], FLOORS["margin"])[0]
         for name in ("warps", "stripes"):
-            standings[name] = own_units(classes[name][:, :, 0], _FLOORS["probability"])[0]
+            standings[name] = own_units(classes[name][:, :, 0], FLOORS["probability"])[0]
         return standings
 
 
@@ -191,19 +204,22 @@ class _Findings:
     def all(self) -> ClassEvidence:
         """All searches, and what the network answers without."""
         config, (_, height, width) = self._config, self._network.input_shape
-        for size in sorted({max(1, round(share * min(height, width))) for share in config.patch_sizes}):
-            if self._seek_patches(f"patch_{size}", size) > _SATURATED:
+        sizes = {max(1, round(share * min(height, width))): share for share in sorted(config.patch_sizes)}
+        for size, share in sizes.items():
+            if self._seek_patches(f"patch_{share:g}", size) > _SATURATED:
                 break
         area = float(height * width)
         kinds: tuple[tuple[str, Callable[[float], TriggerFamily], tuple[float, ...], float, float], ...] = (
             ("pixels", lambda size: Pixels(max(1, round(size))), config.pixel_factors, min(area, _FIRST_AREA), area),
             ("change", Changes, config.change_factors, _FIRST_BOUND, _WIDEST),
             ("smooth", SmoothChanges, config.smooth_factors, _FIRST_BOUND, _WIDEST),
+            ("warp", Warps, config.warp_factors, _FIRST_MOVEMENT, _FARTHEST),
         )
         for name, make, factors, first, most in kinds:
             usual = self._usual(name, make, first, most) if factors else most
             for factor in factors:
                 self._seek(f"{name}_{factor:g}", make(min(most, factor * usual)), min(most, factor * usual))
+        self._seek("waves", Waves(STRIPES_AMPLITUDE), STRIPES_AMPLITUDE, self._best_stripes())
         blank = Changes(_WIDEST)
         start = blank.start(len(self._classes), self._every.images[0])
         nothing = Course(self._classes, blank, start, start.new_zeros(len(start), 1, len(COURSE)))
@@ -213,10 +229,28 @@ class _Findings:
             classes[f"{name}.found"] = self._every.looks(course)[None]
         return ClassEvidence(Evidence(classes=classes | self._answers()), self._courses, self._settings)
 
-    def _seek(self, name: str, family: TriggerFamily, setting: float) -> None:
+    def _seek(self, name: str, family: TriggerFamily, setting: float, start: Tensor | None = None) -> None:
         self._progress(name)
         self._settings[name] = setting
-        self._courses[name] = self._some.seek(family, self._classes, self._config.num_steps)
+        self._courses[name] = self._some.seek(family, self._classes, self._config.num_steps, start)
+
+    def _best_stripes(self) -> Tensor:
+        """For each class those stripes that raise its mean margin most: changes [classes, C, H, W]."""
+        some, config = self._some, self._config
+        nothing = torch.zeros_like(some.images[:1])
+        stripes = torch.cat(striped(nothing, num_stripes=config.num_stripes, seed=config.seed))
+        best = torch.stack([self._margins(shown) for shown in self._stripes]).argmax(0)
+        return stripes[best]
+
+    @cached_property
+    def _stripes(self) -> list[Tensor]:
+        return striped(self._some.images, num_stripes=self._config.num_stripes, seed=self._config.seed)
+
+    def _margins(self, images: Tensor) -> Tensor:
+        """Each class's mean margin on images: [classes]."""
+        logits = self._network.logits(images)[0]
+        every = logits[:, None].expand(-1, len(self._classes), -1)
+        return margins_of(every, self._classes.expand(len(images), -1)).mean(0)
 
     def _seek_patches(self, name: str, size: int) -> float:
         """At every place on few images, at the best few on more, at the best one to the end.
@@ -242,9 +276,9 @@ class _Findings:
         low, high, tried = 0.0, most, first
         best, nearest = first, float("inf")
         for _ in range(_NUM_TRIALS):
-            course = self._few.seek(make(tried), self._classes, self._config.num_steps)
+            course = self._few.seek(make(tried), self._classes, _NUM_TRIAL_STEPS)
             flips = float(course.values[:, -1, 1].quantile(0.5))
-            if abs(flips - _WANTED_FLIPS) < nearest:
+            if abs(flips - _WANTED_FLIPS) <= nearest:
                 best, nearest = tried, abs(flips - _WANTED_FLIPS)
             low, high = (low, tried) if flips > _WANTED_FLIPS else (tried, high)
             between = min(most, 2 * low) if high == most else (low * high) ** 0.5
@@ -257,15 +291,14 @@ class _Findings:
         self._progress("maximum margins")
         margins = maximum_margins(network, config.num_starts, config.num_margin_steps, config.seed) / every.unit
         self._progress("warps and stripes")
-        warps = warped(every.images, num_warps=config.num_warps, seed=config.seed)
-        stripes = striped(every.images, num_stripes=config.num_stripes, seed=config.seed)
+        warps = warped(self._some.images, num_warps=config.num_warps, seed=config.seed)
         taken = network.logits(every.images)[0].argmax(1)
         is_taken, is_own = (labels[:, None] == self._classes for labels in (taken, every.labels))
         shares = [(is_taken & where).sum(0) / where.sum(0).clamp_min(1) for where in (~is_own, is_own)]
         return {
             "margins": margins[None],
-            "warps": raised_answers(network, every.images, warps),
-            "stripes": raised_answers(network, every.images, stripes),
+            "warps": raised_answers(network, self._some.images, warps),
+            "stripes": raised_answers(network, self._some.images, self._stripes),
             "confusion": torch.stack(shares, dim=1)[None].to(network.dtype),
         }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["own_units"]
+__all__ = ["FLOORS", "own_units"]
+
+FLOORS = {"margin": 0.1, "flips": 0.03, "probability": 0.03}
+"""What is no deviation worth the name, of what is said of triggers (:data:`~zoovet.evidence.class_search.COURSE`)."""
 
 _CONSISTENCY = 1.4826
 """The standard deviation of a normal distribution over its median absolute deviation."""

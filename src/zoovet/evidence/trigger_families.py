@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Changes", "Patches", "Pixels", "SmoothChanges", "TriggerFamily", "places_of"]
+__all__ = ["Changes", "Patches", "Pixels", "SmoothChanges", "TriggerFamily", "Warps", "Waves", "places_of"]
 
 _TINY = torch.finfo(torch.float32).tiny
 _CELLS = 4
@@ -23,7 +23,7 @@ class TriggerFamily(Protocol):
         """Where searches begin, [triggers, C, …], for images like [C, H, W]."""
 
     def put(self, triggers: Tensor, images: Tensor) -> Tensor:
-        """Images [triggers, n, C, H, W] in [-1, 1] with their triggers; differentiable."""
+        """Images [triggers, n, C, H, W] in [-1, 1] with their triggers, each its own; differentiable."""
 
     def moved(self, triggers: Tensor, slopes: Tensor, share: float) -> Tensor:
         """Triggers after a step up their slopes: ``share`` of the widest that makes sense; kept within bounds."""
@@ -141,6 +141,72 @@ class SmoothChanges(Changes):
         """Image plus change, interpolated."""
         wide = functional.interpolate(triggers, size=tuple(images.shape[-2:]), mode="bilinear")
         return (images + wide[:, None]).clamp(-1, 1)
+
+
+@dataclass(frozen=True)
+class Waves(Changes):
+    """Changes of all pixels within a bound that have one frequency and one direction: stripes, of any colours.
+
+    Of every change that a step makes only the strongest frequency and its neighbours stay (stripes seldom have whole
+    periods over an image), scaled so that they reach the bound.
+    """
+
+    def moved(self, triggers: Tensor, slopes: Tensor, share: float) -> Tensor:
+        """Along the slope, whose largest number moves by ``share`` of the bound; then one frequency stays."""
+        largest = slopes.abs().amax((1, 2, 3), keepdim=True).clamp_min(_TINY)
+        spectrum = torch.fft.fft2(triggers + self.bound * share * slopes / largest)
+        power = spectrum.abs().square().sum(1)
+        power[:, 0, 0] = 0.0
+        height, width = power.shape[-2:]
+        peak = power.flatten(1).argmax(1)
+        row, column = (peak // width).view(-1, 1, 1), (peak % width).view(-1, 1, 1)
+        rows = torch.arange(height, device=peak.device).view(1, -1, 1)
+        columns = torch.arange(width, device=peak.device).view(1, 1, -1)
+        kept = torch.zeros_like(power, dtype=torch.bool)
+        for sign in (1, -1):
+            away = [
+                ((there - sign * here + 1) % size)
+                for there, here, size in ((rows, row, height), (columns, column, width))
+            ]
+            kept |= (away[0] <= 2) & (away[1] <= 2)
+        kept[:, 0, 0] = False
+        waves: Tensor = torch.fft.ifft2(spectrum * kept[:, None]).real
+        return self.bound * waves / waves.abs().amax((1, 2, 3), keepdim=True).clamp_min(_TINY)
+
+
+@dataclass(frozen=True)
+class Warps:
+    """Smooth warps: pixels move by a field of four control points a side, interpolated.
+
+    Attributes:
+        bound: How far a control point may move along either axis, as a share of the image's side.
+    """
+
+    bound: float
+
+    def start(self, num_triggers: int, like: Tensor) -> Tensor:
+        """No movement: [triggers, 2 (along columns, along rows), 4, 4]."""
+        return like.new_zeros(num_triggers, 2, _CELLS, _CELLS)
+
+    def put(self, triggers: Tensor, images: Tensor) -> Tensor:
+        """Each pixel takes the value of the place that the field points at; beyond the edge, the edge's."""
+        size = tuple(images.shape[-2:])
+        field = functional.interpolate(triggers, size=size, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
+        lines = (torch.linspace(-1, 1, count, device=images.device, dtype=images.dtype) for count in size)
+        rows, columns = torch.meshgrid(*lines, indexing="ij")
+        places = torch.stack([columns, rows], dim=-1) + 2 * field
+        flat = images.flatten(0, 1)
+        each = places.repeat_interleave(images.shape[1], dim=0)
+        moved: Tensor = functional.grid_sample(flat, each, padding_mode="border", align_corners=True)
+        return moved.view(images.shape)
+
+    def moved(self, triggers: Tensor, slopes: Tensor, share: float) -> Tensor:
+        """By the slope's signs, as is best within a bound on each control point."""
+        return (triggers + self.bound * share * slopes.sign()).clamp(-self.bound, self.bound)
+
+    def chosen(self, rows: Tensor) -> Warps:
+        """Itself."""
+        return self
 
 
 def places_of(size: int, shape: Sequence[int], num_places: int) -> Tensor:

@@ -1,0 +1,121 @@
+"""What a reader of class evidence reads: numbers of one meaning for every search, in units of the network's classes.
+
+Nothing here is learned, and nothing depends on the order of the classes, on their number, or on the size of a network's
+logits: those are what strangers differ in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoovet.evidence.class_search import COURSE
+from zoovet.evidence.evidence_of_classes import ClassEvidence
+from zoovet.evidence.own_units import FLOORS, own_units
+
+__all__ = ["FEATURES", "KINDS", "ClassFeatures", "class_features"]
+
+_SEARCHES = (
+    "patch_0.125",
+    "patch_0.2",
+    "pixels_0.3",
+    "pixels_1",
+    "change_0.5",
+    "change_1",
+    "smooth_1",
+    "warp_0.5",
+    "warp_1",
+    "waves",
+)
+_ANSWERS = ("warps", "stripes")
+
+KINDS = (*_SEARCHES, "margins", *_ANSWERS, "confusion")
+"""What evidence is of; a kind may be lacking."""
+
+FEATURES = (
+    *(f"{what}, own units" for what in COURSE),
+    "lead in margin",
+    "lead in probability",
+    "first step, own units",
+    *COURSE,
+)
+"""Of every kind: how far a class stands out among the network's own, how far it leads the next, and raw numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassFeatures:
+    """Numbers of one network's classes.
+
+    Attributes:
+        values: [classes, kinds, features]; 0 where a kind is lacking or has no such number.
+        present: bool [kinds].
+    """
+
+    values: Tensor
+    present: Tensor
+
+
+def class_features(found: ClassEvidence) -> ClassFeatures:
+    """The numbers of :data:`KINDS` and :data:`FEATURES`, from what was found out about one network."""
+    classes = {name: values[0] for name, values in found.evidence.classes.items()}
+    count = len(classes["clean"])
+    values = classes["clean"].new_zeros(count, len(KINDS), len(FEATURES))
+    present = torch.zeros(len(KINDS), dtype=torch.bool, device=values.device)
+    for place, kind in enumerate(KINDS):
+        columns = _of_kind(kind, classes)
+        present[place] = bool(columns)
+        for name, column in columns.items():
+            values[:, place, FEATURES.index(name)] = column
+    return ClassFeatures(values, present)
+
+
+def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Feature → [classes]; empty where nothing of the kind was sought."""
+    if kind in _ANSWERS:
+        mean, most, spread = classes[kind].unbind(1)
+        raised = [own_units(values[None], FLOORS["probability"])[0] for values in (mean, most, spread)]
+        standing = dict(zip(FEATURES[:3], map(_squashed, raised), strict=True))
+        return standing | {"lead in probability": _squashed(_lead(raised[0])), "flips": most, "probability": mean}
+    if kind == "margins":
+        margins = classes[kind]
+        late, early = (own_units(margins[None, :, step], FLOORS["margin"])[0] for step in (-1, margins.shape[1] // 2))
+        return {
+            "margin, own units": _squashed(late),
+            "first step, own units": _squashed(early),
+            "lead in margin": _squashed(_lead(late)),
+            "margin": _squashed(margins[:, -1]),
+        }
+    if kind == "confusion":
+        taken, kept = classes[kind].unbind(1)
+        often = own_units(taken[None], FLOORS["flips"])[0]
+        return {"flips, own units": _squashed(often), "flips": taken, "probability": kept}
+    if f"{kind}.found" not in classes:
+        return {}
+    gained = classes[f"{kind}.found"] - classes["clean"]
+    course = classes[f"{kind}.course"][:, :, 0]
+    own = [own_units(gained[None, :, place], FLOORS[what])[0] for place, what in enumerate(COURSE)]
+    first = own_units((course[:, 1] - course[:, 0])[None], FLOORS["margin"])[0]
+    return {
+        **dict(zip(FEATURES[:3], map(_squashed, own), strict=True)),
+        "lead in margin": _squashed(_lead(own[0])),
+        "lead in probability": _squashed(_lead(own[2])),
+        "first step, own units": _squashed(first),
+        "margin": _squashed(gained[:, 0]),
+        "flips": classes[f"{kind}.found"][:, 1],
+        "probability": classes[f"{kind}.found"][:, 2],
+    }
+
+
+def _squashed(values: Tensor) -> Tensor:
+    """Signed logarithm: what stands out by 60 deviations is more than what does by 6, but not ten times more."""
+    return values.sign() * values.abs().log1p()
+
+
+def _lead(values: Tensor) -> Tensor:
+    """Each class's number less the greatest of the others: [classes]."""
+    if len(values) < 2:
+        return torch.zeros_like(values)
+    first, second = values.topk(2).values
+    return values - torch.where(values >= first, second, first)
