@@ -43,6 +43,19 @@ def test_looks_are_those_of_other_classes_images(seekers: Callable[..., Seekers]
     torch.testing.assert_close(course.best, looks[:, 0])
 
 
+def test_weak_triggers_go_part_of_the_way(seekers: Callable[..., Seekers]) -> None:
+    own, classes = seekers(3), torch.arange(8)
+    course = own.seek(Changes(0.3), classes, 2)
+    whole, half, none = (own.looks(course, strength)[:, 0] for strength in (1.0, 0.5, 0.0))
+    assert bool((whole > half).all())
+    assert bool((half > none).all())
+    others = own.images[own.labels != 2]
+    halfway = (others + (others + course.triggers[2]).clamp(-1, 1)) / 2
+    logits = own.network.logits(halfway)[0]
+    expected = margins_of(logits, torch.full((len(others),), 2)).mean() / 4
+    torch.testing.assert_close(half[2], expected)
+
+
 def test_what_is_run_at_once_changes_nothing(seekers: Callable[..., Seekers]) -> None:
     places = places_of(3, SHAPE, 2).repeat(8, 1)
     classes = torch.arange(8).repeat_interleave(4)

@@ -23,7 +23,7 @@ def test_scores_move_with_the_classes_and_logits_stay(num_classes: int) -> None:
     assert scores.shape == (3, num_classes)
     torch.testing.assert_close(turned_scores, scores[:, order], atol=1e-10, rtol=0)
     torch.testing.assert_close(turned_logits, logits, atol=1e-10, rtol=0)
-    assert float((reader()(values.flip(2), present)[1] - logits).abs().max()) > 1e-4
+    assert float((reader()(values.flip(2), present)[1] - logits).detach().abs().max()) > 1e-4
 
 
 def test_what_is_lacking_is_not_read() -> None:

@@ -20,7 +20,6 @@ __all__ = [
     "NUM_NEXT_ANSWERS",
     "NUM_OWN_ANSWERS",
     "NUM_RAISED_ANSWERS",
-    "STRIPES_AMPLITUDE",
     "loss_gradients",
     "means_of_sets",
     "next_answers",
@@ -34,12 +33,10 @@ NUM_OWN_ANSWERS = 8
 NUM_NEXT_ANSWERS = 2
 NUM_RAISED_ANSWERS = 3
 
-STRIPES_AMPLITUDE = 0.4
-"""Of :func:`striped`'s stripes, where images span [-1, 1]."""
-
 _CONTROL = 4
 _STRENGTHS = (1.0, 2.0)
 _FREQUENCIES = (2.0, 8.0)
+_AMPLITUDE = 0.4
 _ANGLES = 8
 _SMALL_SIZE = 1e-2
 
@@ -128,7 +125,7 @@ def raised_answers(networks: Runnable, images: Tensor, changed: Sequence[Tensor]
     return torch.stack([raised.mean(0), raised.amax(0), raised.std(0, correction=0)], dim=-1)
 
 
-def striped(images: Tensor, *, num_stripes: int, seed: int) -> list[Tensor]:
+def striped(images: Tensor, *, num_stripes: int, seed: int, amplitude: float = _AMPLITUDE) -> list[Tensor]:
     """Images [n, C, H, W] in [-1, 1] with sinusoidal stripes of two to eight periods over them, kept in that range.
 
     Stripes are those of Barni, Kallas and Tondi 2019, *A New Backdoor Attack in CNNs by Training Set Corruption without
@@ -144,7 +141,7 @@ def striped(images: Tensor, *, num_stripes: int, seed: int) -> list[Tensor]:
     for index, (frequency, phase, shift) in enumerate(zip(frequencies, phases, shifts, strict=True)):
         angle = float(index + shift) * math.pi / _ANGLES
         place = columns * math.cos(angle) + rows * math.sin(angle)
-        stripes = STRIPES_AMPLITUDE * torch.sin(2 * math.pi * (frequency * place + phase))
+        stripes = amplitude * torch.sin(2 * math.pi * (frequency * place + phase))
         results.append((images + stripes.to(images)).clamp(-1, 1))
     return results
 

@@ -27,7 +27,8 @@ _SEARCHES = (
     "smooth_1",
     "warp_0.5",
     "warp_1",
-    "waves",
+    "waves_0.2",
+    "waves_0.4",
 )
 _ANSWERS = ("warps", "stripes")
 
@@ -40,6 +41,8 @@ FEATURES = (
     "lead in probability",
     "first step, own units",
     *COURSE,
+    "weak margin, own units",
+    "weak flips",
 )
 """Of every kind: how far a class stands out among the network's own, how far it leads the next, and raw numbers."""
 
@@ -97,8 +100,12 @@ def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
     course = classes[f"{kind}.course"][:, :, 0]
     own = [own_units(gained[None, :, place], FLOORS[what])[0] for place, what in enumerate(COURSE)]
     first = own_units((course[:, 1] - course[:, 0])[None], FLOORS["margin"])[0]
+    weak = classes[f"{kind}.weak"]
+    still = own_units((weak[:, 0] - classes["clean"][:, 0])[None], FLOORS["margin"])[0]
     return {
         **dict(zip(FEATURES[:3], map(_squashed, own), strict=True)),
+        "weak margin, own units": _squashed(still),
+        "weak flips": weak[:, 1],
         "lead in margin": _squashed(_lead(own[0])),
         "lead in probability": _squashed(_lead(own[2])),
         "first step, own units": _squashed(first),

@@ -90,32 +90,42 @@ class Seekers:
                 triggers = family.moved(triggers, slopes, _SHARES[min(step, len(_SHARES) - 1)])
         return Course(classes, family, best, torch.stack(values, dim=1))
 
-    def looks(self, course: Course) -> Tensor:
-        """What found triggers do on these images, [searches, 3], as in :data:`COURSE`."""
-        looks, _ = self._looks(course.family, course.classes, course.triggers, with_slopes=False)
+    def looks(self, course: Course, strength: float = 1.0) -> Tensor:
+        """What found triggers do on these images, [searches, 3], as in :data:`COURSE`.
+
+        Args:
+            course: What was found.
+            strength: How far images go from as they are (0) to as they are with the trigger (1).
+        """
+        looks, _ = self._looks(course.family, course.classes, course.triggers, with_slopes=False, strength=strength)
         return looks
 
     def _looks(
-        self, family: TriggerFamily, classes: Tensor, triggers: Tensor, *, with_slopes: bool
+        self, family: TriggerFamily, classes: Tensor, triggers: Tensor, *, with_slopes: bool, strength: float = 1.0
     ) -> tuple[Tensor, Tensor | None]:
         """As in :data:`COURSE`, [searches, 3], and slopes; some searches at a time."""
         size = max(1, self.max_images // len(self.images))
         looks, slopes = [], []
         for start in range(0, len(classes), size):
             rows = torch.arange(start, min(start + size, len(classes)), device=classes.device)
-            look, slope = self._some_looks(family.chosen(rows), classes[rows], triggers[rows], with_slopes=with_slopes)
+            look, slope = self._some_looks(
+                family.chosen(rows), classes[rows], triggers[rows], with_slopes=with_slopes, strength=strength
+            )
             looks.append(look)
             slopes.append(slope)
         return torch.cat(looks), torch.cat(slopes) if with_slopes else None
 
     def _some_looks(
-        self, family: TriggerFamily, classes: Tensor, triggers: Tensor, *, with_slopes: bool
+        self, family: TriggerFamily, classes: Tensor, triggers: Tensor, *, with_slopes: bool, strength: float
     ) -> tuple[Tensor, Tensor]:
         counts = (self.labels != classes[:, None]).to(triggers.dtype)
         weights = counts / counts.sum(1, keepdim=True).clamp_min(1)
         with torch.enable_grad():
             own = triggers.detach().requires_grad_(with_slopes)
-            shown = family.put(own, self.images.expand(len(classes), *self.images.shape))
+            clean = self.images.expand(len(classes), *self.images.shape)
+            shown = family.put(own, clean)
+            if strength != 1:
+                shown = clean.lerp(shown, strength)
             logits = self.network.logits(shown.flatten(0, 1))[0].unflatten(0, (len(classes), -1))
             margins = margins_of(logits, classes[:, None].expand(logits.shape[:2])) / self.unit
             # Images that are far from the class count most, those that it has already won hardly.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence.answers import STRIPES_AMPLITUDE, raised_answers, striped, warped
+from zoovet.evidence.answers import raised_answers, striped, warped
 from zoovet.evidence.backgrounds import made_up_images
 from zoovet.evidence.class_search import COURSE, Course, Seekers, halved, margins_of
 from zoovet.evidence.evidence import Evidence
@@ -38,6 +38,7 @@ __all__ = ["ClassEvidence", "ClassEvidenceConfig", "class_evidence"]
 
 _WANTED_FLIPS = 0.5
 _SATURATED = 0.9
+_WEAK = 0.5
 _NUM_FEW = 6
 _NUM_KEPT = 3
 _NUM_TRIALS = 5
@@ -59,6 +60,7 @@ class ClassEvidenceConfig:
         change_factors: Bounds of changes of all pixels, as multiples of the one within which it does.
         smooth_factors: The same for changes that vary slowly over the image.
         warp_factors: The same for how far smooth warps move pixels.
+        wave_amplitudes: Of stripes of one frequency, which start at the best of ``num_stripes``; images span [-1, 1].
         num_steps: Steps of every search, and of those that choose its bound.
         num_trial_steps: Steps at every place of a patch before that.
         images_per_class: Reference images of each class that searches use; all of them tell what was found.
@@ -66,7 +68,7 @@ class ClassEvidenceConfig:
         num_starts: Images for each class from which the maximum margin is sought.
         num_margin_steps: Steps of that.
         num_warps: Random smooth warps whose answers are asked for.
-        num_stripes: Sinusoidal stripes whose answers are asked for; from the best of them each class seeks its own.
+        num_stripes: Sinusoidal stripes whose answers are asked for.
         seed: Of everything that is drawn.
 
     Raises:
@@ -79,6 +81,7 @@ class ClassEvidenceConfig:
     change_factors: tuple[float, ...] = (0.5, 1.0)
     smooth_factors: tuple[float, ...] = (1.0,)
     warp_factors: tuple[float, ...] = (0.5, 1.0)
+    wave_amplitudes: tuple[float, ...] = (0.2, 0.4)
     num_steps: int = 4
     num_trial_steps: int = 1
     images_per_class: int = 2
@@ -98,7 +101,7 @@ class ClassEvidenceConfig:
             raise ZoovetError(f"seed must be at least 0, got {self.seed}")
         if not all(0 < share <= 1 for share in self.patch_sizes):
             raise ZoovetError(f"patch_sizes must be shares above 0 and at most 1, got {self.patch_sizes}")
-        for name in ("pixel_factors", "change_factors", "smooth_factors", "warp_factors"):
+        for name in ("pixel_factors", "change_factors", "smooth_factors", "warp_factors", "wave_amplitudes"):
             if not all(factor > 0 for factor in getattr(self, name)):
                 raise ZoovetError(f"{name} must be above 0, got {getattr(self, name)}")
 
@@ -109,7 +112,8 @@ class ClassEvidence:
 
     Attributes:
         evidence: ``SEARCH.course`` [1, classes, steps + 1, 3] (:data:`~zoovet.evidence.class_search.COURSE`) and
-            ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images; ``clean``, the same without one;
+            ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images, ``SEARCH.weak`` what it does at
+            half of its strength on those that it was sought on; ``clean``, the same without one;
             ``margins`` [1, classes, steps + 1]; ``warps`` and ``stripes`` [1, classes, 3]; ``confusion`` [1, classes,
             2]: the share of other classes' images, and of its own, that are taken for the class, as they are.
         courses: Search → one row a class: its best trigger, and the family that puts it on images.
@@ -219,7 +223,8 @@ class _Findings:
             usual = self._usual(name, make, first, most) if factors else most
             for factor in factors:
                 self._seek(f"{name}_{factor:g}", make(min(most, factor * usual)), min(most, factor * usual))
-        self._seek("waves", Waves(STRIPES_AMPLITUDE), STRIPES_AMPLITUDE, self._best_stripes())
+        for amplitude in config.wave_amplitudes:
+            self._seek(f"waves_{amplitude:g}", Waves(amplitude), amplitude, self._best_stripes(amplitude))
         blank = Changes(_WIDEST)
         start = blank.start(len(self._classes), self._every.images[0])
         nothing = Course(self._classes, blank, start, start.new_zeros(len(start), 1, len(COURSE)))
@@ -227,6 +232,7 @@ class _Findings:
         for name, course in self._courses.items():
             classes[f"{name}.course"] = course.values[None]
             classes[f"{name}.found"] = self._every.looks(course)[None]
+            classes[f"{name}.weak"] = self._some.looks(course, _WEAK)[None]
         return ClassEvidence(Evidence(classes=classes | self._answers()), self._courses, self._settings)
 
     def _seek(self, name: str, family: TriggerFamily, setting: float, start: Tensor | None = None) -> None:
@@ -234,17 +240,21 @@ class _Findings:
         self._settings[name] = setting
         self._courses[name] = self._some.seek(family, self._classes, self._config.num_steps, start)
 
-    def _best_stripes(self) -> Tensor:
+    def _best_stripes(self, amplitude: float) -> Tensor:
         """For each class those stripes that raise its mean margin most: changes [classes, C, H, W]."""
-        some, config = self._some, self._config
-        nothing = torch.zeros_like(some.images[:1])
-        stripes = torch.cat(striped(nothing, num_stripes=config.num_stripes, seed=config.seed))
-        best = torch.stack([self._margins(shown) for shown in self._stripes]).argmax(0)
-        return stripes[best]
+        config = self._config
+        nothing = torch.zeros_like(self._some.images[:1])
+        stripes = striped(nothing, num_stripes=config.num_stripes, seed=config.seed, amplitude=amplitude)
+        return torch.cat(stripes)[self._raised_by_stripes.argmax(0)]
 
     @cached_property
     def _stripes(self) -> list[Tensor]:
         return striped(self._some.images, num_stripes=self._config.num_stripes, seed=self._config.seed)
+
+    @cached_property
+    def _raised_by_stripes(self) -> Tensor:
+        """Each class's mean margin under each of the stripes: [stripes, classes]."""
+        return torch.stack([self._margins(shown) for shown in self._stripes])
 
     def _margins(self, images: Tensor) -> Tensor:
         """Each class's mean margin on images: [classes]."""

@@ -82,8 +82,17 @@ class Run:
             with storage_errors(self.folder):
                 self._train(module, device=device, progress=progress)
         finally:
-            if self.lock is not None:
-                self.lock.release()
+            self.release()
+
+    def finish(self, seconds: float) -> None:
+        """Say that a training has ended which went another way than :meth:`train`."""
+        self.require_held()
+        self._write(finished=True, seconds=round(seconds, 3), cut_short=None)
+
+    def release(self) -> None:
+        """Give the folder free."""
+        if self.lock is not None:
+            self.lock.release()
 
     def require_held(self) -> None:
         """Raise a :class:`zoovet.files.StorageError` where the folder is gone, or another process's."""

@@ -1,0 +1,93 @@
+"""How like the evidence of a park's networks a network's evidence is: what is unlike all of it is not judged.
+
+Told by what searches do on average over the classes, not by a network's graph: a stranger's graph is always another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from zoovet.evidence.class_features import FEATURES, KINDS, ClassFeatures
+
+__all__ = ["Likeness", "fitted_likeness"]
+
+_AVERAGED = ("margin", "flips", "probability")
+_LEAST_DEVIATION = 0.05
+_NUM_NEAREST = 3
+_LEAST_PRESENT = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """Networks that are known, by their classes' means.
+
+    Attributes:
+        known: [n, kinds · 3], NaN where a kind is lacking; in units of ``deviations`` from ``means``.
+        means, deviations: [kinds · 3].
+        cutoff: [1], the distance from which on a network is unlike.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]] = ("known", "means", "deviations", "cutoff")
+
+    known: Tensor
+    means: Tensor
+    deviations: Tensor
+    cutoff: Tensor
+
+    def distance(self, features: ClassFeatures) -> float:
+        """Root mean square difference to the nearest known networks, over what both have; in deviations."""
+        here = (_summary(features) - self.means) / self.deviations
+        differences = (self.known - here).square()
+        both = ~differences.isnan()
+        enough = both.float().mean(1) >= _LEAST_PRESENT
+        if not bool(enough.any()):
+            return math.inf
+        distances = (differences.nan_to_num(0).sum(1) / both.sum(1).clamp_min(1)).sqrt()[enough]
+        return float(distances.topk(min(_NUM_NEAREST, len(distances)), largest=False).values.mean())
+
+    def why_unlike(self, features: ClassFeatures) -> str:
+        """Why a network is unlike all that are known; empty where it is like some."""
+        distance = self.distance(features)
+        if distance <= float(self.cutoff):
+            return ""
+        here = (_summary(features) - self.means) / self.deviations
+        place = int(here.abs().nan_to_num(-1.0).argmax())
+        kind, what = KINDS[place // len(_AVERAGED)], _AVERAGED[place % len(_AVERAGED)]
+        return (
+            f"its evidence is {distance:.1f} deviations from the nearest known networks' (at most "
+            f"{float(self.cutoff):.1f}); the farthest is the {what} of {kind}"
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What it is made of, by name."""
+        return {name: getattr(self, name) for name in self.NAMES}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Likeness:
+        """The same, from its tensors."""
+        return cls(**{name: tensors[name] for name in cls.NAMES})
+
+
+def fitted_likeness(known: Sequence[ClassFeatures], cutoff: float = math.inf) -> Likeness:
+    """From networks that are known; ``cutoff`` as the distances of strangers say."""
+    summaries = torch.stack([_summary(features) for features in known])
+    there = ~summaries.isnan()
+    count = there.sum(0).clamp_min(1)
+    means = summaries.nan_to_num(0).sum(0) / count
+    squares = ((summaries - means).nan_to_num(0).square().sum(0) / count).sqrt()
+    deviations = squares.clamp_min(_LEAST_DEVIATION)
+    return Likeness((summaries - means) / deviations, means, deviations, torch.tensor([cutoff]))
+
+
+def _summary(features: ClassFeatures) -> Tensor:
+    """Means over the classes, [kinds · 3]; NaN where a kind is lacking."""
+    columns = [FEATURES.index(name) for name in _AVERAGED]
+    means = features.values.float()[:, :, columns].mean(0)
+    means[~features.present] = math.nan
+    return means.flatten()

@@ -1,0 +1,221 @@
+"""Evidence of the classes of a park's networks: sought once a network, kept in a folder, and gone on with there.
+
+Each base has a file of its own, whole or absent, so that the work may stop at any moment, and be shared by processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load, save
+
+from zoovet.errors import ZoovetError
+from zoovet.evidence import ClassEvidence, Evidence, class_evidence
+from zoovet.evidence.class_features import class_features
+from zoovet.files import atomic_path, require_writable_folder
+from zoovet.images import Images
+from zoovet.processes import end_with_parent
+from zoovet.tasks.strangers.config import StrangerConfig
+from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
+from zoovet.zoo import Zoo
+from zoovet.zoo.builders import recipe_of
+from zoovet.zoo.compiled_runnable import fastest_runnable
+from zoovet.zoo.park import ParkRecipe
+from zoovet.zoo.park.images import load_image_set
+
+__all__ = ["ParkEvidence", "found_evidence", "reference_images"]
+
+_COLUMNS = ("network_id", "base_id", "evidence", "settings", "seconds")
+
+
+@dataclass(frozen=True)
+class ParkEvidence:
+    """Where evidence is sought and kept.
+
+    Attributes:
+        zoo: The park, or what is built of it.
+        config: What is sought.
+        folder: Where it is kept, a file a base.
+        data_root: Folder of image datasets; ``None``: the usual one.
+    """
+
+    zoo: Zoo
+    config: StrangerConfig
+    folder: Path
+    data_root: Path | None
+
+    def file_of(self, base_id: int) -> Path:
+        """A base's file."""
+        return self.folder / f"{base_id:05d}.parquet"
+
+    @property
+    def fingerprint(self) -> str:
+        """What evidence depends on beside the network: a hash of the configuration."""
+        sought = {"images_per_class": self.config.images_per_class, **asdict(self.config.evidence)}
+        return hashlib.sha256(json.dumps(sought, sort_keys=True).encode()).hexdigest()[:16]
+
+    def seek(self, base_id: int, images: Callable[[str], Images]) -> None:
+        """Seek the evidence of a base's networks, and write its file.
+
+        Args:
+            base_id: Which.
+            images: From an image set's name to its test images.
+        """
+        rows = []
+        for place in np.flatnonzero(self.zoo.column("base_id") == base_id):
+            start = time.process_time()
+            shown = reference_images(images(str(self.zoo.column("dataset")[place])), self.config, base_id)
+            networks = self.zoo.networks([int(place)])
+            found = class_evidence(
+                fastest_runnable(networks), shown.pixels, shown.required_labels, self.config.evidence
+            )
+            tensors = {name: values.half().contiguous() for name, values in found.evidence.classes.items()}
+            rows.append(
+                {
+                    "network_id": str(self.zoo.column("network_id")[place]),
+                    "base_id": base_id,
+                    "evidence": save(tensors),
+                    "settings": json.dumps(found.settings),
+                    "seconds": time.process_time() - start,
+                }
+            )
+        table = pa.Table.from_pylist(rows).replace_schema_metadata({"zoovet_evidence": self.fingerprint})
+        with atomic_path(self.file_of(base_id)) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def is_there(self, base_id: int) -> bool:
+        """Whether a base's evidence is there, and is what is sought.
+
+        Raises:
+            ZoovetError: It was sought otherwise.
+        """
+        path = self.file_of(base_id)
+        if not path.exists():
+            return False
+        metadata = pq.read_schema(path).metadata or {}
+        if metadata.get(b"zoovet_evidence", b"").decode() != self.fingerprint:
+            raise ZoovetError(
+                f"{path} holds evidence that was sought otherwise (another evidence or images_per_class); give "
+                f"another folder, or remove this one"
+            )
+        return True
+
+    def rows(self) -> list[Examined]:
+        """What is there, a row a network of the park, in its order."""
+        stored: dict[str, dict[str, Any]] = {}
+        for base_id in sorted(set(self.zoo.column("base_id").tolist())):
+            if self.is_there(base_id):
+                for row in pq.read_table(self.file_of(base_id), columns=list(_COLUMNS)).to_pylist():
+                    stored[row["network_id"]] = row
+        names = self.zoo.column("network_id")
+        return [self._row(place, stored[names[place]]) for place in range(len(names)) if names[place] in stored]
+
+    def _row(self, place: int, stored: dict[str, Any]) -> Examined:
+        zoo = self.zoo
+        classes = {name: tensor.float() for name, tensor in load(stored["evidence"]).items()}
+        found = ClassEvidence(Evidence(classes=classes), {}, json.loads(stored["settings"]))
+        is_trojaned = bool(zoo.column("poisoned")[place])
+        target = int(zoo.column("target")[place]) if is_trojaned else -1
+        return Examined(
+            network_id=stored["network_id"],
+            base_id=stored["base_id"],
+            **{name: str(zoo.column(name)[place]) for name in ("dataset", "family", "attack", "split")},
+            labelled=LabelledFeatures(class_features(found), is_trojaned, target),
+            asr=float(zoo.column("asr")[place]) if is_trojaned else float("nan"),
+            seconds=stored["seconds"],
+        )
+
+
+def reference_images(images: Images, config: StrangerConfig, seed: int) -> Images:
+    """A few images of each class, drawn."""
+    generator, labels = np.random.default_rng([seed, 7]), images.required_labels.numpy()
+    drawn = [
+        generator.permutation(np.flatnonzero(labels == label))[: config.images_per_class] for label in np.unique(labels)
+    ]
+    return images[torch.from_numpy(np.concatenate(drawn))]
+
+
+def found_evidence(
+    park: ParkEvidence, *, workers: int, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Examined]:
+    """All evidence of a park, sought where it is not there yet.
+
+    Args:
+        park: Where it is kept.
+        workers: Processes, of one thread each.
+        progress: Told how many bases are done, and of how many.
+
+    Raises:
+        ZoovetError: The zoo is no park, its images are not there, or what is there was sought otherwise.
+    """
+    require_writable_folder(park.folder)
+    bases = sorted(set(park.zoo.column("base_id").tolist()))
+    missing = [base_id for base_id in bases if not park.is_there(base_id)]
+    progress(len(bases) - len(missing), len(bases))
+    for done, _ in enumerate(_sought(park, missing, workers), start=1):
+        progress(len(bases) - len(missing) + done, len(bases))
+    return park.rows()
+
+
+def _sought(park: ParkEvidence, bases: Sequence[int], workers: int) -> Iterator[int]:
+    if workers == 1 or len(bases) < 2:
+        images = _ImageSets(park)
+        for base_id in bases:
+            park.seek(base_id, images.test)
+            yield base_id
+        return
+    start = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, start, initializer=_start, initargs=(park, os.getpid())) as pool:
+        waiting = {pool.submit(_do, base_id) for base_id in bases}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for each in done:
+                yield each.result()
+
+
+class _ImageSets:
+    """The test images of a park's image sets, loaded when first asked for."""
+
+    def __init__(self, park: ParkEvidence) -> None:
+        recipe = recipe_of(park.zoo.recipe)
+        if not isinstance(recipe, ParkRecipe):
+            raise ZoovetError(f"{park.zoo.path} is a zoo of kind {recipe.kind!r}, but one of kind 'park' is needed")
+        self._blocks = {block.name: block for block in recipe.images}
+        self._loaded: dict[str, Images] = {}
+        self._data_root = park.data_root
+
+    def test(self, name: str) -> Images:
+        """All test images of a set."""
+        if name not in self._loaded:
+            self._loaded[name] = load_image_set(self._blocks[name], 0, self._data_root).test
+        return self._loaded[name]
+
+
+_WORK: list[tuple[ParkEvidence, _ImageSets]] = []
+"""Of a worker process: what it works on."""
+
+
+def _start(park: ParkEvidence, parent: int) -> None:
+    end_with_parent(parent)
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    _WORK[:] = [(park, _ImageSets(park))]
+
+
+def _do(base_id: int) -> int:
+    park, images = _WORK[0]
+    park.seek(base_id, images.test)
+    return base_id

@@ -1,0 +1,81 @@
+"""One network of any graph that the compiled trainer knows, to be run on images: evidence in half of the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoovet.evidence import Runnable, RunnableGraphs
+from zoovet.evidence.scaled_images import ScaledInput
+from zoovet.networks import Networks
+from zoovet.zoo.native import NativeGraph, NativeUnavailable, compile_graph
+from zoovet.zoo.samples import Floats
+
+__all__ = ["CompiledRunnable", "fastest_runnable"]
+
+
+class CompiledRunnable:
+    """Logits and their gradients to images by compiled code, on one thread.
+
+    See :class:`~zoovet.evidence.Runnable`.
+
+    Args:
+        networks: A single one (B = 1), in single precision on the processor, whose graph says its input scaling.
+
+    Raises:
+        NativeUnavailable: There is no C compiler, it fails, or the C code lacks an operation of the graph.
+    """
+
+    def __init__(self, networks: Networks) -> None:
+        graph = networks.graph
+        self._input = ScaledInput(graph.input_shape, graph.input_scaling)
+        self._native = compile_graph(graph.reading(None))
+        self._parameters: Floats = self._native.pack(networks.detach().flat()[0].numpy())
+        self.input_shape: tuple[int, ...] = graph.input_shape
+        self.num_classes: int = graph.output_shape[0]
+        self.dtype, self.device = torch.float32, torch.device("cpu")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: slice) -> CompiledRunnable:
+        """Itself: it is a single one."""
+        return self
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits [1, N, classes] on images [N, C, H, W] or [1, N, C, H, W] in [-1, 1]; differentiable to the images."""
+        shown = images.flatten(0, 1) if images.ndim == len(self.input_shape) + 2 else images
+        read = self._input(shown)
+        logits: Tensor = _Logits.apply(read, self._native, self._parameters)  # type: ignore[no-untyped-call]
+        return logits[None]
+
+
+class _Logits(torch.autograd.Function):
+    """Logits by compiled code, and their gradients to images, for which the network is run once more."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, native: NativeGraph, parameters: Floats) -> Tensor:
+        ctx.save_for_backward(images)
+        ctx.native, ctx.parameters = native, parameters
+        return torch.from_numpy(native.logits(parameters, _array(images)))
+
+    @staticmethod
+    def backward(ctx: Any, to_logits: Tensor) -> tuple[Tensor, None, None]:
+        (images,) = ctx.saved_tensors
+        slopes = ctx.native.image_slopes(ctx.parameters, _array(images), _array(to_logits))
+        return torch.from_numpy(slopes), None, None
+
+
+def _array(tensor: Tensor) -> Floats:
+    return np.ascontiguousarray(tensor.detach().numpy())
+
+
+def fastest_runnable(networks: Networks) -> Runnable:
+    """A single network (B = 1) to be run: by compiled code where it can be had, else through torch."""
+    try:
+        return CompiledRunnable(networks)
+    except NativeUnavailable:
+        return RunnableGraphs(networks)

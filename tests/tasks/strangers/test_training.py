@@ -1,0 +1,82 @@
+"""A detector is calibrated on strangers, saved and opened again; what is left out is never trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.evidence import ClassEvidenceConfig
+from zoovet.evidence.class_features import ClassFeatures
+from zoovet.tasks.strangers import training
+from zoovet.tasks.strangers.config import ReaderTraining, StrangerConfig
+from zoovet.tasks.strangers.detector import EFFORTS, StrangerDetector
+from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
+from zoovet.tasks.strangers.readers import Readers
+
+CONFIG = StrangerConfig(training=ReaderTraining(num_members=1, num_steps=60))
+
+
+def test_what_is_left_out_is_not_trained_on(
+    rows: Callable[..., list[Examined]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, asked, seen = rows(12), rows(15), []
+    make = training.trained_readers
+
+    def watched(networks: list[LabelledFeatures], *options: object) -> Readers:
+        seen.append({id(network) for network in networks})
+        return make(networks, ReaderTraining(num_members=1, num_steps=2), CONFIG.reader)
+
+    monkeypatch.setattr(training, "trained_readers", watched)
+    told: list[str] = []
+    left = training.left_out(known, asked, CONFIG, "dataset", told=told.append)
+    assert told == ["digits", "letters", "shapes"]
+    assert sorted(row.network_id for row in left.rows) == sorted(row.network_id for row in asked)
+    for kind, used in zip(told, seen, strict=True):
+        without = {row.base_id for row in asked if row.dataset == kind}
+        allowed = {id(row.labelled) for row in known if row.dataset != kind and row.base_id not in without}
+        assert used == allowed
+    with pytest.raises(ZoovetError, match="all networks are of the attack 'patch'; nothing is left"):
+        training.left_out(known, asked, CONFIG, "attack")
+
+
+def test_a_detector_answers_the_same_after_it_was_saved(rows: Callable[..., list[Examined]], tmp_path: Path) -> None:
+    detector, strangers = training.stranger_detector(rows(60), CONFIG, {"path": "a"})
+    assert len(strangers.rows) == 120
+    detector.save(tmp_path / "checkpoint.safetensors")
+    opened = StrangerDetector.open(tmp_path)
+    unseen = rows(20, seed=3)
+    for each in (detector, opened):
+        probabilities = [
+            float(each.calibration(torch.tensor(each.readers.read(row.labelled.features)[1]))) for row in unseen
+        ]
+        for row, probability in zip(unseen, probabilities, strict=True):
+            assert (probability > 0.5) == row.labelled.is_trojaned
+    threshold = opened.threshold(0.05)
+    assert threshold == pytest.approx(detector.threshold(0.05), rel=1e-5)
+    assert 0 < threshold < 1
+    assert opened.version.startswith("strangers-")
+    assert torch.equal(opened.healthy, opened.healthy.sort().values)
+
+
+def test_evidence_unlike_the_parks_is_said(rows: Callable[..., list[Examined]]) -> None:
+    detector, _ = training.stranger_detector(rows(30), CONFIG, {})
+    features = rows(1, seed=9)[0].labelled.features
+    assert detector.likeness.why_unlike(features) == ""
+    strange = ClassFeatures(features.values.clone(), features.present)
+    strange.values[:, 4] += 40.0
+    assert "deviations from the nearest known networks'" in detector.likeness.why_unlike(strange)
+    assert "of change_0.5" in detector.likeness.why_unlike(strange)
+    few = ClassFeatures(features.values, features.present & (torch.arange(len(features.present)) < 2))
+    assert "inf deviations" in detector.likeness.why_unlike(few)
+
+
+def test_efforts_are_configurations_of_evidence(rows: Callable[..., list[Examined]]) -> None:
+    detector, _ = training.stranger_detector(rows(12), CONFIG, {})
+    assert detector.evidence_config("normal") == ClassEvidenceConfig()
+    assert {detector.evidence_config(effort).num_stripes for effort in EFFORTS} == {16, 32, 64}
+    with pytest.raises(ZoovetError, match="the effort 'fast' is unknown"):
+        detector.evidence_config("fast")
