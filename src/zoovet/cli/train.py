@@ -32,9 +32,11 @@ Train a metanetwork on a zoo. CONFIG names its task:
   inr_classification   what does the picture of a SIREN show?
   inr_editing          which change of its weights edits the picture?
   generalization       how accurate is a network on test images?
+  strangers            is a network of a graph and a dataset that no zoo has trojaned, and towards which class?
 
   zoovet train configs/detection.yaml --data.zoo zoos/fmnist --out runs/detector
   zoovet train configs/repair.yaml --data.zoo zoos/fmnist --out runs/repairer --training.max_steps 500 --seed 1
+  zoovet train configs/strangers.yaml --data.zoo zoos/park --data.workers 2 --out runs/strangers
 
 Only the zoo's training and validation networks are read; validation chooses the checkpoint and what else there is to
 choose. Writes into --out: config.yaml, checkpoint.safetensors, run.json, and log/ with metrics.csv and what
@@ -79,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.logger is not None:
         overrides["training.logger"] = arguments.logger
     config = read_config(TASKS[task].run, values, overrides, where=str(arguments.config))
-    require_logger(config.training.logger)
+    if task != "strangers":  # which is trained in seconds, once evidence is there, and logs nothing
+        require_logger(config.training.logger)
     trained = train_with_progress(
         task,
         task_config(config),

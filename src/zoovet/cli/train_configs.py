@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from zoovet.errors import ZoovetError
 from zoovet.tasks import (
     ClassificationConfig,
     DetectionConfig,
@@ -25,12 +26,15 @@ from zoovet.tasks import (
 from zoovet.tasks.accuracy_data import AccuracyData
 from zoovet.tasks.edited_images import load_source_images
 from zoovet.tasks.inversion_images import needs_images
+from zoovet.tasks.strangers.config import StrangerConfig
+from zoovet.tasks.strangers.run import train_stranger_detector
 from zoovet.zoo import Zoo
 from zoovet.zoo.builders import trojan_recipe_of
 from zoovet.zoo.image_arrays import load_images
 
 if TYPE_CHECKING:
     from zoovet.tasks import AccuracyPredictor, Classifier, InrEditor
+    from zoovet.tasks.strangers.detector import StrangerDetector
     from zoovet.tasks.training_config import Progress
 
 __all__ = ["TASKS", "GeneralizationData", "InrData", "Place", "TrainingData", "TrainingTask", "task_config"]
@@ -135,6 +139,35 @@ class GeneralizationRun(GeneralizationConfig):
     data: GeneralizationData
 
 
+@dataclass(frozen=True, kw_only=True)
+class StrangerData(TrainingData):
+    """What to train on.
+
+    Attributes:
+        zoo: Folder of the park, or of what is built of it so far.
+        workers: Processes that seek evidence, of one thread each.
+    """
+
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ZoovetError(f"data.workers must be at least 1, got {self.workers}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrangerRun(StrangerConfig):
+    """The training of a detector for strangers.
+
+    Attributes:
+        task: What is trained.
+        data: What on.
+    """
+
+    task: Literal["strangers"] = "strangers"
+    data: StrangerData
+
+
 class Trained(Protocol):
     """What a training leaves: it knows how it was made."""
 
@@ -216,6 +249,12 @@ def _train_predictor(
     )
 
 
+def _train_stranger_detector(config: StrangerConfig, data: StrangerData, zoo: Zoo, place: Place) -> StrangerDetector:
+    return train_stranger_detector(
+        config, zoo, place.out, workers=data.workers, data_root=place.data_root, progress=place.progress
+    )
+
+
 TASKS: dict[str, TrainingTask] = {
     "detection": TrainingTask(DetectionConfig, DetectionRun, _train_detector, ("auc",)),
     "repair": TrainingTask(RepairConfig, RepairRun, _train_repairer, ("asr_after", "clean_accuracy_lost")),
@@ -224,6 +263,7 @@ TASKS: dict[str, TrainingTask] = {
     "generalization": TrainingTask(
         GeneralizationConfig, GeneralizationRun, _train_predictor, ("tau", "mean_absolute_error")
     ),
+    "strangers": TrainingTask(StrangerConfig, StrangerRun, _train_stranger_detector, ()),
 }
 """Every task by its name."""
 
