@@ -145,9 +145,12 @@ class StrangerData(TrainingData):
 
     Attributes:
         zoo: Folder of the park, or of what is built of it so far.
+        evidence: Folder in which evidence is kept and looked for, so that it serves other runs, and goes on as the park
+            grows; null keeps it in the run's folder.
         workers: Processes that seek evidence, of one thread each.
     """
 
+    evidence: Path | None = None
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -251,7 +254,13 @@ def _train_predictor(
 
 def _train_stranger_detector(config: StrangerConfig, data: StrangerData, zoo: Zoo, place: Place) -> StrangerDetector:
     return train_stranger_detector(
-        config, zoo, place.out, workers=data.workers, data_root=place.data_root, progress=place.progress
+        config,
+        zoo,
+        place.out,
+        evidence=data.evidence,
+        workers=data.workers,
+        data_root=place.data_root,
+        progress=place.progress,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -34,12 +36,19 @@ def test_strangers_are_called_trojaned_no_more_often_than_asked(false_alarms: fl
     assert false_alarms - 0.012 < mean <= false_alarms + 0.002
 
 
-def test_rates_that_too_few_networks_vouch_for_are_refused() -> None:
-    healthy = torch.arange(50.0)
-    assert threshold_logit(healthy, 0.02) > 49
-    with pytest.raises(
-        ZoovetError, match=r"calibrated on 50 healthy networks, which vouch for .* from 0.02, not for 0.01"
-    ):
-        threshold_logit(healthy, 0.01)
+def test_rates_that_too_few_networks_vouch_for_follow_from_the_tail() -> None:
+    generator, rates = torch.Generator().manual_seed(2), []
+    for _ in range(300):
+        known = -torch.rand(40, generator=generator, dtype=torch.float64).log()  # its tail is an exponential one
+        threshold = threshold_logit(known, 0.005)
+        assert threshold >= float(known.max())
+        rates.append(math.exp(-threshold))
+    assert 0.001 < sum(rates) / len(rates) < 0.01
+    assert threshold_logit(known, 0.001) > threshold_logit(known, 0.005)
+
+
+def test_what_is_no_rate_is_refused() -> None:
     with pytest.raises(ZoovetError, match="must lie between 0 and 1, got 1"):
-        threshold_logit(healthy, 1.0)
+        threshold_logit(torch.arange(50.0), 1.0)
+    with pytest.raises(ZoovetError, match="needs healthy networks, got none"):
+        threshold_logit(torch.empty(0), 0.1)

@@ -20,6 +20,7 @@ __all__ = ["fitted_calibration", "threshold_logit"]
 
 _NUM_STEPS = 100
 _LEAST_SCALE = 0.05
+_TAIL_SHARE = 0.2
 
 
 def fitted_calibration(logits: Tensor, is_trojaned: Tensor) -> Calibration:
@@ -54,22 +55,29 @@ def fitted_calibration(logits: Tensor, is_trojaned: Tensor) -> Calibration:
 def threshold_logit(healthy: Tensor, false_alarms: float) -> float:
     """The logit from which on a network is called trojaned.
 
-    A healthy stranger reaches it at most as often as asked, where it is drawn like the networks of ``healthy``.
+    A healthy stranger reaches it at most as often as asked, where it is drawn like the networks of ``healthy``. For
+    rates that so few networks cannot vouch for (below one of their number and one), it is where an exponential tail
+    through the highest fifth of them leads.
+
+    Source of the tail: Pickands 1975, *Statistical Inference Using Extreme Order Statistics*, section 2, of shape 0.
 
     Args:
         healthy: [n], logits of healthy networks that were strangers.
         false_alarms: The share of healthy networks that may be called trojaned, above 0 and below 1.
 
     Raises:
-        ZoovetError: The share is none, or smaller than so many networks can vouch for.
+        ZoovetError: The share is none, or there are no healthy networks.
     """
     if not 0 < false_alarms < 1:
         raise ZoovetError(f"a rate of false alarms must lie between 0 and 1, got {false_alarms:g}")
     count = len(healthy)
+    if count == 0:
+        raise ZoovetError("a threshold needs healthy networks, got none")
+    ordered = healthy.double().sort().values
     rank = math.ceil((count + 1) * (1 - false_alarms))
-    if rank > count:
-        raise ZoovetError(
-            f"this detector was calibrated on {count} healthy networks, which vouch for rates of false alarms from "
-            f"{1 / (count + 1):.2g}, not for {false_alarms:g}"
-        )
-    return math.nextafter(float(healthy.double().sort().values[rank - 1]), math.inf)
+    if rank <= count:
+        return math.nextafter(float(ordered[rank - 1]), math.inf)
+    beyond = max(1, round(_TAIL_SHARE * count))
+    start = float(ordered[-beyond - 1]) if beyond < count else float(ordered[0])
+    mean_excess = float((ordered[-beyond:] - start).mean())
+    return max(float(ordered[-1]), start + mean_excess * math.log(beyond / count / false_alarms))

@@ -103,12 +103,23 @@ class StrangerDetector:
             unlike=self.likeness.why_unlike(features),
         )
 
-    def threshold(self, false_alarms: float) -> float:
+    @property
+    def needs_images(self) -> bool:
+        """Whether it was calibrated on evidence from reference images only, not on that from made-up ones."""
+        return True
+
+    def threshold(self, false_alarms: float, *, with_images: bool = True) -> float:
         """The probability from which on a network is called trojaned, for a rate of false alarms.
 
+        Args:
+            false_alarms: The rate.
+            with_images: Whether evidence rests on reference images.
+
         Raises:
-            ZoovetError: The rate is none, or smaller than the detector can vouch for.
+            ZoovetError: The rate is none; or without images, on which alone it was calibrated.
         """
+        if not with_images:
+            raise ZoovetError("this detector for strangers was calibrated with reference images only; give some")
         return float(self.calibration(torch.tensor(threshold_logit(self.healthy, false_alarms), dtype=torch.float64)))
 
     def save(self, path: Path) -> None:

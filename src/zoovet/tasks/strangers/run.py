@@ -36,6 +36,7 @@ def train_stranger_detector(
     zoo: Zoo,
     out: Path | str,
     *,
+    evidence: Path | None = None,
     workers: int = 1,
     data_root: Path | None = None,
     progress: Progress | None = None,
@@ -45,7 +46,8 @@ def train_stranger_detector(
     Args:
         config: How.
         zoo: The park, or what is built of it.
-        out: Folder of the run; evidence that lies there is not sought again.
+        out: Folder of the run.
+        evidence: Folder of evidence; what lies there is not sought again. In the run's folder where left out.
         workers: Processes that seek evidence, of one thread each.
         data_root: Folder of image datasets; ``None``: the usual one.
         progress: Told how many networks' evidence was found.
@@ -69,7 +71,7 @@ def train_stranger_detector(
 
     try:
         with storage_errors(run.folder):
-            park = ParkEvidence(learned_from, config, run.folder / EVIDENCE_FOLDER, data_root)
+            park = ParkEvidence(learned_from, config, evidence or run.folder / EVIDENCE_FOLDER, data_root)
             rows = found_evidence(park, workers=workers, progress=found)
             detector, strangers = stranger_detector(rows, config, facts["zoo"])
             detector.description["validation"] = _figures(strangers)
