@@ -59,7 +59,8 @@ def threshold_logit(healthy: Tensor, false_alarms: float) -> float:
     rates that so few networks cannot vouch for (below one of their number and one), it is where an exponential tail
     through the highest fifth of them leads.
 
-    Source of the tail: Pickands 1975, *Statistical Inference Using Extreme Order Statistics*, section 2, of shape 0.
+    Source of the tail: Pickands 1975, *Statistical Inference Using Extreme Order Statistics*, section 2, of shape 0;
+    its mean is not known but estimated, which the power instead of a logarithm makes up for (a Lomax distribution).
 
     Args:
         healthy: [n], logits of healthy networks that were strangers.
@@ -79,5 +80,6 @@ def threshold_logit(healthy: Tensor, false_alarms: float) -> float:
         return math.nextafter(float(ordered[rank - 1]), math.inf)
     beyond = max(1, round(_TAIL_SHARE * count))
     start = float(ordered[-beyond - 1]) if beyond < count else float(ordered[0])
-    mean_excess = float((ordered[-beyond:] - start).mean())
-    return max(float(ordered[-1]), start + mean_excess * math.log(beyond / count / false_alarms))
+    total_excess = float((ordered[-beyond:] - start).sum())
+    ratio = beyond / count / false_alarms
+    return max(float(ordered[-1]), start + total_excess * (ratio ** (1 / beyond) - 1))
