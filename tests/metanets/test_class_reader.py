@@ -11,7 +11,7 @@ from zoovet.metanets.class_reader import ClassReader, ClassReaderConfig
 
 def reader(seed: int = 0) -> ClassReader:
     torch.manual_seed(seed)
-    return ClassReader(5, 4, ClassReaderConfig(width=16, kind_width=8)).double().eval()
+    return ClassReader(5, 4, ClassReaderConfig(width=16)).double().eval()
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 300])

@@ -2,7 +2,8 @@
 
 A model is a folder here, called as the model is: ``detector.safetensors``, ``repairer.safetensors`` (one of them may be
 missing) and ``card.md``, which says what they were trained on, how good they are and where they end. ``python -m
-zoovet.cli.ship`` puts finished runs here. Every function takes another folder of models instead.
+zoovet.cli.ship`` puts finished runs here. Every function takes another folder of models instead. The detector for
+strangers, of networks that no model knows, lies beside them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from zoovet.errors import ZoovetError, nearest
 
-__all__ = ["CARD_NAME", "KINDS", "MAX_BYTES", "card", "file_of", "folder", "kinds_of", "names"]
+__all__ = ["CARD_NAME", "KINDS", "MAX_BYTES", "card", "file_of", "folder", "kinds_of", "names", "stranger_detector"]
 
 KINDS = ("detector", "repairer")
 """What a model may have."""
@@ -78,6 +79,16 @@ def card(name: str, models: Path | None = None) -> Path:
         ZoovetError: There is no such model.
     """
     return _of(name, models) / CARD_NAME
+
+
+def stranger_detector(models: Path | None = None) -> Path | None:
+    """The file of the detector for strangers; ``None`` where there is none.
+
+    Args:
+        models: Folder of models; the package's own where left out.
+    """
+    place = (models or folder()) / "strangers" / "stranger_detector.safetensors"
+    return place if place.is_file() else None
 
 
 def _of(name: str, models: Path | None) -> Path:
