@@ -1,10 +1,10 @@
 """A reader of class evidence: a score for each class, of being a trojan's target, and one for the network.
 
-It knows neither the order nor the number of classes, and every kind of evidence goes through the same layers. One search
-that stands out may speak for itself: a class's score is a soft maximum over kinds, the network's one over classes. What
-all kinds say together is a mean. Readers that join the kinds' numbers in one layer have many more parameters and were
-worse at images that no training network knew. Source of the parts: Zaheer et al. 2017, *Deep Sets*, section 3 (sums
-over what has no order).
+It knows neither the order nor the number of classes, and every kind of evidence goes through the same layers. One
+search that stands out may speak for itself: a class's score is a soft maximum over kinds, the network's one over
+classes. What all kinds say together is a mean. Readers that join the kinds' numbers in one layer have many more
+parameters and were worse at images that no training network knew. Source of the parts: Zaheer et al. 2017, *Deep Sets*,
+section 3 (sums over what has no order).
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ def rows() -> MakeRows:
                         family=("plain", "resnet")[base // 3 % 2],
                         attack="patch",
                         split="train",
+                        recipe="sgd",
                         labelled=LabelledFeatures(features, is_trojaned, target),
                         asr=0.9 if is_trojaned else float("nan"),
                         seconds=1.0,

@@ -31,6 +31,7 @@ class Examined:
     Attributes:
         network_id, base_id: Which.
         dataset, family, attack, split: Of what kind.
+        recipe: How it was trained, roughly: optimizer, and whether its images were augmented.
         labelled: What a reader reads, and should answer.
         asr: Attack success rate; NaN of a healthy network.
         seconds: Of a processor, that the evidence took.
@@ -42,6 +43,7 @@ class Examined:
     family: str
     attack: str
     split: str
+    recipe: str
     labelled: LabelledFeatures
     asr: float
     seconds: float

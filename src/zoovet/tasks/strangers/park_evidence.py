@@ -133,10 +133,15 @@ class ParkEvidence:
             network_id=stored["network_id"],
             base_id=stored["base_id"],
             **{name: str(zoo.column(name)[place]) for name in ("dataset", "family", "attack", "split")},
+            recipe=_recipe(str(zoo.column("optimizer")[place]), str(zoo.column("augmentation")[place])),
             labelled=LabelledFeatures(class_features(found), is_trojaned, target),
             asr=float(zoo.column("asr")[place]) if is_trojaned else float("nan"),
             seconds=stored["seconds"],
         )
+
+
+def _recipe(optimizer: str, augmentation: str) -> str:
+    return optimizer if augmentation == "none" else f"{optimizer}, augmented"
 
 
 def reference_images(images: Images, config: StrangerConfig, seed: int) -> Images:
