@@ -127,7 +127,7 @@ def train_with_progress(
     from zoovet.zoo import Zoo
 
     require_free_folder(out, "trained")
-    zoo = Zoo.open(data.zoo, verify=True)
+    zoo = Zoo.open(data.zoo, verify=True, finished_only=TASKS[task].takes_growing)
     require_own_folder(out, "run.json", "a training run", begun=("config.yaml", "log"))
     shown = training_bar(TASKS[task].shown) if show is None else nullcontext(show)
     with saying_what_is_kept(out, lambda: _kept(out)), shown as bar:

@@ -174,7 +174,9 @@ class StrangerRun(StrangerConfig):
 class Trained(Protocol):
     """What a training leaves: it knows how it was made."""
 
-    description: dict[str, Any]
+    @property
+    def description(self) -> dict[str, Any]:
+        """JSON values, ``validation`` among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,12 +205,14 @@ class TrainingTask:
         run: The same with ``task`` and ``data``, as YAML has it.
         train: From a configuration, its data, the opened zoo and a place to what was trained.
         shown: Validation figures that the progress bar has room for.
+        takes_growing: Whether it also learns on what is built so far of a zoo that still grows.
     """
 
     config: type[Any]
     run: type[Any]
     train: Callable[[Any, Any, Zoo, Place], Trained]
     shown: tuple[str, ...]
+    takes_growing: bool = False
 
 
 def _train_detector(config: DetectionConfig, data: TrainingData, zoo: Zoo, place: Place) -> Detector:
@@ -272,7 +276,7 @@ TASKS: dict[str, TrainingTask] = {
     "generalization": TrainingTask(
         GeneralizationConfig, GeneralizationRun, _train_predictor, ("tau", "mean_absolute_error")
     ),
-    "strangers": TrainingTask(StrangerConfig, StrangerRun, _train_stranger_detector, ()),
+    "strangers": TrainingTask(StrangerConfig, StrangerRun, _train_stranger_detector, (), takes_growing=True),
 }
 """Every task by its name."""
 

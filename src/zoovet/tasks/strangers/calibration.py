@@ -81,5 +81,5 @@ def threshold_logit(healthy: Tensor, false_alarms: float) -> float:
     beyond = max(1, round(_TAIL_SHARE * count))
     start = float(ordered[-beyond - 1]) if beyond < count else float(ordered[0])
     total_excess = float((ordered[-beyond:] - start).sum())
-    ratio = beyond / count / false_alarms
-    return max(float(ordered[-1]), start + total_excess * (ratio ** (1 / beyond) - 1))
+    grown = math.pow(beyond / count / false_alarms, 1 / beyond) - 1
+    return max(float(ordered[-1]), start + total_excess * grown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,7 +81,7 @@ class StrangerDetector:
     healthy: Tensor
     likeness: Likeness
     version: str
-    description: dict[str, object]
+    description: dict[str, Any]
 
     def evidence_config(self, effort: str) -> ClassEvidenceConfig:
         """What is to be sought for an effort: ``quick``, ``normal`` or ``thorough``.

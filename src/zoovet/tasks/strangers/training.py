@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def left_out(
 def stranger_detector(
     rows: Sequence[Examined],
     config: StrangerConfig,
-    zoo: dict[str, object],
+    zoo: dict[str, Any],
     *,
     told: Callable[[str], None] = lambda _: None,
 ) -> tuple[StrangerDetector, LeftOut]:
@@ -119,7 +120,7 @@ def stranger_detector(
         name: dict(zip(*np.unique([getattr(row, name) for row in rows], return_counts=True), strict=True))
         for name in ("dataset", "family", "attack")
     }
-    description: dict[str, object] = {
+    description: dict[str, Any] = {
         "config": config_to_dict(config),
         "kinds": list(KINDS),
         "features": list(FEATURES),
