@@ -132,7 +132,7 @@ def main() -> None:
         return
     if options.out is None:
         parser.error("--zoo needs --out, a Parquet file")
-    zoo = Zoo.open(options.zoo).split(options.split)
+    zoo = Zoo.open(options.zoo, finished_only=True).split(options.split)
     bases = np.unique(zoo.column("base_id"))[: options.bases]
     part, num_parts = map(int, options.share.split("/"))
     zoo = zoo.select(np.isin(zoo.column("base_id"), bases[part::num_parts]))
