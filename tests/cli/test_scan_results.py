@@ -60,6 +60,10 @@ class GreatestStanding:
         each = torch.stack(margins).amax(0)
         return _Reading(float((each.max() - 8).sigmoid()), each.softmax(0))
 
+    @property
+    def needs_images(self) -> bool:
+        return False
+
     def threshold(self, false_alarms: float, *, with_images: bool) -> float:
         return 1 - 10 * false_alarms
 

@@ -156,6 +156,10 @@ class GreatestStanding:
         unlike = "its evidence is out of all bounds" if float(each.max()) > self.most else ""
         return Reading(float((each.max() - self.middle).sigmoid()), each.softmax(0), unlike)
 
+    @property
+    def needs_images(self) -> bool:
+        return False
+
     def threshold(self, false_alarms: float, *, with_images: bool) -> float:
         return 1 - false_alarms * 10 if with_images else 1 - false_alarms
 

@@ -20,7 +20,7 @@ from zoovet.vet.crew import Crew
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.network import Network
 from zoovet.vet.recognition import fitted, known_to, unknown_in_words, warn_of_assumed_scaling
-from zoovet.vet.stranger_reader import StrangerReader
+from zoovet.vet.stranger_reader import StrangerReader, shipped_stranger_reader
 from zoovet.vet.strangers import Strangers, require_effort
 from zoovet.vet.suspects import NobodyKnows, ReadOptions, Suspects, candidate_for, load_suspects, one_network
 from zoovet.vet.verdicts import Finding, Verdict, is_unlike, no_verdict, verdict_of
@@ -94,8 +94,8 @@ class Scanner:
         device: Where to compute.
         workers: Processes that score many files' networks, of one thread each; 1 scores in this process.
         batch_size: Networks that are scored at a time.
-        strangers: The detector for networks that no other knows, or that one finds unlike all that it knows; without
-            one these are unknown.
+        strangers: The detector for networks that no other knows, or that one finds unlike all that it knows. Where left
+            out, the one that comes with the package, unless a detector or a model is given: these are unknown then.
         effort: How much is sought in these: ``quick``, ``normal`` or ``thorough``.
         false_alarms: Share of healthy ones among these that may be called trojaned; ``threshold`` goes before it.
 
@@ -126,6 +126,8 @@ class Scanner:
             raise ZoovetError(f"threshold must be from 0 to 1, got {threshold}")
         require_effort(effort, false_alarms)
         self._strangers = None
+        if strangers is None and detector is None and model is None:
+            strangers = shipped_stranger_reader()
         if strangers is not None:
             self._strangers = Strangers(reader=strangers, effort=effort, false_alarms=false_alarms, threshold=threshold)
         self._candidates = chosen_candidates("detector", detector, model)

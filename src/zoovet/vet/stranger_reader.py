@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
+from zoovet import shipped
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
+from zoovet.tasks.strangers.detector import EFFORTS, StrangerDetector
 
-__all__ = ["EFFORTS", "StrangerReader", "StrangerReading"]
-
-EFFORTS = ("quick", "normal", "thorough")
-"""How much may be sought in a network, from least to most."""
+__all__ = ["EFFORTS", "StrangerReader", "StrangerReading", "shipped_stranger_reader"]
 
 
 class StrangerReading(Protocol):
@@ -37,6 +37,10 @@ class StrangerReader(Protocol):
     def version(self) -> str:
         """Its name and the first digits of its file's SHA-256."""
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether it can say nothing of evidence that rests on made-up images."""
+
     def evidence_config(self, effort: str, /) -> ClassEvidenceConfig:
         """What it wants sought, for an effort of :data:`EFFORTS`."""
 
@@ -50,3 +54,16 @@ class StrangerReader(Protocol):
             false_alarms: Above 0 and below 1.
             with_images: Whether evidence rests on reference images, not on made-up ones.
         """
+
+
+def shipped_stranger_reader(models: Path | None = None) -> StrangerReader | None:
+    """The detector for strangers that comes with the package; ``None`` where there is none.
+
+    Args:
+        models: Folder of models; the package's own where left out.
+
+    Raises:
+        ZoovetError: Its file is damaged.
+    """
+    path = shipped.stranger_detector(models)
+    return None if path is None else StrangerDetector.open(path)

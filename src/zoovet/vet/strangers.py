@@ -23,6 +23,12 @@ from zoovet.vet.verdicts import Verdict, no_verdict
 
 __all__ = ["Strangers", "require_effort"]
 
+NEEDS_IMAGES = (
+    "no detector was trained on such networks, and the one for strangers needs reference images: give a few clean "
+    "ones of each class that it tells apart, of the kind that it reads (--images)"
+)
+"""Why a network has no verdict without reference images."""
+
 _NUM_TRIED = 8
 _NO_GRADIENT = (
     "no gradient reaches its images, and triggers are sought along gradients: it is quantized, or answers the same "
@@ -92,6 +98,8 @@ class Strangers:
         return replace(verdict, seconds=time.perf_counter() - start)
 
     def _found(self, network: Network, known: ReferenceImages | None, progress: Callable[[str], None]) -> _Found:
+        if known is None and self.reader.needs_images:
+            raise NothingToSeek(NEEDS_IMAGES)
         own = _runnable(network, known)
         config = self.reader.evidence_config(self.effort)
         if known is None:

@@ -26,7 +26,7 @@ __all__ = ["EFFORTS", "KIND", "StrangerDetector", "StrangerReading"]
 KIND = "stranger_detector"
 """Of its checkpoints."""
 
-EFFORTS: dict[str, dict[str, object]] = {
+_SOUGHT_OTHERWISE: dict[str, dict[str, Any]] = {
     "quick": {
         "patch_sizes": (0.2,),
         "num_places": 4,
@@ -41,7 +41,10 @@ EFFORTS: dict[str, dict[str, object]] = {
     "normal": {},
     "thorough": {"num_places": 8, "images_per_class": 4, "num_steps": 6, "num_starts": 6, "num_stripes": 64},
 }
-"""What of the evidence that the detector was trained on is sought otherwise."""
+"""For each effort, what of the evidence that the detector was trained on is sought otherwise."""
+
+EFFORTS = tuple(_SOUGHT_OTHERWISE)
+"""How much may be sought in a network, from least to most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class StrangerDetector:
         """
         if effort not in EFFORTS:
             raise ZoovetError(f"the effort {effort!r} is unknown{nearest(effort, EFFORTS)}")
-        return replace(self.config.evidence, **EFFORTS[effort])  # type: ignore[arg-type]
+        return replace(self.config.evidence, **_SOUGHT_OTHERWISE[effort])
 
     def read(self, found: ClassEvidence) -> StrangerReading:
         """A probability and the classes suspected, from a network's evidence."""

@@ -64,7 +64,7 @@ class ParkEvidence:
     @property
     def fingerprint(self) -> str:
         """What evidence depends on beside the network: a hash of the configuration."""
-        sought = {"images_per_class": self.config.images_per_class, **asdict(self.config.evidence)}
+        sought = {"images_per_class": self.config.images_per_class, "evidence": asdict(self.config.evidence)}
         return hashlib.sha256(json.dumps(sought, sort_keys=True).encode()).hexdigest()[:16]
 
     def seek(self, base_id: int, images: Callable[[str], Images]) -> None:

@@ -1,0 +1,119 @@
+"""From a park on disk to a detector: evidence is sought once, goes on where it stopped, and the run can be opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zoovet.errors import ZoovetError
+from zoovet.evidence import ClassEvidenceConfig, RunnableGraphs, class_evidence
+from zoovet.images.sources import ImageSource
+from zoovet.tasks.strangers import park_evidence
+from zoovet.tasks.strangers.config import ReaderTraining, StrangerConfig
+from zoovet.tasks.strangers.detector import StrangerDetector
+from zoovet.tasks.strangers.park_evidence import ParkEvidence, found_evidence
+from zoovet.tasks.strangers.run import train_stranger_detector
+from zoovet.zoo import ImageBlock, ParkRecipe, ParkTraining, PatchAttack, Zoo, build_zoo
+from zoovet.zoo.compiled_runnable import CompiledRunnable
+from zoovet.zoo.park.families import MlpFamily, PlainFamily
+from zoovet.zoo.recipe_parts import SplitShares
+
+QUICK = ClassEvidenceConfig(
+    patch_sizes=(0.3,),
+    num_places=2,
+    pixel_factors=(1.0,),
+    change_factors=(0.5,),
+    smooth_factors=(),
+    warp_factors=(),
+    wave_amplitudes=(0.2,),
+    num_steps=2,
+    num_margin_steps=2,
+    num_stripes=4,
+    num_warps=2,
+)
+CONFIG = StrangerConfig(images_per_class=2, evidence=QUICK, training=ReaderTraining(num_members=1, num_steps=10))
+
+
+@pytest.fixture(scope="module")
+def park(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    digits = {name: ImageSource(source="digits", color=name) for name in ("gray", "rgb")}
+    recipe = ParkRecipe(
+        images=tuple(ImageBlock(name=name, images=source, min_clean_accuracy=0.0) for name, source in digits.items()),
+        architectures=(
+            PlainFamily(variants=1, depth=(1, 1), width=(8, 8), norm=("batch",), hidden=(0, 0)),
+            MlpFamily(variants=1, norm=("none",), depth=(1, 1), width=(8, 8)),
+        ),
+        training=ParkTraining(images=(200, 200), epochs=(3, 3), batch_size=(16,), adaptive_learning_rate=(0.01, 0.02)),
+        attacks=(PatchAttack(poison_rate=(0.3, 0.4)),),
+        num_bases=4,
+        round_bases=4,
+        test_images=100,
+        max_accuracy_loss=1.0,
+        min_asr=0.0,
+        split=SplitShares(train=0.75, validation=0.0, test=0.25),
+        bases_per_shard=2,
+    )
+    return build_zoo(recipe, tmp_path_factory.mktemp("park") / "park")
+
+
+def test_compiled_code_finds_what_torch_finds(park: Zoo) -> None:
+    for place in range(len(park)):
+        networks = park.networks([place])
+        compiled, plain = CompiledRunnable(networks), RunnableGraphs(networks)
+        images = 2 * torch.rand(3, *compiled.input_shape, generator=torch.Generator().manual_seed(place)) - 1
+        answers = []
+        for runnable in (compiled, plain):
+            shown = images.clone().requires_grad_()
+            logits = runnable.logits(shown)
+            (slopes,) = torch.autograd.grad(logits[0, :, 1].sum(), shown)
+            answers.append((logits.detach(), slopes))
+            torch.testing.assert_close(runnable.logits(images[None]).detach(), logits.detach(), atol=1e-5, rtol=1e-5)
+        for found, expected in zip(*answers, strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_evidence_is_sought_once_and_by_what_is_asked(
+    park: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+    first = park.select(park.column("base_id") < 1)
+    found_evidence(ParkEvidence(first, CONFIG, tmp_path, None), workers=1, progress=lambda *so_far: told.append(so_far))
+    assert told == [(0, 1), (1, 1)]
+    sought: list[int] = []
+
+    def counted(*arguments: object) -> object:
+        sought.append(1)
+        return class_evidence(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(park_evidence, "class_evidence", counted)
+    rows = found_evidence(ParkEvidence(park, CONFIG, tmp_path, None), workers=1)
+    assert len(sought) == len(park) - len(first)
+    assert [row.network_id for row in rows] == list(park.column("network_id"))
+    assert [row.labelled.is_trojaned for row in rows] == park.column("poisoned").tolist()
+    for row, target in zip(rows, park.column("target").tolist(), strict=True):
+        assert row.labelled.target == (target if row.labelled.is_trojaned else -1)
+        assert row.labelled.features.values.shape[0] == 10
+        assert bool(row.labelled.features.values.any())
+    other = replace(CONFIG, images_per_class=3)
+    with pytest.raises(ZoovetError, match="holds evidence that was sought otherwise"):
+        found_evidence(ParkEvidence(park, other, tmp_path, None), workers=1)
+
+
+def test_a_run_ends_with_a_detector_that_opens(park: Zoo, tmp_path: Path) -> None:
+    trained = train_stranger_detector(CONFIG, park, tmp_path / "run", evidence=tmp_path / "evidence")
+    assert set(trained.description["validation"]) == {"auc_image_set_left_out", "tpr_at_5_percent", "target_named"}
+    learned_from = int(np.isin(park.column("split"), ("train", "validation")).sum())
+    assert trained.description["num_networks"] == learned_from == 6
+    assert len(list((tmp_path / "evidence").iterdir())) == 3
+    again = train_stranger_detector(CONFIG, park, tmp_path / "run")
+    assert again.version == trained.version == StrangerDetector.open(tmp_path / "run").version
+    networks = park.networks([0])
+    found = class_evidence(RunnableGraphs(networks), None, None, trained.evidence_config("quick"))
+    assert 0 < trained.read(found).probability < 1
+    more = replace(CONFIG, training=replace(CONFIG.training, num_steps=11))
+    with pytest.raises(ZoovetError, match=r"another training\.num_steps"):
+        train_stranger_detector(more, park, tmp_path / "run")
