@@ -28,14 +28,16 @@ class Likeness:
     """Networks that are known, by their classes' means.
 
     Attributes:
-        known: [n, kinds · 3], NaN where a kind is lacking; in units of ``deviations`` from ``means``.
+        known: [n, kinds · 3], 0 where a kind is lacking; in units of ``deviations`` from ``means``.
+        present: [n, kinds · 3], 1 where a kind is there, 0 where it is lacking.
         means, deviations: [kinds · 3].
         cutoff: [1], the distance from which on a network is unlike.
     """
 
-    NAMES: ClassVar[tuple[str, ...]] = ("known", "means", "deviations", "cutoff")
+    NAMES: ClassVar[tuple[str, ...]] = ("known", "present", "means", "deviations", "cutoff")
 
     known: Tensor
+    present: Tensor
     means: Tensor
     deviations: Tensor
     cutoff: Tensor
@@ -43,12 +45,12 @@ class Likeness:
     def distance(self, features: ClassFeatures) -> float:
         """Root mean square difference to the nearest known networks, over what both have; in deviations."""
         here = (_summary(features) - self.means) / self.deviations
-        differences = (self.known - here).square()
-        both = ~differences.isnan()
+        both = (self.present > 0) & ~here.isnan()
+        differences = (self.known - here.nan_to_num(0)).square() * both
         enough = both.float().mean(1) >= _LEAST_PRESENT
         if not bool(enough.any()):
             return math.inf
-        distances = (differences.nan_to_num(0).sum(1) / both.sum(1).clamp_min(1)).sqrt()[enough]
+        distances = (differences.sum(1) / both.sum(1).clamp_min(1)).sqrt()[enough]
         return float(distances.topk(min(_NUM_NEAREST, len(distances)), largest=False).values.mean())
 
     def why_unlike(self, features: ClassFeatures) -> str:
@@ -82,7 +84,8 @@ def fitted_likeness(known: Sequence[ClassFeatures], cutoff: float = math.inf) ->
     means = summaries.nan_to_num(0).sum(0) / count
     squares = ((summaries - means).nan_to_num(0).square().sum(0) / count).sqrt()
     deviations = squares.clamp_min(_LEAST_DEVIATION)
-    return Likeness((summaries - means) / deviations, means, deviations, torch.tensor([cutoff]))
+    scaled = ((summaries - means) / deviations).nan_to_num(0)
+    return Likeness(scaled, there.float(), means, deviations, torch.tensor([cutoff]))
 
 
 def _summary(features: ClassFeatures) -> Tensor:
