@@ -25,7 +25,7 @@ from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint
 from zoovet.tasks.vetting import distribution_of, specs_of
 
-__all__ = ["main", "ship"]
+__all__ = ["main", "packed", "ship"]
 
 
 def ship(runs: dict[str, Path], name: str, *, models: Path, figures: dict[str, Any] | None = None) -> Path:
@@ -48,7 +48,7 @@ def ship(runs: dict[str, Path], name: str, *, models: Path, figures: dict[str, A
         raise ZoovetError(f"a model's name is lower-case words and hyphens, such as 'cifar10-small-cnn'; got {name!r}")
     checkpoints = {kind: _finished(run, kind) for kind, run in runs.items()}
     _require_same_specs(checkpoints)
-    contents = {f"{kind}.safetensors": _packed(checkpoint) for kind, checkpoint in checkpoints.items()}
+    contents = {f"{kind}.safetensors": packed(checkpoint) for kind, checkpoint in checkpoints.items()}
     card = model_card(name, checkpoints, figures)
     others = sum(path.stat().st_size for path in models.glob("*/*") if path.is_file() and path.parent.name != name)
     size = others + sum(map(len, contents.values())) + len(card.encode())
@@ -67,7 +67,7 @@ def ship(runs: dict[str, Path], name: str, *, models: Path, figures: dict[str, A
     return folder
 
 
-def _packed(checkpoint: Checkpoint) -> bytes:
+def packed(checkpoint: Checkpoint) -> bytes:
     """The checkpoint as a file, without the place where its zoo was.
 
     What the metanetwork has goes in half precision, which is off by a two-thousandth: that of images by less than a

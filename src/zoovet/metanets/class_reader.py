@@ -36,8 +36,8 @@ class ClassReaderConfig:
         ZoovetError: A width below 1, or a share outside [0, 1).
     """
 
-    width: int = 32
-    dropout: float = 0.3
+    width: int = 16
+    dropout: float = 0.2
 
     def __post_init__(self) -> None:
         if self.width < 1:

@@ -77,10 +77,11 @@ def test_scan_tells_by_its_exit_status(
     (verdict,) = json.loads(flagged.stdout)["verdicts"]
     detector, network = zoovet.Detector.load(place / "detector"), zoovet.load_networks(suspect)
     score, likeness = float(detector.score(network)), float(detector.in_distribution(network))
-    assert verdict == {
+    expected = {
         "file": str(suspect),
         "network": 0,
         "score": pytest.approx(score),
+        "probability": verdict["score"],
         "threshold": 0.0,
         "target": None,
         "flagged": True,
@@ -91,6 +92,9 @@ def test_scan_tells_by_its_exit_status(
         "scaling_is_assumed": False,
         "model": None,
     }
+    assert {name: verdict[name] for name in expected} == expected
+    of_strangers = set(verdict) - set(expected) - {"digest", "detector"}
+    assert not any(verdict[name] for name in of_strangers), "nothing was sought in it"
     capsys.readouterr()
     assert main(["scan", str(suspect), "--detector", str(place / "detector"), "--threshold", "1"]) == 0
     assert capsys.readouterr().out.split() == [

@@ -33,15 +33,15 @@ class ReaderTraining:
         ZoovetError: A value out of its range.
     """
 
-    num_members: int = 5
-    num_steps: int = 400
+    num_members: int = 4
+    num_steps: int = 150
     learning_rate: float = 6e-3
     weight_decay: float = 1e-2
     batch_share: float = 0.6
     target_weight: float = 0.5
     smoothing: float = 0.02
-    noise: float = 0.1
-    dropped_kinds: float = 0.1
+    noise: float = 0.25
+    dropped_kinds: float = 0.25
     dropped_classes: float = 0.2
     seed: int = 0
 

@@ -85,12 +85,17 @@ def train_stranger_detector(
 
 def _facts(zoo: Zoo) -> dict[str, Any]:
     """Which networks of which park: JSON values."""
-    names = "\n".join(sorted(map(str, zoo.column("network_id"))))
+    parts = {name: zoo.split(name) for name in _LEARNED_FROM}
     return {
         "path": str(zoo.path.resolve()),
-        "fingerprint": hashlib.sha256(names.encode()).hexdigest()[:16],
-        "num_networks": len(zoo),
+        **{f"{name}_fingerprint": _fingerprint(part) for name, part in parts.items()},
+        **{f"num_{name}": len(part) for name, part in parts.items()},
     }
+
+
+def _fingerprint(zoo: Zoo) -> str:
+    names = "\n".join(sorted(map(str, zoo.column("network_id"))))
+    return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
 def _figures(strangers: LeftOut) -> dict[str, float]:

@@ -1,0 +1,121 @@
+"""``python -m zoovet.cli.ship_strangers RUN``: make a run the detector for strangers that comes with the package.
+
+Puts its checkpoint into ``zoovet/shipped/strangers`` and writes the card, from what the run says and from the tables of
+``benchmarks/strangers.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zoovet import shipped
+from zoovet.cli.ship import packed
+from zoovet.errors import ZoovetError
+from zoovet.files import atomic_path, require_writable_folder, write_text
+from zoovet.json_files import read_json_object
+from zoovet.printable import printable
+from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint
+from zoovet.tasks.strangers.detector import KIND
+
+__all__ = ["main", "ship_strangers", "stranger_card"]
+
+_LEFT_OUT = {"dataset": "image set", "family": "architecture family", "recipe": "recipe", "attack": "attack"}
+
+
+def ship_strangers(run: Path, *, models: Path, figures: Mapping[str, Any] | None = None) -> Path:
+    """Put a run's detector into the folder of models; the one that is there is replaced.
+
+    Args:
+        run: Folder of a finished run.
+        models: Folder of models.
+        figures: What ``benchmarks/strangers.py`` measured, for the card.
+
+    Returns:
+        The detector's file.
+
+    Raises:
+        ZoovetError: The run is none of a detector for strangers, or its checkpoint is damaged.
+    """
+    checkpoint = load_checkpoint(run, KIND)
+    folder = require_writable_folder(models / "strangers")
+    file = folder / f"{KIND}.safetensors"
+    with atomic_path(file) as temporary:
+        temporary.write_bytes(packed(replace(checkpoint, tensors=dict(checkpoint.tensors))))
+    write_text(folder / shipped.CARD_NAME, stranger_card(checkpoint, figures))
+    return file
+
+
+def stranger_card(checkpoint: Checkpoint, figures: Mapping[str, Any] | None) -> str:
+    """The card: Markdown."""
+    networks: Mapping[str, Mapping[str, int]] = checkpoint.get("networks")
+    validation: Mapping[str, float] = checkpoint.get("validation")
+    seen = "\n".join(
+        f"- by {_LEFT_OUT[name]}: " + ", ".join(f"{kind} {count}" for kind, count in counts.items())
+        for name, counts in networks.items()
+    )
+    return f"""# Detector for strangers
+
+Tells whether a network carries a trojan, and towards which class, from what happens when it is run: for each class
+triggers of several kinds are sought on a few reference images. It reads no weights, so it answers for any graph.
+
+## What it learned from
+
+{checkpoint.get("num_networks")} networks of a park (`configs/zoo/park.yaml`), healthy and trojaned siblings:
+
+{seen}
+
+Reference images: {checkpoint.get("config")["images_per_class"]} a class, of the network's own image set.
+
+## How good it is
+
+Of networks whose image set was left out of training: AUC {validation["auc_image_set_left_out"]:.3f}; at 5 % of false
+alarms it finds {validation["tpr_at_5_percent"]:.2f} of the trojaned ones; of all trojaned ones it names the target of
+{validation["target_named"]:.2f}.
+
+{_tables(figures)}
+## Limits
+
+- The park is small so far: rates of false alarms below one of its healthy networks and one are extrapolated.
+- It needs reference images of the kind that the network reads. Without them a network is unknown.
+- One target for every image is what it looks for: trojans that make every class the next, or work on images of one
+  class only, are hardly told. Of two classes neither can stand out.
+- An attacker who trains against such searches was not tried.
+"""
+
+
+def _tables(figures: Mapping[str, Any] | None) -> str:
+    if figures is None:
+        return ""
+    lines = ["| left out | asked | networks | AUC (95 %) | greatest standing alone |", "|---|---|---|---|---|"]
+    for name, table in figures["tables"].items():
+        by, which = name.split(", ")
+        found = table["all"]
+        ours, alone = ("{auc:.3f} ({low:.3f} to {high:.3f})".format(**found[key]) for key in ("logit", "greatest"))
+        lines.append(f"| one {_LEFT_OUT[by]} | {which} | {found['networks']} | {ours} | {alone} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m zoovet.cli.ship_strangers", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="tables of benchmarks/strangers.py")
+    parser.add_argument("--models", type=Path, default=shipped.folder(), help="folder of models; the package's own")
+    arguments = parser.parse_args(words)
+    try:
+        figures = None if arguments.figures is None else read_json_object(arguments.figures)
+        file = ship_strangers(arguments.run, models=arguments.models, figures=figures)
+    except (ZoovetError, OSError, ValueError) as error:
+        print(f"error: {printable(error, 2000)}", file=sys.stderr)
+        return 2
+    print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
