@@ -30,7 +30,7 @@ from zoovet.printable import MAX_PATH_CHARACTERS, printable
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from zoovet.vet import Failure, FileResult, Verdict
+    from zoovet.vet import Failure, FileResult, StrangerReader, Verdict
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
@@ -50,9 +50,9 @@ of networks like the detector's training networks that are at least as unusual),
 threshold, and the verdict: healthy, trojaned, or unknown, where the network is unlike those that the detector was
 trained on, or a score is not a finite number, so that it means nothing. A file that is given twice is scanned once.
 
-Of a network that no such detector knows, where a detector for strangers comes with the package, triggers are sought for
-each class (--effort says how many and for how long), on reference images where there are any, else on made-up ones,
-which tell much less. Its verdict holds at a rate of false alarms (--false-alarms) and carries the target class, the
+Of a network that no such detector knows, the detector for strangers is asked: triggers are sought for each class
+(--effort says how many and for how long) on reference images (--images), a few of each class of the kind that the
+network reads; without them it is unknown. Its verdict holds at a rate of false alarms (--false-alarms) and carries the target class, the
 trigger that was found, what it does to three images, and which channels inside it drives: --report FOLDER writes all of
 that as web pages, --json prints it (docs/scan.schema.json says how). Writes nothing but --report and --sarif.
 
@@ -81,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_candidates(parser, "detector")
     parser.add_argument(
         "--threshold", type=_probability, metavar="P", help="flag from this probability on; default the detector's own"
+    )
+    parser.add_argument(
+        "--strangers",
+        type=Path,
+        metavar="RUN",
+        help="run of a detector for strangers, for networks that no other knows; default the shipped one, unless "
+        "--detector or --model is given",
     )
     parser.add_argument(
         "--effort",
@@ -128,6 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
         options=options,
         device=device,
         workers=arguments.workers or (_num_cores() if device == "cpu" else 1),
+        strangers=_stranger_reader(arguments),
         effort=arguments.effort,
         false_alarms=_FALSE_ALARMS if arguments.false_alarms is None else arguments.false_alarms,
     )
@@ -157,6 +165,20 @@ def run(arguments: argparse.Namespace) -> int:
     if failures:
         return EXIT_ERROR
     return EXIT_FLAGGED if any(verdict.verdict != "healthy" for verdict in verdicts) else EXIT_OK
+
+
+def _stranger_reader(arguments: argparse.Namespace) -> StrangerReader | None:
+    """What is asked about networks that no detector knows: the run that is named, else the shipped one.
+
+    A detector or a model that is named is asked alone.
+    """
+    from zoovet.vet import shipped_stranger_reader, stranger_reader_of
+
+    if arguments.strangers is not None:
+        return stranger_reader_of(arguments.strangers)
+    if arguments.detector is not None or arguments.model is not None:
+        return None
+    return shipped_stranger_reader(arguments.models_from)
 
 
 def _require_outputs(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,13 @@ from zoovet.vet.repairer import HealedNetwork, RepairedFile, Repairer
 from zoovet.vet.runnable_network import runnable
 from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
-from zoovet.vet.stranger_reader import EFFORTS, StrangerReader, StrangerReading
+from zoovet.vet.stranger_reader import (
+    EFFORTS,
+    StrangerReader,
+    StrangerReading,
+    shipped_stranger_reader,
+    stranger_reader_of,
+)
 from zoovet.vet.suspect_channels import SuspectChannel
 from zoovet.vet.suspects import ReadOptions, Suspects, load_suspects
 from zoovet.vet.verdicts import Verdict
@@ -46,6 +52,8 @@ __all__ = [
     "require_output_name",
     "runnable",
     "shipped_candidates",
+    "shipped_stranger_reader",
+    "stranger_reader_of",
     "weights_digest",
     "write_repaired",
 ]
