@@ -34,3 +34,8 @@ def print_models(models: Path | None = None) -> None:
             for scaling in dict.fromkeys(map(scaling_of, candidate.specs)):
                 print(f"           trained on images scaled to {scaling.describe()}")
         print(f"  card     {shipped.card(name, models)}")
+    strangers = shipped.stranger_detector(models)
+    if strangers is not None:
+        print("strangers")
+        print(f"  detector {strangers.stat().st_size / 1e6:.1f} MB, for networks that none of the above knows")
+        print(f"  card     {strangers.parent / shipped.CARD_NAME}")

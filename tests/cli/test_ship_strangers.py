@@ -1,0 +1,38 @@
+"""The shipped detector for strangers: made of a run, listed, and the default of a scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoovet import shipped
+from zoovet.cli.models import print_models
+from zoovet.cli.ship_strangers import main
+from zoovet.tasks.strangers.detector import StrangerDetector
+from zoovet.vet import shipped_stranger_reader
+
+
+def test_what_ships_opens_and_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    reader = shipped_stranger_reader()
+    assert reader is not None
+    assert reader.version.startswith("strangers-")
+    assert 0 < reader.threshold(0.05, with_images=True) <= reader.threshold(0.01, with_images=True) < 1
+    print_models()
+    assert "strangers\n  detector" in capsys.readouterr().out
+
+
+def test_a_run_is_put_beside_the_models_with_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = shipped.stranger_detector()
+    assert file is not None
+    models = tmp_path / "models"
+    models.mkdir()
+    assert shipped.stranger_detector(models) is None
+    assert shipped_stranger_reader(models) is None
+    assert main([str(file), "--models", str(models)]) == 0
+    again = shipped.stranger_detector(models)
+    assert again is not None
+    assert StrangerDetector.open(again).version == StrangerDetector.open(file).version
+    assert "Limits" in (models / "strangers" / shipped.CARD_NAME).read_text()
+    assert main([str(tmp_path / "nothing"), "--models", str(models)]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no file or folder")
