@@ -25,6 +25,8 @@ from zoovet.zoo.store import ZooInfo, write_shard
 ROOT = Path(__file__).parents[1]
 CONFIGS = {str(path.relative_to(ROOT / "configs")): path for path in sorted((ROOT / "configs").rglob("*.yaml"))}
 TRAININGS = {name: path for name, path in CONFIGS.items() if "task" in read_yaml(path)}
+OF_METANETWORKS = [name for name, path in TRAININGS.items() if read_yaml(path)["task"] != "strangers"]
+"""What Lightning trains; the detector for strangers is trained in ``tests/tasks/strangers``."""
 SHORT: dict[str, Any] = {
     "training.max_steps": 2,
     "training.batch_size": 2,
@@ -102,7 +104,7 @@ def zoo_for(name: str, task: str) -> str:
     return "inr_color" if "cifar" in name else "inr_gray"
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", OF_METANETWORKS)
 def test_a_configuration_trains_for_two_steps(name: str, zoos: dict[str, Path], tmp_path: Path) -> None:
     values = read_yaml(TRAININGS[name])
     task = TASKS[values["task"]]
@@ -163,4 +165,4 @@ def test_a_configuration_says_what_it_is_for_and_names_itself(name: str) -> None
 @pytest.mark.parametrize("name", TRAININGS)
 def test_no_training_ends_by_the_clock(name: str) -> None:
     run = read_config(TASKS[read_yaml(TRAININGS[name])["task"]].run, TRAININGS[name], {"data.zoo": "zoo"})
-    assert run.training.max_minutes is None
+    assert name not in OF_METANETWORKS or run.training.max_minutes is None

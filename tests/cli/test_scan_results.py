@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import zoovet.vet
 from zoovet.cli.main import main
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
 from zoovet.metanets.scalegmn import ScaleGMNConfig
@@ -118,7 +116,7 @@ def words(tmp_path: Path, prototypes: Tensor) -> list[str]:
 
 @pytest.fixture
 def scan(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    monkeypatch.setattr(zoovet.vet, "Scanner", partial(zoovet.vet.Scanner, strangers=GreatestStanding()))
+    monkeypatch.setattr("zoovet.cli.scan._stranger_reader", lambda arguments: GreatestStanding())
     return lambda *more: main([*words, *map(str, more)])
 
 

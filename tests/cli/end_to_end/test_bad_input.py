@@ -41,7 +41,7 @@ def test_a_wrong_type_names_the_key_and_what_is_expected(
 def test_a_task_that_is_missing_or_unknown(place: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     (tmp_path / "none.yaml").write_text("data: {zoo: z}\n", encoding="utf-8")
     words = ["train", tmp_path / "none.yaml", "--out", tmp_path / "out"]
-    tasks = "detection or repair or inr_classification or inr_editing or generalization"
+    tasks = "detection or repair or inr_classification or inr_editing or generalization or strangers"
     assert refused(*words) == f"{tmp_path / 'none.yaml'}: the key 'task' is missing; it takes {tasks}"
     for kind in ("[a]", "{a: 1}", "5"):
         (tmp_path / "odd.yaml").write_text(f"task: {kind}\nkind: {kind}\n", encoding="utf-8")
