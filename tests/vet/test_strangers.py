@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,21 @@ def test_evidence_unlike_all_that_the_reader_knows_is_unknown(
     assert (verdict.verdict, verdict.target, verdict.reason) == ("unknown", None, "its evidence is out of all bounds")
     assert verdict.probability is not None
     assert verdict.flagged
+
+
+def test_what_is_likelier_trojaned_than_not_is_never_healthy(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    found = scan(stamped(None), pictures)
+    assert found.probability is not None
+    middle = stranger_reader.middle + math.log(found.probability / (1 - found.probability)) - math.log(0.7 / 0.3)
+    close = replace(stranger_reader, middle=middle)
+    verdict = scan(stamped(None), pictures, strangers=close)
+    assert verdict.probability == pytest.approx(0.7, abs=1e-3)
+    assert (verdict.verdict, verdict.flagged, verdict.target) == ("unknown", False, None)
+    assert verdict.reason is not None
+    assert verdict.reason.startswith("suspicious: a trojan is likelier than not (0.70)")
+    assert scan(stamped(None), pictures, strangers=close, threshold=0.9).verdict == "healthy"
 
 
 def test_progress_says_what_is_sought(stamped: Nets, pictures: Images, stranger_reader: Any) -> None:

@@ -29,6 +29,9 @@ NEEDS_IMAGES = (
 )
 """Why a network has no verdict without reference images."""
 
+_LIKELIER_THAN_NOT = 0.5
+"""The probability from which a network that is not flagged is not called healthy either."""
+
 _NUM_TRIED = 8
 _NO_GRADIENT = (
     "no gradient reaches its images, and triggers are sought along gradients: it is quantized, or answers the same "
@@ -126,6 +129,12 @@ class Strangers:
         reason = reading.unlike or None
         if reason is None and not flagged and known is not None and known.is_at_chance:
             reason = f"nothing was found, but {known.cautions[-1]}"
+        if reason is None and not flagged and self.threshold is None and reading.probability > _LIKELIER_THAN_NOT:
+            reason = (
+                f"suspicious: a trojan is likelier than not ({reading.probability:.2f}), but more than "
+                f"{self.false_alarms:.2g} of healthy networks look like that (trojaned is said from {threshold:.2f}): "
+                f"look at the trigger that was found, give more images, or allow more false alarms"
+            )
         probabilities = tuple(reading.class_probabilities.tolist())
         notes = () if known is None else known.notes
         if len(probabilities) == 2:
