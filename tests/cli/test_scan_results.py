@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -21,8 +22,6 @@ from zoovet.networks import Networks, small_cnn
 from zoovet.readers import save_networks
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
-
-jsonschema = pytest.importorskip("jsonschema")
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "scan.schema.json").read_text())
 SPEC = small_cnn("relu", input_shape=(1, 12, 12), channels=(4, 4))

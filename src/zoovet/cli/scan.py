@@ -173,10 +173,11 @@ def _stranger_reader(arguments: argparse.Namespace) -> StrangerReader | None:
 
     A detector or a model that is named is asked alone.
     """
-    from zoovet.vet import shipped_stranger_reader, stranger_reader_of
+    from zoovet.tasks.strangers.detector import StrangerDetector
+    from zoovet.vet import shipped_stranger_reader
 
     if arguments.strangers is not None:
-        return stranger_reader_of(arguments.strangers)
+        return StrangerDetector.open(arguments.strangers)
     if arguments.detector is not None or arguments.model is not None:
         return None
     return shipped_stranger_reader(arguments.models_from)

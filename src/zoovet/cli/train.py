@@ -81,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.logger is not None:
         overrides["training.logger"] = arguments.logger
     config = read_config(TASKS[task].run, values, overrides, where=str(arguments.config))
-    if task != "strangers":  # which is trained in seconds, once evidence is there, and logs nothing
-        require_logger(config.training.logger)
+    if (logger := getattr(config.training, "logger", None)) is not None:  # a training of seconds logs nothing
+        require_logger(logger)
     trained = train_with_progress(
         task,
         task_config(config),

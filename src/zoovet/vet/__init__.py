@@ -17,7 +17,6 @@ from zoovet.vet.stranger_reader import (
     StrangerReader,
     StrangerReading,
     shipped_stranger_reader,
-    stranger_reader_of,
 )
 from zoovet.vet.suspect_channels import SuspectChannel
 from zoovet.vet.suspects import ReadOptions, Suspects, load_suspects
@@ -53,7 +52,6 @@ __all__ = [
     "runnable",
     "shipped_candidates",
     "shipped_stranger_reader",
-    "stranger_reader_of",
     "weights_digest",
     "write_repaired",
 ]

@@ -11,7 +11,7 @@ from zoovet import shipped
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
 from zoovet.tasks.strangers.detector import EFFORTS, StrangerDetector
 
-__all__ = ["EFFORTS", "StrangerReader", "StrangerReading", "shipped_stranger_reader", "stranger_reader_of"]
+__all__ = ["EFFORTS", "StrangerReader", "StrangerReading", "shipped_stranger_reader"]
 
 
 class StrangerReading(Protocol):
@@ -67,15 +67,3 @@ def shipped_stranger_reader(models: Path | None = None) -> StrangerReader | None
     """
     path = shipped.stranger_detector(models)
     return None if path is None else StrangerDetector.open(path)
-
-
-def stranger_reader_of(run: Path | str) -> StrangerReader:
-    """The detector for strangers that a run of ``zoovet train`` left.
-
-    Args:
-        run: The run's folder, or its checkpoint.
-
-    Raises:
-        ZoovetError: It is missing, damaged, or something else.
-    """
-    return StrangerDetector.open(run)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from zoovet.networks import Graph, Networks, run
 from zoovet.networks.rescaled import images_as_read
-from zoovet.zoo.native import NativeNetwork, compile_spec
-from zoovet.zoo.samples import Floats
+from zoovet.zoo.compiled_logits import compiled_logits
+from zoovet.zoo.native import compile_spec
 
 __all__ = ["CompiledForward"]
 
@@ -45,35 +43,4 @@ class CompiledForward:
             return run(networks, images)  # says what is wrong
         parameters = [compiled.pack(flat) for flat in networks.detach().flat().numpy()]
         shown = images_as_read(networks.graph, images)
-        logits: Tensor = _Logits.apply(shown, parameters, compiled, num_axes)  # type: ignore[no-untyped-call]
-        return logits
-
-
-class _Logits(torch.autograd.Function):
-    """Logits by compiled code, and their gradients to images, for which the networks are run once more."""
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, parameters: list[Floats], compiled: NativeNetwork, num_axes: int) -> Tensor:
-        ctx.save_for_backward(images)
-        ctx.parameters, ctx.compiled, ctx.num_axes = parameters, compiled, num_axes
-        each = _of_each(images, len(parameters), num_axes)
-        found = [compiled.logits(own, some) for own, some in zip(parameters, each, strict=True)]
-        return torch.stack([torch.from_numpy(logits) for logits in found])
-
-    @staticmethod
-    def backward(ctx: Any, to_logits: Tensor) -> tuple[Tensor, None, None, None]:
-        (images,) = ctx.saved_tensors
-        each = _of_each(images, len(ctx.parameters), ctx.num_axes)
-        wanted = to_logits.contiguous().numpy()
-        found = [
-            torch.from_numpy(ctx.compiled.image_slopes(own, some, slopes))
-            for own, some, slopes in zip(ctx.parameters, each, wanted, strict=True)
-        ]
-        slopes = torch.stack(found)
-        return (slopes if images.ndim == ctx.num_axes + 2 else slopes.sum(dim=0)), None, None, None
-
-
-def _of_each(images: Tensor, num_networks: int, num_axes: int) -> list[Floats]:
-    """Each network's images, contiguous; the same array for all where they share them."""
-    arrays = images.detach().contiguous().numpy()
-    return list(arrays) if images.ndim == num_axes + 2 else [arrays] * num_networks
+        return compiled_logits(compiled, parameters, shown, num_axes)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from zoovet.evidence import Runnable, RunnableGraphs
 from zoovet.evidence.scaled_images import ScaledInput
 from zoovet.networks import Networks
-from zoovet.zoo.native import NativeGraph, NativeUnavailable, compile_graph
+from zoovet.zoo.compiled_logits import compiled_logits
+from zoovet.zoo.native import NativeUnavailable, compile_graph
 from zoovet.zoo.samples import Floats
 
 __all__ = ["CompiledRunnable", "fastest_runnable"]
@@ -47,30 +45,7 @@ class CompiledRunnable:
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits [1, N, classes] on images [N, C, H, W] or [1, N, C, H, W] in [-1, 1]; differentiable to the images."""
-        shown = images.flatten(0, 1) if images.ndim == len(self.input_shape) + 2 else images
-        read = self._input(shown)
-        logits: Tensor = _Logits.apply(read, self._native, self._parameters)  # type: ignore[no-untyped-call]
-        return logits[None]
-
-
-class _Logits(torch.autograd.Function):
-    """Logits by compiled code, and their gradients to images, for which the network is run once more."""
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, native: NativeGraph, parameters: Floats) -> Tensor:
-        ctx.save_for_backward(images)
-        ctx.native, ctx.parameters = native, parameters
-        return torch.from_numpy(native.logits(parameters, _array(images)))
-
-    @staticmethod
-    def backward(ctx: Any, to_logits: Tensor) -> tuple[Tensor, None, None]:
-        (images,) = ctx.saved_tensors
-        slopes = ctx.native.image_slopes(ctx.parameters, _array(images), _array(to_logits))
-        return torch.from_numpy(slopes), None, None
-
-
-def _array(tensor: Tensor) -> Floats:
-    return np.ascontiguousarray(tensor.detach().numpy())
+        return compiled_logits(self._native, [self._parameters], self._input(images), len(self.input_shape))
 
 
 def fastest_runnable(networks: Networks) -> Runnable:

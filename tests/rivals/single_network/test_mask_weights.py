@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -29,10 +31,11 @@ def test_the_weight_of_a_masks_size_follows_success_and_a_search_ends() -> None:
 
 
 def test_schedules_out_of_range_are_refused() -> None:
-    for options, text in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"success": 0.0}, "success must be a share above 0 and at most 1, got 0.0"),
         ({"weight_factor": 1.0}, "initial_weight must be above 0 and weight_factor above 1, got 0.001 and 1.0"),
         ({"patience": 0}, "patience and stop_patience must be at least 1, got 0 and 25"),
-    ):
+    )
+    for options, text in cases:
         with pytest.raises(ZoovetError, match=text):
-            MaskWeightsConfig(**options)  # type: ignore[arg-type]
+            MaskWeightsConfig(**options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
@@ -82,7 +83,8 @@ def test_few_classes_are_refused_or_told_and_nonsense_is(pictures: Pictures, nam
     assert _short(name).test(_linear(4), images).notes == ("among 4 classes an outlier says little",)
     broken = _linear(4)
     with torch.no_grad():
-        broken.module[1].weight.fill_(torch.nan)  # type: ignore[index, union-attr]
+        for parameter in broken.module.parameters():
+            parameter.fill_(torch.nan)
     with pytest.raises(ZoovetError, match="are not all finite"):
         _short(name).test(broken, images)
 
@@ -94,7 +96,7 @@ def test_unknown_names_are_said_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", ["bti_dbf", "mm_bd", "neural_cleanse", "pixel"])
 def test_a_reduced_effort_is_less_than_the_papers(name: str) -> None:
-    paper, reduced = (single_network_test(name, effort).config for effort in ("paper", "reduced"))  # type: ignore[attr-defined]
+    paper, reduced = (vars(single_network_test(name, effort))["config"] for effort in ("paper", "reduced"))
     counts = [field.name for field in fields(paper) if field.name.startswith("num_")]
     assert all(getattr(reduced, count) <= getattr(paper, count) for count in counts)
     assert reduced != paper
@@ -102,13 +104,14 @@ def test_a_reduced_effort_is_less_than_the_papers(name: str) -> None:
 
 def _short(name: str, **steps: int) -> SingleNetworkTest:
     """A test that takes few steps."""
-    test = single_network_test(name)
+    test: Any = single_network_test(name)
     config = getattr(test, "config", None)
     if config is None:
         return test
     steps = steps or {"num_epochs": 6, "num_generator_steps": 10, "num_mask_steps": 20, "num_steps": 100}
     kept = {key: value for key, value in steps.items() if hasattr(config, key)}
-    return replace(test, config=replace(config, **kept))  # type: ignore[type-var]
+    short: SingleNetworkTest = replace(test, config=replace(config, **kept))
+    return short
 
 
 def _linear(num_classes: int) -> RunnableModule:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Runnable, RunnableChains, RunnableGraphs, RunnableModule
 from zoovet.networks import INPUT, ZOO_SCALING, GraphBuilder, InputScaling, Networks, small_cnn
-from zoovet.rivals.single_network.splitting import last_weights, split_network
+from zoovet.rivals.single_network.splitting import Part, last_weights, split_network
 
 SHAPE = (3, 8, 8)
 SCALING = InputScaling(mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.4))
@@ -57,9 +57,9 @@ def module() -> RunnableModule:
 
 @pytest.mark.parametrize("make", [residual, chains, module])
 @pytest.mark.parametrize("part", ["middle", "last map"])
-def test_both_parts_make_the_whole(make: Callable[[], Runnable], part: str) -> None:
+def test_both_parts_make_the_whole(make: Callable[[], Runnable], part: Part) -> None:
     network, images = make(), noise()
-    split = split_network(network, part)  # type: ignore[arg-type]
+    split = split_network(network, part)
     features = split.features(images)
     assert tuple(features.shape) == (6, *split.feature_shape)
     logits = network.logits(images)[0].log_softmax(1)
@@ -68,7 +68,7 @@ def test_both_parts_make_the_whole(make: Callable[[], Runnable], part: str) -> N
 
 def test_a_residual_graph_is_cut_behind_its_sums() -> None:
     network, images = residual(), noise()
-    middle, last = (split_network(network, part) for part in ("middle", "last map"))  # type: ignore[arg-type]
+    middle, last = split_network(network, "middle"), split_network(network, "last map")
     assert middle.feature_shape == last.feature_shape == (4, 8, 8)
     assert float(middle.features(images).min()) == float(last.features(images).min()) == 0  # behind the relu
     assert not torch.equal(middle.features(images), last.features(images))
@@ -77,7 +77,8 @@ def test_a_residual_graph_is_cut_behind_its_sums() -> None:
 
 def test_the_last_layer_of_a_module_is_the_one_that_runs_last() -> None:
     network = module()
-    layer = network.module[3]  # type: ignore[index]
+    assert isinstance(network.module, nn.Sequential)
+    layer = network.module[3]
     assert torch.equal(last_weights(network), layer.weight)
     assert split_network(network, "middle").feature_shape == (144,)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import ClassEvidenceConfig, RunnableGraphs, class_evidence
+from zoovet.evidence import ClassEvidence, ClassEvidenceConfig, RunnableGraphs, class_evidence
 from zoovet.images.sources import ImageSource
 from zoovet.tasks.strangers import park_evidence
 from zoovet.tasks.strangers.config import ReaderTraining, StrangerConfig
@@ -85,9 +86,9 @@ def test_evidence_is_sought_once_and_by_what_is_asked(
     assert told == [(0, 1), (1, 1)]
     sought: list[int] = []
 
-    def counted(*arguments: object) -> object:
+    def counted(*arguments: Any) -> ClassEvidence:
         sought.append(1)
-        return class_evidence(*arguments)  # type: ignore[arg-type]
+        return class_evidence(*arguments)
 
     monkeypatch.setattr(park_evidence, "class_evidence", counted)
     rows = found_evidence(ParkEvidence(park, CONFIG, tmp_path, None), workers=1)
@@ -101,6 +102,19 @@ def test_evidence_is_sought_once_and_by_what_is_asked(
     other = replace(CONFIG, images_per_class=3)
     with pytest.raises(ZoovetError, match="holds evidence that was sought otherwise"):
         found_evidence(ParkEvidence(park, other, tmp_path, None), workers=1)
+
+
+def test_processes_find_the_same_and_damage_is_named(park: Zoo, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        found_evidence(ParkEvidence(park, CONFIG, tmp_path / str(workers), None), workers=workers)
+    rows = [ParkEvidence(park, CONFIG, tmp_path / str(workers), None).rows() for workers in (1, 2)]
+    for alone, beside in zip(*rows, strict=True):
+        assert torch.equal(alone.labelled.features.values, beside.labelled.features.values)
+    again = ParkEvidence(park, CONFIG, tmp_path / "2", None)
+    file = again.file_of(int(park.column("base_id")[0]))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(ZoovetError, match=r"\.parquet is damaged; remove it"):
+        found_evidence(again, workers=2)
 
 
 def test_a_run_ends_with_a_detector_that_opens(park: Zoo, tmp_path: Path) -> None:

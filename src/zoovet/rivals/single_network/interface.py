@@ -81,13 +81,18 @@ def class_result(class_scores: Tensor, score: float, p_value: float | None = Non
     Raises:
         ZoovetError: A score is not finite: the network's answers are not.
     """
+    require_finite(class_scores)
     scores = class_scores.detach().double().cpu()
-    if not bool(scores.isfinite().all()):
-        raise ZoovetError(_NOT_FINITE)
     notes = (f"among {len(scores)} classes an outlier says little",) if len(scores) < _MANY_CLASSES else ()
     return SingleNetworkResult(
         score=score, p_value=p_value, target=int(scores.argmax()), class_scores=scores, notes=notes
     )
+
+
+def require_finite(class_scores: Tensor) -> None:
+    """Raise where a class's score is not finite, since the network's answers are not."""
+    if not bool(class_scores.isfinite().all()):
+        raise ZoovetError(_NOT_FINITE)
 
 
 def require_testable(network: Runnable) -> None:

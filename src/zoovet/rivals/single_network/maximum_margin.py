@@ -14,7 +14,13 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Runnable
 from zoovet.evidence.class_search import margins_of
-from zoovet.rivals.single_network.interface import Progress, SingleNetworkResult, class_result, require_testable
+from zoovet.rivals.single_network.interface import (
+    Progress,
+    SingleNetworkResult,
+    class_result,
+    require_finite,
+    require_testable,
+)
 
 __all__ = ["MaximumMargin", "MaximumMarginConfig", "largest_margins", "log_p_value"]
 
@@ -96,9 +102,9 @@ class MaximumMargin:
         """As in :class:`SingleNetworkTest`; class scores are the margins."""
         require_testable(network)
         margins = largest_margins(network, self.config, progress)
-        result = class_result(margins, 0.0)
+        require_finite(margins)
         log_p = log_p_value(margins)
-        return class_result(result.class_scores, -log_p / math.log(10), math.exp(log_p))
+        return class_result(margins, -log_p / math.log(10), math.exp(log_p))
 
 
 def largest_margins(network: Runnable, config: MaximumMarginConfig, progress: Progress = lambda _: None) -> Tensor:

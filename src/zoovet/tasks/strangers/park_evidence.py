@@ -11,7 +11,8 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,8 @@ class ParkEvidence:
         path = self.file_of(base_id)
         if not path.exists():
             return False
-        metadata = pq.read_schema(path).metadata or {}
+        with _whole(path):
+            metadata = pq.read_schema(path).metadata or {}
         if metadata.get(b"zoovet_evidence", b"").decode() != self.fingerprint:
             raise ZoovetError(
                 f"{path} holds evidence that was sought otherwise (another evidence or images_per_class); give "
@@ -118,8 +120,9 @@ class ParkEvidence:
         stored: dict[str, dict[str, Any]] = {}
         for base_id in sorted(set(self.zoo.column("base_id").tolist())):
             if self.is_there(base_id):
-                for row in pq.read_table(self.file_of(base_id), columns=list(_COLUMNS)).to_pylist():
-                    stored[row["network_id"]] = row
+                with _whole(self.file_of(base_id)):
+                    found = pq.read_table(self.file_of(base_id), columns=list(_COLUMNS)).to_pylist()
+                stored |= {row["network_id"]: row for row in found}
         names = self.zoo.column("network_id")
         return [self._row(place, stored[names[place]]) for place in range(len(names)) if names[place] in stored]
 
@@ -138,6 +141,15 @@ class ParkEvidence:
             asr=float(zoo.column("asr")[place]) if is_trojaned else float("nan"),
             seconds=stored["seconds"],
         )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Raise a :class:`ZoovetError` where a file of evidence cannot be read."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise ZoovetError(f"{path} is damaged; remove it, and the same command seeks it again") from error
 
 
 def _recipe(optimizer: str, augmentation: str) -> str:
@@ -184,11 +196,12 @@ def _sought(park: ParkEvidence, bases: Sequence[int], workers: int) -> Iterator[
         return
     start = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, start, initializer=_start, initargs=(park, os.getpid())) as pool:
-        waiting = {pool.submit(_do, base_id) for base_id in bases}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for each in done:
+        waiting = [pool.submit(_do, base_id) for base_id in bases]
+        try:
+            for each in as_completed(waiting):
                 yield each.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nobody waits for all the others
 
 
 class _ImageSets:
