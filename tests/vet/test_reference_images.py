@@ -62,12 +62,13 @@ def test_images_of_another_kind_are_told_with_the_scaling_that_was_tried(network
 def test_few_images_are_not_called_of_another_kind(network: Network, pictures: Images) -> None:
     known = look_at(network, replace(pictures[::24], pixels=pictures.pixels[::24].flip(-1)))
     assert not known.is_at_chance
-    assert "too few to tell" in known.notes[-1]
+    assert "too few to tell" in known.cautions[0]
 
 
 def test_one_class_and_no_labels_are_said(network: Network, pictures: Images) -> None:
     known = look_at(network, pictures[:6])
-    assert known.cautions == ("reference images are all of one class: give some of several, or little can be told",)
+    assert "too few to tell" in known.cautions[0]
+    assert known.cautions[1:] == ("reference images are all of one class: give some of several, or little can be told",)
     plain = replace(pictures, labels=None, class_names=(), num_classes=0)
     unlabelled = look_at(network, plain)
     assert (unlabelled.labels, unlabelled.accuracy, dict(unlabelled.names)) == (None, None, {})

@@ -124,6 +124,24 @@ def test_images_of_another_kind_warn_and_never_make_a_network_healthy(
     assert flagged.verdict == "trojaned"
 
 
+def test_images_that_tell_little_never_make_a_network_healthy(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+) -> None:
+    with pytest.warns(UserWarning, match="too few to tell"), pytest.warns(UserWarning, match="are all of one class"):
+        verdict = scan(stamped(None), pictures[:6])
+    assert verdict.verdict == "unknown"
+    assert verdict.reason is not None
+    assert verdict.reason.startswith("nothing was found, but reference images are all of one class")
+
+
+def test_what_the_rate_of_false_alarms_rests_on_is_said(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+) -> None:
+    said = "rates of false alarms were measured with the effort normal"
+    assert said in scan(stamped(None), pictures, effort="quick").notes
+    assert said not in scan(stamped(None), pictures).notes
+
+
 class Quantized(nn.Module):
     """Rounds what it reads, as quantized networks do: no gradient goes through."""
 

@@ -116,9 +116,10 @@ def _labelled(network: Network, used: Images, said: Tensor, logits: Tensor, note
             f"scaling; their labels are not used",
         )
     elif not is_trusted:
-        notes.append(
+        cautions = (
             f"the network gets {accuracy:.2f} of {len(used)} reference images right: too few to tell whether they are "
-            f"of the kind that it reads"
+            f"of the kind that it reads",
+            *cautions,
         )
     return ReferenceImages(
         images=used,

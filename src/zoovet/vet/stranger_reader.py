@@ -9,9 +9,9 @@ from torch import Tensor
 
 from zoovet import shipped
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
-from zoovet.tasks.strangers.detector import EFFORTS, StrangerDetector
+from zoovet.tasks.strangers.detector import CALIBRATED_EFFORT, EFFORTS, StrangerDetector
 
-__all__ = ["EFFORTS", "StrangerReader", "StrangerReading", "shipped_stranger_reader"]
+__all__ = ["CALIBRATED_EFFORT", "EFFORTS", "StrangerReader", "StrangerReading", "shipped_stranger_reader"]
 
 
 class StrangerReading(Protocol):

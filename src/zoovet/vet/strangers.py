@@ -17,7 +17,7 @@ from zoovet.vet.found_trigger import FoundTrigger, best_search, found_trigger, t
 from zoovet.vet.network import SCALING_NOT_KNOWN, Network
 from zoovet.vet.reference_images import NothingToSeek, ReferenceImages, look_at
 from zoovet.vet.runnable_network import runnable
-from zoovet.vet.stranger_reader import EFFORTS, StrangerReader, StrangerReading
+from zoovet.vet.stranger_reader import CALIBRATED_EFFORT, EFFORTS, StrangerReader, StrangerReading
 from zoovet.vet.suspect_channels import SuspectChannel, suspect_channels
 from zoovet.vet.verdicts import Verdict, no_verdict
 
@@ -127,7 +127,7 @@ class Strangers:
             threshold = self.reader.threshold(self.false_alarms, with_images=with_images)
         flagged = not reading.probability < threshold
         reason = reading.unlike or None
-        if reason is None and not flagged and known is not None and known.is_at_chance:
+        if reason is None and not flagged and known is not None and known.cautions:
             reason = f"nothing was found, but {known.cautions[-1]}"
         if reason is None and not flagged and self.threshold is None and reading.probability > _LIKELIER_THAN_NOT:
             reason = (
@@ -137,6 +137,8 @@ class Strangers:
             )
         probabilities = tuple(reading.class_probabilities.tolist())
         notes = () if known is None else known.notes
+        if self.effort != CALIBRATED_EFFORT:
+            notes = (*notes, f"rates of false alarms were measured with the effort {CALIBRATED_EFFORT}")
         if len(probabilities) == 2:
             notes = (*notes, "it tells two classes apart only: neither can stand out among others, so little is told")
         target = int(reading.class_probabilities.argmax()) if flagged and reason is None else None

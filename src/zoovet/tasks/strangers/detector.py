@@ -21,7 +21,7 @@ from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.likeness import Likeness
 from zoovet.tasks.strangers.readers import Readers
 
-__all__ = ["EFFORTS", "KIND", "StrangerDetector", "StrangerReading"]
+__all__ = ["CALIBRATED_EFFORT", "EFFORTS", "KIND", "StrangerDetector", "StrangerReading"]
 
 KIND = "stranger_detector"
 """Of its checkpoints."""
@@ -45,6 +45,9 @@ _SOUGHT_OTHERWISE: dict[str, dict[str, Any]] = {
 
 EFFORTS = tuple(_SOUGHT_OTHERWISE)
 """How much may be sought in a network, from least to most."""
+
+CALIBRATED_EFFORT = "normal"
+"""The one with which a park's networks were examined, and rates of false alarms measured."""
 
 
 @dataclass(frozen=True, eq=False)
