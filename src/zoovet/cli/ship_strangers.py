@@ -81,6 +81,8 @@ alarms it finds {validation["tpr_at_5_percent"]:.2f} of the trojaned ones; of al
 ## Limits
 
 - The park is small so far: rates of false alarms below one of its healthy networks and one are extrapolated.
+- Rates of false alarms were measured with the effort normal and as many reference images as above; with others they
+  are not known, only likely to be near.
 - It needs reference images of the kind that the network reads. Without them a network is unknown.
 - One target for every image is what it looks for: trojans that make every class the next, or work on images of one
   class only, are hardly told. Of two classes neither can stand out.
