@@ -21,7 +21,7 @@ from zoovet.cli.main import VERBS, verb_module
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "zoovet").rglob("*.py"))
 TESTS = sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
