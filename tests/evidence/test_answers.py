@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from zoovet.evidence import Inversion, InversionConfig, RunnableChains
+from zoovet.evidence import Inversion, InversionConfig, RunnableGraphs
 from zoovet.evidence.answers import loss_gradients, next_answers, own_answers, raised_answers, striped, warped
-from zoovet.evidence.runnable_chains import chains_from_names
 from zoovet.networks import Networks, run, small_cnn
 
 SHAPE = (1, 9, 9)
@@ -87,7 +86,7 @@ def test_warps_move_images_by_a_pixel_or_two_and_are_the_same_again() -> None:
 def test_a_network_that_answers_warps_with_a_class_is_told() -> None:
     networks, images = networks_of("relu", 2), images_of_classes(5).flatten(0, 1)
     moved = warped(images, num_warps=4, seed=0)
-    answers = raised_answers(RunnableChains(networks), images, moved)
+    answers = raised_answers(RunnableGraphs(networks.with_scaling("symmetric")), images, moved)
     before = run(networks, images).softmax(2).mean(1)
     after = [run(networks, one).softmax(2).mean(1) for one in moved]
     torch.testing.assert_close(answers[..., 0], torch.stack(after).mean(0) - before)
@@ -115,7 +114,7 @@ def mirrored(networks: Networks) -> Networks:
 def test_gradients_turn_with_the_kernels() -> None:
     networks, images = networks_of("tanh", 2), images_of_classes(4).flatten(0, 1)
     labels = torch.arange(3).repeat_interleave(4)
-    own = chains_from_names(networks.graph, loss_gradients(RunnableChains(networks), images, labels))
-    turned = loss_gradients(RunnableChains(mirrored(networks)), images.flip(-1), labels)
-    torch.testing.assert_close(chains_from_names(networks.graph, turned).flat(), mirrored(own).flat())
+    own = Networks(networks.graph, loss_gradients(RunnableGraphs(networks.with_scaling("symmetric")), images, labels))
+    turned = loss_gradients(RunnableGraphs(mirrored(networks).with_scaling("symmetric")), images.flip(-1), labels)
+    torch.testing.assert_close(Networks(networks.graph, turned).flat(), mirrored(own).flat())
     assert (turned["layers.0.weight"] - own.weights[0]).abs().max() > 0.01

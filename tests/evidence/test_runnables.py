@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import Inspectable, Runnable, RunnableChains, RunnableGraphs, RunnableModule
+from zoovet.evidence import Inspectable, Runnable, RunnableGraphs, RunnableModule
 from zoovet.evidence.scaled_images import as_signed
-from zoovet.networks import GraphBuilder, InputScaling, Networks, small_cnn
+from zoovet.networks import GraphBuilder, InputScaling, Networks, small_cnn, values_at
 
 SHAPE = (3, 7, 5)
 SCALING = InputScaling(mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.3, 0.4))
@@ -76,8 +76,11 @@ def test_a_graph_answers_what_its_softmax_reads() -> None:
 
 def test_what_cannot_be_run_says_why() -> None:
     spec = small_cnn("relu", input_shape=SHAPE, channels=(2,), num_classes=2)
-    chains = RunnableChains(Networks.from_flat(spec, torch.zeros(2, spec.num_parameters)))
-    assert (len(chains[1:]), chains.num_classes, chains.dtype) == (1, 2, torch.float32)
+    networks = Networks.from_flat(spec, torch.zeros(2, spec.num_parameters))
+    runnable = RunnableGraphs(networks.with_scaling("unit"))
+    assert (len(runnable[1:]), runnable.num_classes, runnable.dtype) == (1, 2, torch.float32)
+    with pytest.raises(ZoovetError, match="input scaling is not known; give it"):
+        RunnableGraphs(networks)
     with pytest.raises(ZoovetError, match="input scaling is not known; give it"):
         RunnableModule(Strange(softmax=False), SHAPE, None)
     with pytest.raises(ZoovetError, match=r"read images \(channels, height, width\), got \(105,\)"):
@@ -86,3 +89,27 @@ def test_what_cannot_be_run_says_why() -> None:
         RunnableModule(nn.Identity(), SHAPE, SCALING)
     with pytest.raises(ZoovetError, match=r"must be uint8, or floating-point numbers in \[-1, 1\]"):
         as_signed(torch.full((1, *SHAPE), 1.5))
+
+
+def test_a_layer_is_seen_after_the_activation_and_the_pooling_that_alone_read_it() -> None:
+    make = GraphBuilder((3, 8, 8))
+    sizes = {"weight": (4, 3, 3, 3), "bias": (4,)}
+    roles = [{role: make.parameter(f"{name}.{role}", shape) for role, shape in sizes.items()} for name in "abc"]
+    first = make.add("conv2d", "input", parameters=roles[0], padding=(1, 1, 1, 1))
+    pooled = make.add("max_pool2d", make.add("relu", first), kernel_size=(2, 2))
+    second = make.add("conv2d", "input", parameters=roles[1], padding=(1, 1, 1, 1))
+    both = make.add("add", make.add("tanh", second), make.add("sigmoid", second))
+    make.add("relu", make.add("conv2d", "input", parameters=roles[2]))  # the output does not depend on it
+    joined = make.add("cat", pooled, make.add("avg_pool2d", both, kernel_size=(2, 2)), dim=0)
+    graph = make.graph(make.add("mean", joined, dim=(1, 2)), SCALING)
+    generator = torch.Generator().manual_seed(0)
+    networks = Networks(
+        graph, {name: torch.randn(2, *shape, generator=generator) for name, shape in graph.shapes.items()}
+    )
+    images = torch.randint(0, 256, (5, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    means = RunnableGraphs(networks).site_means(as_signed(images))
+    assert list(means) == [pooled, second, graph.output]
+    held = values_at(networks, SCALING.apply(images), [pooled, second, graph.output])
+    for site in (pooled, second):
+        torch.testing.assert_close(means[site], held[site].mean((3, 4)), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(means[graph.output], held[graph.output], atol=1e-3, rtol=1e-3)

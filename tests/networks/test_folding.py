@@ -81,6 +81,20 @@ def test_a_norm_of_the_answer_or_of_the_images_is_folded_right(builder: Any, dra
     assert agree(draw_networks(make.graph(last), 2)).graph.output == conv
 
 
+def test_norms_after_one_another_all_vanish_where_nobody_else_reads_between(
+    builder: Any, draw_networks: DrawNetworks
+) -> None:
+    def two(*, is_read: bool) -> Networks:
+        make = builder((5,))
+        first = make.shaped("linear", INPUT, shapes={"weight": (4, 5)})
+        between = make.shaped("batch_norm", first, shapes=dict.fromkeys(ROLES, (4,)))
+        last = make.shaped("batch_norm", between, shapes=dict.fromkeys((*ROLES, "weight", "bias"), (4,)))
+        return draw_networks(make.graph(make.add("add", last, between) if is_read else last), 2)
+
+    assert ops(agree(two(is_read=False))) == ["linear"]
+    assert ops(agree(two(is_read=True))) == ["linear", "channel_affine", "add"]
+
+
 def test_gradients_flow_to_what_was_folded(residual_graph: Graph, draw_networks: DrawNetworks) -> None:
     flat = draw_networks(residual_graph, 2).flat().requires_grad_()
     images = torch.randn(3, 3, 9, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from zoovet.evidence import Inversion, InversionConfig
-from zoovet.evidence.runnable_chains import chains_from_names
 from zoovet.networks import Networks, small_cnn
 from zoovet.tasks.augmentation import View
 from zoovet.tasks.evidence_views import evidence_in_view
@@ -22,7 +21,7 @@ def test_only_gradients_change_with_the_networks() -> None:
     assert seen.classes == found.classes
     for name in ("clean", "patch"):
         before, after = (
-            chains_from_names(spec, {parameter: named[name] for parameter, named in own.parameters.items()})
+            Networks(spec, {parameter: named[name] for parameter, named in own.parameters.items()})
             for own in (found, seen)
         )
         torch.testing.assert_close(after.flat(), view.apply(before).flat(), atol=0, rtol=0)

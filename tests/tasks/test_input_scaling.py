@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence import Inversion, InversionConfig
-from zoovet.evidence.runnable_chains import chains_from_names
 from zoovet.metanets import ScaleGMNConfig
 from zoovet.metanets.probes import Probes
 from zoovet.networks import (
@@ -122,7 +121,7 @@ def test_gradients_of_the_loss_are_the_networks_own() -> None:
     expected, found = search(networks).parameters, search(other).parameters
     for name in expected["layers.0.weight"]:
         ours, theirs = (
-            chains_from_names(UNPADDED, {parameter: named[name] for parameter, named in own.items()})
+            Networks(UNPADDED, {parameter: named[name] for parameter, named in own.items()})
             for own in (found, expected)
         )
         ratio = ours.biases[-1] / theirs.biases[-1]  # all are divided by a size that depends on the first layer too

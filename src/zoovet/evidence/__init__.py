@@ -7,7 +7,6 @@ from zoovet.evidence.evidence_of_classes import ClassEvidence, ClassEvidenceConf
 from zoovet.evidence.inversion import Inversion
 from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable
-from zoovet.evidence.runnable_chains import RunnableChains
 from zoovet.evidence.runnable_graphs import RunnableGraphs
 from zoovet.evidence.runnable_module import RunnableModule
 
@@ -19,7 +18,6 @@ __all__ = [
     "Inversion",
     "InversionConfig",
     "Runnable",
-    "RunnableChains",
     "RunnableGraphs",
     "RunnableModule",
     "class_evidence",

@@ -33,10 +33,8 @@ from zoovet.evidence.backgrounds import made_up_images
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.inversion_config import NUM_SETS, InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable
-from zoovet.evidence.runnable_chains import RunnableChains
 from zoovet.evidence.runnable_graphs import RunnableGraphs
 from zoovet.networks.batch import Networks
-from zoovet.networks.rescaled import rescaled
 from zoovet.networks.run import run
 from zoovet.networks.scaling import ZOO_SCALING
 
@@ -127,6 +125,7 @@ class Inversion(nn.Module):
                 and parameters are wanted and not known.
         """
         with torch.inference_mode(False), torch.no_grad():  # the ascent needs gradients, whatever the caller does
+            self._require_shape(networks.graph.input_shape if isinstance(networks, Networks) else networks.input_shape)
             own = self._runnable(networks)
             self._require_fitting(own)
             size = max(1, _MAX_IMAGES // (own.num_classes * self.backgrounds.shape[0] * self.backgrounds.shape[1]))
@@ -137,9 +136,17 @@ class Inversion(nn.Module):
         if not isinstance(networks, Networks):
             return networks
         own = networks.map(lambda tensor: tensor.detach().clone())
-        if not own.graph.is_chain:
-            return RunnableGraphs(own)
-        return RunnableChains(own if own.graph.input_scaling is None else rescaled(own, ZOO_SCALING), self._run)
+        # Zoos and checkpoints of chains were written before networks said their scaling: they read what zoovet keeps.
+        is_told = own.graph.input_scaling is not None or not own.graph.is_chain
+        return RunnableGraphs(own if is_told else own.with_scaling(ZOO_SCALING), self._run)
+
+    def _require_shape(self, theirs: tuple[int, ...]) -> None:
+        shape = tuple(self.backgrounds.shape[2:])
+        if theirs != shape:
+            raise ZoovetError(
+                f"inversion was set up for inputs of {shape}, but the networks read {theirs}; set input_shape to that "
+                f"and train anew"
+            )
 
     def _require_fitting(self, networks: Runnable) -> None:
         known = None if self.known is None else self.known[: networks.num_classes]
@@ -149,12 +156,6 @@ class Inversion(nn.Module):
             raise ZoovetError(
                 f"inversion was set up for at most {len(known)} classes, but the networks tell {networks.num_classes} "
                 f"apart"
-            )
-        shape = tuple(self.backgrounds.shape[2:])
-        if networks.input_shape != shape:
-            raise ZoovetError(
-                f"inversion was set up for inputs of {shape}, but the networks read {networks.input_shape}; "
-                f"set input_shape to that and train anew"
             )
         if (self.config.activations or self.config.gradients) and not isinstance(networks, Inspectable):
             raise ZoovetError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence.runnable_batch import RunnableBatch, mean_loss_gradients
 from zoovet.evidence.scaled_images import ScaledInput
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
@@ -17,43 +18,74 @@ from zoovet.networks.run import run, values_at
 __all__ = ["RunnableGraphs"]
 
 
-class RunnableGraphs(RunnableBatch):
+class RunnableGraphs:
     """B networks of one graph; where they answer probabilities, their logits are what these are made of.
 
     Args:
         networks: The networks; what is computed of them has no gradients to their weights.
+        run: What runs them where no gradients to weights are wanted: from networks and images as they read them to
+            logits, differentiable to the images.
 
     Raises:
         ZoovetError: They do not say which input scaling they read, read no images, or do not answer a number for each
             class.
     """
 
-    def __init__(self, networks: Networks) -> None:
+    def __init__(self, networks: Networks, run: Callable[[Networks, Tensor], Tensor] = run) -> None:
         graph = networks.graph
         if len(graph.output_shape) != 1:
             raise ZoovetError(f"evidence is of classifiers, but the graph answers {list(graph.output_shape)} an image")
         self._input = ScaledInput(graph.input_shape, graph.input_scaling)
-        super().__init__(Networks(_to_logits(graph), networks.parameters))
+        self._run = run
+        self.networks = Networks(_to_logits(graph), networks.parameters)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of an image."""
+        return self.networks.graph.input_shape
+
+    @property
+    def num_classes(self) -> int:
+        """Numbers of the output."""
+        return self.networks.graph.output_shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.networks.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return self.networks.device
+
+    def __len__(self) -> int:
+        return len(self.networks)
 
     def __getitem__(self, index: slice) -> RunnableGraphs:
-        return RunnableGraphs(self.networks[index])
+        return RunnableGraphs(self.networks[index], self._run)
 
     def logits(self, images: Tensor) -> Tensor:
         """[B, N, classes]."""
-        return run(self.networks, self._input(images))
+        return self._run(self.networks, self._input(images))
 
     def site_means(self, images: Tensor) -> Mapping[str, Tensor]:
-        """[B, N, channels] of what convolutions and linear operations make, and of the output."""
-        graph = self.networks.graph
-        made = [step.output for step in graph.operations if step.op in ("conv2d", "linear")]
-        sites = [name for name in made if name != graph.output and name in _needed(graph)]
-        values = values_at(self.networks, self._input(images), [*sites, graph.output])
-        return {name: value.flatten(3).mean(3) if value.ndim > 3 else value for name, value in values.items()}
+        """[B, N, channels] of every convolution and linear operation, after its activation and pooling, output last."""
+        sites = _layers_as_read(self.networks.graph)
+        return values_at(self.networks, self._input(images), sites, reduce=_mean_over_map)
 
     def loss_gradients(self, images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
-        """Parameter → [B, \\*shape], constants left out."""
-        seen = self._input(images)
-        return mean_loss_gradients(self.networks, list(self.weights()), lambda own: run(own, seen), labels)
+        """Parameter → [B, \\*shape], constants left out; 0 where the logits do not depend on it."""
+        own, seen = self.networks.detach(), self._input(images)
+        parameters = [own.parameters[name] for name in self.weights()]
+        with torch.enable_grad():
+            for tensor in parameters:
+                tensor.requires_grad_()
+            logits = run(own, seen)
+            wanted = labels.expand(logits.shape[:2]).flatten()
+            total = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="sum") / len(labels)
+        gradients = torch.autograd.grad(total, parameters, materialize_grads=True)
+        return dict(zip(self.weights(), gradients, strict=True))
 
     def weights(self) -> Mapping[str, Tensor]:
         """As in :meth:`loss_gradients`."""
@@ -61,11 +93,39 @@ class RunnableGraphs(RunnableBatch):
         return {name: tensor for name, tensor in self.networks.parameters.items() if name not in constants}
 
 
+def _mean_over_map(values: Tensor) -> Tensor:
+    """[B, N, channels, …] to [B, N, channels]."""
+    return values.flatten(3).mean(3) if values.ndim > 3 else values
+
+
 def _to_logits(graph: Graph) -> Graph:
     """The graph without a softmax at its end."""
     if graph.answers == "logits":
         return graph
     return replace(graph, output=graph.makers[graph.output].inputs[0])
+
+
+def _layers_as_read(graph: Graph) -> list[str]:
+    """Sites of the layers that the output depends on, each as later operations read it; the output last.
+
+    An activation or a pooling that alone reads what a layer makes belongs to it.
+    """
+    needed = _needed(graph)
+    sites = dict[str, None]()
+    for step in graph.operations:
+        if step.op in ("conv2d", "linear") and step.output in needed:
+            sites[_after_activation(graph, step.output)] = None
+    return [*(name for name in sites if name != graph.output), graph.output]
+
+
+def _after_activation(graph: Graph, site: str) -> str:
+    while site != graph.output and len(graph.readers[site]) == 1:
+        (reader,) = graph.readers[site]
+        is_pooling = reader.kind.is_per_channel or (reader.op == "mean" and reader.attributes["dim"] == (1, 2))
+        if not (reader.kind.is_elementwise or is_pooling) or len(reader.inputs) != 1:
+            break
+        site = reader.output
+    return site
 
 
 def _needed(graph: Graph) -> set[str]:

@@ -11,8 +11,8 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.inversion_config import InversionConfig
-from zoovet.evidence.runnable_chains import chains_from_names
 from zoovet.metanets.structure import Structure
+from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
 
 __all__ = ["evidence_features", "evidence_gradients", "require_evidence"]
@@ -75,7 +75,6 @@ def evidence_gradients(evidence: Evidence, spec: Graph, config: InversionConfig)
         return ()
     names = list(next(iter(evidence.parameters.values())))
     found = [
-        chains_from_names(spec, {parameter: named[name] for parameter, named in evidence.parameters.items()})
-        for name in names
+        Networks(spec, {parameter: named[name] for parameter, named in evidence.parameters.items()}) for name in names
     ]
     return tuple((gradient.weights, (None, *gradient.biases)) for gradient in found)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence.runnable_chains import RunnableChains
 from zoovet.networks.batch import Networks
+from zoovet.networks.layer_values import forward_means
 
 __all__ = ["Probes"]
 
@@ -68,5 +68,7 @@ class Probes(nn.Module):
                 f"the metanetwork's probes have the shape {tuple(images.shape[1:])}, but the networks read inputs of "
                 f"{networks.graph.input_shape}; set input_shape to that and train anew"
             )
-        means = [values.mT for values in RunnableChains(networks).site_means(images).values()]
-        return [images.new_zeros(len(networks), networks.graph.chain.groups[0].size, len(images)), *means]
+        chain = networks.graph.chain
+        widths = [layer.out_channels for layer in chain.layers]
+        means = [values.mT for values in forward_means(networks, images).split(widths, dim=2)]
+        return [images.new_zeros(len(networks), chain.groups[0].size, len(images)), *means]

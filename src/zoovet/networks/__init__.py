@@ -1,4 +1,4 @@
-"""A network as data: what it is (its graph), its weights in batches, running it, reading a module."""
+"""A network as data: what it is (its graph), its weights in batches, running it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoovet.networks.graph import Graph
 from zoovet.networks.graph_builder import GraphBuilder
 from zoovet.networks.layer_spec import ACTIVATIONS, LayerSpec, PoolSpec
 from zoovet.networks.layer_values import forward_features, forward_hidden, forward_means
-from zoovet.networks.modules import Sine, from_module, to_module
+from zoovet.networks.modules import Sine, to_module
 from zoovet.networks.operations import INPUT, Operation, Parameter
 from zoovet.networks.rescaled import images_as_read, rescaled
 from zoovet.networks.run import run, values_at
@@ -37,7 +37,6 @@ __all__ = [
     "forward_features",
     "forward_hidden",
     "forward_means",
-    "from_module",
     "images_as_read",
     "mlp",
     "rescaled",

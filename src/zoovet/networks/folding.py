@@ -67,7 +67,8 @@ class _Folder:
 
     def _remove(self, norm: Operation) -> None:
         scale, shift = self._scale_and_shift(norm)
-        layer = self._operations.get(norm.inputs[0])
+        source = self._renamed.get(norm.inputs[0], norm.inputs[0])
+        layer = self._operations.get(source)
         if layer is not None and self._takes(layer, norm):
             self._fold(layer, scale, shift)
             del self._operations[norm.output]
@@ -84,13 +85,16 @@ class _Folder:
         )
 
     def _takes(self, layer: Operation, norm: Operation) -> bool:
-        """Whether the norm's channels are the layer's outputs, and nobody else sees them or shares its weights."""
+        """Whether the norm's channels are the layer's outputs, and nobody else sees them or shares its weights.
+
+        The layer holds the norms between the two already.
+        """
         per_output = layer.op == "conv2d" or (layer.op == "linear" and len(self._graph.sites[layer.output].shape) == 1)
         return (
             per_output
-            and len(self._graph.readers[layer.output]) == 1
-            and layer.output != self._graph.output
-            and all(self._uses[name] == 1 for name in layer.parameters.values())
+            and len(self._graph.readers[norm.inputs[0]]) == 1
+            and norm.inputs[0] != self._graph.output
+            and all(self._uses[name] <= 1 for name in layer.parameters.values())  # 0: a bias that a norm brought
         )
 
     def _scale_and_shift(self, norm: Operation) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""From ``torch.nn.Module`` to a network and back."""
+"""From a chain to the ``torch.nn.Module`` that computes what it does."""
 
 from __future__ import annotations
 
@@ -8,45 +8,9 @@ from torch import Tensor, nn
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.layer_spec import LayerSpec, PoolSpec
-from zoovet.networks.module_reader import ModuleReader, require_no_hooks
-from zoovet.networks.scaling import InputScaling
 from zoovet.networks.sine import Sine
 
-__all__ = ["Sine", "from_module", "to_module"]
-
-
-def from_module(module: nn.Module, input_shape: tuple[int, ...], scaling: InputScaling | str | None = None) -> Networks:
-    """Read a module that runs its layers one after another.
-
-    Understood are ``nn.Sequential`` (nested, too) of, and alone: Linear; Conv2d; ReLU, LeakyReLU, Tanh, Sigmoid,
-    GELU, SiLU and :class:`Sine`; AvgPool2d, MaxPool2d and AdaptiveAvgPool2d(1); Flatten. The module is read as it
-    computes in evaluation mode: Dropout and Identity are left out, BatchNorm is folded into the layer before it.
-    A Softmax or LogSoftmax at the end is dropped: a network's outputs are logits.
-
-    Args:
-        module: The module; its parameters are copied.
-        input_shape: ``(channels, height, width)`` of an image, or ``(features,)``.
-        scaling: What it reads for pixels, or the name of one of ``SCALING_PRESETS``; ``None`` where it is not known.
-
-    Returns:
-        One network (B = 1) that computes what the module does, with its dtype and device.
-
-    Raises:
-        ZoovetError: Something in the module has no counterpart in a chain of layers; the message names the
-            layer by its place in the module and by its class, and says what to do.
-    """
-    reader = ModuleReader(tuple(input_shape))
-    _read(reader, module, "")
-    return reader.networks().with_scaling(scaling)
-
-
-def _read(reader: ModuleReader, module: nn.Module, name: str) -> None:
-    if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
-        reader.add(module, name)
-        return
-    require_no_hooks(module, name)
-    for key, child in module.named_children():
-        _read(reader, child, f"{name}.{key}" if name else key)
+__all__ = ["Sine", "to_module"]
 
 
 def to_module(networks: Networks) -> nn.Sequential:
@@ -56,7 +20,7 @@ def to_module(networks: Networks) -> nn.Sequential:
         networks: One network (B = 1).
 
     Returns:
-        An ``nn.Sequential`` with copies of the weights, dtype and device kept; :func:`from_module` reads it back.
+        An ``nn.Sequential`` with copies of the weights, dtype and device kept, which :func:`zoovet.from_module` reads.
 
     Raises:
         ZoovetError: There is not exactly one network, or it has an ``input_map``.

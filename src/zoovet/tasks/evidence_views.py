@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from zoovet.evidence import Evidence
-from zoovet.evidence.runnable_chains import chains_from_names, named_tensors
-from zoovet.networks import Graph
+from zoovet.networks import Graph, Networks
 from zoovet.tasks.augmentation import View
 
 __all__ = ["evidence_in_view"]
@@ -24,7 +23,7 @@ def evidence_in_view(evidence: Evidence, spec: Graph, view: View) -> Evidence:
     names = next(iter(evidence.parameters.values()), {})
     parameters: dict[str, dict[str, Tensor]] = {parameter: {} for parameter in evidence.parameters}
     for name in names:
-        own = chains_from_names(spec, {parameter: named[name] for parameter, named in evidence.parameters.items()})
-        for parameter, tensor in named_tensors(view.apply(own)).items():
+        own = Networks(spec, {parameter: named[name] for parameter, named in evidence.parameters.items()})
+        for parameter, tensor in view.apply(own).parameters.items():
             parameters[parameter][name] = tensor
     return Evidence(classes=evidence.classes, sites=evidence.sites, parameters=parameters)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import Runnable, RunnableChains, RunnableGraphs, RunnableModule
+from zoovet.evidence import Runnable, RunnableGraphs, RunnableModule
 from zoovet.networks import INPUT, ZOO_SCALING, GraphBuilder, InputScaling, Networks, small_cnn
 from zoovet.rivals.single_network.splitting import Part, last_weights, split_network
 
@@ -44,9 +44,9 @@ def noise() -> Tensor:
     return 2 * torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(1)) - 1
 
 
-def chains() -> RunnableChains:
+def chains() -> RunnableGraphs:
     spec = small_cnn("relu", input_shape=SHAPE, channels=(4, 6), num_classes=5).reading(ZOO_SCALING)
-    return RunnableChains(Networks.from_flat(spec, torch.randn(1, spec.num_parameters)))
+    return RunnableGraphs(Networks.from_flat(spec, torch.randn(1, spec.num_parameters)).with_scaling("symmetric"))
 
 
 def module() -> RunnableModule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,7 +71,8 @@ def _read(program: ExportedProgram, input_shape: tuple[int, ...], dtype: torch.d
 def _exported(module: nn.Module, input_shape: tuple[int, ...], like: Tensor) -> ExportedProgram:
     try:
         images = torch.empty(NUM_IMAGES, *input_shape, dtype=like.dtype, device=like.device)
-        return export(module, (images,), strict=False)
+        with _unlogged():
+            return export(module, (images,), strict=False)
     except Exception as error:  # whatever the module's own code raises, or no memory for the images
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         shape = list(input_shape)
@@ -88,6 +90,18 @@ def _decomposed(program: ExportedProgram, operation: str) -> ExportedProgram | N
         if str(overload._schema.name).replace("::", ".") == operation
     }
     return program.run_decompositions(table) if table else None
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Without the stack that torch logs before it raises what :func:`_exported` says in a line."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    was = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 @contextmanager

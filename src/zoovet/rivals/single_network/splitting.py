@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import Runnable, RunnableModule
-from zoovet.evidence.runnable_batch import RunnableBatch
+from zoovet.evidence import Runnable, RunnableGraphs, RunnableModule
 from zoovet.networks import INPUT, ZOO_SCALING, Graph, Networks, Operation, rescaled, run, values_at
 
 __all__ = ["Part", "SplitNetwork", "last_weights", "split_network"]
@@ -49,7 +48,7 @@ def split_network(network: Runnable, part: Part) -> SplitNetwork:
     Raises:
         ZoovetError: There is no such site, or nobody knows the network's inner values.
     """
-    if isinstance(network, RunnableBatch):
+    if isinstance(network, RunnableGraphs):
         return _split_graph(rescaled(network.networks, ZOO_SCALING), part)
     if isinstance(network, RunnableModule):
         return _SplitModule.of(network)
@@ -65,7 +64,7 @@ def last_weights(network: Runnable) -> Tensor:
     if isinstance(network, RunnableModule):
         weight: Tensor = _SplitModule.of(network).layer.weight
         return weight.detach().flatten(1)
-    if not isinstance(network, RunnableBatch):
+    if not isinstance(network, RunnableGraphs):
         raise ZoovetError(f"the layers of a {type(network).__name__} are not known")
     graph = network.networks.graph
     layers = [step for step in _needed(graph) if step.op in _WEIGHTED]
