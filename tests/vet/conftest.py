@@ -16,6 +16,7 @@ from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
+from zoovet.vet import FileResult, Scanner
 
 WriteDetector = Callable[[Path, Sequence[Graph]], Path]
 NetworksOf = Callable[..., Networks]
@@ -183,3 +184,14 @@ def pictures() -> Images:
 def stamped() -> Callable[[int | None], Network]:
     """A network with that target, or a healthy one."""
     return lambda target: from_module(Stamped(target), STAMPED_SHAPE, "symmetric")
+
+
+@pytest.fixture(scope="session")
+def stranger_result(
+    tmp_path_factory: pytest.TempPathFactory, relu_spec: Graph, write_detector: WriteDetector, pictures: Images
+) -> FileResult:
+    """What is said of a file with a trojaned stranger."""
+    detector = write_detector(tmp_path_factory.mktemp("stranger") / "detector.safetensors", [relu_spec])
+    scanner = Scanner(detector, strangers=GreatestStanding(), effort="quick")
+    verdict = scanner.scan(from_module(Stamped(3), STAMPED_SHAPE, "symmetric"), pictures)
+    return FileResult(3, verdict.file, (verdict,), None, verdict.notes, ("said of all",))

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from zoovet import private_cache
+from zoovet.private_cache import untrusted
 from zoovet.zoo.native import compiled_cache
-from zoovet.zoo.native.compiled_cache import compiled, untrusted
+from zoovet.zoo.native.compiled_cache import compiled
 
 
 @pytest.fixture
@@ -97,7 +99,8 @@ def test_a_file_of_another_user_is_not_run(
     code()
     (path,) = cache.glob("*.so")
     with monkeypatch.context() as patch:
-        patch.setattr(compiled_cache, "untrusted", lambda folder: None)
+        for module in (compiled_cache, private_cache):
+            patch.setattr(module, "untrusted", lambda folder: None)
         give_away(path, patch)
         code()
     assert len(made) == 2

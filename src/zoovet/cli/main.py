@@ -15,7 +15,7 @@ from typing import Any
 from zoovet import __version__
 from zoovet.cli.arguments import VerbParser, parse_verb
 from zoovet.cli.signals import ending_signals
-from zoovet.cli.status import EXIT_ERROR, EXIT_OK
+from zoovet.cli.status import EXIT_ERROR, EXIT_OK, statuses_in_words
 from zoovet.cli.streams import flush, is_told, say
 from zoovet.errors import ZoovetError, nearest
 from zoovet.printable import printable
@@ -47,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default ``sys.argv[1:]``.
 
     Returns:
-        The exit status: 0, 1 where ``scan`` found a trojaned or unknown network, 2 after bad input or where results
-        cannot be written, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+        The exit status (:data:`zoovet.cli.status.EXIT_STATUSES`).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _show_any_name()
@@ -159,8 +158,7 @@ verbs:
   zoovet --models        the detectors and repairers that come with zoovet, what they know, where their cards are
   zoovet --version
 
-Exit status: 0 done (scan: all healthy), 1 scan found a trojaned or unknown network, 2 bad input or a full disk (a
-message says what), 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
+{statuses_in_words()}
 
 example:
   zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --workers 2

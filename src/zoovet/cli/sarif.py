@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import zoovet
+from zoovet.cli.verdict_words import verdict_in_words
 from zoovet.printable import printable
 
 if TYPE_CHECKING:
-    from zoovet.vet import Failure, Verdict
+    from zoovet.vet import Failure, Judged
 
 __all__ = ["scan_as_sarif"]
 
@@ -41,19 +42,20 @@ _RULES = (
 
 
 def scan_as_sarif(
-    verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]], *, is_whole: bool
+    judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]], *, is_whole: bool
 ) -> dict[str, Any]:
     """The SARIF log of a scan, as plain JSON values.
 
     Healthy networks are results too (``kind: pass``). Networks that could not be vetted are findings: what nobody
-    looked at must not pass for healthy. Files that could not be scanned are notifications.
+    looked at must not pass for healthy. What a policy allows is suppressed. Files that could not be scanned are
+    notifications.
 
     Args:
-        verdicts: On networks, in their order.
+        judged: Verdicts on networks, in their order.
         failures: A file's name, and what went wrong with it.
         is_whole: Whether the scan came to its end.
     """
-    files = list(dict.fromkeys([*(verdict.file for verdict in verdicts), *(file for file, _ in failures)]))
+    files = list(dict.fromkeys([*(one.verdict.file for one in judged), *(file for file, _ in failures)]))
     places = {file: index for index, file in enumerate(files)}
     driver = {"name": "zoovet", "version": zoovet.__version__, "rules": list(_RULES)}
     notifications = [
@@ -72,12 +74,13 @@ def scan_as_sarif(
         "tool": {"driver": driver},
         "invocations": [invocation],
         "artifacts": [{"location": {"uri": _uri(file), "index": index}} for index, file in enumerate(files)],
-        "results": [_result(verdict, places[verdict.file]) for verdict in verdicts],
+        "results": [_result(one, places[one.verdict.file]) for one in judged],
     }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _result(verdict: Verdict, place: int) -> dict[str, Any]:
+def _result(judged: Judged, place: int) -> dict[str, Any]:
+    verdict = judged.verdict
     rule = 1 if verdict.verdict == "unknown" else 0
     facts = {
         name: getattr(verdict, name)
@@ -88,7 +91,7 @@ def _result(verdict: Verdict, place: int) -> dict[str, Any]:
         "ruleIndex": rule,
         "kind": "pass" if verdict.verdict == "healthy" else "fail",
         "level": _LEVELS[verdict.verdict],
-        "message": {"text": _message(verdict)},
+        "message": {"text": verdict_in_words(verdict)},
         "locations": [_location(verdict.file, place)],
         "properties": {name: value for name, value in facts.items() if value is not None},
     }
@@ -96,20 +99,11 @@ def _result(verdict: Verdict, place: int) -> dict[str, Any]:
         result["rank"] = round(100 * verdict.probability, 4)
     if verdict.digest is not None:
         result["partialFingerprints"] = {"weightsSha256/v1": f"{verdict.digest}:{verdict.network}"}
+    if judged.allowance is not None:
+        result["suppressions"] = [
+            {"kind": "external", "status": "accepted", "justification": printable(judged.allowance.reason, 2000)}
+        ]
     return result
-
-
-def _message(verdict: Verdict) -> str:
-    what = f"Network {verdict.network} of the file" if verdict.network else "The network"
-    if verdict.verdict == "unknown":
-        return f"{what} could not be vetted: {verdict.reason}"
-    sure = f"probability {verdict.probability:.4f}, flagged from {verdict.threshold:.4f} on"
-    if verdict.verdict == "healthy":
-        return f"{what} shows no trojan ({sure})."
-    if verdict.target is None:
-        return f"{what} carries a trojan ({sure})."
-    name = f" ({printable(verdict.target_name)})" if verdict.target_name is not None else ""
-    return f"{what} carries a trojan towards class {verdict.target}{name} ({sure})."
 
 
 def _location(file: str, place: int) -> dict[str, Any]:

@@ -10,29 +10,30 @@ from typing import TYPE_CHECKING, Any
 from zoovet.cli.results import text_of_name
 
 if TYPE_CHECKING:
-    from zoovet.vet import Failure, FoundTrigger, Verdict
+    from zoovet.vet import Failure, FoundTrigger, Judged
 
 __all__ = ["scan_as_json"]
 
 
 def scan_as_json(
-    verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]], notes: Sequence[tuple[str, str]]
+    judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]], notes: Sequence[tuple[str, str]]
 ) -> str:
     """Verdicts, what could not be scanned, and what is to be said of files.
 
     Args:
-        verdicts: On networks, in their order.
+        judged: Verdicts on networks, in their order.
         failures: A file's name, and what went wrong with it.
         notes: A file's name, and a line on it.
     """
     errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
     said = [{"file": text_of_name(file), "note": note} for file, note in notes]
-    found = {"verdicts": list(map(_row, verdicts)), "errors": errors, "notes": said}
+    found = {"verdicts": list(map(_row, judged)), "errors": errors, "notes": said}
     return json.dumps(found, indent=2, allow_nan=False)
 
 
-def _row(verdict: Verdict) -> dict[str, Any]:
+def _row(judged: Judged) -> dict[str, Any]:
     """A verdict as plain JSON values; what is said of its whole file stands among the notes."""
+    verdict, allowance = judged.verdict, judged.allowance
     scaling = verdict.input_scaling
     made = {
         "file": text_of_name(verdict.file),
@@ -45,7 +46,8 @@ def _row(verdict: Verdict) -> dict[str, Any]:
         "suspects": [{name: _finite(value) for name, value in vars(one).items()} for one in verdict.suspects],
     }
     row = {name: made.get(name, value) for name, value in vars(verdict).items() if name != "notes"}
-    return {**row, "score": verdict.probability}
+    allowed = None if allowance is None else {"reason": allowance.reason, "expires": allowance.expires}
+    return {**row, "score": verdict.probability, "passes": judged.passes, "allowed": allowed}
 
 
 def _trigger(trigger: FoundTrigger) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from zoovet.vet.candidates import Candidate, candidates_for, shipped_candidates
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.found_trigger import Example, FoundTrigger
 from zoovet.vet.network import Network
+from zoovet.vet.policy import Allowance, Judged, Policy, judged, read_policy
 from zoovet.vet.reading import from_module, read
 from zoovet.vet.repaired_files import require_output_name, write_repaired
 from zoovet.vet.repairer import HealedNetwork, RepairedFile, Repairer
 from zoovet.vet.runnable_network import runnable
 from zoovet.vet.scaling_notes import assumed_scaling_note
+from zoovet.vet.scan_cache import ScanCache, open_scan_cache, scan_identity
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
 from zoovet.vet.stranger_reader import (
     EFFORTS,
@@ -25,16 +27,20 @@ from zoovet.vet.weights_digest import weights_digest
 
 __all__ = [
     "EFFORTS",
+    "Allowance",
     "Candidate",
     "Example",
     "Failure",
     "FileResult",
     "FoundTrigger",
     "HealedNetwork",
+    "Judged",
     "Network",
+    "Policy",
     "ReadOptions",
     "RepairedFile",
     "Repairer",
+    "ScanCache",
     "ScanProgress",
     "Scanner",
     "StrangerReader",
@@ -46,10 +52,14 @@ __all__ = [
     "candidates_for",
     "failure_of",
     "from_module",
+    "judged",
     "load_suspects",
+    "open_scan_cache",
     "read",
+    "read_policy",
     "require_output_name",
     "runnable",
+    "scan_identity",
     "shipped_candidates",
     "shipped_stranger_reader",
     "weights_digest",

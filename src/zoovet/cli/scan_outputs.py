@@ -1,0 +1,78 @@
+"""The files that ``zoovet scan`` writes: pages, and what pipelines take in."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoovet.cli.bom import require_bom_library, scan_as_bom
+from zoovet.cli.junit import scan_as_junit
+from zoovet.cli.outputs import require_own_folder
+from zoovet.cli.sarif import scan_as_sarif
+from zoovet.errors import ZoovetError
+from zoovet.files import require_writable_folder, write_json, write_text
+
+if TYPE_CHECKING:
+    from zoovet.vet import Failure, Judged
+
+__all__ = ["add_outputs", "require_outputs", "write_outputs"]
+
+_FILES = {"sarif": "in SARIF 2.1.0", "junit": "as JUnit XML", "bom": "as a CycloneDX 1.6 bill of materials"}
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """``--report FOLDER``, ``--sarif FILE``, ``--junit FILE``, ``--bom FILE``."""
+    parser.add_argument(
+        "--report", type=Path, metavar="FOLDER", help="write a web page for each network, and index.html"
+    )
+    for name, form in _FILES.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write the results {form}")
+
+
+def require_outputs(arguments: argparse.Namespace) -> None:
+    """Raise where what is to be written cannot be, or would take the place of what is scanned."""
+    if arguments.report is not None:
+        require_own_folder(arguments.report, "index.html", "a scan's pages", option="--report")
+    if arguments.bom is not None:
+        require_bom_library()
+    taken = {Path(name).resolve(): "one of the files to scan" for name in arguments.files}
+    for option in _FILES:
+        path = getattr(arguments, option)
+        if path is None:
+            continue
+        if path.is_dir():
+            raise ZoovetError(f"{path} is a folder; give a file as --{option}")
+        if path.resolve() in taken:
+            raise ZoovetError(f"--{option} {path} is {taken[path.resolve()]}; give another")
+        taken[path.resolve()] = f"what --{option} is written to"
+        require_writable_folder(path.parent)
+
+
+def write_outputs(
+    arguments: argparse.Namespace,
+    judged: Sequence[Judged],
+    failures: Sequence[tuple[str, Failure]],
+    *,
+    is_whole: bool,
+) -> None:
+    """Write what the options of :func:`add_outputs` ask for.
+
+    Args:
+        arguments: With these options.
+        judged: Verdicts on networks, in their order.
+        failures: A file's name, and what went wrong with it.
+        is_whole: Whether the scan came to its end.
+    """
+    if arguments.sarif is not None:
+        write_json(arguments.sarif, scan_as_sarif(judged, failures, is_whole=is_whole))
+    if arguments.junit is not None:
+        write_text(arguments.junit, scan_as_junit(judged, failures, is_whole=is_whole))
+    if arguments.bom is not None:
+        write_text(arguments.bom, scan_as_bom(judged, failures, datetime.now(UTC)))
+    if arguments.report is not None:
+        from zoovet.evaluation.report.verdict_pages import write_verdict_pages
+
+        write_verdict_pages(arguments.report, [one.verdict for one in judged], failures)
