@@ -116,7 +116,7 @@ def words(tmp_path: Path, prototypes: Tensor) -> list[str]:
 
 @pytest.fixture
 def scan(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    monkeypatch.setattr("zoovet.cli.scan._stranger_reader", lambda arguments: GreatestStanding())
+    monkeypatch.setattr("zoovet.cli.scan.stranger_reader_of", lambda arguments: GreatestStanding())
     return lambda *more: main([*words, *map(str, more)])
 
 

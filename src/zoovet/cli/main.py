@@ -32,6 +32,7 @@ VERBS = {
     "evaluate": "measure detectors and repairers on networks held out from training, and write a report",
     "bench": "compare detectors and repairers, ours and rivals', with several seeds",
     "scan": "tell which weight files carry a trojan",
+    "compare": "say what changed between two versions of a network, and their verdicts",
     "repair": "edit a network's weights so that its trojan stops working",
     "demo": "all of it in a few minutes: build, train, evaluate, report",
 }

@@ -19,13 +19,14 @@ from zoovet.cli.scan_json import scan_as_json
 from zoovet.cli.scan_outputs import add_outputs, require_outputs, write_outputs
 from zoovet.cli.scan_settings import add_settings, policy_of, print_allowances
 from zoovet.cli.scan_table import scan_as_table
+from zoovet.cli.scanners import add_strangers, scanner_of, stranger_reader_of
 from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_OK, statuses_in_words
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from zoovet.vet import FileResult, Judged, ScanCache, StrangerReader, Verdict
+    from zoovet.vet import FileResult, Judged, ScanCache, Verdict
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
@@ -73,21 +74,13 @@ takes seconds to minutes, by its size and its classes.
 
 TAKES_OVERRIDES = False
 
-_FALSE_ALARMS = 0.01
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and options."""
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="weights, or several networks' weights")
     add_candidates(parser, "detector")
     add_settings(parser)
-    parser.add_argument(
-        "--strangers",
-        type=Path,
-        metavar="RUN",
-        help="run of a detector for strangers, for networks that no other knows; default the shipped one, unless "
-        "--detector or --model is given",
-    )
+    add_strangers(parser)
     parser.add_argument(
         "--json", action="store_true", help="print JSON: verdicts, errors and notes, one entry a network or file"
     )
@@ -112,25 +105,17 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan every file, print what was found."""
-    from zoovet.vet import Scanner, judged, scan_identity
+    from zoovet.vet import judged, scan_identity
 
     policy = policy_of(arguments)
     require_outputs(arguments)
     options, device = read_options_of(arguments), device_name(arguments.device)
-    candidates, strangers = candidates_of(arguments, "detector"), _stranger_reader(arguments)
-    effort, false_alarms = policy.effort or "normal", policy.false_alarms or _FALSE_ALARMS
-    scanner = Scanner(
-        candidates,
-        threshold=policy.threshold,
-        options=options,
-        device=device,
-        workers=arguments.workers or (_num_cores() if device == "cpu" else 1),
-        strangers=strangers,
-        effort=effort,
-        false_alarms=false_alarms,
-    )
-    settings = {"effort": effort, "false_alarms": false_alarms, "threshold": policy.threshold, "device": device}
-    cache = _cache(arguments, scan_identity(options, candidates, strangers, **settings)) if strangers else None
+    candidates, strangers = candidates_of(arguments, "detector"), stranger_reader_of(arguments)
+    workers = arguments.workers or (_num_cores() if device == "cpu" else 1)
+    scanner = scanner_of(policy, candidates, strangers, options, device=device, workers=workers)
+    settings = {"effort": policy.effort, "false_alarms": policy.false_alarms, "threshold": policy.threshold}
+    identity = scan_identity(options, candidates, strangers, device=device, **settings)
+    cache = None if strangers is None else _cache(arguments, identity)
     files = list(dict.fromkeys(arguments.files))
     with scan_bar(len(files), quiet=arguments.json) as progress:
         found = scanner.scan_files(files, progress=progress) if cache is None else cache.scan(scanner, files, progress)
@@ -196,21 +181,6 @@ def _cache(arguments: argparse.Namespace, identity: str | None) -> ScanCache | N
     if problem:
         print(f"note: {problem}", file=sys.stderr)
     return cache
-
-
-def _stranger_reader(arguments: argparse.Namespace) -> StrangerReader | None:
-    """What is asked about networks that no detector knows: the run that is named, else the shipped one.
-
-    A detector or a model that is named is asked alone.
-    """
-    from zoovet.tasks.strangers.detector import StrangerDetector
-    from zoovet.vet import shipped_stranger_reader
-
-    if arguments.strangers is not None:
-        return StrangerDetector.open(arguments.strangers)
-    if arguments.detector is not None or arguments.model is not None:
-        return None
-    return shipped_stranger_reader(arguments.models_from)
 
 
 def _num_cores() -> int:

@@ -12,7 +12,7 @@ from zoovet.cli.results import text_of_name
 if TYPE_CHECKING:
     from zoovet.vet import Failure, FoundTrigger, Judged
 
-__all__ = ["scan_as_json"]
+__all__ = ["scan_as_json", "verdict_as_json"]
 
 
 def scan_as_json(
@@ -27,11 +27,11 @@ def scan_as_json(
     """
     errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
     said = [{"file": text_of_name(file), "note": note} for file, note in notes]
-    found = {"verdicts": list(map(_row, judged)), "errors": errors, "notes": said}
+    found = {"verdicts": list(map(verdict_as_json, judged)), "errors": errors, "notes": said}
     return json.dumps(found, indent=2, allow_nan=False)
 
 
-def _row(judged: Judged) -> dict[str, Any]:
+def verdict_as_json(judged: Judged) -> dict[str, Any]:
     """A verdict as plain JSON values; what is said of its whole file stands among the notes."""
     verdict, allowance = judged.verdict, judged.allowance
     scaling = verdict.input_scaling

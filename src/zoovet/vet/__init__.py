@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoovet.vet.candidates import Candidate, candidates_for, shipped_candidates
+from zoovet.vet.comparison import AnswerChange, Comparison, TensorChange, compare_files
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.found_trigger import Example, FoundTrigger
 from zoovet.vet.network import Network
@@ -28,7 +29,9 @@ from zoovet.vet.weights_digest import weights_digest
 __all__ = [
     "EFFORTS",
     "Allowance",
+    "AnswerChange",
     "Candidate",
+    "Comparison",
     "Example",
     "Failure",
     "FileResult",
@@ -47,9 +50,11 @@ __all__ = [
     "StrangerReading",
     "SuspectChannel",
     "Suspects",
+    "TensorChange",
     "Verdict",
     "assumed_scaling_note",
     "candidates_for",
+    "compare_files",
     "failure_of",
     "from_module",
     "judged",

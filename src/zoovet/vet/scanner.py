@@ -22,7 +22,7 @@ from zoovet.vet.network import Network
 from zoovet.vet.recognition import fitted, known_to, unknown_in_words, warn_of_assumed_scaling
 from zoovet.vet.stranger_reader import StrangerReader, shipped_stranger_reader
 from zoovet.vet.strangers import Strangers, require_effort
-from zoovet.vet.suspects import NobodyKnows, ReadOptions, Suspects, candidate_for, load_suspects, one_network
+from zoovet.vet.suspects import NobodyKnows, ReadOptions, Suspects, candidate_for, load_suspects, networks_in
 from zoovet.vet.verdicts import Finding, Verdict, is_unlike, no_verdict, verdict_of
 from zoovet.vet.weights_digest import digest_of
 
@@ -248,7 +248,7 @@ class Scanner:
         verdicts = {verdict.network: verdict for verdict in result.verdicts}
         failure = None if result.is_of_strangers else result.failure
         try:
-            networks, notes = self._read_again(Path(result.file))
+            networks, notes = networks_in(Path(result.file), self._candidates, self._options, "detector")
         except Exception as error:  # whatever is wrong with one file, the others are scanned
             return replace(result, failure=failure_of(error, result.file))
         for index, network in enumerate(networks):
@@ -265,15 +265,6 @@ class Scanner:
         ordered = tuple(verdicts[index] for index in sorted(verdicts))
         said = dict.fromkeys((*notes, *(line for one in ordered for line in (*one.cautions, *one.notes))))
         return replace(result, verdicts=ordered, failure=failure, notes=tuple(said), is_of_strangers=False)
-
-    def _read_again(self, path: Path) -> tuple[tuple[Network, ...], tuple[str, ...]]:
-        """A file's networks, and what is to be said of them."""
-        try:
-            suspects = load_suspects(path, self._candidates, self._options, "detector")
-        except NobodyKnows as error:
-            return error.networks, ()
-        networks = (network for part in suspects.parts for network in part)
-        return tuple(one_network(network, (), suspects.digest) for network in networks), suspects.notes
 
     def _answers(self, batches: Iterator[Batch | None], num_files: int) -> Iterator[tuple[Batch, Answer]]:
         """In this process, or in others where that is asked for and there is enough to do."""

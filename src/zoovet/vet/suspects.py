@@ -21,7 +21,7 @@ from zoovet.vet.reading import network_from_content
 from zoovet.vet.recognition import distinct_specs, known_to, unknown_in_words
 from zoovet.vet.weights_digest import digest_of, weights_digest
 
-__all__ = ["NobodyKnows", "ReadOptions", "Suspects", "candidate_for", "load_suspects", "one_network"]
+__all__ = ["NobodyKnows", "ReadOptions", "Suspects", "candidate_for", "load_suspects", "networks_in", "one_network"]
 
 _SAYS_ITSELF = "it says itself what its network is; the architecture given was not used"
 
@@ -130,6 +130,28 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
         raise NobodyKnows(f"{path} holds a network that no shipped {kind} knows: {_described(graph)}", networks)
     candidate = candidate_for(graph, str(path), candidates, kind)
     return Suspects(parts=parts, candidate=candidate, notes=said, content=content, digest=digest)
+
+
+def networks_in(
+    path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
+) -> tuple[tuple[Network, ...], tuple[str, ...]]:
+    """A file's networks, whoever knows them, and what is to be said of them beside their own notes.
+
+    Args:
+        path: As in :func:`load_suspects`.
+        candidates: As in :func:`load_suspects`.
+        options: As in :func:`load_suspects`.
+        kind: As in :func:`load_suspects`.
+
+    Raises:
+        ZoovetError: As in :func:`load_suspects`, but where no candidate knows them.
+    """
+    try:
+        suspects = load_suspects(path, candidates, options, kind)
+    except NobodyKnows as error:
+        return error.networks, ()
+    networks = (network for part in suspects.parts for network in part)
+    return tuple(one_network(network, (), suspects.digest) for network in networks), suspects.notes
 
 
 def _of_a_graph(
