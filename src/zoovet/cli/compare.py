@@ -46,6 +46,8 @@ out: seeking triggers takes minutes).
 {IMAGES_HELP}
 
 {statuses_in_words()} Of compare, the second version counts; without verdicts it leaves with 0.
+
+Time: seconds without verdicts; with them, as zoovet scan of two files.
 """
 
 TAKES_OVERRIDES = False
