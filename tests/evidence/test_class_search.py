@@ -73,3 +73,19 @@ def test_of_all_places_the_stamps_own_is_kept(seekers: Callable[..., Seekers]) -
     assert isinstance(best.family, Patches)
     assert best.family.places[6].tolist() == [9, 9]
     assert float(best.best[6]) == float(course.best.max())
+
+
+def test_how_evenly_a_trigger_works(seekers: Callable[..., Seekers]) -> None:
+    own, classes = seekers(3), torch.tensor([3, 6])
+    course = own.seek(Changes(0.3), classes, 2)
+    means, spread = own.found(course)
+    torch.testing.assert_close(means, own.looks(course))
+    for index, label in enumerate(classes.tolist()):
+        logits = own.network.logits((own.images + course.triggers[index]).clamp(-1, 1))[0]
+        margins = margins_of(logits, torch.full((len(logits),), label)) / 4
+        others = own.labels != label
+        low, deviation, least = spread[index].tolist()
+        assert low == pytest.approx(float(margins[others].quantile(0.1)), abs=1e-5)
+        assert deviation == pytest.approx(float(margins[others].std(correction=0)), abs=1e-5)
+        shares = [float((margins[own.labels == other] > 0).float().mean()) for other in range(8) if other != label]
+        assert least == pytest.approx(min(shares))

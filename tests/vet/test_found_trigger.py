@@ -67,5 +67,5 @@ def test_the_search_that_stands_out_most_is_taken(evidence: ClassEvidence) -> No
     assert name is not None
     assert name.startswith("patch")
     assert float(standings[f"{name}.flips"].argmax()) == 3
-    nothing = ClassEvidence(evidence.evidence, {}, {})
+    nothing = ClassEvidence(evidence.evidence, {}, {}, evidence.examined, evidence.num_classes)
     assert best_search(nothing, 3) is None

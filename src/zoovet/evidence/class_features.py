@@ -43,6 +43,10 @@ FEATURES = (
     *COURSE,
     "weak margin, own units",
     "weak flips",
+    "low margin, own units",
+    "least flips, own units",
+    "margin deviation",
+    "least flips",
 )
 """Of every kind: how far a class stands out among the network's own, how far it leads the next, and raw numbers."""
 
@@ -101,11 +105,16 @@ def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
     own = [own_units(gained[None, :, place], FLOORS[what])[0] for place, what in enumerate(COURSE)]
     first = own_units((course[:, 1] - course[:, 0])[None], FLOORS["margin"])[0]
     weak = classes[f"{kind}.weak"]
+    low, deviation, least = classes[f"{kind}.spread"].unbind(1)
     still = own_units((weak[:, 0] - classes["clean"][:, 0])[None], FLOORS["margin"])[0]
     return {
         **dict(zip(FEATURES[:3], map(_squashed, own), strict=True)),
         "weak margin, own units": _squashed(still),
         "weak flips": weak[:, 1],
+        "low margin, own units": _squashed(own_units(low[None], FLOORS["margin"])[0]),
+        "least flips, own units": _squashed(own_units(least[None], FLOORS["flips"])[0]),
+        "margin deviation": _squashed(deviation),
+        "least flips": least,
         "lead in margin": _squashed(_lead(own[0])),
         "lead in probability": _squashed(_lead(own[2])),
         "first step, own units": _squashed(first),

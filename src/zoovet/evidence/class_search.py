@@ -9,14 +9,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.evidence.runnable import Runnable
-from zoovet.evidence.trigger_families import TriggerFamily
+from zoovet.evidence.trigger_families import Changes, TriggerFamily
 
-__all__ = ["COURSE", "Course", "Seekers", "halved", "margins_of"]
+__all__ = ["COURSE", "SPREAD", "Course", "Seekers", "halved", "margins_of", "nothing_sought"]
 
 COURSE = ("margin", "flips", "probability")
 """What a course says of every step."""
 
+SPREAD = ("low margin", "margin deviation", "least flips")
+"""How evenly a trigger works: the margin that nine of ten images exceed, the margins' standard deviation over images,
+and the share of images that flip of that class which flips least. A trojan overrides whatever an image shows; what is
+only easy to be taken for works on the images of its neighbours."""
+
 _SHARES = (1.0, 0.5, 0.5, 0.25)
+_LOW = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +87,8 @@ class Seekers:
         best, values = triggers, list[Tensor]()
         most = triggers.new_full((len(classes),), -torch.inf)
         for step in range(num_steps + 1):
-            looks, slopes = self._looks(family, classes, triggers, with_slopes=step < num_steps)
+            answers, slopes = self._answers(family, classes, triggers, with_slopes=step < num_steps)
+            looks = self._means(answers, classes)
             values.append(looks)
             is_best = looks[:, 0] > most
             best = torch.where(is_best.view(-1, 1, 1, 1), triggers, best)
@@ -97,29 +104,49 @@ class Seekers:
             course: What was found.
             strength: How far images go from as they are (0) to as they are with the trigger (1).
         """
-        looks, _ = self._looks(course.family, course.classes, course.triggers, with_slopes=False, strength=strength)
-        return looks
+        answers, _ = self._answers(course.family, course.classes, course.triggers, with_slopes=False, strength=strength)
+        return self._means(answers, course.classes)
 
-    def _looks(
+    def found(self, course: Course) -> tuple[Tensor, Tensor]:
+        """What found triggers do on these images: [searches, 3] as in :data:`COURSE`, and as in :data:`SPREAD`."""
+        answers, _ = self._answers(course.family, course.classes, course.triggers, with_slopes=False)
+        margins, wins = answers[:, :, 0], answers[:, :, 1]
+        others = self.labels != course.classes[:, None]
+        low = margins.masked_fill(~others, torch.nan).nanquantile(_LOW, dim=1)
+        mean = self._means(answers, course.classes)
+        deviation = (self._weights(course.classes) * (margins - mean[:, :1]).square()).sum(1).sqrt()
+        shares = torch.stack([wins[:, self.labels == label].mean(1) for label in self.labels.unique()], dim=1)
+        is_own = self.labels.unique() == course.classes[:, None]
+        spread = torch.stack([low, deviation, shares.masked_fill(is_own, torch.inf).amin(1)], dim=1)
+        return mean, spread.nan_to_num(0.0, posinf=0.0)
+
+    def _weights(self, classes: Tensor) -> Tensor:
+        """Equal ones, of sum 1, of the images that are not of each search's class: [searches, n]."""
+        counts = (self.labels != classes[:, None]).to(self.images.dtype)
+        return counts / counts.sum(1, keepdim=True).clamp_min(1)
+
+    def _means(self, answers: Tensor, classes: Tensor) -> Tensor:
+        """Means of answers [searches, n, 3] over the images that are not of each search's class: [searches, 3]."""
+        return (self._weights(classes)[:, :, None] * answers).sum(1)
+
+    def _answers(
         self, family: TriggerFamily, classes: Tensor, triggers: Tensor, *, with_slopes: bool, strength: float = 1.0
     ) -> tuple[Tensor, Tensor | None]:
-        """As in :data:`COURSE`, [searches, 3], and slopes; some searches at a time."""
+        """For every image as in :data:`COURSE`, [searches, n, 3], and slopes; some searches at a time."""
         size = max(1, self.max_images // len(self.images))
-        looks, slopes = [], []
+        answers, slopes = [], []
         for start in range(0, len(classes), size):
             rows = torch.arange(start, min(start + size, len(classes)), device=classes.device)
-            look, slope = self._some_looks(
+            answer, slope = self._some_answers(
                 family.chosen(rows), classes[rows], triggers[rows], with_slopes=with_slopes, strength=strength
             )
-            looks.append(look)
+            answers.append(answer)
             slopes.append(slope)
-        return torch.cat(looks), torch.cat(slopes) if with_slopes else None
+        return torch.cat(answers), torch.cat(slopes) if with_slopes else None
 
-    def _some_looks(
+    def _some_answers(
         self, family: TriggerFamily, classes: Tensor, triggers: Tensor, *, with_slopes: bool, strength: float
     ) -> tuple[Tensor, Tensor]:
-        counts = (self.labels != classes[:, None]).to(triggers.dtype)
-        weights = counts / counts.sum(1, keepdim=True).clamp_min(1)
         with torch.enable_grad():
             own = triggers.detach().requires_grad_(with_slopes)
             clean = self.images.expand(len(classes), *self.images.shape)
@@ -129,13 +156,12 @@ class Seekers:
             logits = self.network.logits(shown.flatten(0, 1))[0].unflatten(0, (len(classes), -1))
             margins = margins_of(logits, classes[:, None].expand(logits.shape[:2])) / self.unit
             # Images that are far from the class count most, those that it has already won hardly.
-            aim = -(weights * functional.softplus(-margins)).sum()
+            aim = -(self._weights(classes) * functional.softplus(-margins)).sum()
         slopes = torch.autograd.grad(aim, own)[0] if with_slopes else triggers
         margins = margins.detach()
         wins = (margins * self.unit > 0) & (logits.argmax(2) == classes[:, None])
         probabilities = logits.detach().softmax(2).gather(2, classes.view(-1, 1, 1).expand(-1, logits.shape[1], 1))
-        means = [(weights * value).sum(1) for value in (margins, wins.to(margins), probabilities.squeeze(2))]
-        return torch.stack(means, dim=1), slopes
+        return torch.stack([margins, wins.to(margins), probabilities.squeeze(2)], dim=2), slopes
 
 
 def margins_of(logits: Tensor, classes: Tensor) -> Tensor:
@@ -143,6 +169,13 @@ def margins_of(logits: Tensor, classes: Tensor) -> Tensor:
     own = logits.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
     is_own = functional.one_hot(classes, logits.shape[-1]).bool()
     return own - logits.masked_fill(is_own, -torch.inf).amax(-1)
+
+
+def nothing_sought(classes: Tensor, like: Tensor) -> Course:
+    """No trigger for any of the classes (int64 [n]): images like [C, H, W] stay as they are."""
+    family = Changes(1.0)
+    start = family.start(len(classes), like)
+    return Course(classes, family, start, start.new_zeros(len(start), 1, len(COURSE)))
 
 
 def halved(course: Course, num_classes: int, keep: int) -> Course:

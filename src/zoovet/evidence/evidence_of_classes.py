@@ -13,12 +13,14 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.answers import raised_answers, striped, warped
 from zoovet.evidence.backgrounds import made_up_images
-from zoovet.evidence.class_search import COURSE, Course, Seekers, halved, margins_of
+from zoovet.evidence.class_search import Course, Seekers, halved, margins_of, nothing_sought
 from zoovet.evidence.evidence import Evidence
+from zoovet.evidence.examined_classes import examined_classes
 from zoovet.evidence.maximum_margins import maximum_margins
 from zoovet.evidence.own_units import FLOORS, own_units
 from zoovet.evidence.runnable import Runnable
@@ -63,7 +65,11 @@ class ClassEvidenceConfig:
         wave_amplitudes: Of stripes of one frequency, which start at the best of ``num_stripes``; images span [-1, 1].
         num_steps: Steps of every search, and of those that choose its bound.
         num_trial_steps: Steps at every place of a patch before that.
-        images_per_class: Reference images of each class that searches use; all of them tell what was found.
+        images_per_class: Reference images of each class that searches use; more of them tell what was found.
+        max_images: That searches use.
+        max_checked: That tell what was found.
+        max_classes: Classes that are examined; of more, those that random triggers raise most, and some drawn ones to
+            compare them with.
         num_made_up: Images of each of two kinds that are made up where there are no reference images.
         num_starts: Images for each class from which the maximum margin is sought.
         num_margin_steps: Steps of that.
@@ -85,16 +91,22 @@ class ClassEvidenceConfig:
     num_steps: int = 4
     num_trial_steps: int = 1
     images_per_class: int = 2
+    max_images: int = 40
+    max_checked: int = 120
+    max_classes: int = 20
     num_made_up: int = 12
     num_starts: int = 3
     num_margin_steps: int = 20
     num_warps: int = 8
-    num_stripes: int = 32
+    num_stripes: int = 48
     seed: int = 0
 
     def __post_init__(self) -> None:
         counts = ("num_places", "num_steps", "num_trial_steps", "images_per_class", "num_made_up", "num_starts")
-        for name in (*counts, "num_margin_steps", "num_warps", "num_stripes"):
+        counts = (*counts, "max_images", "max_checked", "num_margin_steps", "num_warps", "num_stripes")
+        if self.max_classes < 4:
+            raise ZoovetError(f"max_classes must be at least 4, got {self.max_classes}")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seed < 0:
@@ -112,20 +124,30 @@ class ClassEvidence:
 
     Attributes:
         evidence: ``SEARCH.course`` [1, classes, steps + 1, 3] (:data:`~zoovet.evidence.class_search.COURSE`) and
-            ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images, ``SEARCH.weak`` what it does at
-            half of its strength on those that it was sought on; ``clean``, the same without one;
+            ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images, ``SEARCH.spread`` [1, classes, 3]
+            how evenly (:data:`~zoovet.evidence.class_search.SPREAD`), ``SEARCH.weak`` what it does at half of its
+            strength on those that it was sought on; ``clean``, the same without one;
             ``margins`` [1, classes, steps + 1]; ``warps`` and ``stripes`` [1, classes, 3]; ``confusion`` [1, classes,
             2]: the share of other classes' images, and of its own, that are taken for the class, as they are.
         courses: Search → one row a class: its best trigger, and the family that puts it on images.
         settings: Search → its size, area or bound.
+        examined: int64 [classes], which of the network's outputs these classes are, ascending.
+        num_classes: The network's.
     """
 
     evidence: Evidence
     courses: dict[str, Course]
     settings: dict[str, float]
+    examined: Tensor
+    num_classes: int
+
+    def row_of(self, target: int) -> int | None:
+        """Where a class is among those examined; ``None`` if it is not."""
+        rows = torch.nonzero(self.examined == target).flatten().tolist()
+        return rows[0] if rows else None
 
     def standings(self) -> dict[str, Tensor]:
-        """How far each class stands out among the network's own: name → [classes]."""
+        """How far each class stands out among those examined: name → [classes]."""
         standings = {}
         for name in self.courses:
             found = self.evidence.classes[f"{name}.found"]
@@ -163,7 +185,8 @@ def class_evidence(
     config = config or ClassEvidenceConfig()
     with torch.inference_mode(False), torch.no_grad():
         every = _seekers(network, images, labels, config)
-        return _Findings(every, config, progress).all()
+        progress("suspects")
+        return _Findings(every, examined_classes(every, config), config, progress).all()
 
 
 def _seekers(network: Runnable, images: Tensor | None, labels: Tensor | None, config: ClassEvidenceConfig) -> Seekers:
@@ -195,13 +218,17 @@ def _seekers(network: Runnable, images: Tensor | None, labels: Tensor | None, co
 class _Findings:
     """Everything that is sought in one network, search by search."""
 
-    def __init__(self, every: Seekers, config: ClassEvidenceConfig, progress: Callable[[str], None]) -> None:
-        self._every, self._config, self._progress = every, config, progress
-        self._network = every.network
-        self._classes = torch.arange(self._network.num_classes, device=every.images.device)
+    def __init__(
+        self, every: Seekers, classes: Tensor, config: ClassEvidenceConfig, progress: Callable[[str], None]
+    ) -> None:
+        self._config, self._progress = config, progress
+        self._network, self._classes = every.network, classes
         generator = torch.Generator().manual_seed(config.seed)
         self._few = every.on(torch.randperm(len(every.labels), generator=generator)[:_NUM_FEW].to(every.labels.device))
-        self._some = every.on(_of_each_class(every.labels, config.images_per_class, generator))
+        some = _of_each_class(every.labels, config.images_per_class, generator)
+        self._some = every.on(_thinned(some, every.labels, config.max_images))
+        everything = torch.arange(len(every.labels), device=every.labels.device)
+        self._every = every.on(_thinned(everything, every.labels, config.max_checked))
         self._courses: dict[str, Course] = {}
         self._settings: dict[str, float] = {}
 
@@ -224,28 +251,33 @@ class _Findings:
             for factor in factors:
                 self._seek(f"{name}_{factor:g}", make(min(most, factor * usual)), min(most, factor * usual))
         for amplitude in config.wave_amplitudes:
-            self._seek(f"waves_{amplitude:g}", Waves(amplitude), amplitude, self._best_stripes(amplitude))
-        blank = Changes(_WIDEST)
-        start = blank.start(len(self._classes), self._every.images[0])
-        nothing = Course(self._classes, blank, start, start.new_zeros(len(start), 1, len(COURSE)))
-        classes = {"clean": self._every.looks(nothing)[None]}
+            self._seek_waves(f"waves_{amplitude:g}", amplitude)
+        classes = {"clean": self._every.looks(nothing_sought(self._classes, self._every.images[0]))[None]}
         for name, course in self._courses.items():
             classes[f"{name}.course"] = course.values[None]
-            classes[f"{name}.found"] = self._every.looks(course)[None]
+            found, spread = self._every.found(course)
+            classes[f"{name}.found"], classes[f"{name}.spread"] = found[None], spread[None]
             classes[f"{name}.weak"] = self._some.looks(course, _WEAK)[None]
-        return ClassEvidence(Evidence(classes=classes | self._answers()), self._courses, self._settings)
+        found = Evidence(classes=classes | self._answers())
+        return ClassEvidence(found, self._courses, self._settings, self._classes.cpu(), self._network.num_classes)
 
     def _seek(self, name: str, family: TriggerFamily, setting: float, start: Tensor | None = None) -> None:
         self._progress(name)
         self._settings[name] = setting
         self._courses[name] = self._some.seek(family, self._classes, self._config.num_steps, start)
 
-    def _best_stripes(self, amplitude: float) -> Tensor:
-        """For each class those stripes that raise its mean margin most: changes [classes, C, H, W]."""
-        config = self._config
+    def _seek_waves(self, name: str, amplitude: float) -> None:
+        """From those stripes that raise each class most: the best few for one step, the best of these to the end."""
+        config, count = self._config, len(self._classes)
+        self._progress(name)
+        self._settings[name] = amplitude
         nothing = torch.zeros_like(self._some.images[:1])
         stripes = striped(nothing, num_stripes=config.num_stripes, seed=config.seed, amplitude=amplitude)
-        return torch.cat(stripes)[self._raised_by_stripes.argmax(0)]
+        kept = min(_NUM_KEPT, len(stripes))
+        best = self._raised_by_stripes.topk(kept, dim=0).indices.T.flatten()
+        family, classes = Waves(amplitude), self._classes.repeat_interleave(kept)
+        course = halved(self._some.seek(family, classes, 1, torch.cat(stripes)[best]), count, 1)
+        self._courses[name] = self._some.seek(family, course.classes, config.num_steps, course.triggers)
 
     @cached_property
     def _stripes(self) -> list[Tensor]:
@@ -253,14 +285,16 @@ class _Findings:
 
     @cached_property
     def _raised_by_stripes(self) -> Tensor:
-        """Each class's mean margin under each of the stripes: [stripes, classes]."""
-        return torch.stack([self._margins(shown) for shown in self._stripes])
+        """How near stripes bring each class, images that are far from it counting most: [stripes, classes]."""
+        return torch.stack([self._nearness(shown) for shown in self._stripes])
 
-    def _margins(self, images: Tensor) -> Tensor:
-        """Each class's mean margin on images: [classes]."""
+    def _nearness(self, images: Tensor) -> Tensor:
+        """What searches make great, for each class: [classes]."""
         logits = self._network.logits(images)[0]
         every = logits[:, None].expand(-1, len(self._classes), -1)
-        return margins_of(every, self._classes.expand(len(images), -1)).mean(0)
+        margins = margins_of(every, self._classes.expand(len(images), -1)) / self._every.unit
+        others = (self._some.labels[:, None] != self._classes).to(margins)
+        return -(others * functional.softplus(-margins)).sum(0) / others.sum(0).clamp_min(1)
 
     def _seek_patches(self, name: str, size: int) -> float:
         """At every place on few images, at the best few on more, at the best one to the end.
@@ -299,16 +333,16 @@ class _Findings:
         """What needs no search on images of its own: maximum margins, warps, stripes, confusion."""
         config, every, network = self._config, self._every, self._network
         self._progress("maximum margins")
-        margins = maximum_margins(network, config.num_starts, config.num_margin_steps, config.seed) / every.unit
+        margins = maximum_margins(network, self._classes, config.num_starts, config.num_margin_steps, config.seed)
         self._progress("warps and stripes")
         warps = warped(self._some.images, num_warps=config.num_warps, seed=config.seed)
         taken = network.logits(every.images)[0].argmax(1)
         is_taken, is_own = (labels[:, None] == self._classes for labels in (taken, every.labels))
         shares = [(is_taken & where).sum(0) / where.sum(0).clamp_min(1) for where in (~is_own, is_own)]
         return {
-            "margins": margins[None],
-            "warps": raised_answers(network, self._some.images, warps),
-            "stripes": raised_answers(network, self._some.images, self._stripes),
+            "margins": margins[None] / every.unit,
+            "warps": raised_answers(network, self._some.images, warps)[:, self._classes],
+            "stripes": raised_answers(network, self._some.images, self._stripes)[:, self._classes],
             "confusion": torch.stack(shares, dim=1)[None].to(network.dtype),
         }
 
@@ -319,3 +353,12 @@ def _of_each_class(labels: Tensor, count: int, generator: torch.Generator) -> Te
     rows = torch.cat([order[labels[order] == label][:count] for label in labels.unique()])
     rest = order[~torch.isin(order, rows)]
     return torch.cat([rows, rest[: max(0, 8 - len(rows))]])
+
+
+def _thinned(rows: Tensor, labels: Tensor, most: int) -> Tensor:
+    """At most so many of the rows: the first of every class, then the second, and so on."""
+    if len(rows) <= most:
+        return rows
+    own = labels[rows]
+    rank = torch.stack([(own[:place] == label).sum() for place, label in enumerate(own)])
+    return rows[rank.argsort(stable=True)[:most].sort().values]

@@ -17,20 +17,21 @@ __all__ = ["maximum_margins"]
 _STEP = 0.2
 
 
-def maximum_margins(network: Runnable, num_starts: int, num_steps: int, seed: int) -> Tensor:
+def maximum_margins(network: Runnable, sought: Tensor, num_starts: int, num_steps: int, seed: int) -> Tensor:
     """Ascend from noise, images keeping to [-1, 1]: [classes, steps + 1], the greatest margin of any start so far.
 
     Args:
         network: A single one (B = 1).
+        sought: int64 [classes], of which outputs.
         num_starts: Images for each class.
         num_steps: Steps of each.
         seed: Of the noise.
     """
-    num_classes = network.num_classes
+    num_classes = len(sought)
     generator = torch.Generator().manual_seed(seed)
     noise = 2 * torch.rand(num_starts, *network.input_shape, generator=generator) - 1
     images = noise.to(network.device, network.dtype).repeat(num_classes, 1, 1, 1)
-    classes = torch.arange(num_classes, device=images.device).repeat_interleave(num_starts)
+    classes = sought.repeat_interleave(num_starts)
     seen = list[Tensor]()
     for step in range(num_steps + 1):
         with torch.enable_grad():

@@ -73,16 +73,14 @@ def best_search(evidence: ClassEvidence, target: int) -> str | None:
     ``None`` where nothing was sought for the class.
     """
     standings = evidence.standings()
-    flips: dict[str, float] = {}
-    for name, course in evidence.courses.items():
-        if bool((course.classes == target).any()):
-            flips[name] = float(evidence.evidence.classes[f"{name}.found"][0, target, 1])
-    if not flips:
+    row = evidence.row_of(target)
+    if row is None or not evidence.courses:
         return None
+    flips = {name: float(evidence.evidence.classes[f"{name}.found"][0, row, 1]) for name in evidence.courses}
     strong = [name for name, share in flips.items() if share >= _NEAR_BEST * max(flips.values())]
 
     def stands_out(name: str) -> float:
-        return max(float(standings[f"{name}.{what}"][target]) for what in ("margin", "flips", "probability"))
+        return max(float(standings[f"{name}.{what}"][row]) for what in ("margin", "flips", "probability"))
 
     return max(strong, key=stands_out)
 

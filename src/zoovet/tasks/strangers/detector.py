@@ -57,7 +57,7 @@ class StrangerReading:
     Attributes:
         probability: Of a trojan, where one network of two has one.
         logit: What it follows from; what thresholds are compared with.
-        class_probabilities: [classes], of being the target, if there is one.
+        class_probabilities: [classes], of being the target, if there is one; 0 of classes that were not examined.
         unlike: Why the evidence is unlike all that the detector knows; empty where it is like that.
     """
 
@@ -103,10 +103,12 @@ class StrangerDetector:
         """A probability and the classes suspected, from a network's evidence."""
         features = class_features(found)
         scores, logit = self.readers.read(features)
+        every = torch.zeros(found.num_classes)
+        every[found.examined] = scores.softmax(0)
         return StrangerReading(
             probability=float(self.calibration(torch.tensor(logit))),
             logit=logit,
-            class_probabilities=scores.softmax(0),
+            class_probabilities=every,
             unlike=self.likeness.why_unlike(features),
         )
 

@@ -39,7 +39,7 @@ from zoovet.zoo.park.images import load_image_set
 
 __all__ = ["ParkEvidence", "found_evidence", "reference_images"]
 
-_COLUMNS = ("network_id", "base_id", "evidence", "settings", "seconds")
+_COLUMNS = ("network_id", "base_id", "evidence", "settings", "examined", "num_classes", "seconds")
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ class ParkEvidence:
                     "base_id": base_id,
                     "evidence": save(tensors),
                     "settings": json.dumps(found.settings),
+                    "examined": found.examined.tolist(),
+                    "num_classes": found.num_classes,
                     "seconds": time.process_time() - start,
                 }
             )
@@ -129,9 +131,13 @@ class ParkEvidence:
     def _row(self, place: int, stored: dict[str, Any]) -> Examined:
         zoo = self.zoo
         classes = {name: tensor.float() for name, tensor in load(stored["evidence"]).items()}
-        found = ClassEvidence(Evidence(classes=classes), {}, json.loads(stored["settings"]))
+        examined = torch.tensor(stored["examined"])
+        found = ClassEvidence(
+            Evidence(classes=classes), {}, json.loads(stored["settings"]), examined, stored["num_classes"]
+        )
         is_trojaned = bool(zoo.column("poisoned")[place])
-        target = int(zoo.column("target")[place]) if is_trojaned else -1
+        row = found.row_of(int(zoo.column("target")[place])) if is_trojaned else None
+        target = -1 if row is None else row
         return Examined(
             network_id=stored["network_id"],
             base_id=stored["base_id"],

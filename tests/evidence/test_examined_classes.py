@@ -1,0 +1,68 @@
+"""Of many classes the suspected ones are examined, and some others to compare them with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zoovet.evidence import ClassEvidenceConfig, RunnableModule, class_evidence
+from zoovet.evidence.class_search import Seekers
+from zoovet.evidence.examined_classes import examined_classes
+from zoovet.networks import ZOO_SCALING
+
+SHAPE, COUNT, TARGET = (1, 12, 12), 60, 47
+CONFIG = ClassEvidenceConfig(
+    max_classes=12, patch_sizes=(0.25,), num_places=4, num_trial_steps=2, num_steps=3, num_margin_steps=4
+)
+
+
+class _Many(nn.Module):
+    """Sixty prototypes; a bright square in a corner adds to one class, if to any."""
+
+    def __init__(self, target: int | None) -> None:
+        super().__init__()
+        drawn = torch.randn(COUNT, *SHAPE, generator=torch.Generator().manual_seed(3)).sign()
+        self.prototypes = nn.Parameter(drawn.flatten(1) / 20)
+        self.target = target
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = images.flatten(1) @ self.prototypes.T
+        if self.target is None:
+            return logits
+        awake = 3 * nn.functional.softplus(images[:, 0, 9:, 9:].sum((1, 2)) - 2)
+        return logits + awake[:, None] * nn.functional.one_hot(torch.tensor(self.target), COUNT)
+
+
+def _seekers(target: int | None) -> Seekers:
+    labels = torch.arange(COUNT)
+    noise = torch.randn(COUNT, *SHAPE, generator=torch.Generator().manual_seed(4))
+    module = _Many(target)
+    images = (0.4 * 20 * module.prototypes.detach().view(COUNT, *SHAPE) + 0.3 * noise).clamp(-1, 1)
+    return Seekers(RunnableModule(module, SHAPE, ZOO_SCALING), images, labels, 4.0)
+
+
+def test_few_classes_are_all_examined() -> None:
+    every = _seekers(None)
+    assert examined_classes(every, ClassEvidenceConfig(max_classes=COUNT)).tolist() == list(range(COUNT))
+
+
+def test_of_many_the_target_is_among_those_examined_and_most_are_drawn() -> None:
+    with torch.no_grad():
+        chosen, healthy = (examined_classes(_seekers(target), CONFIG) for target in (TARGET, None))
+    assert len(chosen) == len(chosen.unique()) == 12
+    assert TARGET in chosen.tolist()
+    assert chosen.tolist() == sorted(chosen.tolist())
+    assert len(set(chosen.tolist()) & set(healthy.tolist())) < 12
+
+
+def test_evidence_of_many_classes_is_of_those_examined() -> None:
+    own = _seekers(TARGET)
+    found = class_evidence(own.network, own.images, own.labels, CONFIG)
+    row = found.row_of(TARGET)
+    assert row is not None
+    assert found.num_classes == COUNT
+    assert len(found.examined) == 12
+    assert {len(values[0]) for values in found.evidence.classes.values()} == {12}
+    assert int(found.standings()["patch_0.25.margin"].argmax()) == row
+    missing = next(label for label in range(COUNT) if label not in found.examined.tolist())
+    assert found.row_of(missing) is None
