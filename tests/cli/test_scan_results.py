@@ -58,11 +58,13 @@ class GreatestStanding:
         each = torch.stack(margins).amax(0)
         return _Reading(float((each.max() - 8).sigmoid()), each.softmax(0))
 
-    @property
-    def needs_images(self) -> bool:
-        return False
+    reads_images = True
 
-    def threshold(self, false_alarms: float, *, with_images: bool) -> float:
+    @property
+    def without_images(self) -> GreatestStanding:
+        return self
+
+    def threshold(self, false_alarms: float) -> float:
         return 1 - 10 * false_alarms
 
 

@@ -17,7 +17,7 @@ def test_what_ships_opens_and_is_listed(capsys: pytest.CaptureFixture[str]) -> N
     reader = shipped_stranger_reader()
     assert reader is not None
     assert reader.version.startswith("strangers-")
-    assert 0 < reader.threshold(0.05, with_images=True) <= reader.threshold(0.01, with_images=True) < 1
+    assert 0 < reader.threshold(0.05) <= reader.threshold(0.01) < 1
     print_models()
     assert "strangers\n  detector" in capsys.readouterr().out
 

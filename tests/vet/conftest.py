@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +137,7 @@ class GreatestStanding:
     middle: float = 8.0
     version: str = "greatest-standing-1"
     most: float = 1e6
+    is_paired: bool = True
 
     def evidence_config(self, effort: str) -> ClassEvidenceConfig:
         return ClassEvidenceConfig(
@@ -157,12 +158,14 @@ class GreatestStanding:
         unlike = "its evidence is out of all bounds" if float(each.max()) > self.most else ""
         return Reading(float((each.max() - self.middle).sigmoid()), each.softmax(0), unlike)
 
-    @property
-    def needs_images(self) -> bool:
-        return False
+    reads_images: bool = True
 
-    def threshold(self, false_alarms: float, *, with_images: bool) -> float:
-        return 1 - false_alarms * 10 if with_images else 1 - false_alarms
+    @property
+    def without_images(self) -> GreatestStanding | None:
+        return replace(self, reads_images=False) if self.is_paired else None
+
+    def threshold(self, false_alarms: float) -> float:
+        return 1 - false_alarms * 10 if self.reads_images else 1 - false_alarms
 
 
 @pytest.fixture(scope="session")

@@ -307,7 +307,7 @@ def test_networks_that_their_detector_finds_unlike_are_strangers_too(
     first, second, third = results_of(detector, files, options=options, strangers=stranger_reader)
     assert [verdict.network for verdict in second.verdicts] == list(range(7))
     rests_on = [verdict.rests_on for verdict in second.verdicts]
-    assert rests_on == ["made-up images" if index in (2, 5) else "weights" for index in range(7)]
+    assert rests_on == ["synthesized images" if index in (2, 5) else "weights" for index in range(7)]
     for index in (0, 1, 3, 4, 6):
         assert second.verdicts[index].probability == good[str(files[1])].verdicts[index].probability
     assert second.verdicts[2].digest != second.verdicts[5].digest

@@ -13,7 +13,9 @@ def test_the_tests_reader_is_one_and_knows_every_effort(stranger_reader: Any) ->
     reader: StrangerReader = stranger_reader
     counts = [reader.evidence_config(effort).num_places for effort in EFFORTS]
     assert counts == sorted(counts)
-    assert reader.threshold(0.01, with_images=True) != reader.threshold(0.01, with_images=False)
+    blind = reader.without_images
+    assert blind is not None
+    assert reader.threshold(0.01) != blind.threshold(0.01)
 
 
 def test_the_command_line_takes_the_same_efforts() -> None:

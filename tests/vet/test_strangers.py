@@ -63,17 +63,21 @@ def test_a_healthy_stranger_is_healthy_and_has_no_target(
         assert verdict.trigger.flips < 0.5
 
 
-def test_without_images_the_verdict_rests_on_made_up_ones_and_their_threshold(
+def test_without_images_the_verdict_rests_on_its_own_and_their_threshold(
     scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
 ) -> None:
     verdict = scan(stamped(3))
     assert (verdict.verdict, verdict.target, verdict.target_name) == ("trojaned", 3, None)
     assert (verdict.rests_on, verdict.num_images, verdict.accuracy, verdict.threshold) == (
-        "made-up images",
+        "synthesized images",
         0,
         None,
         0.99,
     )
+    assert verdict.trigger is not None
+    assert [example.label for example in verdict.trigger.examples] == [
+        example.before for example in verdict.trigger.examples
+    ]
     given = scan(stamped(3), pictures, threshold=1.0)
     assert (given.threshold, given.false_alarms) == (1.0, None)
 
@@ -225,3 +229,15 @@ def test_an_effort_or_a_share_that_is_none_is_refused(stranger_reader: Any) -> N
         Scanner(effort="norma")
     with pytest.raises(ZoovetError, match="false_alarms must be above 0 and below 1, got 1"):
         Scanner(false_alarms=1)
+
+
+def test_a_reader_that_was_trained_with_images_alone_or_without_says_so(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    alone = scan(stamped(3), strangers=replace(stranger_reader, is_paired=False))
+    assert alone.verdict == "unknown"
+    assert "needs reference images" in str(alone.reason)
+    blind = replace(stranger_reader, reads_images=False)
+    assert scan(stamped(3), strangers=blind).verdict == "trojaned"
+    with pytest.raises(ZoovetError, match="trained on evidence without reference images: leave them out"):
+        scan(stamped(3), pictures, strangers=blind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoovet.evidence.evidence import Evidence
-from zoovet.evidence.evidence_of_classes import ClassEvidence, ClassEvidenceConfig, class_evidence
+from zoovet.evidence.evidence_of_classes import ClassEvidence, ClassEvidenceConfig, class_evidence, synthesized_for
 from zoovet.evidence.inversion import Inversion
 from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable

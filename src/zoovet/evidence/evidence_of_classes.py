@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.answers import raised_answers, striped, warped
-from zoovet.evidence.backgrounds import made_up_images
 from zoovet.evidence.class_search import Course, Seekers, halved, margins_of, nothing_sought
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.examined_classes import examined_classes
@@ -25,6 +24,7 @@ from zoovet.evidence.maximum_margins import maximum_margins
 from zoovet.evidence.own_units import FLOORS, own_units
 from zoovet.evidence.runnable import Runnable
 from zoovet.evidence.scaled_images import as_signed
+from zoovet.evidence.synthesized_images import synthesized_images
 from zoovet.evidence.trigger_families import (
     Changes,
     Patches,
@@ -36,7 +36,7 @@ from zoovet.evidence.trigger_families import (
     places_of,
 )
 
-__all__ = ["ClassEvidence", "ClassEvidenceConfig", "class_evidence"]
+__all__ = ["ClassEvidence", "ClassEvidenceConfig", "class_evidence", "synthesized_for"]
 
 _WANTED_FLIPS = 0.5
 _SATURATED = 0.9
@@ -70,7 +70,8 @@ class ClassEvidenceConfig:
         max_checked: That tell what was found.
         max_classes: Classes that are examined; of more, those that random triggers raise most, and some drawn ones to
             compare them with.
-        num_made_up: Images of each of two kinds that are made up where there are no reference images.
+        num_synthesized: Images of each class that the network itself makes where there are no reference images.
+        num_synthesis_steps: Steps of that.
         num_starts: Images for each class from which the maximum margin is sought.
         num_margin_steps: Steps of that.
         num_warps: Random smooth warps whose answers are asked for.
@@ -94,7 +95,8 @@ class ClassEvidenceConfig:
     max_images: int = 40
     max_checked: int = 120
     max_classes: int = 20
-    num_made_up: int = 12
+    num_synthesized: int = 6
+    num_synthesis_steps: int = 24
     num_starts: int = 3
     num_margin_steps: int = 20
     num_warps: int = 8
@@ -102,8 +104,8 @@ class ClassEvidenceConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = ("num_places", "num_steps", "num_trial_steps", "images_per_class", "num_made_up", "num_starts")
-        counts = (*counts, "max_images", "max_checked", "num_margin_steps", "num_warps", "num_stripes")
+        counts = ("num_places", "num_steps", "num_trial_steps", "images_per_class", "num_synthesized", "num_starts")
+        counts = (*counts, "max_images", "max_checked", "num_synthesis_steps", "num_margin_steps", "num_warps", "num_stripes")
         if self.max_classes < 4:
             raise ZoovetError(f"max_classes must be at least 4, got {self.max_classes}")
         for name in counts:
@@ -173,7 +175,8 @@ def class_evidence(
 
     Args:
         network: A single one (B = 1) of at least two classes.
-        images: Reference images, uint8 or in [-1, 1], [n, C, H, W]; made-up ones where there are none.
+        images: Reference images, uint8 or in [-1, 1], [n, C, H, W]; those of :func:`synthesized_for` where there
+            are none.
         labels: int64 [n], their classes; what the network takes them for where nobody knows.
         config: What is sought.
         progress: Told what is sought next.
@@ -189,6 +192,18 @@ def class_evidence(
         return _Findings(every, examined_classes(every, config), config, progress).all()
 
 
+def synthesized_for(network: Runnable, config: ClassEvidenceConfig) -> tuple[Tensor, Tensor]:
+    """Images that take the place of reference images, and their classes: of at most ``max_classes``, drawn ones.
+
+    Returns:
+        Images [n, C, H, W] in [-1, 1], and int64 [n].
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    drawn = torch.randperm(network.num_classes, generator=generator)[: config.max_classes].sort().values
+    labels = drawn.repeat_interleave(config.num_synthesized).to(network.device)
+    return synthesized_images(network, labels, num_steps=config.num_synthesis_steps, seed=config.seed), labels
+
+
 def _seekers(network: Runnable, images: Tensor | None, labels: Tensor | None, config: ClassEvidenceConfig) -> Seekers:
     shape = network.input_shape
     if len(network) != 1 or network.num_classes < 2:
@@ -196,7 +211,7 @@ def _seekers(network: Runnable, images: Tensor | None, labels: Tensor | None, co
             f"evidence of classes is of one network of two classes or more, got {len(network)} of {network.num_classes}"
         )
     if images is None:
-        images, labels = made_up_images(config.num_made_up, shape, config.seed).flatten(0, 1), None
+        images, labels = synthesized_for(network, config)
     if tuple(images.shape[1:]) != shape or not len(images):
         raise ZoovetError(f"reference images must be [n, {', '.join(map(str, shape))}], got {list(images.shape)}")
     shown = as_signed(images).to(network.device, network.dtype)

@@ -24,22 +24,17 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 def synthesized_images(
-    network: Runnable, images_per_class: int, *, num_steps: int, seed: int, max_images: int = 512
-) -> tuple[Tensor, Tensor]:
-    """Images of every class.
+    network: Runnable, labels: Tensor, *, num_steps: int, seed: int, max_images: int = 512
+) -> Tensor:
+    """An image for every class asked for: [n, C, H, W] in [-1, 1].
 
     Args:
         network: A single one (B = 1).
-        images_per_class: How many of each.
-        num_steps: Steps uphill of each image.
+        labels: int64 [n], the class that each image is made for.
+        num_steps: Steps uphill of each image; an image that its class has won for sure stays as it is.
         seed: Of textures and shifts.
         max_images: That are run at once.
-
-    Returns:
-        Images [classes · images_per_class, C, H, W] in [-1, 1], and the class that each was made for, int64.
     """
-    count = network.num_classes
-    labels = torch.arange(count, device=network.device).repeat_interleave(images_per_class)
     half = -(-len(labels) // 2)
     textures = made_up_images(half, network.input_shape, seed).transpose(0, 1).flatten(0, 1)[: len(labels)]
     images = textures.to(network.device, network.dtype)
@@ -49,7 +44,7 @@ def synthesized_images(
         _uphill(network, images[start : start + max_images], labels[start : start + max_images], shifts)
         for start in range(0, len(labels), max_images)
     ]
-    return torch.cat(parts), labels
+    return torch.cat(parts)
 
 
 def _uphill(network: Runnable, images: Tensor, labels: Tensor, shifts: list[list[int]]) -> Tensor:

@@ -81,13 +81,15 @@ def card(name: str, models: Path | None = None) -> Path:
     return _of(name, models) / CARD_NAME
 
 
-def stranger_detector(models: Path | None = None) -> Path | None:
+def stranger_detector(models: Path | None = None, *, with_images: bool = True) -> Path | None:
     """The file of the detector for strangers; ``None`` where there is none.
 
     Args:
         models: Folder of models; the package's own where left out.
+        with_images: Whether it reads evidence from reference images, not from images that networks make themselves.
     """
-    place = (models or folder()) / "strangers" / "stranger_detector.safetensors"
+    name = "strangers" if with_images else "strangers-without-images"
+    place = (models or folder()) / name / "stranger_detector.safetensors"
     return place if place.is_file() else None
 
 

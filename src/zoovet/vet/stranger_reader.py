@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -38,8 +39,12 @@ class StrangerReader(Protocol):
         """Its name and the first digits of its file's SHA-256."""
 
     @property
-    def needs_images(self) -> bool:
-        """Whether it can say nothing of evidence that rests on made-up images."""
+    def reads_images(self) -> bool:
+        """Whether it reads evidence that rests on reference images, not on images that networks make themselves."""
+
+    @property
+    def without_images(self) -> StrangerReader | None:
+        """The reader of evidence that rests on images which networks make themselves; ``None`` where there is none."""
 
     def evidence_config(self, effort: str, /) -> ClassEvidenceConfig:
         """What it wants sought, for an effort of :data:`EFFORTS`."""
@@ -47,13 +52,8 @@ class StrangerReader(Protocol):
     def read(self, evidence: ClassEvidence, /) -> StrangerReading:
         """What the evidence says."""
 
-    def threshold(self, false_alarms: float, /, *, with_images: bool) -> float:
-        """The probability that at most this share of healthy networks reach.
-
-        Args:
-            false_alarms: Above 0 and below 1.
-            with_images: Whether evidence rests on reference images, not on made-up ones.
-        """
+    def threshold(self, false_alarms: float, /) -> float:
+        """The probability that at most this share of healthy networks reach, from above 0 to below 1."""
 
 
 def shipped_stranger_reader(models: Path | None = None) -> StrangerReader | None:
@@ -65,5 +65,7 @@ def shipped_stranger_reader(models: Path | None = None) -> StrangerReader | None
     Raises:
         ZoovetError: Its file is damaged.
     """
-    path = shipped.stranger_detector(models)
-    return None if path is None else StrangerDetector.open(path)
+    path, blind = (shipped.stranger_detector(models, with_images=which) for which in (True, False))
+    if path is None:
+        return None
+    return replace(StrangerDetector.open(path), without_images=None if blind is None else StrangerDetector.open(blind))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from zoovet.errors import ZoovetError, nearest
-from zoovet.evidence import ClassEvidence, Runnable, class_evidence
-from zoovet.evidence.backgrounds import made_up_images
+from zoovet.evidence import ClassEvidence, Runnable, class_evidence, synthesized_for
 from zoovet.evidence.scaled_images import as_signed
 from zoovet.images import Images
 from zoovet.vet.found_trigger import FoundTrigger, best_search, found_trigger, triggered
@@ -77,7 +77,7 @@ class Strangers:
 
         Args:
             network: Any that can be run.
-            images: Reference images; made-up ones are used where there are none.
+            images: Reference images; those that the network makes itself are used where there are none.
             file: What it is called.
             index: Its number in its file.
             progress: Told what is sought next.
@@ -101,30 +101,50 @@ class Strangers:
         return replace(verdict, seconds=time.perf_counter() - start)
 
     def _found(self, network: Network, known: ReferenceImages | None, progress: Callable[[str], None]) -> _Found:
-        if known is None and self.reader.needs_images:
-            raise NothingToSeek(NEEDS_IMAGES)
+        reader = self._reader_for(known)
         own = _runnable(network, known)
-        config = self.reader.evidence_config(self.effort)
+        config = reader.evidence_config(self.effort)
         if known is None:
-            signed, labels = made_up_images(config.num_made_up, own.input_shape, config.seed).flatten(0, 1), None
-            pixels = ((signed + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-            shown, used = Images(pixels=pixels), None
+            _require_gradient(own, torch.zeros(1, *own.input_shape))
+            progress("images that the network makes itself")
+            signed, labels = synthesized_for(own, config)
+            used: Tensor = signed
+            shown = Images(pixels=((signed + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
         else:
             shown, labels, used = known.images, known.labels, known.images.pixels
-        _require_gradient(own, shown)
+            _require_gradient(own, as_signed(shown.pixels[:_NUM_TRIED]))
         evidence = class_evidence(own, used, labels, config, progress=progress)
         progress("what was found")
-        reading = self.reader.read(evidence)
+        reading = reader.read(evidence)
         suspect = int(reading.class_probabilities.argmax())
         trigger = found_trigger(network, shown, labels, evidence, suspect)
         channels = () if trigger is None else _channels(network, shown, evidence, suspect)
         return _Found(reading, trigger, channels)
 
+    def _reader_for(self, known: ReferenceImages | None) -> StrangerReader:
+        """The reader of evidence that rests on reference images, or on those that the network makes itself.
+
+        Raises:
+            NothingToSeek: There are none, and only a reader that wants some.
+            ZoovetError: There are some, and only a reader that was trained without.
+        """
+        if known is not None:
+            if not self.reader.reads_images:
+                raise ZoovetError(
+                    f"the detector {self.reader.version} was trained on evidence without reference images: leave them "
+                    f"out, or give another run"
+                )
+            return self.reader
+        reader = self.reader.without_images if self.reader.reads_images else self.reader
+        if reader is None:
+            raise NothingToSeek(NEEDS_IMAGES)
+        return reader
+
     def _of(self, blank: Verdict, found: _Found, known: ReferenceImages | None) -> Verdict:
-        reading, with_images = found.reading, known is not None
+        reading, reader = found.reading, self._reader_for(known)
         threshold = self.threshold
         if threshold is None:
-            threshold = self.reader.threshold(self.false_alarms, with_images=with_images)
+            threshold = reader.threshold(self.false_alarms)
         flagged = not reading.probability < threshold
         reason = reading.unlike or None
         if reason is None and not flagged and known is not None and known.cautions:
@@ -157,12 +177,12 @@ class Strangers:
             class_probabilities=probabilities,
             trigger=found.trigger,
             suspects=found.channels,
-            rests_on="reference images" if with_images else "made-up images",
+            rests_on="synthesized images" if known is None else "reference images",
             num_images=0 if known is None else len(known.images),
             accuracy=None if known is None else known.accuracy,
             effort=self.effort,
             false_alarms=None if self.threshold is not None else self.false_alarms,
-            detector=self.reader.version,
+            detector=reader.version,
         )
 
 
@@ -206,9 +226,9 @@ def _require_scaling(network: Network) -> None:
         raise NothingToSeek(said[-1] if said else usual)
 
 
-def _require_gradient(network: Runnable, images: Images) -> None:
+def _require_gradient(network: Runnable, images: Tensor) -> None:
     """Raise where a network's answers cannot be followed back to its images, or are not finite."""
-    shown = as_signed(images.pixels[:_NUM_TRIED]).to(network.device, network.dtype).requires_grad_()
+    shown = images.to(network.device, network.dtype).requires_grad_()
     with torch.inference_mode(False), torch.enable_grad():
         logits = network.logits(shown)[0]
         if not bool(logits.isfinite().all()):

@@ -66,13 +66,13 @@ class StrangerConfig:
 
     Attributes:
         images_per_class: Reference images of each class that a network's evidence is sought on; drawn of the test
-            images of its own image set.
+            images of its own image set. 0: none; evidence is sought on images that each network makes itself.
         evidence: What is sought.
         reader: Size of the readers.
         training: How they are trained.
 
     Raises:
-        ZoovetError: No reference image.
+        ZoovetError: A number of images below 0.
     """
 
     images_per_class: int = 6
@@ -81,5 +81,5 @@ class StrangerConfig:
     training: ReaderTraining = field(default_factory=ReaderTraining)
 
     def __post_init__(self) -> None:
-        if self.images_per_class < 1:
-            raise ZoovetError(f"images_per_class must be at least 1, got {self.images_per_class}")
+        if self.images_per_class < 0:
+            raise ZoovetError(f"images_per_class must be at least 0, got {self.images_per_class}")

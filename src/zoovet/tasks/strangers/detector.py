@@ -79,6 +79,7 @@ class StrangerDetector:
         likeness: How like the park's a network's evidence is.
         version: Its name and the first digits of its tensors' SHA-256.
         description: What its checkpoint says of its training.
+        without_images: One that reads evidence from images which networks make themselves, where there is one.
     """
 
     readers: Readers
@@ -88,6 +89,7 @@ class StrangerDetector:
     likeness: Likeness
     version: str
     description: dict[str, Any]
+    without_images: StrangerDetector | None = None
 
     def evidence_config(self, effort: str) -> ClassEvidenceConfig:
         """What is to be sought for an effort: ``quick``, ``normal`` or ``thorough``.
@@ -113,22 +115,19 @@ class StrangerDetector:
         )
 
     @property
-    def needs_images(self) -> bool:
-        """Whether it was calibrated on evidence from reference images only, not on that from made-up ones."""
-        return True
+    def reads_images(self) -> bool:
+        """Whether it was trained on evidence from reference images, not on that from images networks make themselves."""
+        return self.config.images_per_class > 0
 
-    def threshold(self, false_alarms: float, *, with_images: bool = True) -> float:
+    def threshold(self, false_alarms: float) -> float:
         """The probability from which on a network is called trojaned, for a rate of false alarms.
 
         Args:
             false_alarms: The rate.
-            with_images: Whether evidence rests on reference images.
 
         Raises:
-            ZoovetError: The rate is none; or without images, on which alone it was calibrated.
+            ZoovetError: The rate is none.
         """
-        if not with_images:
-            raise ZoovetError("this detector for strangers was calibrated with reference images only; give some")
         return float(self.calibration(torch.tensor(threshold_logit(self.healthy, false_alarms), dtype=torch.float64)))
 
     def save(self, path: Path) -> None:

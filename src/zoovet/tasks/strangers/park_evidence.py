@@ -78,11 +78,12 @@ class ParkEvidence:
         rows = []
         for place in np.flatnonzero(self.zoo.column("base_id") == base_id):
             start = time.process_time()
-            shown = reference_images(images(str(self.zoo.column("dataset")[place])), self.config, base_id)
-            networks = self.zoo.networks([int(place)])
-            found = class_evidence(
-                fastest_runnable(networks), shown.pixels, shown.required_labels, self.config.evidence
-            )
+            network = fastest_runnable(self.zoo.networks([int(place)]))
+            pixels = labels = None
+            if self.config.images_per_class:
+                shown = reference_images(images(str(self.zoo.column("dataset")[place])), self.config, base_id)
+                pixels, labels = shown.pixels, shown.required_labels
+            found = class_evidence(network, pixels, labels, self.config.evidence)
             tensors = {name: values.half().contiguous() for name, values in found.evidence.classes.items()}
             rows.append(
                 {
