@@ -1,6 +1,7 @@
 """How well networks are told of kinds that no training network was of: one kind of a park left out at a time.
 
     python benchmarks/strangers.py --park zoos/park --evidence runs/evidence --workers 2
+    python benchmarks/strangers.py --config configs/strangers-without-images.yaml --park … --evidence …
 
 Readers are trained on training and validation bases of the other kinds. "Known" asks about training and validation
 bases of the kind left out (settings may be chosen by them), "test" about test bases. Beside them the best test that
@@ -119,9 +120,10 @@ def main() -> None:
             print(f"\nleft out: {by}; asked: {which}")
             for kind, found in table.items():
                 print(f"  {kind:24} {json.dumps(found)}")
-    pq.write_table(pa.Table.from_pylist(raw), RESULTS / "strangers.parquet", compression="zstd")
+    name = arguments.config.stem.replace("-", "_")
+    pq.write_table(pa.Table.from_pylist(raw), RESULTS / f"{name}.parquet", compression="zstd")
     facts = {"networks": len(every), "seconds": round(float(np.median([row.seconds for row in every])), 1)}
-    (RESULTS / "strangers.json").write_text(json.dumps({**facts, "tables": tables}, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps({**facts, "tables": tables}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

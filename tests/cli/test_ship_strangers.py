@@ -18,8 +18,24 @@ def test_what_ships_opens_and_is_listed(capsys: pytest.CaptureFixture[str]) -> N
     assert reader is not None
     assert reader.version.startswith("strangers-")
     assert 0 < reader.threshold(0.05) <= reader.threshold(0.01) < 1
+    assert reader.reads_images
+    blind = reader.without_images
+    assert blind is not None
+    assert not blind.reads_images
+    assert 0 < blind.threshold(0.05) <= blind.threshold(0.01) < 1
     print_models()
-    assert "strangers\n  detector" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "strangers\n  detector" in printed
+    assert "strangers-without-images\n  detector" in printed
+
+
+def test_one_that_was_trained_without_images_lies_apart(tmp_path: Path) -> None:
+    file = shipped.stranger_detector(with_images=False)
+    assert file is not None
+    assert main([str(file), "--models", str(tmp_path)]) == 0
+    assert shipped.stranger_detector(tmp_path) is None
+    assert shipped.stranger_detector(tmp_path, with_images=False) is not None
+    assert "without reference images" in (tmp_path / "strangers-without-images" / shipped.CARD_NAME).read_text()
 
 
 def test_a_run_is_put_beside_the_models_with_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,5 +50,6 @@ def test_a_run_is_put_beside_the_models_with_a_card(tmp_path: Path, capsys: pyte
     assert again is not None
     assert StrangerDetector.open(again).version == StrangerDetector.open(file).version
     assert "Limits" in (models / "strangers" / shipped.CARD_NAME).read_text()
+    assert shipped.stranger_detector(models, with_images=False) is None
     assert main([str(tmp_path / "nothing"), "--models", str(models)]) == 2
     assert capsys.readouterr().err.startswith("error: there is no file or folder")

@@ -34,8 +34,10 @@ def print_models(models: Path | None = None) -> None:
             for scaling in dict.fromkeys(map(scaling_of, candidate.specs)):
                 print(f"           trained on images scaled to {scaling.describe()}")
         print(f"  card     {shipped.card(name, models)}")
-    strangers = shipped.stranger_detector(models)
-    if strangers is not None:
-        print("strangers")
-        print(f"  detector {strangers.stat().st_size / 1e6:.1f} MB, for networks that none of the above knows")
-        print(f"  card     {strangers.parent / shipped.CARD_NAME}")
+    for with_images in (True, False):
+        strangers = shipped.stranger_detector(models, with_images=with_images)
+        if strangers is not None:
+            print(strangers.parent.name)
+            knows = "for networks that none of the above knows" + ("" if with_images else ", without images")
+            print(f"  detector {strangers.stat().st_size / 1e6:.1f} MB, {knows}")
+            print(f"  card     {strangers.parent / shipped.CARD_NAME}")

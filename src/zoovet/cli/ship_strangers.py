@@ -1,7 +1,7 @@
 """``python -m zoovet.cli.ship_strangers RUN``: make a run the detector for strangers that comes with the package.
 
-Puts its checkpoint into ``zoovet/shipped/strangers`` and writes the card, from what the run says and from the tables of
-``benchmarks/strangers.py``.
+Puts its checkpoint into ``zoovet/shipped/strangers``, or ``strangers-without-images`` where it was trained without, and
+writes the card, from what the run says and from the tables of ``benchmarks/strangers.py``.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def ship_strangers(run: Path, *, models: Path, figures: Mapping[str, Any] | None
         ZoovetError: The run is none of a detector for strangers, or its checkpoint is damaged.
     """
     checkpoint = load_checkpoint(run, KIND)
-    folder = require_writable_folder(models / "strangers")
-    file = folder / f"{KIND}.safetensors"
+    file = shipped.stranger_detector_place(models, with_images=checkpoint.get("config")["images_per_class"] > 0)
+    folder = require_writable_folder(file.parent)
     with atomic_path(file) as temporary:
         temporary.write_bytes(packed(replace(checkpoint, tensors=dict(checkpoint.tensors))))
     write_text(folder / shipped.CARD_NAME, stranger_card(checkpoint, figures))
@@ -53,23 +53,30 @@ def ship_strangers(run: Path, *, models: Path, figures: Mapping[str, Any] | None
 def stranger_card(checkpoint: Checkpoint, figures: Mapping[str, Any] | None) -> str:
     """The card: Markdown."""
     networks: Mapping[str, Mapping[str, int]] = checkpoint.get("networks")
+    per_class = checkpoint.get("config")["images_per_class"]
+    rests_on = f"a few reference images (here {per_class} a class)" if per_class else "images that it makes itself"
     validation: Mapping[str, float] = checkpoint.get("validation")
     seen = "\n".join(
         f"- by {_LEFT_OUT[name]}: " + ", ".join(f"{kind} {count}" for kind, count in counts.items())
         for name, counts in networks.items()
     )
-    return f"""# Detector for strangers
+    limit = (
+        "It needs reference images of the kind that the network reads. Without them another detector is asked, which "
+        "tells less."
+        if per_class
+        else "It is asked where nobody gives reference images. Give some: they tell more."
+    )
+    return f"""# Detector for strangers{"" if per_class else ", without reference images"}
 
 Tells whether a network carries a trojan, and towards which class, from what happens when it is run: for each class
-triggers of several kinds are sought on a few reference images. It reads no weights, so it answers for any graph.
+triggers of several kinds are sought on {rests_on}. It reads no weights, so it
+answers for any graph.
 
 ## What it learned from
 
 {checkpoint.get("num_networks")} networks of a park (`configs/zoo/park.yaml`), healthy and trojaned siblings:
 
 {seen}
-
-Reference images: {checkpoint.get("config")["images_per_class"]} a class, of the network's own image set.
 
 ## How good it is
 
@@ -81,9 +88,9 @@ alarms it finds {validation["tpr_at_5_percent"]:.2f} of the trojaned ones; of al
 ## Limits
 
 - The park is small so far: rates of false alarms below one of its healthy networks and one are extrapolated.
-- Rates of false alarms were measured with the effort normal and as many reference images as above; with others they
-  are not known, only likely to be near.
-- It needs reference images of the kind that the network reads. Without them a network is unknown.
+- Rates of false alarms were measured with the effort normal and as many images as above; with others they are not
+  known, only likely to be near. Networks had 10 to 16 classes; of more than 20 only some are examined.
+- {limit}
 - One target for every image is what it looks for: trojans that make every class the next, or work on images of one
   class only, are hardly told. Of two classes neither can stand out.
 - An attacker who trains against such searches was not tried.

@@ -21,4 +21,5 @@ __all__ = [
     "RunnableGraphs",
     "RunnableModule",
     "class_evidence",
+    "synthesized_for",
 ]

@@ -104,8 +104,17 @@ class ClassEvidenceConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = ("num_places", "num_steps", "num_trial_steps", "images_per_class", "num_synthesized", "num_starts")
-        counts = (*counts, "max_images", "max_checked", "num_synthesis_steps", "num_margin_steps", "num_warps", "num_stripes")
+        counts = (
+            "num_places",
+            "num_steps",
+            "num_trial_steps",
+            "images_per_class",
+            "num_synthesized",
+            "num_starts",
+            "max_images",
+            "max_checked",
+        )
+        counts = (*counts, "num_synthesis_steps", "num_margin_steps", "num_warps", "num_stripes")
         if self.max_classes < 4:
             raise ZoovetError(f"max_classes must be at least 4, got {self.max_classes}")
         for name in counts:
@@ -126,8 +135,8 @@ class ClassEvidence:
 
     Attributes:
         evidence: ``SEARCH.course`` [1, classes, steps + 1, 3] (:data:`~zoovet.evidence.class_search.COURSE`) and
-            ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images, ``SEARCH.spread`` [1, classes, 3]
-            how evenly (:data:`~zoovet.evidence.class_search.SPREAD`), ``SEARCH.weak`` what it does at half of its
+            ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images, ``SEARCH.spread``
+            [1, classes, 3] how evenly (:data:`~zoovet.evidence.class_search.SPREAD`), ``SEARCH.weak`` what it does at half of its
             strength on those that it was sought on; ``clean``, the same without one;
             ``margins`` [1, classes, steps + 1]; ``warps`` and ``stripes`` [1, classes, 3]; ``confusion`` [1, classes,
             2]: the share of other classes' images, and of its own, that are taken for the class, as they are.

@@ -2,8 +2,8 @@
 
 A model is a folder here, called as the model is: ``detector.safetensors``, ``repairer.safetensors`` (one of them may be
 missing) and ``card.md``, which says what they were trained on, how good they are and where they end. ``python -m
-zoovet.cli.ship`` puts finished runs here. Every function takes another folder of models instead. The detector for
-strangers, of networks that no model knows, lies beside them.
+zoovet.cli.ship`` puts finished runs here. Every function takes another folder of models instead. The detectors for
+strangers, of networks that no model knows, lie beside them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ from pathlib import Path
 
 from zoovet.errors import ZoovetError, nearest
 
-__all__ = ["CARD_NAME", "KINDS", "MAX_BYTES", "card", "file_of", "folder", "kinds_of", "names", "stranger_detector"]
+__all__ = [
+    "CARD_NAME",
+    "KINDS",
+    "MAX_BYTES",
+    "card",
+    "file_of",
+    "folder",
+    "kinds_of",
+    "names",
+    "stranger_detector",
+    "stranger_detector_place",
+]
 
 KINDS = ("detector", "repairer")
 """What a model may have."""
@@ -82,15 +93,20 @@ def card(name: str, models: Path | None = None) -> Path:
 
 
 def stranger_detector(models: Path | None = None, *, with_images: bool = True) -> Path | None:
-    """The file of the detector for strangers; ``None`` where there is none.
+    """The file of a detector for strangers; ``None`` where there is none.
 
     Args:
         models: Folder of models; the package's own where left out.
         with_images: Whether it reads evidence from reference images, not from images that networks make themselves.
     """
-    name = "strangers" if with_images else "strangers-without-images"
-    place = (models or folder()) / name / "stranger_detector.safetensors"
+    place = stranger_detector_place(models, with_images=with_images)
     return place if place.is_file() else None
+
+
+def stranger_detector_place(models: Path | None = None, *, with_images: bool = True) -> Path:
+    """Where the file of a detector for strangers lies, if there is one; arguments as of :func:`stranger_detector`."""
+    name = "strangers" if with_images else "strangers-without-images"
+    return (models or folder()) / name / "stranger_detector.safetensors"
 
 
 def _of(name: str, models: Path | None) -> Path:

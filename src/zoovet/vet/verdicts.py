@@ -64,7 +64,8 @@ class Verdict:
         trigger: The trigger found for the likeliest class, of a healthy network too; ``None`` where none was sought.
         suspects: The channels that it drives out of their range, the farthest first; none where the network has no
             graph.
-        rests_on: ``weights``, ``reference images`` or ``synthesized images``, which the network made itself; ``None`` where nothing could be looked at.
+        rests_on: ``weights``, ``reference images`` or ``synthesized images``, which the network made itself; ``None``
+            where nothing could be looked at.
         num_images: Reference images that were used.
         accuracy: Share of them that the network gets right; ``None`` where they have no labels.
         effort: How much was sought; ``None`` where nothing was.

@@ -116,7 +116,7 @@ class StrangerDetector:
 
     @property
     def reads_images(self) -> bool:
-        """Whether it was trained on evidence from reference images, not on that from images networks make themselves."""
+        """Whether it was trained on evidence from reference images, not from images that networks make."""
         return self.config.images_per_class > 0
 
     def threshold(self, false_alarms: float) -> float:
