@@ -104,17 +104,7 @@ class ClassEvidenceConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = (
-            "num_places",
-            "num_steps",
-            "num_trial_steps",
-            "images_per_class",
-            "num_synthesized",
-            "num_starts",
-            "max_images",
-            "max_checked",
-        )
-        counts = (*counts, "num_synthesis_steps", "num_margin_steps", "num_warps", "num_stripes")
+        counts = [name for name, value in vars(self).items() if isinstance(value, int) and name != "seed"]
         if self.max_classes < 4:
             raise ZoovetError(f"max_classes must be at least 4, got {self.max_classes}")
         for name in counts:
@@ -136,8 +126,8 @@ class ClassEvidence:
     Attributes:
         evidence: ``SEARCH.course`` [1, classes, steps + 1, 3] (:data:`~zoovet.evidence.class_search.COURSE`) and
             ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images, ``SEARCH.spread``
-            [1, classes, 3] how evenly (:data:`~zoovet.evidence.class_search.SPREAD`), ``SEARCH.weak`` what it does at half of its
-            strength on those that it was sought on; ``clean``, the same without one;
+            [1, classes, 3] how evenly (:data:`~zoovet.evidence.class_search.SPREAD`), ``SEARCH.weak`` [1, classes, 3]
+            what it does at half of its strength on those that it was sought on; ``clean``, the same without one;
             ``margins`` [1, classes, steps + 1]; ``warps`` and ``stripes`` [1, classes, 3]; ``confusion`` [1, classes,
             2]: the share of other classes' images, and of its own, that are taken for the class, as they are.
         courses: Search → one row a class: its best trigger, and the family that puts it on images.
@@ -279,8 +269,8 @@ class _Findings:
         classes = {"clean": self._every.looks(nothing_sought(self._classes, self._every.images[0]))[None]}
         for name, course in self._courses.items():
             classes[f"{name}.course"] = course.values[None]
-            found, spread = self._every.found(course)
-            classes[f"{name}.found"], classes[f"{name}.spread"] = found[None], spread[None]
+            means, spread = self._every.found(course)
+            classes[f"{name}.found"], classes[f"{name}.spread"] = means[None], spread[None]
             classes[f"{name}.weak"] = self._some.looks(course, _WEAK)[None]
         found = Evidence(classes=classes | self._answers())
         return ClassEvidence(found, self._courses, self._settings, self._classes.cpu(), self._network.num_classes)

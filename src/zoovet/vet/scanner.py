@@ -146,8 +146,8 @@ class Scanner:
             network: From :func:`zoovet.read` or :func:`zoovet.from_module`.
             images: Reference images: a few of each class, of the kind that the network reads. What no detector was
                 trained on is vetted on them, on ones that it makes itself where there are none. Where nobody knows the
-                input scaling and they have labels, it is found on them. A detector that knows the network takes [-1, 1] where it
-                stays unknown, with a ``UserWarning``; without one the network is unknown.
+                input scaling and they have labels, it is found on them. A detector that knows the network takes [-1, 1]
+                where it stays unknown, with a ``UserWarning``; without one the network is unknown.
             progress: Told what is sought next in a network that no detector was trained on.
 
         Returns:

@@ -107,6 +107,7 @@ class Strangers:
         if known is None:
             _require_gradient(own, torch.zeros(1, *own.input_shape))
             progress("images that the network makes itself")
+            labels: Tensor | None
             signed, labels = synthesized_for(own, config)
             used: Tensor = signed
             shown = Images(pixels=((signed + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
