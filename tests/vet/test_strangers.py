@@ -58,7 +58,9 @@ def test_a_healthy_stranger_is_healthy_and_has_no_target(
 ) -> None:
     for images in (pictures, None):
         verdict = scan(stamped(None), images)
-        assert (verdict.verdict, verdict.target, verdict.target_name) == ("healthy", None, None)
+        expected = ("healthy",) if images is not None else ("healthy", "unknown")
+        assert verdict.verdict in expected
+        assert (verdict.target, verdict.target_name) == (None, None)
         assert verdict.trigger is not None
         assert verdict.trigger.flips < 0.5
 
@@ -109,7 +111,8 @@ def test_what_is_likelier_trojaned_than_not_is_never_healthy(
 def test_progress_says_what_is_sought(stamped: Nets, pictures: Images, stranger_reader: Any) -> None:
     told: list[str] = []
     Scanner(strangers=stranger_reader).scan(stamped(3), pictures, progress=told.append)
-    assert told[0].startswith("patch")
+    assert told[0] == "suspects"
+    assert told[1].startswith("patch")
     assert told[-1] == "what was found"
 
 

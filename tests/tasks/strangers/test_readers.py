@@ -57,5 +57,5 @@ def test_configuration() -> None:
     ):
         with pytest.raises(ZoovetError, match=text):
             ReaderTraining(**options)
-    with pytest.raises(ZoovetError, match="images_per_class must be at least 1"):
-        StrangerConfig(images_per_class=0)
+    with pytest.raises(ZoovetError, match="images_per_class must be at least 0"):
+        StrangerConfig(images_per_class=-1)

@@ -77,6 +77,6 @@ def test_evidence_unlike_the_parks_is_said(rows: Callable[..., list[Examined]]) 
 def test_efforts_are_configurations_of_evidence(rows: Callable[..., list[Examined]]) -> None:
     detector, _ = training.stranger_detector(rows(12), CONFIG, {})
     assert detector.evidence_config("normal") == ClassEvidenceConfig()
-    assert {detector.evidence_config(effort).num_stripes for effort in EFFORTS} == {16, 32, 64}
+    assert {detector.evidence_config(effort).num_stripes for effort in EFFORTS} == {16, 48, 64}
     with pytest.raises(ZoovetError, match="the effort 'fast' is unknown"):
         detector.evidence_config("fast")
