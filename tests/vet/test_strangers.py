@@ -56,13 +56,10 @@ def test_a_trojaned_stranger_is_told_with_all_that_a_person_can_check(
 def test_a_healthy_stranger_is_healthy_and_has_no_target(
     scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
 ) -> None:
-    for images in (pictures, None):
-        verdict = scan(stamped(None), images)
-        expected = ("healthy",) if images is not None else ("healthy", "unknown")
-        assert verdict.verdict in expected
-        assert (verdict.target, verdict.target_name) == (None, None)
-        assert verdict.trigger is not None
-        assert verdict.trigger.flips < 0.5
+    verdict = scan(stamped(None), pictures)
+    assert (verdict.verdict, verdict.target, verdict.target_name) == ("healthy", None, None)
+    assert verdict.trigger is not None
+    assert verdict.trigger.flips < 0.5
 
 
 def test_without_images_the_verdict_rests_on_its_own_and_their_threshold(
