@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["MAX_PATH_CHARACTERS", "printable"]
+__all__ = ["MAX_PATH_CHARACTERS", "printable", "text_of_name"]
 
 MAX_CHARACTERS = 160
 """Of a text."""
@@ -36,6 +36,11 @@ def printable(text: object, limit: int | None = None) -> str:
         return escaped
     half = (limit - 1) // 2
     return f"{escaped[:half]}…{escaped[-half:]}"
+
+
+def text_of_name(name: str) -> str:
+    r"""A file's name as text that is valid in UTF-8: a byte that is not becomes ``\xff``, all else stays."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _escape(letter: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zoovet.architectures.family import Candidate, Family
+from zoovet.architectures.family import Candidate, Family, OpenArchitecture
 from zoovet.architectures.names import ARCHITECTURES
 from zoovet.architectures.reading import ReadModule, match, read_module
 
-__all__ = ["ARCHITECTURES", "Candidate", "Family", "ReadModule", "match", "read_module"]
+__all__ = ["ARCHITECTURES", "Candidate", "Family", "OpenArchitecture", "ReadModule", "match", "read_module"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -10,10 +11,12 @@ from torch import nn
 
 from zoovet.errors import ZoovetError
 
-__all__ = ["ACTIVATIONS", "Candidate", "Family", "Misfit", "Settings", "Shapes"]
+__all__ = ["ACTIVATIONS", "Candidate", "Family", "Misfit", "OpenArchitecture", "Settings", "Shapes"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Name of a tensor → its shape, in the order in which the layers run where the file says that."""
+
+_MAX_CHOICES = 64
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     {
@@ -33,6 +36,19 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
 
 class Misfit(ZoovetError):
     """A state dict is not of an architecture; the message says what it has or lacks."""
+
+
+class OpenArchitecture(ZoovetError):
+    """Names and shapes leave open which network a state dict is.
+
+    Args:
+        message: What they leave open, and how to say it.
+        choices: Architectures that it may be, each as ``--architecture`` takes it; the likeliest first.
+    """
+
+    def __init__(self, message: str, choices: Iterable[str]) -> None:
+        super().__init__(message)
+        self.choices = tuple(choices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +96,16 @@ class Candidate:
         first = ",".join(f"{key}={choices[0]}" for key, choices in self.open.items())
         rest = "; ".join(f"{key}: {', '.join(choices)}" for key, choices in self.open.items() if len(choices) > 1)
         return f"--architecture {self.family}:{first}{f' ({rest})' if rest else ''}"
+
+    def choices(self, said: str = "") -> list[str]:
+        """All that it may be, each as ``--architecture`` takes it, at most 64: ``vgg:activation=relu``, ….
+
+        Args:
+            said: What was chosen already: ``pooling=max``.
+        """
+        options = itertools.product(*([f"{key}={value}" for value in values] for key, values in self.open.items()))
+        forms = (",".join([*([said] if said else []), *chosen]) for chosen in options)
+        return [f"{self.family}:{form}" if form else self.family for form in itertools.islice(forms, _MAX_CHOICES)]
 
 
 @dataclass(frozen=True, kw_only=True)

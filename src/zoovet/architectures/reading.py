@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.architectures.external import external_module, is_external
-from zoovet.architectures.family import Candidate, Misfit
+from zoovet.architectures.family import Candidate, Misfit, OpenArchitecture
 from zoovet.architectures.installed import installed_matches
 from zoovet.architectures.names import ARCHITECTURES, Named, named
 from zoovet.errors import ZoovetError
@@ -157,15 +157,18 @@ def _candidate(
             installed = installed_matches({name: tuple(tensor.shape) for name, tensor in tensors.items()})
             if installed:
                 names = " or ".join(installed[:_MAX_TITLES])
-                raise ZoovetError(f"{source} has the names and shapes of {names}: give --architecture {names}")
+                raise OpenArchitecture(
+                    f"{source} has the names and shapes of {names}: give --architecture {names}", installed
+                )
             raise ZoovetError(
                 f"{source} holds {contents_in_words(tensors)}: no built-in architecture by names and shapes "
                 f"({', '.join(ARCHITECTURES)}); give --architecture my_net.py:make or torchvision:NAME"
             )
         if len(found) > 1:
             forms = " or ".join(one.family for one in found[:_MAX_TITLES])
-            raise ZoovetError(
-                f"{source} fits several architectures by its names and shapes: give --architecture {forms}"
+            raise OpenArchitecture(
+                f"{source} fits several architectures by its names and shapes: give --architecture {forms}",
+                (choice for one in found for choice in one.choices()),
             )
         candidate = found[0]
     else:
@@ -176,17 +179,23 @@ def _candidate(
             hint = f"; it may be a {' or '.join(others[:_MAX_TITLES])}" if others else ""
             raise ZoovetError(f"{source} is no {printable(architecture, 60)}: it {error}{hint}") from None
     if candidate.open:
-        raise ZoovetError(
+        raise OpenArchitecture(
             f"{source} is a {candidate.title} whose {' and '.join(candidate.open)} no name or shape tells: give "
-            f"{_full(candidate, architecture)}"
+            f"{_full(candidate, architecture)}",
+            candidate.choices(_said(architecture)),
         )
     return candidate
 
 
 def _full(candidate: Candidate, architecture: str | None) -> str:
     """The forms, with what was chosen already in front."""
-    said = "" if architecture is None else architecture.partition(":")[2]
+    said = _said(architecture)
     return candidate.forms.replace(f"{candidate.family}:", f"{candidate.family}:{said}{',' if said else ''}", 1)
+
+
+def _said(architecture: str | None) -> str:
+    """What was chosen behind an architecture's name."""
+    return "" if architecture is None else architecture.partition(":")[2]
 
 
 def _checked(

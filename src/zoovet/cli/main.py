@@ -34,6 +34,7 @@ VERBS = {
     "scan": "tell which weight files carry a trojan",
     "compare": "say what changed between two versions of a network, and their verdicts",
     "repair": "edit a network's weights so that its trojan stops working",
+    "serve": "scan and repair in a browser; an endpoint for programs",
     "demo": "all of it in a few minutes: build, train, evaluate, report",
 }
 

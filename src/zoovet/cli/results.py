@@ -8,7 +8,7 @@ import sys
 
 from zoovet.errors import ZoovetError
 
-__all__ = ["print_results", "text_of_name"]
+__all__ = ["print_results"]
 
 
 def print_results(text: str) -> None:
@@ -42,8 +42,3 @@ def _let_go() -> None:
     except OSError as error:  # what took its place is no file
         if error.errno not in (None, errno.EBADF):
             raise
-
-
-def text_of_name(name: str) -> str:
-    r"""A file's name as text that is valid in UTF-8: a byte that is not becomes ``\xff``, all else stays."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

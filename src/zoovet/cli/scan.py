@@ -15,7 +15,6 @@ from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
 from zoovet.cli.results import print_results
 from zoovet.cli.scan_bar import scan_bar
-from zoovet.cli.scan_json import scan_as_json
 from zoovet.cli.scan_outputs import add_outputs, require_outputs, write_outputs
 from zoovet.cli.scan_settings import add_settings, policy_of, print_allowances
 from zoovet.cli.scan_table import scan_as_table
@@ -155,6 +154,8 @@ def _tell(
     failures = [(result.file, result.failure) for result in results if result.failure is not None]
     notes = [*notes, *((result.file, note) for result in results for note in result.notes)]
     if arguments.json:
+        from zoovet.evaluation.report.scan_json import scan_as_json
+
         print_results(scan_as_json(decided, failures, notes))
     elif verdicts:
         print_results(scan_as_table(decided))

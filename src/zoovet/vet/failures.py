@@ -6,6 +6,7 @@ import os
 import traceback
 from dataclasses import dataclass
 
+from zoovet.architectures import OpenArchitecture
 from zoovet.errors import ZoovetError
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
@@ -24,10 +25,12 @@ class Failure:
     Attributes:
         message: One line of printable characters.
         traceback: Where it was raised, where that was asked for and nobody had foreseen it.
+        choices: Architectures that the file may be of, where that is what its names and shapes leave open.
     """
 
     message: str
     traceback: str | None = None
+    choices: tuple[str, ...] = ()
 
 
 def failure_of(error: BaseException, about: str = "") -> Failure:
@@ -38,7 +41,8 @@ def failure_of(error: BaseException, about: str = "") -> Failure:
         about: What it happened to, such as a file; put in front where the message does not name it.
     """
     if isinstance(error, ZoovetError):
-        return Failure(_about(about, printable(error, _MAX_CHARACTERS)))
+        choices = error.choices if isinstance(error, OpenArchitecture) else ()
+        return Failure(_about(about, printable(error, _MAX_CHARACTERS)), choices=choices)
     if isinstance(error, MemoryError):
         reason = f" ({printable(error)})" if str(error) else ""
         return Failure(_about(about, f"there is not enough memory for it{reason}"))

@@ -149,7 +149,9 @@ def network_from_content(
         return _scaled(network, own, given, images)
     except ZoovetError as error:
         text = str(error)
-        raise ZoovetError(text if source in text else f"{source}: {text}") from error
+        if source in text:
+            raise
+        raise ZoovetError(f"{source}: {text}") from error
 
 
 def _of_graph_file(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zoovet.architectures import OpenArchitecture
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.networks import Graph, InputScaling, Networks
@@ -209,9 +210,11 @@ def _of_a_known_spec(
 
 
 def _of_nobody(refusal: ZoovetError, content: FileContent, path: Path, options: ReadOptions) -> ZoovetError:
-    """The refusal, with the network where names and shapes alone say what it is."""
+    """The refusal, with the network where names and shapes alone say what it is; or what they leave open."""
     try:
         network = network_from_content(content, str(path), None, options.scaling, options.images, options.input_shape)
+    except OpenArchitecture as error:
+        return error
     except ZoovetError:
         return refusal
     return NobodyKnows(str(refusal), [network])

@@ -19,7 +19,7 @@ from zoovet.files import write_text
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.vet import Example, Failure, Verdict
 
-__all__ = ["INDEX_NAME", "write_verdict_pages"]
+__all__ = ["INDEX_NAME", "verdict_fragment", "verdict_lead", "write_verdict_pages"]
 
 INDEX_NAME = "index.html"
 _NUM_CLASSES = 10
@@ -49,14 +49,7 @@ def write_verdict_pages(
     Returns:
         The pages' names, in the order of the verdicts, and which verdict each is of.
     """
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: _resource(f"templates/{name}")),
-    )
-    environment.filters |= FILTERS | {"shown": printable}
+    environment = _environment()
     common = {"style": Markup(_resource("style.css")), "version": zoovet.__version__}
     pages = _named(verdicts)
     several = {verdict.file for verdict in verdicts if verdict.network > 0}
@@ -78,6 +71,24 @@ def write_verdict_pages(
     )
     write_text(folder / INDEX_NAME, text)
     return pages
+
+
+def verdict_fragment(verdict: Verdict) -> str:
+    """What a verdict's page shows beneath its heading, for a page of another's: sections of HTML, all text escaped."""
+    contents = _contents(verdict, printable(verdict.file, MAX_PATH_CHARACTERS))
+    return _environment().get_template("verdict_parts.html.j2").render(**contents)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: _resource(f"templates/{name}")),
+    )
+    environment.filters |= FILTERS | {"shown": printable}
+    return environment
 
 
 def _named(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
@@ -103,7 +114,7 @@ def _contents(verdict: Verdict, title: str) -> dict[str, Any]:
     return {
         "verdict": verdict,
         "title": title,
-        "lead": _lead(verdict),
+        "lead": verdict_lead(verdict),
         "class_name": lambda number: _class_name(verdict, number),
         "trigger": trigger,
         "trigger_words": "" if trigger is None else _trigger_in_words(trigger.search, trigger.setting),
@@ -117,7 +128,8 @@ def _contents(verdict: Verdict, title: str) -> dict[str, Any]:
     }
 
 
-def _lead(verdict: Verdict) -> str:
+def verdict_lead(verdict: Verdict) -> str:
+    """What a verdict means, in a sentence or two."""
     if verdict.verdict == "unknown":
         return f"Nothing can be said of this network: {verdict.reason}."
     if verdict.verdict == "healthy":

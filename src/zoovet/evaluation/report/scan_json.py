@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from zoovet.cli.results import text_of_name
-
-if TYPE_CHECKING:
-    from zoovet.vet import Failure, FoundTrigger, Judged
+from zoovet.evaluation.report.pictures import mask_data, picture_data
+from zoovet.printable import text_of_name
+from zoovet.vet import Failure, FoundTrigger, Judged
 
 __all__ = ["scan_as_json", "verdict_as_json"]
 
@@ -51,8 +50,6 @@ def verdict_as_json(judged: Judged) -> dict[str, Any]:
 
 
 def _trigger(trigger: FoundTrigger) -> dict[str, Any]:
-    from zoovet.evaluation.report.pictures import mask_data, picture_data
-
     plain = {name: getattr(trigger, name) for name in ("target", "search", "setting", "flips", "flips_before")}
     shown = ("label", "before", "before_probability", "after", "after_probability")
     examples = [{name: getattr(example, name) for name in shown} for example in trigger.examples]

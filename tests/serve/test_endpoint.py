@@ -1,0 +1,88 @@
+"""The endpoint for programs: pending at once, the verdict later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from zoovet.serve import JobQueue
+from zoovet.serve.job_process import Outcome
+from zoovet.serve.jobs import Job
+
+Ended = Callable[[JobQueue, str], Job]
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_scan_is_pending_at_once_and_done_later(
+    client: TestClient, queue: JobQueue, player: Any, ended: Ended
+) -> None:
+    player.may_end.clear()
+    answer = client.post("/scan", files={"file": ("a.pt", b"a"), "images": ("p.zip", b"z"), "scaling": (None, "unit")})
+    accepted = answer.json()
+    assert (answer.status_code, accepted["status"]) == (202, "pending")
+    assert accepted["url"] == answer.headers["location"] == f"/scan/{accepted['id']}"
+    pending = client.get(accepted["url"]).json()
+    assert (pending["status"], pending["result"]) == ("pending", None)
+    found = {"verdicts": [], "errors": [], "notes": []}
+    (queue.folders.results(accepted["id"]) / "scan.json").write_text(json.dumps(found))
+    player.may_end.set()
+    ended(queue, accepted["id"])
+    done = client.get(accepted["url"]).json()
+    assert done == {"id": accepted["id"], "status": "done", "doing": "", "result": found}
+    (_, order, _) = player.asked[0]
+    assert (order.file, order.images, order.options.scaling) == ("a.pt", "images.zip", "unit")
+    assert not queue.folders.has_upload(accepted["id"])
+
+
+def test_a_scan_that_fails_says_why_as_scan_does(
+    client: TestClient, queue: JobQueue, player: Any, ended: Ended
+) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    player.outcome = Outcome(found=None, error="it took longer")
+    url = client.post("/scan", files={"file": ("a.pt", b"a")}).json()["url"]
+    ended(queue, url.removeprefix("/scan/"))
+    answer = client.get(url).json()
+    assert answer["status"] == "failed"
+    jsonschema.validate(answer["result"], json.loads((ROOT / "docs" / "scan.schema.json").read_text()))
+    assert answer["result"]["errors"] == [{"file": "a.pt", "error": "it took longer"}]
+
+
+def test_a_scan_is_cancelled_and_forgotten(client: TestClient, queue: JobQueue, player: Any) -> None:
+    player.may_end.clear()
+    url = client.post("/scan", files={"file": ("a.pt", b"a")}).json()["url"]
+    queue.cancel(url.removeprefix("/scan/"))
+    assert client.get(url).json()["status"] == "cancelled"
+    assert client.delete(url).status_code == 204
+    for ask in (client.get, client.delete):
+        assert ask(url).status_code == 404
+        assert ask("/scan/..%2f..").status_code == 404
+    assert list(queue.config.data.iterdir()) == []
+
+
+def test_what_is_no_form_is_refused(client: TestClient, queue: JobQueue) -> None:
+    for sent in ({"json": {}}, {"files": {"images": ("p.zip", b"z")}}, {"files": {"file": ("a.pt", b"a" * 2**21)}}):
+        answer = client.post("/scan", **sent)
+        assert answer.status_code in (400, 413)
+        assert answer.json()["error"]
+    assert list(queue.config.data.iterdir()) == []
+
+
+def test_a_full_queue_is_told_and_nothing_that_was_accepted_is_lost(
+    client: TestClient, queue: JobQueue, player: Any, ended: Ended
+) -> None:
+    player.may_end.clear()
+    sent = [client.post("/scan", files={"file": (f"{index}.pt", b"a")}) for index in range(8)]
+    accepted = [answer.json()["id"] for answer in sent if answer.status_code == 202]
+    assert [answer.status_code for answer in sent[-3:]] == [429] * 3
+    player.may_end.set()
+    assert {ended(queue, job_id).state for job_id in accepted} == {"finished"}
+    assert len(player.asked) == len(accepted)
+
+
+def test_health_is_told(client: TestClient) -> None:
+    assert client.get("/health").json() == {"status": "ok"}

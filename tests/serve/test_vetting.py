@@ -1,0 +1,86 @@
+"""What a job's process does, in this process: scanning and healing an upload."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zoovet import ZoovetError
+from zoovet.serve import vetting
+from zoovet.serve.jobs import JobOptions, Order
+
+OrderOf = Callable[..., Order]
+
+
+@pytest.fixture
+def order_of(tmp_path: Path, stamped_files: Path, monkeypatch: pytest.MonkeyPatch) -> OrderOf:
+    """Ask for what lies in a folder of uploads, which is the working folder."""
+    upload, results = tmp_path / "upload", tmp_path / "results"
+    results.mkdir()
+    shutil.copytree(stamped_files, upload)
+    shutil.make_archive(str(upload / "images"), "zip", stamped_files, "photos")
+    monkeypatch.chdir(upload)
+
+    def make(images: str = "", file: str = "stamped.pt", **options: str) -> Order:
+        return Order(
+            file=file,
+            images=images,
+            options=JobOptions(**{"effort": "quick"} | options),
+            results=results,
+            max_image_files=100,
+            max_unpacked_bytes=2**20,
+        )
+
+    return make
+
+
+def test_a_trojaned_network_is_told_with_its_target_and_its_trigger(order_of: OrderOf, tmp_path: Path) -> None:
+    told: list[str] = []
+    order = order_of("images.zip", architecture="mlp:activation=relu")
+    found = vetting.scan(order, told.append)
+    (summary,) = found["summaries"]
+    assert (summary["verdict"], summary["target"]) == ("trojaned", "class3 (3)")
+    assert summary["lead"].startswith("This network probably carries a trojan")
+    assert (found["error"], found["choices"], found["num_networks"]) == ("", [], 1)
+    assert told[:2] == ["reference images are read", "the network is read"]
+    assert any(one.startswith("stamped.pt: ") for one in told)
+    (fragment,) = json.loads((tmp_path / "results" / "verdicts.json").read_text())
+    assert "The trigger that was found" in fragment
+    assert "style=" not in fragment
+    assert str(tmp_path) not in json.dumps(found) + fragment
+    scanned = json.loads((tmp_path / "results" / "scan.json").read_text())
+    assert scanned["verdicts"][0]["target"] == 3
+    assert sorted(path.name for path in (tmp_path / "results" / "report").iterdir()) == [
+        "index.html",
+        "stamped.pt.html",
+    ]
+    json.dumps(found)
+
+
+@pytest.mark.parametrize("images", ["images.zip", ""])
+def test_what_the_file_leaves_open_can_be_chosen(order_of: OrderOf, images: str) -> None:
+    found = vetting.scan(order_of(images), lambda _: None)
+    assert found["error"].startswith("stamped.pt is a MLP 144-9-8 whose activation no name or shape tells")
+    assert found["choices"][:2] == ["mlp:activation=relu", "mlp:activation=leaky_relu"]
+    assert found["summaries"] == []
+
+
+def test_a_bad_file_and_bad_images_are_one_line(order_of: OrderOf) -> None:
+    Path("bad.pt").write_bytes(b"no weights")
+    found = vetting.scan(order_of(file="bad.pt"), lambda _: None)
+    assert found["error"].startswith("bad.pt ")
+    Path("images.zip").write_bytes(b"no zip")
+    with pytest.raises(ZoovetError, match=r"images\.zip is no zip"):
+        vetting.scan(order_of("images.zip"), lambda _: None)
+    with pytest.raises(ZoovetError, match="input_shape must be"):
+        vetting.scan(order_of(input_shape="3;32"), lambda _: None)
+
+
+def test_what_no_repairer_knows_is_not_healed(order_of: OrderOf, tmp_path: Path) -> None:
+    with pytest.raises(ZoovetError, match="no shipped repairer knows"):
+        vetting.heal(order_of("photos", architecture="mlp:activation=relu"), lambda _: None)
+    assert list((tmp_path / "results").iterdir()) == []
