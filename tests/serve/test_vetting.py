@@ -46,6 +46,7 @@ def test_a_trojaned_network_is_told_with_its_target_and_its_trigger(order_of: Or
     assert (summary["verdict"], summary["target"]) == ("trojaned", "class3 (3)")
     assert summary["lead"].startswith("This network probably carries a trojan")
     assert (found["error"], found["choices"], found["num_networks"]) == ("", [], 1)
+    assert found["notes"] == []  # the verdict has them
     assert told[:2] == ["reference images are read", "the network is read"]
     assert any(one.startswith("stamped.pt: ") for one in told)
     (fragment,) = json.loads((tmp_path / "results" / "verdicts.json").read_text())
@@ -61,10 +62,17 @@ def test_a_trojaned_network_is_told_with_its_target_and_its_trigger(order_of: Or
     json.dumps(found)
 
 
-@pytest.mark.parametrize("images", ["images.zip", ""])
-def test_what_the_file_leaves_open_can_be_chosen(order_of: OrderOf, images: str) -> None:
+@pytest.mark.parametrize(
+    ("images", "begins"),
+    [
+        ("images.zip", "stamped.pt "),
+        ("", "stamped.pt holds 2 linear layers, 1.4 k numbers: no shipped detector knows"),
+    ],
+)
+def test_what_the_file_leaves_open_can_be_chosen(order_of: OrderOf, images: str, begins: str) -> None:
     found = vetting.scan(order_of(images), lambda _: None)
-    assert found["error"].startswith("stamped.pt is a MLP 144-9-8 whose activation no name or shape tells")
+    assert found["error"].startswith(begins)
+    assert "is a MLP 144-9-8 whose activation no name or shape tells: give --architecture mlp:" in found["error"]
     assert found["choices"][:2] == ["mlp:activation=relu", "mlp:activation=leaky_relu"]
     assert found["summaries"] == []
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from zoovet.architectures import OpenArchitecture
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.models import print_models
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.readers import save_networks
-from zoovet.vet import Candidate, ReadOptions, load_suspects
+from zoovet.vet import Candidate, ReadOptions, failure_of, load_suspects
 
 WriteDetector = Callable[[Path, Sequence[Graph]], Path]
 SMALL, LARGE = (
@@ -108,6 +109,16 @@ def test_networks_that_no_model_knows_are_told_in_one_short_line(models: Path, t
     torch.save({f"{index}.weight": torch.ones(4, 4) for index in range(99)}, tmp_path / "deep.pt")
     with pytest.raises(ZoovetError, match=r"deep\.pt holds 99 linear layers, 1\.6 k numbers: no shipped detector"):
         load_suspects(tmp_path / "deep.pt", found, ReadOptions(), "detector")
+
+
+def test_what_names_and_shapes_leave_open_is_told_with_its_choices(models: Path, tmp_path: Path) -> None:
+    found = candidates("--models-from", models)
+    torch.save({"a.weight": torch.ones(5, 9), "b.weight": torch.ones(3, 5)}, tmp_path / "mlp.pt")
+    with pytest.raises(OpenArchitecture, match=r"knows such a network; it is a .* tells: give") as told:
+        load_suspects(tmp_path / "mlp.pt", found, ReadOptions(), "detector")
+    assert told.value.choices[:2] == ("mlp:activation=relu", "mlp:activation=leaky_relu")
+    assert failure_of(told.value).choices == told.value.choices
+    assert failure_of(ZoovetError("no")).choices == ()
 
 
 def test_what_is_wrong_with_a_file_that_fits_comes_before_specs_that_do_not(models: Path, tmp_path: Path) -> None:

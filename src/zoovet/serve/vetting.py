@@ -125,7 +125,7 @@ def _written(results: Path, result: FileResult, notes: list[str]) -> dict[str, A
     return {
         "summaries": [vars(_summary(verdict)) for verdict in result.verdicts[:_NUM_SHOWN]],
         "num_networks": len(result.verdicts),
-        "notes": [note for _, note in said],
+        "notes": [note for _, note in said if not any(note in verdict.notes for verdict in result.verdicts)],
         "error": "" if failure is None else failure.message,
         "choices": [] if failure is None else list(failure.choices),
     }

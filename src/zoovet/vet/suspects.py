@@ -214,7 +214,7 @@ def _of_nobody(refusal: ZoovetError, content: FileContent, path: Path, options: 
     try:
         network = network_from_content(content, str(path), None, options.scaling, options.images, options.input_shape)
     except OpenArchitecture as error:
-        return error
+        return OpenArchitecture(f"{refusal}; it {str(error).removeprefix(f'{path} ')}", error.choices)
     except ZoovetError:
         return refusal
     return NobodyKnows(str(refusal), [network])
