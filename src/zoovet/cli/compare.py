@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from zoovet.cli.arguments import add_device, device_name
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
-from zoovet.cli.results import print_results, text_of_name
-from zoovet.cli.scan_json import verdict_as_json
+from zoovet.cli.results import print_results
 from zoovet.cli.scan_settings import add_settings, policy_of, print_allowances
 from zoovet.cli.scan_table import scan_as_table
 from zoovet.cli.scanners import add_strangers, scanner_of, stranger_reader_of
 from zoovet.cli.status import EXIT_FLAGGED, EXIT_OK, statuses_in_words
 from zoovet.errors import ZoovetError
-from zoovet.printable import MAX_PATH_CHARACTERS, printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable, text_of_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -135,6 +134,8 @@ def _in_words(tensor: TensorChange) -> str:
 
 def _as_json(compared: Comparison, decided: Sequence[Judged], notes: Sequence[tuple[str, str]]) -> str:
     answers = compared.answers
+    from zoovet.evaluation.report.scan_json import verdict_as_json
+
     found = {
         "tensors": [{**vars(tensor), "change": _finite(tensor.change)} for tensor in compared.tensors],
         "answers": None if answers is None else vars(answers),
