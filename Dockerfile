@@ -16,7 +16,7 @@ RUN pip install --no-cache-dir --constraint constraints.txt --extra-index-url "$
 
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir --constraint constraints.txt --no-build-isolation '.[keras,bom]'
+RUN pip install --no-cache-dir --constraint constraints.txt --no-build-isolation '.[keras,bom,hub]'
 
 RUN useradd --create-home zoovet
 USER zoovet

@@ -126,14 +126,15 @@ def test_names_are_shown_escaped_and_json_is_utf_8(
     assert data["errors"][0]["error"].isprintable()
 
 
-def test_a_file_given_twice_is_scanned_once_and_a_folder_is_refused(
+def test_a_file_given_twice_is_scanned_once_and_a_folder_without_weight_files_is_refused(
     scan: Scan, good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert scan(good, good, tmp_path, tmp_path, "--json") == 2
+    (tmp_path / "empty").mkdir()
+    assert scan(good, good, tmp_path / "empty", tmp_path / "empty", "--json") == 2
     data = json.loads(capsys.readouterr().out)
     assert [verdict["file"] for verdict in data["verdicts"]] == [str(good)]
     (error,) = data["errors"]
-    assert "give the weight files in it" in error["error"]
+    assert error["error"] == f"{tmp_path / 'empty'}: it holds no weight file"
 
 
 def test_an_interrupted_scan_prints_what_was_found(

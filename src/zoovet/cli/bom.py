@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,9 @@ def require_bom_library() -> None:
         raise ZoovetError("--bom needs the package cyclonedx-python-lib: pip install 'zoovet[bom]'")
 
 
-def scan_as_bom(judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]], now: datetime) -> str:
+def scan_as_bom(
+    judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]], paths: Mapping[str, Path], now: datetime
+) -> str:
     """The document, CycloneDX 1.6 in JSON, which ends with a line break.
 
     Each network is a component of the type ``machine-learning-model`` with the SHA-256 of its file and properties
@@ -41,6 +43,7 @@ def scan_as_bom(judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]
     Args:
         judged: Verdicts on networks, in their order.
         failures: A file's name, and what went wrong with it.
+        paths: Where files lie that are called otherwise.
         now: When the scan was.
     """
     from cyclonedx.model.bom import Bom
@@ -48,9 +51,12 @@ def scan_as_bom(judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]
     from cyclonedx.output import make_outputter
     from cyclonedx.schema import OutputFormat, SchemaVersion
 
-    networks = [_component(one.verdict.file, one.verdict.network, dict(_properties(one))) for one in judged]
+    def component(file: str, network: int, facts: dict[str, str]) -> Component:
+        return _component(file, network, facts, _file_digest(paths.get(file, Path(file))))
+
+    networks = [component(one.verdict.file, one.verdict.network, dict(_properties(one))) for one in judged]
     said = ({"verdict": "not scanned", "reason": failure.message} for _, failure in failures)
-    broken = [_component(file, 0, facts) for (file, _), facts in zip(failures, said, strict=True)]
+    broken = [component(file, 0, facts) for (file, _), facts in zip(failures, said, strict=True)]
     bom = Bom(components=[*networks, *broken])
     identity = "\n".join(sorted(str(component.bom_ref.value) for component in bom.components))
     bom.serial_number = uuid.uuid5(uuid.NAMESPACE_OID, f"{now.isoformat()}\n{identity}")
@@ -60,11 +66,10 @@ def scan_as_bom(judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]
     return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2) + "\n"
 
 
-def _component(file: str, network: int, facts: dict[str, str]) -> Component:
+def _component(file: str, network: int, facts: dict[str, str], digest: str | None) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 
-    digest = _file_digest(Path(file))
     shown = printable(file, MAX_PATH_CHARACTERS)
     return Component(
         name=printable(Path(file).name, MAX_PATH_CHARACTERS) if file else shown,

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import zoovet
 from zoovet.cli.verdict_words import verdict_in_words
+from zoovet.fetching import is_address
 from zoovet.printable import printable
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def _location(file: str, place: int) -> dict[str, Any]:
 
 
 def _uri(file: str) -> str:
-    """A file's name as a reference by URI: absolute with its scheme, relative ones as they are."""
+    """A file's name as a reference by URI: absolute with its scheme, relative ones and addresses as they are."""
+    if is_address(file):
+        return quote(file, safe="/:@#?=&%+~")
     shown = quote(os.fsencode(file), safe="/")
     return f"file://{shown}" if os.path.isabs(file) else shown

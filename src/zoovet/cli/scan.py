@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,25 @@ from zoovet.cli.scan_outputs import add_outputs, require_outputs, write_outputs
 from zoovet.cli.scan_settings import add_settings, policy_of, print_allowances
 from zoovet.cli.scan_table import scan_as_table
 from zoovet.cli.scanners import add_strangers, scanner_of, stranger_reader_of
+from zoovet.cli.sources import SOURCES_HELP, add_offline, gathering, groups_by_hint, named
 from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_OK, statuses_in_words
+from zoovet.errors import ZoovetError
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from zoovet.vet import FileResult, Judged, ScanCache, Verdict
+    from zoovet.fetching import Gathered
+    from zoovet.vet import (
+        Candidate,
+        FileResult,
+        Judged,
+        Policy,
+        ReadOptions,
+        ScanCache,
+        StrangerReader,
+        Verdict,
+    )
 
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
@@ -37,7 +50,7 @@ Tell which weight files carry a trojan. No code in a file is run.
   zoovet scan downloads/*.pt --detector runs/detector --json > verdicts.json
   zoovet scan suspect.pth --architecture vgg:activation=elu,pooling=max --images photos/ --report pages/
   zoovet scan downloads/*.onnx --images photos/ --effort thorough --sarif scan.sarif
-  zoovet scan weights/*.onnx --images photos/ --policy zoovet.toml --junit scan.xml --bom bom.json
+  zoovet scan weights/ hf://OWNER/NAME@v1 --images photos/ --policy zoovet.toml --junit scan.xml --bom bom.json
 
 A file is safetensors (as zoovet writes it, with its spec inside, or a plain state dict), a state dict written by
 torch.save, or an ONNX, Keras or torch.export file. Without --detector, each network goes to the shipped model that
@@ -52,6 +65,8 @@ network reads; without them it is unknown. Its verdict holds at a rate of false 
 target class, the trigger that was found, what it does to three images, and which channels inside it drives: --report
 FOLDER writes all of that as web pages, --json prints it (docs/scan.schema.json says how). Writes nothing but
 these files and the user's cache.
+
+{SOURCES_HELP}
 
 {SCALING_HELP}
 
@@ -76,7 +91,9 @@ TAKES_OVERRIDES = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and options."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="weights, or several networks' weights")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="weights, a folder of files, hf://OWNER/NAME, https://… or s3://…"
+    )
     add_candidates(parser, "detector")
     add_settings(parser)
     add_strangers(parser)
@@ -87,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-cache", action="store_true", help="seek again what was found in the same files before, and keep nothing"
     )
+    add_offline(parser)
     add_read_options(parser)
     add_device(parser)
     parser.add_argument(
@@ -104,31 +122,84 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan every file, print what was found."""
-    from zoovet.vet import judged, scan_identity
+    from zoovet.vet import FileResult, failure_of, judged
 
     policy = policy_of(arguments)
     require_outputs(arguments)
-    options, device = read_options_of(arguments), device_name(arguments.device)
-    candidates, strangers = candidates_of(arguments, "detector"), stranger_reader_of(arguments)
-    workers = arguments.workers or (_num_cores() if device == "cpu" else 1)
-    scanner = scanner_of(policy, candidates, strangers, options, device=device, workers=workers)
-    settings = {"effort": policy.effort, "false_alarms": policy.false_alarms, "threshold": policy.threshold}
-    identity = scan_identity(options, candidates, strangers, device=device, **settings)
-    cache = None if strangers is None else _cache(arguments, identity)
-    files = list(dict.fromkeys(arguments.files))
-    with scan_bar(len(files), quiet=arguments.json) as progress:
-        found = scanner.scan_files(files, progress=progress) if cache is None else cache.scan(scanner, files, progress)
-        results, is_whole = _collect(found)
-    verdicts = [verdict for result in results for verdict in result.verdicts]
-    decided = judged(verdicts, policy, datetime.now(UTC).date())
-    _tell(arguments, results, decided, notes_of_images(arguments, options), is_whole=is_whole)
-    if cache is not None and cache.num_found:
-        print(f"note: {cache.num_found} of {len(files)} files as found before; --no-cache seeks again", file=sys.stderr)
+    options = read_options_of(arguments)
+    scan = _Scan(arguments, policy, candidates_of(arguments, "detector"), stranger_reader_of(arguments))
+    with gathering(arguments.files, offline=arguments.offline, quiet=arguments.json) as gathered:
+        results, is_whole = list[FileResult](), True
+        for own, notes, files in groups_by_hint(gathered.files, options):
+            if is_whole:
+                found, is_whole = scan.results(own, [file.path for file in files])
+                places = [gathered.files.index(file) for file in files]
+                results += [named(one, files[one.place], places[one.place], notes) for one in found]
+        results.sort(key=lambda result: result.place)
+        num_files = len(gathered.files) + len(gathered.failures)
+        for name, text in gathered.failures:
+            results.append(FileResult(num_files, name, (), failure_of(ZoovetError(text), name)))
+        verdicts = [verdict for result in results for verdict in result.verdicts]
+        decided = judged(verdicts, policy, datetime.now(UTC).date())
+        _tell(arguments, results, decided, notes_of_images(arguments, options), gathered, is_whole=is_whole)
+    if scan.num_found:
+        print(f"note: {scan.num_found} of {num_files} files as found before; --no-cache seeks again", file=sys.stderr)
     if not is_whole:
-        raise KeyboardInterrupt(f"{len(results)} of {len(files)} files were scanned")
+        raise KeyboardInterrupt(f"{len(results)} of {num_files} files were scanned")
     if any(result.failure is not None for result in results):
         return EXIT_ERROR
     return EXIT_OK if all(one.passes for one in decided) else EXIT_FLAGGED
+
+
+class _Scan:
+    """Scans of files that are read with different options.
+
+    Args:
+        arguments: The command line.
+        policy: What is flagged, and how much is sought.
+        candidates: Detectors to choose from.
+        strangers: The detector for networks that none of them knows.
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        policy: Policy,
+        candidates: Sequence[Candidate],
+        strangers: StrangerReader | None,
+    ) -> None:
+        self._arguments, self._policy = arguments, policy
+        self._candidates, self._strangers = candidates, strangers
+        self.num_found = 0
+        """Files that were answered from the cache."""
+
+    def results(self, options: ReadOptions, files: Sequence[Path]) -> tuple[list[FileResult], bool]:
+        """Results in the order of the files, and whether they are all; after Ctrl-C those that there are."""
+        arguments, device = self._arguments, device_name(self._arguments.device)
+        workers = arguments.workers or (_num_cores() if device == "cpu" else 1)
+        scanner = scanner_of(self._policy, self._candidates, self._strangers, options, device=device, workers=workers)
+        cache = self._cache(options, device)
+        with scan_bar(len(files), quiet=arguments.json) as progress:
+            scan = scanner.scan_files if cache is None else partial(cache.scan, scanner)
+            found = _collect(scan(files, progress=progress))
+        self.num_found += 0 if cache is None else cache.num_found
+        return found
+
+    def _cache(self, options: ReadOptions, device: str) -> ScanCache | None:
+        """Where what is sought in files is kept, unless it is not to be, or cannot."""
+        from zoovet.vet import open_scan_cache, scan_identity
+
+        policy = self._policy
+        if self._arguments.no_cache or self._strangers is None:
+            return None
+        settings = {"effort": policy.effort, "false_alarms": policy.false_alarms, "threshold": policy.threshold}
+        identity = scan_identity(options, self._candidates, self._strangers, device=device, **settings)
+        if identity is None:
+            return None
+        cache, problem = open_scan_cache(identity)
+        if problem:
+            print(f"note: {problem}", file=sys.stderr)
+        return cache
 
 
 def _tell(
@@ -136,6 +207,7 @@ def _tell(
     results: Sequence[FileResult],
     decided: Sequence[Judged],
     notes: list[tuple[str, str]],
+    gathered: Gathered,
     *,
     is_whole: bool,
 ) -> None:
@@ -146,6 +218,7 @@ def _tell(
         results: Of the files that were scanned.
         decided: Their verdicts, and what the policy makes of them.
         notes: What is to be said of the images.
+        gathered: The files, and what was left out.
         is_whole: Whether the scan came to its end.
     """
     from zoovet.vet import assumed_scaling_note
@@ -156,10 +229,12 @@ def _tell(
     if arguments.json:
         from zoovet.evaluation.report.scan_json import scan_as_json
 
-        print_results(scan_as_json(decided, failures, notes))
+        print_results(scan_as_json(decided, failures, notes, gathered.skipped))
     elif verdicts:
         print_results(scan_as_table(decided))
-    write_outputs(arguments, decided, failures, is_whole=is_whole)
+    write_outputs(arguments, decided, failures, {file.name: file.path for file in gathered.files}, is_whole=is_whole)
+    for one in gathered.skipped:
+        print(f"skipped: {printable(one.name, MAX_PATH_CHARACTERS)}: {one.reason}", file=sys.stderr)
     for file, note in notes:
         print(f"note: {printable(file, MAX_PATH_CHARACTERS)}: {note}", file=sys.stderr)
     for note in dict.fromkeys(note for result in results for note in result.general_notes):
@@ -170,18 +245,6 @@ def _tell(
         print(f"note: {assumed_scaling_note(assumed)}", file=sys.stderr)
     for _, failure in failures:
         print(f"{failure.traceback or ''}error: {failure.message}", file=sys.stderr)
-
-
-def _cache(arguments: argparse.Namespace, identity: str | None) -> ScanCache | None:
-    """Where what is sought in files is kept, unless it is not to be, or cannot."""
-    from zoovet.vet import open_scan_cache
-
-    if arguments.no_cache or identity is None:
-        return None
-    cache, problem = open_scan_cache(identity)
-    if problem:
-        print(f"note: {problem}", file=sys.stderr)
-    return cache
 
 
 def _num_cores() -> int:

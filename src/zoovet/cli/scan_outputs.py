@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +55,7 @@ def write_outputs(
     arguments: argparse.Namespace,
     judged: Sequence[Judged],
     failures: Sequence[tuple[str, Failure]],
+    paths: Mapping[str, Path],
     *,
     is_whole: bool,
 ) -> None:
@@ -64,6 +65,7 @@ def write_outputs(
         arguments: With these options.
         judged: Verdicts on networks, in their order.
         failures: A file's name, and what went wrong with it.
+        paths: Where files lie that are called otherwise.
         is_whole: Whether the scan came to its end.
     """
     if arguments.sarif is not None:
@@ -71,7 +73,7 @@ def write_outputs(
     if arguments.junit is not None:
         write_text(arguments.junit, scan_as_junit(judged, failures, is_whole=is_whole))
     if arguments.bom is not None:
-        write_text(arguments.bom, scan_as_bom(judged, failures, datetime.now(UTC)))
+        write_text(arguments.bom, scan_as_bom(judged, failures, paths, datetime.now(UTC)))
     if arguments.report is not None:
         from zoovet.evaluation.report.verdict_pages import write_verdict_pages
 

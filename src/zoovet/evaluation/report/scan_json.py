@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoovet.evaluation.report.pictures import mask_data, picture_data
+from zoovet.fetching import Skipped
 from zoovet.printable import text_of_name
 from zoovet.vet import Failure, FoundTrigger, Judged
 
@@ -15,7 +16,10 @@ __all__ = ["scan_as_json", "verdict_as_json"]
 
 
 def scan_as_json(
-    judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]], notes: Sequence[tuple[str, str]]
+    judged: Sequence[Judged],
+    failures: Sequence[tuple[str, Failure]],
+    notes: Sequence[tuple[str, str]],
+    skipped: Sequence[Skipped] = (),
 ) -> str:
     """Verdicts, what could not be scanned, and what is to be said of files.
 
@@ -23,10 +27,12 @@ def scan_as_json(
         judged: Verdicts on networks, in their order.
         failures: A file's name, and what went wrong with it.
         notes: A file's name, and a line on it.
+        skipped: What was left out of folders and repositories.
     """
     errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
     said = [{"file": text_of_name(file), "note": note} for file, note in notes]
-    found = {"verdicts": list(map(verdict_as_json, judged)), "errors": errors, "notes": said}
+    left_out = [{"file": text_of_name(one.name), "reason": one.reason} for one in skipped]
+    found = {"verdicts": list(map(verdict_as_json, judged)), "errors": errors, "notes": said, "skipped": left_out}
     return json.dumps(found, indent=2, allow_nan=False)
 
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoovet.fetching import Hint
+from zoovet.fetching.hints import hint_of_config
+
+TIMM: dict[str, Any] = {
+    "architecture": "resnet18",
+    "num_classes": 10,
+    "pretrained_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "input_size": [3, 32, 32]},
+}
+
+
+def _hint(tmp_path: Path, config: object) -> Hint:
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return hint_of_config(tmp_path / "config.json")
+
+
+def test_timms_configuration_says_architecture_scaling_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleSpec(name, None))
+    mean, deviation = (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)
+    notes = ("read as timm's resnet18, as its config.json says",)
+    expected = Hint(architecture="timm:resnet18", mean=mean, deviation=deviation, input_shape=(3, 32, 32), notes=notes)
+    assert _hint(tmp_path, TIMM) == expected
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    notes = ("config.json says timm's resnet18: pip install timm, and it is read as that",)
+    assert _hint(tmp_path, TIMM) == Hint(mean=mean, deviation=deviation, input_shape=(3, 32, 32), notes=notes)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"architectures": ["ResNetForImageClassification"]}, "config.json says ResNetForImageClassification, which"),
+        ({"architecture": "x" * 200}, None),
+        ({"architecture": 3}, None),
+        ({}, None),
+        ([], "config.json is not used: "),
+    ],
+)
+def test_what_it_does_not_say_is_no_hint(tmp_path: Path, config: object, said: str | None) -> None:
+    hint = _hint(tmp_path, config)
+    assert (hint.architecture, hint.mean, hint.deviation, hint.input_shape) == (None, None, None, None)
+    assert hint.notes == () if said is None else hint.notes[0].startswith(said)
+
+
+def test_odd_numbers_are_no_scaling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleSpec(name, None))
+    for odd in ({"mean": "0.5"}, {"std": [1] * 9}, {"mean": [None]}, {"input_size": [3, 0.5, 9]}, {"input_size": [3]}):
+        hint = _hint(tmp_path, {"architecture": "a", "mean": [0.5], "std": [0.5], "input_size": [1, 8, 8], **odd})
+        assert None in (hint.mean, hint.input_shape)
