@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from zoovet.tasks.detector import Detector
     from zoovet.tasks.inr_editor import InrEditor
     from zoovet.tasks.repairer import TrainedRepairer
+    from zoovet.vet.healed_network import HealedNetwork
     from zoovet.vet.network import Network
     from zoovet.vet.reading import from_module, read
-    from zoovet.vet.repairer import HealedNetwork, Repairer
+    from zoovet.vet.repairer import Repairer
     from zoovet.vet.scanner import Scanner
     from zoovet.vet.verdicts import Verdict
     from zoovet.zoo.store import Zoo
@@ -65,7 +66,7 @@ __all__ = [
 _HOMES = {
     "Classifier": "zoovet.tasks.classifier",
     "Detector": "zoovet.tasks.detector",
-    "HealedNetwork": "zoovet.vet.repairer",
+    "HealedNetwork": "zoovet.vet.healed_network",
     "Images": "zoovet.images.images",
     "InrEditor": "zoovet.tasks.inr_editor",
     "InputScaling": "zoovet.networks.scaling",

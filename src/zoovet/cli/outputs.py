@@ -10,7 +10,7 @@ from zoovet.errors import ZoovetError
 from zoovet.files import is_partial, require_writable_folder
 from zoovet.folder_lock import LOCK_NAME
 
-__all__ = ["require_own_folder", "require_writable_file"]
+__all__ = ["require_own_file", "require_own_folder", "require_writable_file"]
 
 
 def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str] = (), option: str = "--out") -> None:
@@ -52,4 +52,24 @@ def require_writable_file(path: Path, source: Path, *, force: bool) -> None:
         raise ZoovetError(f"--out {path} is the input itself, which is never overwritten; give another --out")
     if path.exists() and not force:
         raise ZoovetError(f"{path} exists already; give another --out, or --force to overwrite it")
+    require_writable_folder(path.parent)
+
+
+def require_own_file(path: Path, others: Sequence[Path], option: str) -> None:
+    """Check that a page may be written: a file of its own, whatever it held before.
+
+    Args:
+        path: The file.
+        others: Files that it must not be, by whatever spelling or link.
+        option: What names it on the command line.
+
+    Raises:
+        ZoovetError: It is a folder or one of the others, or its folder cannot be written to.
+    """
+    if path.is_dir():
+        raise ZoovetError(f"{path} is a folder; give a file as {option}")
+    for other in others:
+        is_same = path.exists() and other.exists() and path.samefile(other)
+        if is_same or path.resolve() == other.resolve():
+            raise ZoovetError(f"{option} {path} is {other}, which is another file of this command; give another")
     require_writable_folder(path.parent)

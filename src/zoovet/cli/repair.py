@@ -9,42 +9,59 @@ from typing import TYPE_CHECKING
 
 from zoovet.cli.arguments import add_device, device_name
 from zoovet.cli.candidates import add_candidates, candidates_of
-from zoovet.cli.outputs import require_writable_file
+from zoovet.cli.healing_lines import healing_lines
+from zoovet.cli.outputs import require_own_file, require_writable_file
 from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
 from zoovet.cli.results import print_results
-from zoovet.cli.status import EXIT_ERROR, EXIT_OK
+from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_OK
 from zoovet.errors import ZoovetError
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from zoovet.vet import HealedFile, ReadOptions, RepairedFile
+
 __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", "run"]
 
 DESCRIPTION = f"""
-Edit a network's weights so that its trojan stops working, whatever its trigger is. No image is needed.
+Edit a network's weights so that its trojan stops working, whatever its trigger is.
 
   zoovet repair suspect.safetensors --out healed.safetensors
   zoovet repair suspect.pt --scaling unit --out healed.pt
   zoovet repair suspect.safetensors --repairer runs/repairer --out healed.safetensors
-  zoovet repair suspect.pth --architecture small_cnn:activation=relu,image=28 --images photos/ --out healed.pth
+  zoovet repair resnet18.onnx --images photos/ --out healed.onnx --report healed.html
+  zoovet repair suspect.pth --architecture vgg:activation=elu,pooling=max --images photos/ --out healed.pth
 
 Reads what `zoovet scan` reads, and chooses among the shipped models as it does; a file with several networks gives a
-file with as many. A network unlike those that the repairer was trained on is refused, unless --allow-unknown.
+file with as many. A network that a shipped model knows is repaired from its weights alone; no image is needed. One
+unlike those that the repairer was trained on is refused, unless --allow-unknown, or healed like a stranger where there
+are --images. An edit that changes more than 99.9 % of the repairer's training networks were changed, or one with NaN
+or infinite weights, is refused, with --allow-unknown too, and nothing is written.
+
+Any other network is healed on reference images (--images), a few of each class of the kind that it reads; ten of each
+are good. The detector for strangers says whether it is trojaned and which class it suspects; triggers of several kinds
+and places towards that class are sought and unlearned, in rounds, while the network is asked for its own clean answers;
+a third of the images is held out, and the edit is as strong as it may be at no more than --max-loss points of accuracy
+lost on these. Then the edited network is scanned again. Labels are used where the images have some, and not needed. A
+healthy network stays as it is, and nothing is written, unless --force; nor is an edit that fails its own check, unless
+--keep-anyway.
+
 Writes --out whole or not at all: in the format, names and layout of the input, which is the same file but for the
-numbers, or, where --out ends in .safetensors and the input does not, in zoovet's own format, with the spec in its
-metadata. Never overwrites its input, and another file only with --force. An edit that changes more than 99.9 % of the
-repairer's training networks were changed, or one with NaN or infinite weights, is refused, with --allow-unknown too,
-and nothing is written.
+numbers (safetensors, torch.save, ONNX with its weights inside, Keras), or, for a network that a shipped model knows,
+where --out ends in .safetensors and the input does not, in zoovet's own format, with the spec in its metadata. Never
+overwrites its input, and another file only with --force: to undo a repair, delete --out.
 
 {SCALING_HELP} What is written reads the same scaling; zoovet's own format says it.
 
 {IMAGES_HELP}
 
-Exit status: 0 repaired, 2 refused or an error: one line says why, and nothing was written. Of an error that zoovet did
-not foresee, the environment variable ZOOVET_TRACEBACK=1 shows where it was raised.
+Exit status: 0 repaired, or healthy and left as it is; 1 edited, but not healed by its own measures; 2 refused or an
+error: one line says why. Of an error that zoovet did not foresee, the environment variable ZOOVET_TRACEBACK=1 shows
+where it was raised.
 
-Time: a few seconds to start, then a few tenths of a second for each network of a shipped model's spec.
+Time: a few seconds to start, then a few tenths of a second for each network of a shipped model's spec; a stranger takes
+half a minute to some minutes, by its size and its classes.
 """
 
 TAKES_OVERRIDES = False
@@ -57,10 +74,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="OUT", help="where edited weights go: a name that ends as FILE's"
     )
-    parser.add_argument("--force", action="store_true", help="overwrite --out where it exists")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite --out where it exists; edit a network that is not found to be trojaned too",
+    )
     parser.add_argument(
         "--allow-unknown", action="store_true", help="edit networks unlike those that the repairer was trained on too"
     )
+    parser.add_argument(
+        "--max-loss",
+        type=_points,
+        default=1.0,
+        metavar="POINTS",
+        help="points of accuracy on held-out reference images that healing a stranger may cost; default 1",
+    )
+    parser.add_argument(
+        "--keep-anyway", action="store_true", help="write an edit that fails its own check too; the exit status stays 1"
+    )
+    parser.add_argument(
+        "--effort",
+        choices=("quick", "normal", "thorough"),
+        default="normal",
+        help="how much is sought before and after a stranger is healed; default normal",
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write what was done to a stranger as a page")
     add_read_options(parser)
     add_device(parser)
 
@@ -72,25 +110,48 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Repair, and say by how much the weights were changed."""
-    from zoovet.vet import Repairer, assumed_scaling_note, failure_of, require_output_name, write_repaired
+    from zoovet.healing import HealingConfig
+    from zoovet.vet import HealedFile, Repairer, failure_of, require_output_name, shipped_stranger_reader
 
     file, out = arguments.file, arguments.out
     require_output_name(file, out)
     require_writable_file(out, file, force=arguments.force)
+    if arguments.report is not None:
+        require_own_file(arguments.report, (file, out), "--report")
     device, options = device_name(arguments.device), read_options_of(arguments)
-    repairer = Repairer(candidates_of(arguments, "repairer"), device=device, allow_unknown=arguments.allow_unknown)
+    has_own = arguments.repairer is not None or arguments.model is not None
+    repairer = Repairer(
+        candidates_of(arguments, "repairer"),
+        device=device,
+        allow_unknown=arguments.allow_unknown,
+        strangers=None if has_own else shipped_stranger_reader(arguments.models_from),
+        effort=arguments.effort,
+        healing=HealingConfig(max_loss=arguments.max_loss / 100),
+        force=arguments.force,
+    )
     try:
-        repaired = repairer.repair_file(file, options)
-        said = write_repaired(repaired, file, out)
+        repaired = repairer.repair_file(file, options, progress=_tell)
+        if isinstance(repaired, HealedFile):
+            return _finish_healed(arguments, options, repaired)
+        return _finish_repaired(arguments, options, repaired)
     except ZoovetError:
         raise
     except Exception as error:  # a stranger's file; foreseen or not, one line that names it
         failure = failure_of(error, str(file))
         print(f"{failure.traceback or ''}error: {failure.message}", file=sys.stderr)
         return EXIT_ERROR
-    notes = (*notes_of_images(arguments, options), *((str(file), note) for note in (*repaired.notes, *said)))
+
+
+def _finish_repaired(arguments: argparse.Namespace, options: ReadOptions, repaired: RepairedFile) -> int:
+    """Write what a shipped or given repairer made of a file, and say by how much the weights were changed."""
+    from zoovet.vet import assumed_scaling_note, write_repaired
+
+    file, out = arguments.file, arguments.out
+    if arguments.report is not None:
+        raise ZoovetError("--report is of networks that no repairer knows; this one was repaired from its weights")
+    said = write_repaired(repaired, file, out)
+    _say_notes(arguments, options, (*repaired.notes, *said))
     for note in (
-        *(f"{printable(place, MAX_PATH_CHARACTERS)}: {note}" for place, note in notes),
         *repaired.general_notes,
         *([assumed_scaling_note([str(file)])] if repaired.scaling_is_assumed else ()),
     ):
@@ -99,3 +160,51 @@ def run(arguments: argparse.Namespace) -> int:
     change = f"the weights changed by {100 * repaired.change:.1f} % of their norm"
     print_results(f"{printable(out, MAX_PATH_CHARACTERS)}: {many} repaired; {change}")
     return EXIT_OK
+
+
+def _finish_healed(arguments: argparse.Namespace, options: ReadOptions, file: HealedFile) -> int:
+    """Write what was made of a stranger where it is healed, say what was done, and write the page."""
+    from zoovet.vet import write_healed
+
+    healing, out = file.healed.healing, printable(arguments.out, MAX_PATH_CHARACTERS)
+    assert healing is not None
+    said: tuple[str, ...] = ()
+    is_written = healing.after is not None and (healing.is_healed or arguments.keep_anyway)
+    if is_written:
+        said = write_healed(file, arguments.file, arguments.out)
+    _say_notes(arguments, options, (*healing.before.notes, *healing.before.cautions, *healing.notes, *said))
+    lines = healing_lines(healing)
+    if arguments.report is not None:
+        from zoovet.evaluation.report.healing_page import write_healing_page
+
+        write_healing_page(arguments.report, healing, arguments.file, arguments.out if is_written else None)
+        lines.append(f"page: {printable(arguments.report, MAX_PATH_CHARACTERS)}")
+    if is_written:
+        lines.append(f"{out}: written; the input is as it was, so that deleting this file undoes the repair")
+    elif healing.edit is None:
+        lines.append(f"nothing was written: {out} would be the input as it is (--force edits it all the same)")
+    else:
+        hint = "" if healing.after is None else "; --keep-anyway writes it all the same"
+        lines.append(f"nothing was written{hint}")
+    print_results("\n".join(lines))
+    return EXIT_OK if healing.is_healed else EXIT_FLAGGED
+
+
+def _say_notes(arguments: argparse.Namespace, options: ReadOptions, notes: tuple[str, ...]) -> None:
+    own = ((str(arguments.file), note) for note in notes)
+    for place, note in (*notes_of_images(arguments, options), *own):
+        print(f"note: {printable(place, MAX_PATH_CHARACTERS)}: {note}", file=sys.stderr)
+
+
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def _points(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"must be points of accuracy, a number from 0 to 100, got {text!r}")
+    return value

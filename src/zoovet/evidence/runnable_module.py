@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.scaled_images import ScaledInput
@@ -35,6 +37,7 @@ class RunnableModule:
         self.input_shape = tuple(input_shape)
         self._input = ScaledInput(self.input_shape, scaling)
         self._module = copy.deepcopy(module).eval().requires_grad_(False)
+        self._weights: Mapping[str, Tensor] = {}
         like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), torch.zeros(0))
         self.dtype, self.device = like.dtype, like.device
         trial = 2 * torch.rand(4, *self.input_shape, generator=torch.Generator().manual_seed(0)) - 1
@@ -48,6 +51,12 @@ class RunnableModule:
     def module(self) -> nn.Module:
         """The copy that is run."""
         return self._module
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> RunnableModule:
+        """The same code with other numbers for some parameters, by their names; differentiable to them."""
+        other = copy.copy(self)
+        other._weights = weights
+        return other
 
     def __len__(self) -> int:
         return 1
@@ -64,7 +73,7 @@ class RunnableModule:
         return (answers.clamp_min(_TINY).log() if self._is_probability else answers).unsqueeze(0)
 
     def _answers(self, images: Tensor) -> Tensor:
-        answer = self._module(images)
+        answer = functional_call(self._module, dict(self._weights), (images,))
         logits = getattr(answer, "logits", answer)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
             shape = list(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits).__name__

@@ -6,15 +6,18 @@ from zoovet.vet.candidates import Candidate, candidates_for, shipped_candidates
 from zoovet.vet.comparison import AnswerChange, Comparison, TensorChange, compare_files
 from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.found_trigger import Example, FoundTrigger
+from zoovet.vet.healed_files import HealedFile, write_healed
+from zoovet.vet.healed_network import HealedNetwork
 from zoovet.vet.network import Network
 from zoovet.vet.policy import Allowance, Judged, Policy, judged, read_policy
 from zoovet.vet.reading import from_module, read
 from zoovet.vet.repaired_files import require_output_name, write_repaired
-from zoovet.vet.repairer import HealedNetwork, RepairedFile, Repairer
+from zoovet.vet.repairer import RepairedFile, Repairer
 from zoovet.vet.runnable_network import runnable
 from zoovet.vet.scaling_notes import assumed_scaling_note
 from zoovet.vet.scan_cache import ScanCache, open_scan_cache, scan_identity
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
+from zoovet.vet.stranger_healer import Healing
 from zoovet.vet.stranger_reader import (
     EFFORTS,
     StrangerReader,
@@ -36,7 +39,9 @@ __all__ = [
     "Failure",
     "FileResult",
     "FoundTrigger",
+    "HealedFile",
     "HealedNetwork",
+    "Healing",
     "Judged",
     "Network",
     "Policy",
@@ -68,5 +73,6 @@ __all__ = [
     "shipped_candidates",
     "shipped_stranger_reader",
     "weights_digest",
+    "write_healed",
     "write_repaired",
 ]

@@ -42,6 +42,8 @@ class Network:
         scaling: What numbers it reads for pixels; ``None`` where nobody knows it.
         notes: What was assumed, found, taken or left out, one line each.
         digest: Of its weights (:func:`~zoovet.vet.weights_digest.weights_digest`), before batch norms were folded.
+        unfolded: What ``networks`` was before batch norms were folded, its parameters called as they were read;
+            ``None`` where there is no graph, or it was read without batch norms of its own.
     """
 
     input_shape: tuple[int, ...]
@@ -52,6 +54,7 @@ class Network:
     scaling: InputScaling | None = None
     notes: tuple[str, ...] = ()
     digest: str | None = None
+    unfolded: Networks | None = None
 
     def __post_init__(self) -> None:
         assert (self.networks is None) != (self.module is None)
@@ -194,7 +197,7 @@ def network_of_module(
     if networks is not None:
         networks, note = take_first_operations(networks, scaling)
         made = network_of_graph(fold_batch_norms(networks), title, notes if note is None else (*notes, note))
-        network = replace(made, digest=digest)
+        network = replace(made, digest=digest, unfolded=networks)
         own = scaling if note is None else networks.graph.input_scaling
         return network if own is None else network.with_scaling(own)
     said = f"it can only be run, as no graph can say it: {beyond}"

@@ -65,6 +65,11 @@ class LogProbabilities:
         self.input_shape, self.num_classes = network.input_shape, network.num_classes
         self.dtype, self.device = network.dtype, network.device
 
+    @property
+    def network(self) -> Runnable:
+        """The one that answers probabilities."""
+        return self._network
+
     def __len__(self) -> int:
         return len(self._network)
 

@@ -21,7 +21,7 @@ from zoovet.vet.stranger_reader import CALIBRATED_EFFORT, EFFORTS, StrangerReade
 from zoovet.vet.suspect_channels import SuspectChannel, suspect_channels
 from zoovet.vet.verdicts import Verdict, no_verdict
 
-__all__ = ["Strangers", "require_effort"]
+__all__ = ["ExaminedNetwork", "Strangers", "require_effort"]
 
 NEEDS_IMAGES = (
     "no detector was trained on such networks, and the one for strangers needs reference images: give a few clean "
@@ -41,6 +41,21 @@ _NO_GRADIENT = (
 
 def _silent(_: str) -> None:
     """Tell nobody what is sought."""
+
+
+@dataclass(frozen=True)
+class ExaminedNetwork:
+    """A verdict, and what it rests on.
+
+    Attributes:
+        verdict: The verdict.
+        evidence: What was found out; ``None`` where nothing could be sought.
+        images: Reference images as the network sees them; ``None`` where there are none, or could not be looked at.
+    """
+
+    verdict: Verdict
+    evidence: ClassEvidence | None
+    images: ReferenceImages | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +104,39 @@ class Strangers:
         Raises:
             ZoovetError: Images do not fit the network, or have labels beyond its outputs.
         """
+        return self.examined(network, images, file, index, progress).verdict
+
+    def examined(
+        self,
+        network: Network,
+        images: Images | None,
+        file: str,
+        index: int = 0,
+        progress: Callable[[str], None] = _silent,
+    ) -> ExaminedNetwork:
+        """The verdict as :meth:`verdict` gives it, with the evidence that it rests on.
+
+        Args:
+            network: See :meth:`verdict`.
+            images: See :meth:`verdict`.
+            file: See :meth:`verdict`.
+            index: See :meth:`verdict`.
+            progress: See :meth:`verdict`.
+
+        Raises:
+            ZoovetError: See :meth:`verdict`.
+        """
         start = time.perf_counter()
         blank = replace(no_verdict("", file, network.scaling, network.notes), network=index, digest=network.digest)
+        known = None
         try:
             known = None if images is None else _looked_at(network, images)
             found = self._found(network, known, progress)
         except NothingToSeek as error:
             shown = f"{network.describe()}: {error}"
-            return replace(blank, reason=shown, seconds=time.perf_counter() - start)
-        verdict = self._of(blank, found, known)
-        return replace(verdict, seconds=time.perf_counter() - start)
+            return ExaminedNetwork(replace(blank, reason=shown, seconds=time.perf_counter() - start), None, known)
+        verdict = replace(self._of(blank, found, known), seconds=time.perf_counter() - start)
+        return ExaminedNetwork(verdict, found.evidence, known)
 
     def _found(self, network: Network, known: ReferenceImages | None, progress: Callable[[str], None]) -> _Found:
         reader = self._reader_for(known)
@@ -120,7 +158,7 @@ class Strangers:
         suspect = int(reading.class_probabilities.argmax())
         trigger = found_trigger(network, shown, labels, evidence, suspect)
         channels = () if trigger is None else _channels(network, shown, evidence, suspect)
-        return _Found(reading, trigger, channels)
+        return _Found(reading, trigger, channels, evidence)
 
     def _reader_for(self, known: ReferenceImages | None) -> StrangerReader:
         """The reader of evidence that rests on reference images, or on those that the network makes itself.
@@ -201,6 +239,7 @@ class _Found:
     reading: StrangerReading
     trigger: FoundTrigger | None
     channels: tuple[SuspectChannel, ...]
+    evidence: ClassEvidence
 
 
 def _looked_at(network: Network, images: Images) -> ReferenceImages:

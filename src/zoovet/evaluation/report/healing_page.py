@@ -1,0 +1,73 @@
+"""What healing a network did, as one web page that needs nothing else."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+import zoovet
+from zoovet.evaluation.report.formats import FILTERS
+from zoovet.evaluation.report.pictures import picture_data
+from zoovet.files import write_text
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
+from zoovet.vet import Healing
+
+__all__ = ["write_healing_page"]
+
+_NUM_CHANGES = 10
+_NUM_TRIGGERS = 12
+
+
+def write_healing_page(path: Path, healing: Healing, file: Path, written: Path | None) -> None:
+    """Write the page; the file is there whole or not at all.
+
+    Args:
+        path: Where.
+        healing: What was done.
+        file: The input.
+        written: The output; ``None`` where nothing was written.
+    """
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: _resource(f"templates/{name}")),
+    )
+    environment.filters |= FILTERS | {"shown": printable}
+    text = environment.get_template("healing.html.j2").render(
+        style=Markup(_resource("style.css")),
+        version=zoovet.__version__,
+        title=printable(file, MAX_PATH_CHARACTERS),
+        written=None if written is None else printable(written, MAX_PATH_CHARACTERS),
+        healing=healing,
+        outcome=_outcome(healing),
+        triggers=_triggers(healing),
+        changes=[(printable(name, 80), share) for name, share in list(healing.changes.items())[:_NUM_CHANGES]],
+        picture=None if healing.before.trigger is None else picture_data(healing.before.trigger.picture.numpy()),
+    )
+    write_text(path, text)
+
+
+def _outcome(healing: Healing) -> str:
+    if healing.edit is None:
+        return "left as it is"
+    return "healed" if healing.is_healed else "not healed"
+
+
+def _triggers(healing: Healing) -> list[dict[str, Any]]:
+    """The triggers that turned most images before the edit."""
+    edit = healing.edit
+    if edit is None:
+        return []
+    found = zip(edit.triggers, edit.flips_before, edit.flips_after, strict=True)
+    rows = sorted(found, key=lambda row: -row[1])[:_NUM_TRIGGERS]
+    return [{"kind": one.kind, "target": one.target, "before": before, "after": after} for one, before, after in rows]
+
+
+def _resource(name: str) -> str:
+    return resources.files("zoovet.evaluation.report").joinpath(name).read_text(encoding="utf-8")

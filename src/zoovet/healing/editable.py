@@ -1,0 +1,80 @@
+"""A network whose weights can be changed: what may be edited in it, and the network that it is with other weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from zoovet.evidence import Runnable
+from zoovet.networks import Graph, Networks
+
+__all__ = ["Editable", "FloatingWeights", "editable_graph", "editable_module", "learned_names"]
+
+FloatingWeights = Mapping[str, Tensor]
+"""Some of a network's weights by their names."""
+
+_STATISTICS = ("running_mean", "running_var")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Editable:
+    """A network and the weights of it that may be edited.
+
+    Statistics of batch norms and constants are no such weights: batch norms compute with the statistics that they have,
+    so that a few images do not move them.
+
+    Attributes:
+        weights: By name, as they are, in the shapes of the graph or module.
+        with_weights: From weights, of the same names, to the network that has them; differentiable.
+    """
+
+    weights: FloatingWeights
+    with_weights: Callable[[FloatingWeights], Runnable]
+
+    def logits(self, weights: FloatingWeights, images: Tensor) -> Tensor:
+        """What the network with these weights answers: [N, classes], for images [N, C, H, W] in [-1, 1]."""
+        return self.with_weights(weights).logits(images)[0]
+
+    def between(self, edited: FloatingWeights, strength: float) -> dict[str, Tensor]:
+        """Weights on the way from those that the network has (0) to edited ones (1)."""
+        return {name: own + strength * (edited[name] - own) for name, own in self.weights.items()}
+
+
+def editable_graph(networks: Networks, runnable: Callable[[Networks], Runnable]) -> Editable:
+    """A network with a graph, batch norms not folded.
+
+    Args:
+        networks: That one (B = 1).
+        runnable: How a network of its graph is run on images in [-1, 1].
+    """
+    own = {name: networks.parameters[name][0].detach() for name in learned_names(networks.graph)}
+
+    def with_weights(weights: FloatingWeights) -> Runnable:
+        batched = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
+        return runnable(Networks(networks.graph, {**networks.parameters, **batched}))
+
+    return Editable(weights=own, with_weights=with_weights)
+
+
+def editable_module(module: nn.Module, runnable: Callable[[FloatingWeights], Runnable]) -> Editable:
+    """A network that only its own code can run.
+
+    Args:
+        module: That one.
+        runnable: How it is run with other parameters.
+    """
+    own = {name: one.detach() for name, one in module.named_parameters() if one.is_floating_point()}
+    return Editable(weights=own, with_weights=runnable)
+
+
+def learned_names(graph: Graph) -> list[str]:
+    """A graph's parameters but for constants and the statistics of batch norms, in its order."""
+    statistics = {
+        name
+        for operation in graph.operations
+        for role, name in operation.parameters.items()
+        if operation.op == "batch_norm" and role in _STATISTICS
+    }
+    return [one.name for one in graph.parameters if not one.is_constant and one.name not in statistics]

@@ -1,0 +1,210 @@
+"""Healing one network: unlearn in rounds, watch what it costs, take the round and the strength that heal most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.evidence.class_search import margins_of
+from zoovet.healing.editable import Editable, FloatingWeights
+from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
+from zoovet.healing.unlearning import Round, UnlearningConfig, unlearned
+from zoovet.healing.watch import CleanWatch, bearable_shift, held_out
+
+__all__ = ["Edit", "HealingConfig", "heal"]
+
+_ENOUGH = 0.1
+"""Share of images that found triggers may still turn where nothing else is tried."""
+
+_LEAST_ROUNDS, _FASTER, _FASTEST = 2, 3.0, 0.1
+"""Rounds before it may end; how much faster or slower the next attempt is; the fastest rate."""
+
+_WORKING = 0.5
+"""Triggers that turn this share of what the strongest does, or more, are asked whether they still do."""
+
+_STRONG = 0.5
+"""Strength of a round's edit below which going on at its rate makes no sense."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealingConfig:
+    """How a network is healed.
+
+    Attributes:
+        max_loss: Share of clean images that may be lost.
+        unlearning: How triggers are unlearned.
+        num_attempts: How often it may be begun anew, faster where triggers still work, slower where it costs too much.
+        seed: Of which images are held out.
+
+    Raises:
+        ZoovetError: ``max_loss`` is not from 0 to 1, or the seed below 0.
+    """
+
+    max_loss: float = 0.01
+    unlearning: UnlearningConfig = field(default_factory=UnlearningConfig)
+    num_attempts: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_loss <= 1:
+            raise ZoovetError(f"max_loss must be from 0 to 1, got {self.max_loss}")
+        if self.seed < 0 or self.num_attempts < 1:
+            raise ZoovetError(
+                f"seed must be at least 0, num_attempts at least 1, got {self.seed} and {self.num_attempts}"
+            )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Edit:
+    """What healing did.
+
+    Attributes:
+        weights: Those of the healed network that may be edited; as they were where nothing could be done at the price.
+        change: Norm of their change over their norm.
+        strength: Share of the way from the weights as they were to the edited ones; 0 where nothing was changed.
+        triggers: All that were found.
+        flips_before: Of each, the share of held-out images of other classes that it turned into its target.
+        flips_after: The same in the healed network.
+        num_held_out: Images that were held out.
+        num_right_before: Of these, how many the network got right.
+        num_right_after: The same in the healed network.
+        lost: Share of held-out images, in all views, that are right no more, less those that became so.
+    """
+
+    weights: FloatingWeights
+    change: float
+    strength: float
+    triggers: tuple[SoughtTrigger, ...]
+    flips_before: tuple[float, ...]
+    flips_after: tuple[float, ...]
+    num_held_out: int
+    num_right_before: int
+    num_right_after: int
+    lost: float
+
+    @property
+    def strongest(self) -> int | None:
+        """Which trigger turned most images before; ``None`` where none was found."""
+        if not self.flips_before:
+            return None
+        return max(range(len(self.flips_before)), key=lambda place: self.flips_before[place])
+
+
+def heal(
+    editable: Editable,
+    images: Tensor,
+    labels: Tensor | None,
+    targets: Sequence[int],
+    config: HealingConfig,
+    *,
+    settings: Mapping[str, float] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Edit:
+    """Edit a network so that triggers towards some of its classes stop working.
+
+    Args:
+        editable: The network.
+        images: Reference images [n, C, H, W] in [-1, 1].
+        labels: int64 [n], their classes; what the network takes them for where nobody says it.
+        targets: The classes that are suspected.
+        config: How.
+        settings: Bounds of triggers, as :class:`~zoovet.evidence.ClassEvidence` says them.
+        progress: Told what is done next.
+
+    Raises:
+        ZoovetError: Too few images, or none of another class than a suspected one.
+    """
+    with torch.no_grad():
+        logits = editable.logits(editable.weights, images)
+    taken = logits.argmax(1)
+    classes = taken if labels is None else labels
+    learn, watch = held_out(classes, config.seed)
+    for target in targets:
+        if not (bool((taken[learn] != target).any()) and bool((classes[watch] != target).any())):
+            raise ZoovetError(
+                f"reference images of other classes than {target}, which is suspected, are needed, some to learn from "
+                f"and some to check with; of {len(images)} there are too few"
+            )
+    shift = bearable_shift(editable.with_weights(editable.weights), images, taken)
+    search = TriggerSearch(
+        images=images[learn],
+        taken=taken[learn],
+        unit=float(margins_of(logits, taken).abs().median()) or 1.0,
+        shift=shift,
+        settings=settings or {},
+    )
+    watched = CleanWatch(editable, images[watch], classes[watch], is_moved=shift > 0)
+    best = _Best(watched, config.max_loss, progress)
+    rate = config.unlearning.rate
+    for _ in range(config.num_attempts):
+        own, is_borne = replace(config.unlearning, rate=rate), True
+        for done in unlearned(editable, search, targets, own, progress, best.triggers):
+            is_borne = best.consider(done, rate)
+            if not is_borne or (done.number >= _LEAST_ROUNDS and best.turned <= _ENOUGH):
+                break
+        if best.turned <= _ENOUGH:
+            break
+        rate = min(rate * _FASTER if is_borne else rate / _FASTER, _FASTEST)
+    return best.edit()
+
+
+@dataclass(eq=False)
+class _Best:
+    """The edit, at the largest strength that it may have, after which triggers that worked turn the fewest images."""
+
+    watched: CleanWatch
+    max_loss: float
+    progress: Callable[[str], None]
+    turned: float = float("inf")
+    weights: FloatingWeights | None = None
+    strength: float = 0.0
+    lost: float = 0.0
+    triggers: tuple[SoughtTrigger, ...] = ()
+    flips_before: tuple[float, ...] = ()
+
+    def consider(self, done: Round, rate: float) -> bool:
+        """Look at what a round ended with; whether going on at this rate makes sense."""
+        new = done.triggers[len(self.triggers) :]
+        editable = self.watched.editable
+        self.flips_before += tuple(self.watched.flips(editable.weights, new))
+        self.triggers += new
+        most = max(self.flips_before, default=0.0)
+        working = [one for one, flips in zip(self.triggers, self.flips_before, strict=True) if flips >= _WORKING * most]
+        name = f"round {done.number} at rate {rate:g}"
+        found = self.watched.strongest(done.weights, self.max_loss)
+        if found is None:
+            self.progress(f"{name}: it costs more than {100 * self.max_loss:g} points at any strength")
+            return False
+        strength, lost = found
+        weights = editable.between(done.weights, strength)
+        turned = max(self.watched.flips(weights, working), default=0.0)
+        self.progress(
+            f"{name}: strength {strength:g}, {100 * lost:.1f} points lost, found triggers turn at most "
+            f"{100 * turned:.0f} % of images"
+        )
+        if max(turned, _ENOUGH) <= self.turned:
+            self.turned, self.weights, self.strength, self.lost = max(turned, _ENOUGH), weights, strength, lost
+        return strength >= _STRONG
+
+    def edit(self) -> Edit:
+        """What came of it."""
+        own = self.watched.editable.weights
+        weights = own if self.weights is None else self.weights
+        norm = float(torch.stack([tensor.norm() for tensor in own.values()]).norm())
+        moved = float(torch.stack([(weights[name] - tensor).norm() for name, tensor in own.items()]).norm())
+        return Edit(
+            weights={name: tensor.detach() for name, tensor in weights.items()},
+            change=moved / norm if norm else 0.0,
+            strength=self.strength,
+            triggers=self.triggers,
+            flips_before=self.flips_before,
+            flips_after=tuple(self.watched.flips(weights, self.triggers)),
+            num_held_out=len(self.watched.labels),
+            num_right_before=self.watched.num_right(own),
+            num_right_after=self.watched.num_right(weights),
+            lost=self.lost,
+        )

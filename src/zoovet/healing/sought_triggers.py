@@ -1,0 +1,155 @@
+"""Triggers of several kinds and places towards the classes that are suspected, sought anew in each round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoovet.evidence import Runnable
+from zoovet.evidence.answers import striped
+from zoovet.evidence.class_search import Course, Seekers, halved, margins_of
+from zoovet.evidence.trigger_families import (
+    Changes,
+    Patches,
+    Pixels,
+    SmoothChanges,
+    TriggerFamily,
+    Warps,
+    Waves,
+    places_of,
+)
+
+__all__ = ["SoughtTrigger", "TriggerSearch"]
+
+_PATCH_SHARES = (0.09, 0.125, 0.2, 0.3)
+_WAVES = (0.2, 0.5)
+_PIXELS, _CHANGE, _SMOOTH, _WARP = 0.08, 0.3, 0.5, 0.1
+"""The largest area, as a share of the image, and the widest bounds: what goes further erases what the image shows."""
+
+_NUM_FEW, _NUM_SOME = 6, 20
+_NUM_PLACES, _NUM_KEPT, _NUM_TAKEN = 5, 4, 2
+_NUM_STEPS = 4
+_NUM_STRIPES, _NUM_BEST_STRIPES = 32, 3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SoughtTrigger:
+    """One trigger, and what it does.
+
+    Attributes:
+        kind: What it is: ``patch``, ``pixels``, ``change``, ``smooth``, ``warp`` or ``waves``.
+        target: The class that it is to cause.
+        family: How it is put on images.
+        values: [1, …], it itself.
+        flips: Share of images of other classes that are taken for the class with it, when it was sought.
+        bearable: Share of images that the network takes for what they are with the opposite of it: what it asks of a
+            network that is as strong a change, and no trigger.
+    """
+
+    kind: str
+    target: int
+    family: TriggerFamily
+    values: Tensor
+    flips: float
+    bearable: float
+
+    def put(self, images: Tensor) -> Tensor:
+        """Images [n, C, H, W] in [-1, 1] with it."""
+        return self.family.put(self.values.to(images), images[None])[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TriggerSearch:
+    """How triggers are sought.
+
+    Attributes:
+        images: Reference images in [-1, 1].
+        taken: int64 [n], what the network takes them for before its edit.
+        unit: A margin that it calls large then.
+        shift: Pixels by which images may be moved without meaning something else to the network.
+        settings: Area of learned masks (``pixels_1``) and bounds of changes (``change_1``, ``smooth_1``, ``warp_1``),
+            as :class:`~zoovet.evidence.ClassEvidence` says them; the widest are used where it does not.
+    """
+
+    images: Tensor
+    taken: Tensor
+    unit: float
+    shift: int
+    settings: Mapping[str, float]
+
+    def towards(self, network: Runnable, target: int, generator: torch.Generator) -> list[SoughtTrigger]:
+        """The best trigger of each kind towards a class, in the network as it is now."""
+        every = Seekers(network, self.images, self.taken, self.unit)
+        order = torch.randperm(len(self.taken), generator=generator).to(self.taken.device)
+        order = order[self.taken[order] != target]
+        if not len(order):
+            return []
+        few, some = every.on(order[:_NUM_FEW]), every.on(order[:_NUM_SOME])
+        found: list[tuple[str, Course]] = []
+        sides = self.images.shape[-2:]
+        for size in sorted({max(2, round(share * min(sides))) for share in _PATCH_SHARES}):
+            found.append(("patch", _patches(few, some, size, target)))
+        most = _PIXELS * sides[0] * sides[1]
+        area = min(most, self.settings.get("pixels_1", most))
+        change, smooth, warp = (
+            min(bound, self.settings.get(name, bound))
+            for name, bound in (("change_1", _CHANGE), ("smooth_1", _SMOOTH), ("warp_1", _WARP))
+        )
+        kinds: list[tuple[str, TriggerFamily]] = [
+            ("pixels", Pixels(max(1, round(area / 2)))),
+            ("pixels", Pixels(max(1, round(area)))),
+            ("change", Changes(change / 2)),
+            ("change", Changes(change)),
+            ("smooth", SmoothChanges(smooth)),
+            ("warp", Warps(warp)),
+        ]
+        one = torch.full((1,), target, device=self.taken.device)
+        found += [(kind, some.seek(family, one, _NUM_STEPS)) for kind, family in kinds]
+        for amplitude in _WAVES:
+            start = _best_stripes(few, amplitude, target)
+            found.append(("waves", some.seek(Waves(amplitude), one.expand(len(start)), _NUM_STEPS, start)))
+        return [one for kind, course in found for one in _each(kind, target, course, some)]
+
+
+def _patches(few: Seekers, some: Seekers, size: int, target: int) -> Course:
+    """At every place on few images, at the best few on more, at the best two to the end."""
+    places = places_of(size, few.network.input_shape, _NUM_PLACES).to(few.labels.device)
+    course = few.seek(Patches(size, places), few.labels.new_full((len(places),), target), 1)
+    course = halved(course, 1, _NUM_KEPT)
+    course = halved(some.seek(course.family, course.classes, 1, course.triggers), 1, _NUM_TAKEN)
+    return some.seek(course.family, course.classes, _NUM_STEPS, course.triggers)
+
+
+def _best_stripes(few: Seekers, amplitude: float, target: int) -> Tensor:
+    """The few stripes that raise the class's mean margin most: changes [stripes, C, H, W]."""
+    nothing = torch.zeros_like(few.images[:1])
+    stripes = torch.cat(striped(nothing, num_stripes=_NUM_STRIPES, seed=0, amplitude=amplitude))
+    shown = (few.images + stripes[:, None]).clamp(-1, 1)
+    with torch.no_grad():
+        logits = few.network.logits(shown.flatten(0, 1))[0]
+    margins = margins_of(logits, torch.full_like(logits[:, 0], target, dtype=torch.int64))
+    return stripes[margins.unflatten(0, (len(stripes), -1)).mean(1).topk(_NUM_BEST_STRIPES).indices]
+
+
+def _each(kind: str, target: int, course: Course, some: Seekers) -> Sequence[SoughtTrigger]:
+    found = []
+    for row in range(len(course.classes)):
+        place = torch.tensor([row], device=course.classes.device)
+        best = int(course.values[row, :, 0].argmax())
+        family, values = course.family.chosen(place), course.triggers[place]
+        with torch.no_grad():
+            opposite = some.network.logits(family.put(-values, some.images[None])[0])[0].argmax(1)
+        found.append(
+            SoughtTrigger(
+                kind=kind,
+                target=target,
+                family=family,
+                values=values,
+                flips=float(course.values[row, best, 1]),
+                bearable=float((opposite == some.labels).double().mean()),
+            )
+        )
+    return found

@@ -1,0 +1,231 @@
+"""Unlearning: a network answers with triggers on images what it answered without them, and else as before.
+
+Nothing but the network's own clean answers is asked for, so that labels are not needed; images between two reference
+images ask for them too, since what a network answers there, few images do not say. Triggers towards the suspected
+classes are sought anew in every round, as one that was found is often no kin of the true one, and go on up their
+slopes while the weights go down theirs.
+
+Sources: Wang et al. 2019, *Neural Cleanse* (unlearning); Zeng et al. 2022, *I-BAU*; Wei et al. 2023, *SAU* (adversarial
+unlearning); Beyer et al. 2022, *A good teacher is patient and consistent* (own answers on mixed images).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zoovet.errors import ZoovetError
+from zoovet.healing.editable import Editable, FloatingWeights
+from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
+
+__all__ = ["Round", "UnlearningConfig", "unlearned"]
+
+_LEAST_SCALE = 1e-2
+_LEAST_WEIGHT = 0.05
+_LEAST_BEARABLE, _NUM_STRONGEST = 0.5, 3
+_MIXED, _MIXED_TRIGGERED = 0.5, 0.25
+_LAST_RATE, _NEXT_ROUND = 0.02, 0.7
+_BETAS = (0.9, 0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearningConfig:
+    """How much is unlearned, and how fast.
+
+    Attributes:
+        num_rounds: How often triggers are sought.
+        num_steps: Steps of each round.
+        batch_size: Images with triggers of a step; as many without are asked for besides.
+        num_triggers: Different triggers of a step.
+        rate: Step of a weight, as a share of the root mean square of its tensor.
+        ascent: Step of a trigger up its slope, as a share of the widest that makes sense.
+        seed: Of everything that is drawn.
+
+    Raises:
+        ZoovetError: A number is out of its range.
+    """
+
+    num_rounds: int = 3
+    num_steps: int = 40
+    batch_size: int = 32
+    num_triggers: int = 8
+    rate: float = 0.01
+    ascent: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_rounds", "num_steps", "batch_size", "num_triggers"):
+            if getattr(self, name) < 1:
+                raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.rate < 1 or not 0 <= self.ascent <= 1:
+            raise ZoovetError(f"rate must be above 0 and below 1, ascent from 0 to 1, got {self.rate}, {self.ascent}")
+        if self.seed < 0:
+            raise ZoovetError(f"seed must be at least 0, got {self.seed}")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Round:
+    """What a round ends with.
+
+    Attributes:
+        number: From 1.
+        weights: Of the network then.
+        triggers: All that were found so far, as they were found.
+    """
+
+    number: int
+    weights: FloatingWeights
+    triggers: tuple[SoughtTrigger, ...]
+
+
+def unlearned(
+    editable: Editable,
+    search: TriggerSearch,
+    targets: Sequence[int],
+    config: UnlearningConfig,
+    progress: Callable[[str], None],
+    known: Sequence[SoughtTrigger] = (),
+) -> Iterator[Round]:
+    """Unlearn what causes some classes, round by round.
+
+    Args:
+        editable: The network.
+        search: Triggers of it, and the reference images.
+        targets: The classes that are suspected.
+        config: How.
+        progress: Told what is done next.
+        known: Triggers of the network as it is that were found already; then none are sought in the first round.
+    """
+    return _Unlearning(editable, search, targets, config, progress).rounds(known)
+
+
+@dataclass
+class _Sought:
+    """A trigger that is unlearned: how it is now, and how often it is asked for."""
+
+    trigger: SoughtTrigger
+    weight: float
+
+
+class _Unlearning:
+    def __init__(
+        self,
+        editable: Editable,
+        search: TriggerSearch,
+        targets: Sequence[int],
+        config: UnlearningConfig,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._editable, self._search, self._config, self._progress = editable, search, config, progress
+        self._targets = tuple(targets)
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._weights = {name: own.clone().requires_grad_() for name, own in editable.weights.items()}
+        self._scales = [
+            max(float(own.square().mean().sqrt()), _LEAST_SCALE) if own.numel() else 1.0
+            for own in editable.weights.values()
+        ]
+        groups = [{"params": [own]} for own in self._weights.values()]
+        self._optimizer = torch.optim.Adam(groups, lr=config.rate, betas=_BETAS)
+        self._pool: list[_Sought] = []
+        self._num_left_out = 0
+
+    def rounds(self, known: Sequence[SoughtTrigger]) -> Iterator[Round]:
+        config, found = self._config, list(known)
+        for number in range(config.num_rounds):
+            for target in self._targets if number or not known else ():
+                self._progress(f"round {number + 1} of {config.num_rounds}: triggers towards class {target}")
+                network = self._editable.with_weights(self._now())
+                found += self._search.towards(network, target, self._generator)
+            self._pool += _worth_asking(found[len(self._pool) + self._num_left_out :])
+            self._num_left_out = len(found) - len(self._pool)
+            self._progress(f"round {number + 1} of {config.num_rounds}: unlearning {len(self._pool)} triggers")
+            for step in range(config.num_steps):
+                self._step(config.rate * _NEXT_ROUND**number * _share_of_rate(step / config.num_steps))
+            yield Round(number=number + 1, weights=self._now(), triggers=tuple(found))
+
+    def _now(self) -> dict[str, Tensor]:
+        return {name: own.detach().clone() for name, own in self._weights.items()}
+
+    def _step(self, rate: float) -> None:
+        for group, scale in zip(self._optimizer.param_groups, self._scales, strict=True):
+            group["lr"] = rate * scale
+        with torch.inference_mode(False), torch.enable_grad():
+            plain, parts, chosen = self._images(), *self._parts()
+            moving = [one.trigger.values.detach().clone().requires_grad_() for one in chosen]
+            shown = torch.cat(
+                [
+                    one.trigger.family.put(values, part[None])[0]
+                    for one, values, part in zip(chosen, moving, parts, strict=True)
+                ]
+            )
+            with torch.no_grad():
+                wanted = self._editable.logits(self._editable.weights, torch.cat([plain, *parts])).log_softmax(1)
+            logits = self._editable.logits(self._weights, torch.cat([plain, shown]))
+            losses = functional.kl_div(logits.log_softmax(1), wanted, log_target=True, reduction="none").sum(1)
+            loss = losses[: len(plain)].mean() + losses[len(plain) :].mean()
+            self._optimizer.zero_grad()
+            if not bool(loss.isfinite()):
+                return
+            loss.backward()
+        self._optimizer.step()
+        self._ascend(chosen, moving, logits.detach()[len(plain) :].softmax(1).split([len(part) for part in parts]))
+
+    def _ascend(self, chosen: Sequence[_Sought], moving: Sequence[Tensor], answers: Sequence[Tensor]) -> None:
+        """Triggers go up their slopes; those that still work are asked for more often."""
+        for one, values, answer in zip(chosen, moving, answers, strict=True):
+            if self._config.ascent and values.grad is not None:
+                moved = one.trigger.family.moved(values.detach(), values.grad, self._config.ascent)
+                one.trigger = replace(one.trigger, values=moved)
+            caused = float(answer[:, one.trigger.target].mean())
+            one.weight = max(_LEAST_WEIGHT, 0.5 * (one.weight + caused))
+
+    def _images(self) -> Tensor:
+        images = self._search.images
+        rows = torch.randint(len(images), (self._config.batch_size,), generator=self._generator)
+        return self._varied(images[rows.to(images.device)], self._search.shift, _MIXED)
+
+    def _parts(self) -> tuple[list[Tensor], list[_Sought]]:
+        """Images of other classes than each trigger's, and the triggers."""
+        weights = torch.tensor([one.weight for one in self._pool])
+        count = min(self._config.num_triggers, len(self._pool), self._config.batch_size)
+        rows = torch.multinomial(weights, count, generator=self._generator).tolist()
+        chosen, images, taken = [self._pool[row] for row in rows], self._search.images, self._search.taken
+        parts = []
+        for one in chosen:
+            others = torch.nonzero(taken != one.trigger.target).flatten()
+            each = torch.randint(len(others), (self._config.batch_size // count,), generator=self._generator)
+            some = images[others[each.to(others.device)]]
+            parts.append(self._varied(some, min(1, self._search.shift), _MIXED_TRIGGERED))
+        return parts, chosen
+
+    def _varied(self, images: Tensor, shift: int, share: float) -> Tensor:
+        """Images moved by some pixels, and a share of them mixed with others."""
+        generator = self._generator
+        height, width = images.shape[-2:]
+        padded = functional.pad(images, (shift,) * 4, mode="replicate")
+        moves = torch.randint(2 * shift + 1, (len(images), 2), generator=generator).tolist()
+        moved = torch.stack(
+            [own[:, top : top + height, left : left + width] for own, (top, left) in zip(padded, moves, strict=True)]
+        )
+        kept = 0.5 + 0.5 * torch.rand(len(images), generator=generator)
+        is_mixed = torch.rand(len(images), generator=generator) < share
+        kept = torch.where(is_mixed, kept, 1.0).view(-1, 1, 1, 1).to(images)
+        others = moved[torch.randperm(len(images), generator=generator).to(images.device)]
+        return kept * moved + (1 - kept) * others
+
+
+def _worth_asking(found: Sequence[SoughtTrigger]) -> list[_Sought]:
+    """Triggers, but for those whose opposite is too much for the network as well; the strongest where all are so."""
+    kept = [one for one in found if one.bearable >= _LEAST_BEARABLE]
+    kept = kept or sorted(found, key=lambda one: -one.flips * one.bearable)[:_NUM_STRONGEST]
+    return [_Sought(one, max(_LEAST_WEIGHT, one.flips * one.bearable)) for one in kept]
+
+
+def _share_of_rate(done: float) -> float:
+    """What of a round's rate is left when a share of its steps is done: a half cosine."""
+    return 0.5 + 0.5 * math.cos(math.pi * done) + _LAST_RATE

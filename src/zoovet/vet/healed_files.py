@@ -1,0 +1,120 @@
+"""Writing a file's network after it was healed: the file as it was, names and layout, with other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.networks import Networks
+from zoovet.printable import printable
+from zoovet.readers import FileContent, read_content, save_networks, says_its_spec
+from zoovet.readers.renumbering import placed_names, renumbered_graph_file, renumbered_state_dict
+from zoovet.readers.rewriting import LayoutError, NewNumbers, require_tensors, rewrite
+from zoovet.vet.healed_network import HealedNetwork
+from zoovet.vet.network import Network
+
+__all__ = ["HealedFile", "require_writable_format", "writable_names", "write_healed"]
+
+_WRITTEN = "safetensors, state dicts by torch.save (.pt, .pth), ONNX with its weights inside, Keras (.keras, .h5)"
+_GRAPH_FILES = ("ONNX", "Keras")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HealedFile:
+    """A file whose network no repairer knew, and that network after its healing.
+
+    Attributes:
+        before: The network as it was read.
+        healed: After its healing.
+        content: What the file holds.
+    """
+
+    before: Network
+    healed: HealedNetwork
+    content: FileContent
+
+
+def require_writable_format(content: FileContent, source: str) -> None:
+    """Check that a file's format is one in which healed networks are written.
+
+    Raises:
+        LayoutError: It is not; the message says which are.
+    """
+    graph = content.graph
+    if graph is not None and graph.format_name not in _GRAPH_FILES:
+        raise LayoutError(f"{source}: healed networks are not written as {graph.format_name}, but as {_WRITTEN}")
+
+
+def writable_names(network: Network, content: FileContent) -> set[str] | None:
+    """The weights of a file's network whose numbers the file can be given anew; ``None``: all of them."""
+    if content.graph is None and says_its_spec(content):
+        return None
+    return set(placed_names(content, _parameters(network)))
+
+
+def write_healed(file: HealedFile, path: Path, out: Path) -> tuple[str, ...]:
+    """Write a file again with its healed network's numbers; the new file is there whole or not at all.
+
+    Args:
+        file: What was made of it.
+        path: The file.
+        out: Where the new one goes; ends as the file's name does.
+
+    Returns:
+        What is to be said of it, one line each.
+
+    Raises:
+        ZoovetError: The file's layout cannot be kept, its name ends otherwise, or the new one cannot be written.
+    """
+    source, content = printable(path), file.content
+    if out.suffix.lower() != path.suffix.lower():
+        raise ZoovetError(
+            f"--out {printable(out)}: it is written in the format of the input: give a name that ends in "
+            f"{printable(path.suffix) or 'no suffix'}"
+        )
+    require_writable_format(content, source)
+    before, after = _parameters(file.before), _parameters(file.healed)
+    if content.graph is not None:
+        changed = renumbered_graph_file(content.graph.data, before, after, source)
+        rewrite(path, changed, out, lambda written: _require_edited(written, file, changed, source))
+        return ()
+    if says_its_spec(content):
+        assert file.healed.networks is not None
+        save_networks(file.healed.networks.with_scaling(file.healed.scaling), out)
+        return ()
+    changed = renumbered_state_dict(content, before, after, source)
+    rewrite(
+        path, changed, out, lambda written: require_tensors(read_content(written).tensors, content, changed, source)
+    )
+    if len(content.parts) > 1:
+        return ("only the network that was read is healed; what the file holds beside it is as it was",)
+    return ()
+
+
+def _parameters(network: Network) -> dict[str, Tensor]:
+    own = network.networks if network.unfolded is None else network.unfolded
+    if own is not None:
+        return {name: tensor[0] for name, tensor in own.parameters.items()}
+    assert network.module is not None
+    return {name: tensor.detach() for name, tensor in network.module.named_parameters()}
+
+
+def _require_edited(written: Path, file: HealedFile, changed: list[NewNumbers], source: str) -> None:
+    """Raise where a file that was written reads as another network than the healed one."""
+    graph = read_content(written).graph
+    found: Networks | None = None if graph is None else graph.read(file.before.input_shape).networks
+    wanted = file.healed.unfolded
+    coarse = {one.stored.tensor.dtype for one in changed} & {torch.float16, torch.bfloat16}
+    if found is None or wanted is None or not _alike(found.parameters, wanted.parameters, 1e-2 if coarse else 0.0):
+        raise LayoutError(f"{source}: with other numbers it reads as another network, as where tensors are shared")
+
+
+def _alike(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], tolerance: float) -> bool:
+    if list(found) != list(wanted):
+        return False
+    return all(torch.allclose(found[name], own, rtol=tolerance, atol=tolerance * 1e-3) for name, own in wanted.items())

@@ -1,0 +1,249 @@
+"""Healing networks that no repairer was trained on: verdict and suspects, edit, check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from scipy.stats import binomtest
+
+from zoovet.errors import ZoovetError
+from zoovet.evidence.scaled_images import as_signed
+from zoovet.healing import Edit, HealingConfig, heal
+from zoovet.images import Images
+from zoovet.vet.editable_network import change_of, editable_network, with_weights
+from zoovet.vet.network import Network
+from zoovet.vet.reference_images import ReferenceImages
+from zoovet.vet.strangers import ExaminedNetwork, Strangers
+from zoovet.vet.verdicts import Verdict
+
+__all__ = ["NEEDS_IMAGES", "Accuracy", "Healing", "StrangerHealer"]
+
+NEEDS_IMAGES = (
+    "no repairer was trained on such networks, and healing others needs reference images: give a few clean ones of "
+    "each class that it tells apart, of the kind that it reads (--images)"
+)
+"""Why a network cannot be healed without reference images."""
+
+_SUSPICIOUS = 0.5
+"""The probability from which a network that is not flagged is healed all the same: a trojan is likelier than not."""
+
+_ENOUGH, _MOST_TARGETS = 0.9, 2
+_WORKS = 0.2
+"""Share of images that a found trigger turns from which on it still works."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many of some images a network gets right.
+
+    Attributes:
+        num_right: Of these.
+        num_images: At least one.
+    """
+
+    num_right: int
+    num_images: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the share on all such images, with 95 % (Wilson's)."""
+        found = binomtest(self.num_right, self.num_images).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    def in_words(self) -> str:
+        """For people: ``0.91 (0.76 to 0.97)``."""
+        low, high = self.interval
+        return f"{self.num_right / self.num_images:.2f} ({low:.2f} to {high:.2f})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Healing:
+    """What was done to a network, and what came of it.
+
+    Attributes:
+        before: The verdict on the network.
+        after: On the edited one; ``None`` where nothing was edited.
+        targets: The classes whose triggers were unlearned, the likeliest first.
+        edit: What was done; ``None`` where nothing was, as the network is healthy.
+        changes: Of each edited tensor, the norm of its change over its norm, the largest first.
+        max_loss: Share of clean images that might be lost.
+        shortcomings: Why it does not count as healed, one line each.
+        notes: What else is to be said, one line each.
+        seconds: What it took.
+    """
+
+    before: Verdict
+    after: Verdict | None = None
+    targets: tuple[int, ...] = ()
+    edit: Edit | None = None
+    changes: Mapping[str, float] = field(default_factory=dict)
+    max_loss: float
+    shortcomings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def accuracies(self) -> tuple[Accuracy, Accuracy] | None:
+        """On held-out reference images, before and after; ``None`` where nothing was edited."""
+        edit = self.edit
+        if edit is None:
+            return None
+        before, after = (Accuracy(right, edit.num_held_out) for right in (edit.num_right_before, edit.num_right_after))
+        return before, after
+
+    @property
+    def is_healed(self) -> bool:
+        """Whether nothing was to be healed, or it was by all measures."""
+        return not self.shortcomings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrangerHealer:
+    """Heals networks by the detector for strangers and unlearning.
+
+    Attributes:
+        strangers: Who gives verdicts.
+        config: How triggers are unlearned, and what it may cost.
+        force: Whether networks that are not found to be trojaned are edited too.
+    """
+
+    strangers: Strangers
+    config: HealingConfig = field(default_factory=HealingConfig)
+    force: bool = False
+
+    def healed(
+        self,
+        network: Network,
+        images: Images | None,
+        progress: Callable[[str], None],
+        only: Container[str] | None = None,
+    ) -> tuple[Network, Healing]:
+        """A network after its healing, and what was done.
+
+        Args:
+            network: Any that can be run; its input scaling is known, or found on the images.
+            images: Reference images.
+            progress: Told what is done next.
+            only: Names of the weights that may be edited; all where left out.
+
+        Raises:
+            ZoovetError: There are no images, or fewer than the network tells classes apart, or their labels contradict
+                it; nothing can be sought in it; or there is no verdict on it, and nobody forces it.
+        """
+        start = time.perf_counter()
+        if images is None:
+            raise ZoovetError(f"{network.describe()}: {NEEDS_IMAGES}")
+        progress("verdict: seeking triggers of all classes")
+        examined = self.strangers.examined(network, images, network.title, progress=_behind("verdict", progress))
+        before, max_loss = examined.verdict, self.config.max_loss
+        if examined.evidence is None or examined.images is None:
+            raise ZoovetError(before.reason or "nothing can be sought in it")
+        shown = examined.images
+        _require_usable(shown, len(before.class_probabilities))
+        notes = self._notes(before)
+        if notes is None:
+            return network, Healing(before=before, max_loss=max_loss, seconds=time.perf_counter() - start)
+        targets = _targets(before.class_probabilities)
+        progress(f"suspected: {', '.join(f'class {target}' for target in targets)}")
+        with torch.inference_mode(False):
+            edit, edited, changes = self._edit(network, examined, targets, progress, only)
+        after = None
+        if edit.strength:
+            progress("check: seeking triggers of all classes in the edited network")
+            after = self.strangers.verdict(edited, images, network.title, progress=_behind("check", progress))
+        return edited, Healing(
+            before=before,
+            after=after,
+            targets=targets,
+            edit=edit,
+            changes=changes,
+            max_loss=max_loss,
+            shortcomings=_shortcomings(edit, after, targets, max_loss),
+            notes=notes,
+            seconds=time.perf_counter() - start,
+        )
+
+    def _notes(self, before: Verdict) -> tuple[str, ...] | None:
+        """What is to be said before an edit; ``None`` where there is to be none.
+
+        Raises:
+            ZoovetError: There is no verdict, and nobody forces it.
+        """
+        probability = before.probability or 0.0
+        if before.verdict == "trojaned":
+            return ()
+        if before.verdict == "unknown" and probability > _SUSPICIOUS:
+            return (f"not called trojaned, but likelier so than not ({probability:.2f}), so it is healed",)
+        if self.force:
+            return (f"the verdict is {before.verdict}; edited all the same, as asked",)
+        if before.verdict == "unknown":
+            raise ZoovetError(
+                f"whether it is trojaned is unknown ({before.reason}), so it is left as it is; --force edits it all "
+                "the same"
+            )
+        return None
+
+    def _edit(
+        self,
+        network: Network,
+        examined: ExaminedNetwork,
+        targets: tuple[int, ...],
+        progress: Callable[[str], None],
+        only: Container[str] | None,
+    ) -> tuple[Edit, Network, dict[str, float]]:
+        shown = examined.images
+        assert examined.evidence is not None
+        assert shown is not None
+        editable = editable_network(network, shown.images.shape, only)
+        first = next(iter(editable.weights.values()))
+        signed = as_signed(shown.images.pixels).to(first)
+        settings = examined.evidence.settings
+        edit = heal(editable, signed, shown.labels, targets, self.config, settings=settings, progress=progress)
+        edited = with_weights(network, edit.weights) if edit.strength else network
+        return edit, replace(edited, notes=network.notes), change_of(editable.weights, edit.weights)
+
+
+def _require_usable(shown: ReferenceImages, num_classes: int) -> None:
+    if len(shown.images) < num_classes:
+        raise ZoovetError(
+            f"{len(shown.images)} reference images are fewer than the {num_classes} classes that the network tells "
+            f"apart: give a few of each"
+        )
+    if shown.is_at_chance:
+        raise ZoovetError(
+            f"the network gets {100 * (shown.accuracy or 0):.0f} % of the reference images right, as chance would: "
+            f"their labels contradict it, or they or its input scaling are of another kind"
+        )
+
+
+def _targets(probabilities: tuple[float, ...]) -> tuple[int, ...]:
+    """The likeliest class, and the next where the first is not near certain."""
+    order = sorted(range(len(probabilities)), key=lambda place: -probabilities[place])
+    chosen: list[int] = []
+    while len(chosen) < _MOST_TARGETS and sum(probabilities[place] for place in chosen) < _ENOUGH:
+        chosen.append(order[len(chosen)])
+    return tuple(chosen)
+
+
+def _shortcomings(edit: Edit, after: Verdict | None, targets: tuple[int, ...], max_loss: float) -> tuple[str, ...]:
+    if after is None:
+        return (f"every edit that heals costs more than {100 * max_loss:g} points on held-out reference images",)
+    found = []
+    strongest = edit.strongest
+    if strongest is not None and edit.flips_after[strongest] > _WORKS:
+        found.append(
+            f"the strongest trigger that was found still turns {100 * edit.flips_after[strongest]:.0f} % of held-out "
+            "images"
+        )
+    if after.verdict == "trojaned":
+        found.append(f"it is still found to be trojaned, towards class {after.target}")
+    elif (after.probability or 0.0) > _SUSPICIOUS and _targets(after.class_probabilities)[0] in targets:
+        found.append(f"a trojan is still likelier than not ({after.probability:.2f})")
+    return tuple(found)
+
+
+def _behind(word: str, progress: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda what: progress(f"{word}: {what}")

@@ -1,0 +1,64 @@
+"""Healing one network: which rate, which round, which strength."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoovet.errors import ZoovetError
+from zoovet.healing import Editable, HealingConfig, UnlearningConfig, heal
+
+
+def rates_of(told: list[str]) -> list[float]:
+    """The rates of the rounds, in their order."""
+    return [float(line.split(":")[0].split()[-1]) for line in told if " at rate " in line]
+
+
+def test_what_works_stops_working_at_little_cost(editable: Editable, images: Tensor, labels: Tensor) -> None:
+    config = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_steps=20, num_rounds=2), num_attempts=1)
+    edit = heal(editable, images, labels, [2], config)
+    strongest = edit.strongest
+    assert strongest is not None
+    assert edit.flips_before[strongest] == 1
+    assert edit.flips_after[strongest] < 0.2
+    assert edit.lost <= 0.01
+    assert edit.num_right_after >= edit.num_right_before - 1
+    assert edit.num_held_out == 13
+    assert 0 < edit.change < 1
+
+
+def test_it_goes_faster_where_triggers_still_work(editable: Editable, images: Tensor, labels: Tensor) -> None:
+    slow, told = UnlearningConfig(rate=1e-4, num_steps=1, num_rounds=1), list[str]()
+    heal(editable, images, labels, [2], HealingConfig(unlearning=slow, num_attempts=3), progress=told.append)
+    assert rates_of(told) == pytest.approx([1e-4, 3e-4, 9e-4])
+
+
+def test_it_goes_slower_where_it_costs_too_much(
+    editable: Editable, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoovet.healing.watch.CleanWatch.lost", lambda *_: 0.5)
+    fast, told = UnlearningConfig(rate=0.09, num_steps=1, num_rounds=2), list[str]()
+    edit = heal(editable, images, labels, [2], HealingConfig(unlearning=fast, num_attempts=2), progress=told.append)
+    assert rates_of(told) == pytest.approx([0.09, 0.03])
+    assert edit.strength == 0
+
+
+def test_nothing_is_changed_where_every_strength_costs_too_much(
+    editable: Editable, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoovet.healing.watch.CleanWatch.strongest", lambda *_: None)
+    little = UnlearningConfig(num_steps=1, num_rounds=1)
+    edit = heal(editable, images, None, [2], HealingConfig(unlearning=little, num_attempts=1))
+    assert (edit.strength, edit.change, edit.lost) == (0, 0, 0)
+    assert edit.flips_after == edit.flips_before
+    assert all(torch.equal(edit.weights[name], own) for name, own in editable.weights.items())
+
+
+def test_images_of_one_class_are_refused(editable: Editable, images: Tensor, labels: Tensor) -> None:
+    own = labels == 2
+    with pytest.raises(ZoovetError, match="reference images of other classes than 2, which is suspected, are needed"):
+        heal(editable, images[own], labels[own], [2], HealingConfig())
+    for wrong in ({"max_loss": 2.0}, {"seed": -1}, {"num_attempts": 0}):
+        with pytest.raises(ZoovetError, match="must be"):
+            HealingConfig(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,45 @@
+"""Triggers of every kind are sought towards a class, within bounds that leave images what they show."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoovet.evidence.trigger_families import Changes, Pixels, SmoothChanges, Warps
+from zoovet.healing import Editable, TriggerSearch
+
+
+def search(images: Tensor, labels: Tensor, **settings: float) -> TriggerSearch:
+    return TriggerSearch(images=images, taken=labels, unit=1.0, shift=0, settings=settings)
+
+
+def test_all_kinds_are_sought_and_the_true_one_turns_all(editable: Editable, images: Tensor, labels: Tensor) -> None:
+    network, generator = editable.with_weights(editable.weights), torch.Generator().manual_seed(0)
+    found = search(images, labels).towards(network, 2, generator)
+    assert {one.kind for one in found} == {"patch", "pixels", "change", "smooth", "warp", "waves"}
+    assert all(one.target == 2 for one in found)
+    best = max((one for one in found if one.kind == "patch"), key=lambda one: one.flips)
+    assert best.flips == pytest.approx(1)
+    others = images[labels != 2]
+    assert bool((editable.logits(editable.weights, best.put(others)).argmax(1) == 2).all())
+    assert search(images[labels == 2], labels[labels == 2]).towards(network, 2, generator) == []
+
+
+def test_what_evidence_says_bounds_a_search_and_nothing_erases_images(
+    editable: Editable, images: Tensor, labels: Tensor
+) -> None:
+    network = editable.with_weights(editable.weights)
+    wide = {"pixels_1": 60.0, "change_1": 1.6, "smooth_1": 1.6, "warp_1": 0.25}
+    small = {"pixels_1": 2.0, "change_1": 0.1, "smooth_1": 0.1, "warp_1": 0.05}
+    bounds = []
+    for settings in (wide, small):
+        found = search(images, labels, **settings).towards(network, 2, torch.Generator().manual_seed(0))
+        each = {type(one.family): one.family for one in found}
+        pixels, change, smooth, warp = (each[kind] for kind in (Pixels, Changes, SmoothChanges, Warps))
+        assert isinstance(pixels, Pixels)
+        assert isinstance(change, Changes)
+        assert isinstance(smooth, SmoothChanges)
+        assert isinstance(warp, Warps)
+        bounds.append((pixels.num_pixels, change.bound, smooth.bound, warp.bound))
+    assert bounds == [(5, 0.3, 0.5, 0.1), (2, 0.1, 0.1, 0.05)]

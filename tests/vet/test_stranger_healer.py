@@ -1,0 +1,154 @@
+"""Networks that no repairer knows are healed on reference images; healthy ones stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from zoovet import Images, Network, Repairer, ZoovetError, from_module
+from zoovet.healing import HealingConfig, UnlearningConfig
+from zoovet.vet.stranger_healer import Accuracy
+
+Nets = Callable[[int | None], Network]
+QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_steps=40, num_rounds=1), num_attempts=1)
+
+
+@pytest.fixture(scope="module")
+def repairer(stranger_reader: Any) -> Repairer:
+    return Repairer(strangers=stranger_reader, effort="quick", healing=QUICK)
+
+
+def stamp_on(images: Images) -> Images:
+    """With the checker in the lower right corner that sets off the tests' trojan."""
+    pixels = images.pixels.clone()
+    pixels[:, 0, 9:, 9:] = (255 * (1 - torch.arange(9).reshape(3, 3) % 2)).to(torch.uint8)
+    return replace(images, pixels=pixels)
+
+
+def asr(network: Network, images: Images) -> float:
+    others = images[images.required_labels != 3]
+    return float((network.predict(stamp_on(others)) == 3).float().mean())
+
+
+def accuracy(network: Network, images: Images) -> float:
+    return float((network.predict(images) == images.required_labels).float().mean())
+
+
+@pytest.mark.parametrize("is_labelled", [True, False])
+def test_a_trojan_stops_working_and_clean_images_are_kept(
+    repairer: Repairer, stamped: Nets, pictures: Images, is_labelled: bool
+) -> None:
+    network, told = stamped(3), list[str]()
+    before = network.networks
+    assert before is not None
+    own = before.flat().clone()
+    shown = pictures if is_labelled else replace(pictures, labels=None, class_names=None)
+    healed = repairer.repair(network, shown, progress=told.append)
+    assert asr(network, pictures) == 1
+    assert asr(healed, pictures) < 0.2
+    assert accuracy(healed, pictures) > accuracy(network, pictures) - 0.05
+    assert torch.equal(before.flat(), own)
+    healing = healed.healing
+    assert healing is not None
+    assert healing.edit is not None
+    assert (healing.before.verdict, healing.targets) == ("trojaned", (3,))
+    assert healing.edit.lost <= 0.01
+    assert 0 < healed.change < 1
+    assert next(iter(healing.changes.values())) == max(healing.changes.values())
+    assert told[0] == "verdict: seeking triggers of all classes"
+    assert any(line.startswith("round 1 at rate 0.1: strength ") for line in told)
+
+
+def test_a_healthy_network_stays_as_it_is_unless_forced(
+    repairer: Repairer, stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    network = stamped(None)
+    same = repairer.repair(network, pictures)
+    assert same.change == 0
+    assert same.healing is not None
+    assert (same.healing.edit, same.healing.is_healed, same.healing.before.verdict) == (None, True, "healthy")
+    assert same.networks is network.networks
+    forced = Repairer(strangers=stranger_reader, effort="quick", healing=QUICK, force=True).repair(network, pictures)
+    assert forced.change > 0
+    assert forced.healing is not None
+    assert forced.healing.notes == ("the verdict is healthy; edited all the same, as asked",)
+
+
+def test_what_is_suspicious_is_healed_and_what_is_unknown_is_not(
+    stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    unlike = replace(stranger_reader, most=-1e6)
+    healed = Repairer(strangers=unlike, effort="quick", healing=QUICK).repair(stamped(3), pictures)
+    assert healed.healing is not None
+    (note,) = healed.healing.notes
+    assert note.startswith("not called trojaned, but likelier so than not")
+    with pytest.raises(ZoovetError, match=r"whether it is trojaned is unknown \(its evidence.*--force edits it all"):
+        Repairer(strangers=unlike, effort="quick", healing=QUICK).repair(stamped(None), pictures)
+
+
+def test_an_edit_that_fails_its_check_says_why(stamped: Nets, pictures: Images, stranger_reader: Any) -> None:
+    little = replace(QUICK, unlearning=UnlearningConfig(rate=1e-6, num_steps=1, num_rounds=1))
+    healing = Repairer(strangers=stranger_reader, effort="quick", healing=little).repair(stamped(3), pictures).healing
+    assert healing is not None
+    assert not healing.is_healed
+    first, second = healing.shortcomings
+    assert first.startswith("the strongest trigger that was found still turns 100 % of held-out images")
+    assert second == "it is still found to be trojaned, towards class 3"
+
+
+def test_nothing_is_changed_where_no_strength_is_cheap_enough(
+    repairer: Repairer, stamped: Nets, pictures: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoovet.healing.watch.CleanWatch.strongest", lambda *_: None)
+    network = stamped(3)
+    left = repairer.repair(network, pictures)
+    assert left.healing is not None
+    assert left.healing.after is None
+    assert left.healing.shortcomings == ("every edit that heals costs more than 1 points on held-out reference images",)
+    assert (left.change, left.networks) == (0, network.networks)
+
+
+def test_images_that_cannot_serve_are_refused(repairer: Repairer, stamped: Nets, pictures: Images) -> None:
+    network = stamped(3)
+    with pytest.raises(ZoovetError, match=r"no shipped repairer knows it; .*healing others needs reference images"):
+        repairer.repair(network)
+    with pytest.raises(ZoovetError, match="5 reference images are fewer than the 8 classes that the network tells"):
+        repairer.repair(network, pictures[torch.arange(0, 40, 8)])
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
+    wrong = replace(pictures, labels=pictures.required_labels[order])
+    with pytest.raises(ZoovetError, match=r"gets \d+ % of the reference images right, as chance would"):
+        repairer.repair(network, wrong)
+
+
+class Gated(nn.Module):
+    """Beyond the vocabulary: what it does depends on its images."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answers: torch.Tensor = self.inner(images if images.sum() > -1e9 else images + 1)
+        return answers
+
+
+def test_a_module_that_can_only_be_run_is_healed_too(repairer: Repairer, stamped: Nets, pictures: Images) -> None:
+    own = stamped(3).networks
+    assert own is not None
+    inner = nn.Sequential(nn.Flatten(), nn.Linear(144, 9), nn.ReLU(), nn.Linear(9, 8, bias=False))
+    names = {"1.weight": "inside.weight", "1.bias": "inside.bias", "3.weight": "outside.weight"}
+    inner.load_state_dict({name: own.parameters[of][0] for name, of in names.items()})
+    network = from_module(Gated(inner), (1, 12, 12), "symmetric")
+    assert network.networks is None
+    healed = repairer.repair(network, pictures)
+    assert asr(network, pictures) == 1
+    assert asr(healed, pictures) < 0.2
+
+
+def test_an_accuracy_has_an_interval() -> None:
+    assert Accuracy(30, 33).in_words() == "0.91 (0.76 to 0.97)"
