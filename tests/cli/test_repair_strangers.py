@@ -42,7 +42,7 @@ class Reading:
 class Reader:
     """Asks how far the class that stands out most does."""
 
-    version, needs_images = "tests-1", True
+    version, reads_images, without_images = "tests-1", True, None
 
     def evidence_config(self, effort: str) -> ClassEvidenceConfig:
         few = {"pixel_factors": (), "smooth_factors": (), "warp_factors": (), "change_factors": ()}
@@ -53,7 +53,7 @@ class Reader:
         standing = evidence.standings()["patch_0.25.margin"]
         return Reading(float((standing.max() - 8).sigmoid()), standing.softmax(0))
 
-    def threshold(self, false_alarms: float, *, with_images: bool) -> float:
+    def threshold(self, false_alarms: float) -> float:
         return 0.9
 
 
