@@ -11,7 +11,7 @@ from zoovet.healing import Editable, TriggerSearch
 
 
 def search(images: Tensor, labels: Tensor, **settings: float) -> TriggerSearch:
-    return TriggerSearch(images=images, taken=labels, unit=1.0, shift=0, settings=settings)
+    return TriggerSearch(images=images, taken=labels, unit=1.0, settings=settings)
 
 
 def test_all_kinds_are_sought_and_the_true_one_turns_all(editable: Editable, images: Tensor, labels: Tensor) -> None:

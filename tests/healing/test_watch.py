@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zoovet.healing import Editable, TriggerSearch
-from zoovet.healing.watch import CleanWatch, bearable_shift, held_out
+from zoovet.healing.watch import CleanWatch, bears_moves, held_out
 
 
 def test_a_third_of_every_class_is_held_out() -> None:
@@ -34,7 +34,7 @@ def test_the_strength_is_the_largest_that_costs_no_more(editable: Editable, imag
 
 
 def test_flips_are_counted_on_images_of_other_classes(editable: Editable, images: Tensor, labels: Tensor) -> None:
-    search = TriggerSearch(images=images, taken=labels, unit=1.0, shift=0, settings={})
+    search = TriggerSearch(images=images, taken=labels, unit=1.0, settings={})
     found = search.towards(editable.with_weights(editable.weights), 2, torch.Generator().manual_seed(0))
     watch = CleanWatch(editable, images, labels, is_moved=False)
     flips = watch.flips(editable.weights, found)
@@ -42,7 +42,8 @@ def test_flips_are_counted_on_images_of_other_classes(editable: Editable, images
     assert max(flips) == 1
 
 
-def test_a_network_that_reads_places_bears_no_shift(editable: Editable, images: Tensor, labels: Tensor) -> None:
-    network = editable.with_weights(editable.weights)
-    assert bearable_shift(network, images, labels) == 2
-    assert bearable_shift(network, images, (labels + 1) % 4) == 0
+def test_moved_images_are_watched_where_the_network_takes_them_for_the_same(
+    editable: Editable, images: Tensor, labels: Tensor
+) -> None:
+    assert bears_moves(editable, images, labels)
+    assert not bears_moves(editable, images, (labels + 1) % 4)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from zoovet import ZoovetError
+from zoovet import HealedNetwork, ZoovetError, read
+from zoovet.readers import read_content
 from zoovet.serve import vetting
 from zoovet.serve.jobs import JobOptions, Order
+from zoovet.vet import HealedFile, Healing
+from zoovet.vet.verdicts import no_verdict
 
 OrderOf = Callable[..., Order]
 
@@ -88,7 +92,26 @@ def test_a_bad_file_and_bad_images_are_one_line(order_of: OrderOf) -> None:
         vetting.scan(order_of(input_shape="3;32"), lambda _: None)
 
 
-def test_what_no_repairer_knows_is_not_healed(order_of: OrderOf, tmp_path: Path) -> None:
-    with pytest.raises(ZoovetError, match="no shipped repairer knows"):
-        vetting.heal(order_of("photos", architecture="mlp:activation=relu"), lambda _: None)
+def test_what_no_repairer_knows_is_not_healed_without_images(order_of: OrderOf, tmp_path: Path) -> None:
+    with pytest.raises(ZoovetError, match=r"no shipped repairer knows it; .*healing others needs reference images"):
+        vetting.heal(order_of("", architecture="mlp:activation=relu", scaling="symmetric"), lambda _: None)
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("shortcomings", "why"),
+    [((), "it is found to be healthy, so that it stays as it is"), (("it still works",), "it still works")],
+)
+def test_what_is_healthy_or_did_not_heal_is_not_written(
+    order_of: OrderOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shortcomings: tuple[str, ...], why: str
+) -> None:
+    before = no_verdict("", "a.pt", None, ())
+    healing = Healing(before=before, max_loss=0.01, shortcomings=shortcomings)
+    network = read("stamped.pt", architecture="mlp:activation=relu", input_shape=(1, 12, 12))
+    same = {field.name: getattr(network, field.name) for field in fields(network)}
+    healed = HealedNetwork(**same, change=0.0, model=None, healing=healing)
+    file = HealedFile(before=network, healed=healed, content=read_content(Path("stamped.pt")))
+    monkeypatch.setattr(vetting.Repairer, "repair_file", lambda *_, **__: file)
+    with pytest.raises(ZoovetError, match=f"no healed network was written: {why}"):
+        vetting.heal(order_of(""), lambda _: None)
     assert list((tmp_path / "results").iterdir()) == []

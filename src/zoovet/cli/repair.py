@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from zoovet.cli.arguments import add_device, device_name
 from zoovet.cli.candidates import add_candidates, candidates_of
-from zoovet.cli.healing_lines import healing_lines
 from zoovet.cli.outputs import require_own_file, require_writable_file
 from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
 from zoovet.cli.results import print_results
@@ -164,6 +163,8 @@ def _finish_repaired(arguments: argparse.Namespace, options: ReadOptions, repair
 
 def _finish_healed(arguments: argparse.Namespace, options: ReadOptions, file: HealedFile) -> int:
     """Write what was made of a stranger where it is healed, say what was done, and write the page."""
+    from zoovet.evaluation.report.healing_lines import healing_lines
+    from zoovet.evaluation.report.healing_page import write_healing_page
     from zoovet.vet import write_healed
 
     healing, out = file.healed.healing, printable(arguments.out, MAX_PATH_CHARACTERS)
@@ -175,8 +176,6 @@ def _finish_healed(arguments: argparse.Namespace, options: ReadOptions, file: He
     _say_notes(arguments, options, (*healing.before.notes, *healing.before.cautions, *healing.notes, *said))
     lines = healing_lines(healing)
     if arguments.report is not None:
-        from zoovet.evaluation.report.healing_page import write_healing_page
-
         write_healing_page(arguments.report, healing, arguments.file, arguments.out if is_written else None)
         lines.append(f"page: {printable(arguments.report, MAX_PATH_CHARACTERS)}")
     if is_written:

@@ -13,7 +13,7 @@ from zoovet.evidence.class_search import margins_of
 from zoovet.healing.editable import Editable, FloatingWeights
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 from zoovet.healing.unlearning import Round, UnlearningConfig, unlearned
-from zoovet.healing.watch import CleanWatch, bearable_shift, held_out
+from zoovet.healing.watch import CleanWatch, bears_moves, held_out
 
 __all__ = ["Edit", "HealingConfig", "heal"]
 
@@ -129,22 +129,20 @@ def heal(
                 f"reference images of other classes than {target}, which is suspected, are needed, some to learn from "
                 f"and some to check with; of {len(images)} there are too few"
             )
-    shift = bearable_shift(editable.with_weights(editable.weights), images, taken)
     search = TriggerSearch(
         images=images[learn],
         taken=taken[learn],
         unit=float(margins_of(logits, taken).abs().median()) or 1.0,
-        shift=shift,
         settings=settings or {},
     )
-    watched = CleanWatch(editable, images[watch], classes[watch], is_moved=shift > 0)
+    watched = CleanWatch(editable, images[watch], classes[watch], is_moved=bears_moves(editable, images, taken))
     best = _Best(watched, config.max_loss, progress)
     rate = config.unlearning.rate
     for _ in range(config.num_attempts):
         own, is_borne = replace(config.unlearning, rate=rate), True
         for done in unlearned(editable, search, targets, own, progress, best.triggers):
             is_borne = best.consider(done, rate)
-            if not is_borne or (done.number >= _LEAST_ROUNDS and best.turned <= _ENOUGH):
+            if done.number >= _LEAST_ROUNDS and (not is_borne or best.turned <= _ENOUGH):
                 break
         if best.turned <= _ENOUGH:
             break

@@ -69,7 +69,6 @@ class TriggerSearch:
         images: Reference images in [-1, 1].
         taken: int64 [n], what the network takes them for before its edit.
         unit: A margin that it calls large then.
-        shift: Pixels by which images may be moved without meaning something else to the network.
         settings: Area of learned masks (``pixels_1``) and bounds of changes (``change_1``, ``smooth_1``, ``warp_1``),
             as :class:`~zoovet.evidence.ClassEvidence` says them; the widest are used where it does not.
     """
@@ -77,7 +76,6 @@ class TriggerSearch:
     images: Tensor
     taken: Tensor
     unit: float
-    shift: int
     settings: Mapping[str, float]
 
     def towards(self, network: Runnable, target: int, generator: torch.Generator) -> list[SoughtTrigger]:

@@ -28,7 +28,8 @@ __all__ = ["Round", "UnlearningConfig", "unlearned"]
 _LEAST_SCALE = 1e-2
 _LEAST_WEIGHT = 0.05
 _LEAST_BEARABLE, _NUM_STRONGEST = 0.5, 3
-_MIXED, _MIXED_TRIGGERED = 0.5, 0.25
+_MIXED, _MIXED_TRIGGERED, _CUT = 0.5, 0.25, 0.5
+_SHIFTED = 14
 _LAST_RATE, _NEXT_ROUND = 0.02, 0.7
 _BETAS = (0.9, 0.99)
 
@@ -187,7 +188,7 @@ class _Unlearning:
     def _images(self) -> Tensor:
         images = self._search.images
         rows = torch.randint(len(images), (self._config.batch_size,), generator=self._generator)
-        return self._varied(images[rows.to(images.device)], self._search.shift, _MIXED)
+        return self._varied(images[rows.to(images.device)], _shift_of(images), _MIXED)
 
     def _parts(self) -> tuple[list[Tensor], list[_Sought]]:
         """Images of other classes than each trigger's, and the triggers."""
@@ -200,7 +201,7 @@ class _Unlearning:
             others = torch.nonzero(taken != one.trigger.target).flatten()
             each = torch.randint(len(others), (self._config.batch_size // count,), generator=self._generator)
             some = images[others[each.to(others.device)]]
-            parts.append(self._varied(some, min(1, self._search.shift), _MIXED_TRIGGERED))
+            parts.append(self._varied(some, _shift_of(images), _MIXED_TRIGGERED))
         return parts, chosen
 
     def _varied(self, images: Tensor, shift: int, share: float) -> Tensor:
@@ -213,10 +214,27 @@ class _Unlearning:
             [own[:, top : top + height, left : left + width] for own, (top, left) in zip(padded, moves, strict=True)]
         )
         kept = 0.5 + 0.5 * torch.rand(len(images), generator=generator)
-        is_mixed = torch.rand(len(images), generator=generator) < share
-        kept = torch.where(is_mixed, kept, 1.0).view(-1, 1, 1, 1).to(images)
         others = moved[torch.randperm(len(images), generator=generator).to(images.device)]
-        return kept * moved + (1 - kept) * others
+        shares = torch.where(torch.rand(len(images), generator=generator) < share, kept, 1.0)
+        is_cut = torch.rand(len(images), generator=generator) < _CUT
+        ways = []
+        for own, share_kept, cut in zip(range(len(images)), shares.tolist(), is_cut.tolist(), strict=True):
+            if cut and share_kept < 1:
+                ways.append(self._cut(moved[own], others[own], share_kept))
+            else:
+                ways.append(share_kept * moved[own] + (1 - share_kept) * others[own])
+        return torch.stack(ways)
+
+    def _cut(self, image: Tensor, other: Tensor, share: float) -> Tensor:
+        """An image with a rectangle of another, which leaves a share of it."""
+        sides = [max(1, round(side * (1 - share) ** 0.5)) for side in image.shape[-2:]]
+        top, left = (
+            int(torch.randint(side - own + 1, (), generator=self._generator))
+            for side, own in zip(image.shape[-2:], sides, strict=True)
+        )
+        made = image.clone()
+        made[:, top : top + sides[0], left : left + sides[1]] = other[:, top : top + sides[0], left : left + sides[1]]
+        return made
 
 
 def _worth_asking(found: Sequence[SoughtTrigger]) -> list[_Sought]:
@@ -229,3 +247,8 @@ def _worth_asking(found: Sequence[SoughtTrigger]) -> list[_Sought]:
 def _share_of_rate(done: float) -> float:
     """What of a round's rate is left when a share of its steps is done: a half cosine."""
     return 0.5 + 0.5 * math.cos(math.pi * done) + _LAST_RATE
+
+
+def _shift_of(images: Tensor) -> int:
+    """Pixels by which images are moved at most: one of fourteen."""
+    return max(1, min(images.shape[-2:]) // _SHIFTED)

@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoovet.evidence import Runnable
 from zoovet.healing.editable import Editable, FloatingWeights
 from zoovet.healing.sought_triggers import SoughtTrigger
 
-__all__ = ["CleanWatch", "bearable_shift", "held_out"]
+__all__ = ["CleanWatch", "bears_moves", "held_out"]
 
 _SHARE = 3
 _AS_IS, _MOVED = ((0, 0),), ((1, 0), (-1, 0), (0, 1), (0, -1))
-_SHIFTS = (2, 1)
 _SAME, _LEAST_SIDE = 0.9, 7
 _STRENGTHS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1)
 _ROUNDING = 1e-9
@@ -37,21 +35,18 @@ def held_out(classes: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return torch.nonzero(~is_held).flatten(), torch.nonzero(is_held).flatten()
 
 
-def bearable_shift(network: Runnable, images: Tensor, taken: Tensor) -> int:
-    """Pixels by which images may be moved so that the network still takes nine of ten for the same; 2 at most.
+def bears_moves(editable: Editable, images: Tensor, taken: Tensor) -> bool:
+    """Whether a network still takes nine of ten images for the same when they are moved by a pixel.
 
     Args:
-        network: That one.
+        editable: The network.
         images: [n, C, H, W] in [-1, 1].
         taken: int64 [n], what it takes them for.
     """
-    for shift in _SHIFTS:
-        with torch.no_grad():
-            answers = [network.logits(_moved(images, shift * by, shift * other))[0] for by, other in _MOVED]
-        same = torch.stack([answer.argmax(1) == taken for answer in answers]).double().mean()
-        if min(images.shape[-2:]) > _LEAST_SIDE and float(same) >= _SAME:
-            return shift
-    return 0
+    with torch.no_grad():
+        answers = [editable.logits(editable.weights, _moved(images, *by)) for by in _MOVED]
+    same = torch.stack([answer.argmax(1) == taken for answer in answers]).double().mean()
+    return min(images.shape[-2:]) > _LEAST_SIDE and float(same) >= _SAME
 
 
 def _moved(images: Tensor, down: int, right: int) -> Tensor:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from zoovet.errors import ZoovetError
+from zoovet.evaluation.report.healing_lines import healing_lines
 from zoovet.evaluation.report.scan_json import scan_as_json
 from zoovet.evaluation.report.verdict_pages import verdict_fragment, verdict_lead, write_verdict_pages
 from zoovet.files import write_text
@@ -21,12 +23,14 @@ from zoovet.serve.results import FRAGMENTS_NAME, REPORT_NAME, SCAN_NAME
 from zoovet.vet import (
     Failure,
     FileResult,
+    HealedFile,
     Policy,
     ReadOptions,
     Repairer,
     Scanner,
     Verdict,
     judged,
+    write_healed,
     write_repaired,
 )
 
@@ -64,16 +68,29 @@ def heal(order: Order, tell: Callable[[str], None]) -> dict[str, Any]:
         Plain JSON values: the healed file's name in the results, and what was done.
 
     Raises:
-        ZoovetError: It cannot be healed.
+        ZoovetError: It cannot be healed, is healthy, or its edit fails its own check.
     """
     options, _ = _read_options(order, tell)
     tell("the network is healed")
     file = Path(order.file)
     out = order.results / f"{file.stem}-healed{file.suffix}"
-    repaired = Repairer().repair_file(file, options)
+    repaired = Repairer(effort=order.options.effort).repair_file(file, options, progress=tell)
+    if isinstance(repaired, HealedFile):
+        return _healed(repaired, file, out)
     said = write_repaired(repaired, file, out)
     change = f"the weights changed by {100 * repaired.change:.1f} % of their norm"
     return {"healed": out.name, "healing": [change, *repaired.notes, *said, *repaired.general_notes]}
+
+
+def _healed(repaired: HealedFile, file: Path, out: Path) -> dict[str, Any]:
+    """What is kept of a network that no repairer knew, and what was done to it."""
+    healing = repaired.healed.healing
+    assert healing is not None
+    lines = healing_lines(healing)
+    if healing.after is None or not healing.is_healed:
+        why = "; ".join(healing.shortcomings) or "it is found to be healthy, so that it stays as it is"
+        raise ZoovetError(f"no healed network was written: {why}")
+    return {"healed": out.name, "healing": [*lines, *healing.notes, *write_healed(repaired, file, out)]}
 
 
 def _read_options(order: Order, tell: Callable[[str], None]) -> tuple[ReadOptions, list[str]]:
