@@ -131,18 +131,21 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         repaired = repairer.repair_file(file, options, progress=_tell)
         if isinstance(repaired, HealedFile):
-            return _finish_healed(arguments, options, repaired)
-        return _finish_repaired(arguments, options, repaired)
+            text, status = _written_healed(arguments, options, repaired)
+        else:
+            text, status = _written_repaired(arguments, options, repaired), EXIT_OK
     except ZoovetError:
         raise
     except Exception as error:  # a stranger's file; foreseen or not, one line that names it
         failure = failure_of(error, str(file))
         print(f"{failure.traceback or ''}error: {failure.message}", file=sys.stderr)
         return EXIT_ERROR
+    print_results(text)
+    return status
 
 
-def _finish_repaired(arguments: argparse.Namespace, options: ReadOptions, repaired: RepairedFile) -> int:
-    """Write what a shipped or given repairer made of a file, and say by how much the weights were changed."""
+def _written_repaired(arguments: argparse.Namespace, options: ReadOptions, repaired: RepairedFile) -> str:
+    """Write what a shipped or given repairer made of a file; a line that says by how much the weights were changed."""
     from zoovet.vet import assumed_scaling_note, write_repaired
 
     file, out = arguments.file, arguments.out
@@ -157,12 +160,11 @@ def _finish_repaired(arguments: argparse.Namespace, options: ReadOptions, repair
         print(f"note: {note}", file=sys.stderr)
     many = "1 network" if repaired.num_networks == 1 else f"{repaired.num_networks} networks"
     change = f"the weights changed by {100 * repaired.change:.1f} % of their norm"
-    print_results(f"{printable(out, MAX_PATH_CHARACTERS)}: {many} repaired; {change}")
-    return EXIT_OK
+    return f"{printable(out, MAX_PATH_CHARACTERS)}: {many} repaired; {change}"
 
 
-def _finish_healed(arguments: argparse.Namespace, options: ReadOptions, file: HealedFile) -> int:
-    """Write what was made of a stranger where it is healed, say what was done, and write the page."""
+def _written_healed(arguments: argparse.Namespace, options: ReadOptions, file: HealedFile) -> tuple[str, int]:
+    """Write what was made of a stranger where it is healed, and the page: lines that say what was done, the status."""
     from zoovet.evaluation.report.healing_lines import healing_lines
     from zoovet.evaluation.report.healing_page import write_healing_page
     from zoovet.vet import write_healed
@@ -185,8 +187,7 @@ def _finish_healed(arguments: argparse.Namespace, options: ReadOptions, file: He
     else:
         hint = "" if healing.after is None else "; --keep-anyway writes it all the same"
         lines.append(f"nothing was written{hint}")
-    print_results("\n".join(lines))
-    return EXIT_OK if healing.is_healed else EXIT_FLAGGED
+    return "\n".join(lines), EXIT_OK if healing.is_healed else EXIT_FLAGGED
 
 
 def _say_notes(arguments: argparse.Namespace, options: ReadOptions, notes: tuple[str, ...]) -> None:

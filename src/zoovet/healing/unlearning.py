@@ -44,6 +44,7 @@ class UnlearningConfig:
         batch_size: Images with triggers of a step; as many without are asked for besides.
         num_triggers: Different triggers of a step.
         rate: Step of a weight, as a share of the root mean square of its tensor.
+        clean_weight: How much answers to images without triggers count beside those to images with them.
         ascent: Step of a trigger up its slope, as a share of the widest that makes sense.
         seed: Of everything that is drawn.
 
@@ -56,6 +57,7 @@ class UnlearningConfig:
     batch_size: int = 32
     num_triggers: int = 8
     rate: float = 0.01
+    clean_weight: float = 3.0
     ascent: float = 0.1
     seed: int = 0
 
@@ -65,8 +67,8 @@ class UnlearningConfig:
                 raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.rate < 1 or not 0 <= self.ascent <= 1:
             raise ZoovetError(f"rate must be above 0 and below 1, ascent from 0 to 1, got {self.rate}, {self.ascent}")
-        if self.seed < 0:
-            raise ZoovetError(f"seed must be at least 0, got {self.seed}")
+        if self.seed < 0 or self.clean_weight < 0:
+            raise ZoovetError(f"seed and clean_weight must be at least 0, got {self.seed} and {self.clean_weight}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -168,7 +170,7 @@ class _Unlearning:
                 wanted = self._editable.logits(self._editable.weights, torch.cat([plain, *parts])).log_softmax(1)
             logits = self._editable.logits(self._weights, torch.cat([plain, shown]))
             losses = functional.kl_div(logits.log_softmax(1), wanted, log_target=True, reduction="none").sum(1)
-            loss = losses[: len(plain)].mean() + losses[len(plain) :].mean()
+            loss = self._config.clean_weight * losses[: len(plain)].mean() + losses[len(plain) :].mean()
             self._optimizer.zero_grad()
             if not bool(loss.isfinite()):
                 return
