@@ -43,13 +43,13 @@ def untrained(row: Examined) -> tuple[float, float]:
     return float(standings.max()), float(standings.mean(1).max())
 
 
-def rows_of(found: LeftOut, by: str, which: str) -> list[dict[str, Any]]:
+def rows_of(found: LeftOut, by: str) -> list[dict[str, Any]]:
     """A row a network."""
     answers = zip(found.rows, found.logits.tolist(), found.named.tolist(), found.distances.tolist(), strict=True)
     return [
         {
             "left_out": by,
-            "asked": which,
+            "asked": "test" if row.split == "test" else "known",
             "kind": str(getattr(row, by)),
             "network_id": row.network_id,
             "base_id": row.base_id,
@@ -105,21 +105,25 @@ def main() -> None:
     park = ParkEvidence(Zoo.open(arguments.park, finished_only=True), config, arguments.evidence, arguments.data_root)
     every = found_evidence(park, workers=arguments.workers, progress=lambda done, total: print(f"{done}/{total}"))
     every = [row for row in every if not row.asr < LEAST_ASR]
-    known, test = ([row for row in every if (row.split == "test") == is_test] for is_test in (False, True))
+    known = [row for row in every if row.split != "test"]
     raw, tables = list[dict[str, Any]](), {}
     for by in KINDS_LEFT_OUT:
-        for which, asked in (("known", known), ("test", test)):
-            if not asked:
+        found = left_out(
+            known, every, config, by, told=lambda kind, by=by: print(f"without the {by} {kind}", flush=True)
+        )
+        rows = rows_of(found, by)
+        raw += rows
+        for which in ("known", "test"):
+            own = [row for row in rows if row["asked"] == which]
+            if not own:
                 continue
-            rows = rows_of(left_out(known, asked, config, by), by, which)
-            raw += rows
-            kinds = sorted({row["kind"] for row in rows})
-            table = {kind: figures([row for row in rows if row["kind"] == kind]) for kind in kinds}
-            table["all"] = figures(rows)
+            kinds = sorted({row["kind"] for row in own})
+            table = {kind: figures([row for row in own if row["kind"] == kind]) for kind in kinds}
+            table["all"] = figures(own)
             tables[f"{by}, {which}"] = table
             print(f"\nleft out: {by}; asked: {which}")
-            for kind, found in table.items():
-                print(f"  {kind:24} {json.dumps(found)}")
+            for kind, numbers in table.items():
+                print(f"  {kind:24} {json.dumps(numbers)}", flush=True)
     name = arguments.config.stem.replace("-", "_")
     pq.write_table(pa.Table.from_pylist(raw), RESULTS / f"{name}.parquet", compression="zstd")
     facts = {"networks": len(every), "seconds": round(float(np.median([row.seconds for row in every])), 1)}
