@@ -2,6 +2,9 @@
 
     python benchmarks/strangers.py --park zoos/park --evidence runs/evidence --workers 2
     python benchmarks/strangers.py --config configs/strangers-without-images.yaml --park … --evidence …
+    python benchmarks/strangers.py --park … --evidence … --asked-evidence runs/two --asked-images 2 [--unlabelled]
+
+The last asks about test bases whose evidence rests on other images than the readers', an image set left out.
 
 Readers are trained on training and validation bases of the other kinds. "Known" asks about training and validation
 bases of the kind left out (settings may be chosen by them), "test" about test bases. Beside them the best test that
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +95,31 @@ def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return made
 
 
+def rows_with_trojans_that_work(park: ParkEvidence, workers: int) -> list[Examined]:
+    """All networks but trojaned ones of an ASR below 0.5; evidence that is lacking is sought."""
+    rows = found_evidence(park, workers=workers, progress=lambda done, total: print(f"{done}/{total}", flush=True))
+    return [row for row in rows if not row.asr < LEAST_ASR]
+
+
+def other_images(
+    park: ParkEvidence, every: Sequence[Examined], config: StrangerConfig, arguments: argparse.Namespace
+) -> None:
+    """Ask about test bases whose evidence rests on other images, and keep the figures."""
+    images, uses_labels = arguments.asked_images, not arguments.unlabelled
+    asked_config = replace(config, images_per_class=images, uses_labels=uses_labels)
+    test = park.zoo.select(park.zoo.column("split") == "test")
+    asked_park = replace(park, zoo=test, config=asked_config, folder=arguments.asked_evidence)
+    asked = rows_with_trojans_that_work(asked_park, arguments.workers)
+    known = [row for row in every if row.split != "test"]
+    rows = rows_of(left_out(known, asked, config, "dataset"), "dataset")
+    labels = "labelled" if uses_labels else "unlabelled"
+    found = {"images_per_class": images, "labels": labels, "image set left out, test": figures(rows)}
+    print(json.dumps(found))
+    name = f"strangers_{images}_{labels}"
+    pq.write_table(pa.Table.from_pylist(rows), RESULTS / f"{name}.parquet", compression="zstd")
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
 def main() -> None:
     """Seek what evidence is lacking, print the tables, keep the raw results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,12 +128,17 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("configs/strangers.yaml"))
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--asked-evidence", type=Path)
+    parser.add_argument("--asked-images", type=int, default=2)
+    parser.add_argument("--unlabelled", action="store_true")
     arguments = parser.parse_args()
     values = {name: value for name, value in read_yaml(arguments.config).items() if name not in ("task", "data")}
     config = read_config(StrangerConfig, values)
     park = ParkEvidence(Zoo.open(arguments.park, finished_only=True), config, arguments.evidence, arguments.data_root)
-    every = found_evidence(park, workers=arguments.workers, progress=lambda done, total: print(f"{done}/{total}"))
-    every = [row for row in every if not row.asr < LEAST_ASR]
+    every = rows_with_trojans_that_work(park, arguments.workers)
+    if arguments.asked_evidence is not None:
+        other_images(park, every, config, arguments)
+        return
     known = [row for row in every if row.split != "test"]
     raw, tables = list[dict[str, Any]](), {}
     for by in KINDS_LEFT_OUT:

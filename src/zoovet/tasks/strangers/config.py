@@ -67,6 +67,7 @@ class StrangerConfig:
     Attributes:
         images_per_class: Reference images of each class that a network's evidence is sought on; drawn of the test
             images of its own image set. 0: none; evidence is sought on images that each network makes itself.
+        uses_labels: Whether the images' labels are used, or what the network takes them for.
         evidence: What is sought.
         reader: Size of the readers.
         training: How they are trained.
@@ -76,6 +77,7 @@ class StrangerConfig:
     """
 
     images_per_class: int = 6
+    uses_labels: bool = True
     evidence: ClassEvidenceConfig = field(default_factory=ClassEvidenceConfig)
     reader: ClassReaderConfig = field(default_factory=ClassReaderConfig)
     training: ReaderTraining = field(default_factory=ReaderTraining)

@@ -65,7 +65,12 @@ class ParkEvidence:
     @property
     def fingerprint(self) -> str:
         """What evidence depends on beside the network: a hash of the configuration."""
-        sought = {"images_per_class": self.config.images_per_class, "evidence": asdict(self.config.evidence)}
+        sought: dict[str, Any] = {
+            "images_per_class": self.config.images_per_class,
+            "evidence": asdict(self.config.evidence),
+        }
+        if not self.config.uses_labels:
+            sought["uses_labels"] = False
         return hashlib.sha256(json.dumps(sought, sort_keys=True).encode()).hexdigest()[:16]
 
     def seek(self, base_id: int, images: Callable[[str], Images]) -> None:
@@ -82,7 +87,7 @@ class ParkEvidence:
             pixels = labels = None
             if self.config.images_per_class:
                 shown = reference_images(images(str(self.zoo.column("dataset")[place])), self.config, base_id)
-                pixels, labels = shown.pixels, shown.required_labels
+                pixels, labels = shown.pixels, shown.required_labels if self.config.uses_labels else None
             found = class_evidence(network, pixels, labels, self.config.evidence)
             tensors = {name: values.half().contiguous() for name, values in found.evidence.classes.items()}
             rows.append(
