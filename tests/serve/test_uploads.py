@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from zoovet import ZoovetError
+from zoovet.files import StorageError
 from zoovet.serve.uploads import ReceivedForm, TooLarge, receive_form
 
 BOUNDARY = "between"
@@ -74,6 +78,8 @@ def test_a_networks_path_is_only_its_name(receive: Callable[..., ReceivedForm], 
         ([("images", "a.zip", b"a"), ("images", "b.zip", b"b")], "reference images once"),
         ([("images", "a.zip", b"a"), ("folder", "p/cat/1.png", b"b")], "reference images once"),
         ([("folder", "p/cat/1.png", b"b"), ("images", "a.zip", b"a")], "reference images once"),
+        ([("folder", "p/a", b"a"), ("folder", "p/a/b.png", b"b")], "both as a file and as a folder"),
+        ([("folder", "p/a/b.png", b"b"), ("folder", "p/a", b"a")], "both as a file and as a folder"),
         ([("images", "a.tar", b"a")], r"a folder, a \.zip or an \.npz, got a\.tar"),
         ([("weights", "a.pt", b"a")], "has a file 'weights'"),
         ([("x", None, b"x" * 20_000)], "field 'x' is too long"),
@@ -83,6 +89,27 @@ def test_a_networks_path_is_only_its_name(receive: Callable[..., ReceivedForm], 
 def test_what_is_odd_is_refused(receive: Callable[..., ReceivedForm], parts: list[Part], message: str) -> None:
     with pytest.raises(ZoovetError, match=message):
         receive(body(*parts), max_bytes=100_000)
+
+
+def test_a_disk_that_takes_no_more_is_told(
+    receive: Callable[..., ReceivedForm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("zoovet.serve.uploads.Path.open", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        receive(body(("file", "a.pt", b"a")))
+
+
+def test_whoever_goes_away_leaves_no_traceback(tmp_path: Path) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body(("file", "a.pt", b"a"), ends=False)
+        raise ClientDisconnect
+
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    with pytest.raises(ZoovetError, match="went away"):
+        asyncio.run(receive_form(pieces(), kind, tmp_path, max_bytes=1000, max_files=5))
 
 
 def test_more_than_is_taken_is_refused_before_it_is_kept(receive: Callable[..., ReceivedForm], tmp_path: Path) -> None:

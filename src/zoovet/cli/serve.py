@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import ipaddress
+import logging
 import os
 import secrets
 import socket
@@ -111,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
         job_memory_bytes=arguments.job_memory_gb * 2**30,
         keep_seconds=arguments.keep_minutes * 60,
     )
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its sender is told what is wrong with a form
     queue = JobQueue(config)
     queue.folders.prepare()
     with folder_lock(data, "served"), _listening(arguments.host, arguments.port) as listening:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 import zoovet
 from zoovet.errors import ZoovetError
+from zoovet.files import StorageError
 from zoovet.serve.access import Access, Guard
 from zoovet.serve.endpoint import endpoint
 from zoovet.serve.job_queue import JobQueue, NoSuchJob, QueueFull
@@ -24,6 +25,7 @@ _STATUSES: dict[type[ZoovetError], tuple[int, str]] = {
     QueueFull: (429, "Too many jobs"),
     NoSuchJob: (404, "Not there"),
     TooLarge: (413, "Too large"),
+    StorageError: (507, "The disk takes no more"),
     ZoovetError: (400, "That did not work"),
 }
 _DESCRIPTION = """\

@@ -11,8 +11,10 @@ from typing import IO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
 from zoovet.errors import ZoovetError
+from zoovet.files import storage_errors
 from zoovet.printable import printable
 from zoovet.serve.archives import is_safe_relative, safe_name
 
@@ -81,7 +83,8 @@ async def receive_form(
             if num_bytes > max_bytes:
                 raise TooLarge(f"more than {max_bytes >> 20:,} MB were sent; less is taken at a time")
             try:
-                parser.write(piece)
+                with storage_errors(folder or Path()):
+                    parser.write(piece)
             except MultipartParseError as error:
                 raise ZoovetError(f"the form is damaged: {printable(error)}") from error
         if not parts.has_ended:
@@ -96,6 +99,8 @@ async def _next(pieces: AsyncIterator[bytes]) -> bytes:
             async for piece in pieces:
                 if piece:
                     return piece
+    except ClientDisconnect:
+        raise ZoovetError("whoever sent it went away") from None
     except TimeoutError:
         raise ZoovetError(f"nothing came for {_SECONDS_BETWEEN_PIECES:.0f} s; send it again") from None
     return b""
@@ -170,9 +175,13 @@ class _Parts:
         if self._num_files > self._max_files:
             raise TooLarge(f"more than {self._max_files:,} files were sent; a few images of each class are enough")
         place = self._place(filename, self._folder)
-        if place is not None:
+        if place is None:
+            return
+        try:
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._target = place.open("wb")
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise ZoovetError(f"{printable(filename, 60)} was sent both as a file and as a folder") from error
 
     def _place(self, filename: str, folder: Path) -> Path | None:
         """Where a file goes; ``None`` where it is left out."""
