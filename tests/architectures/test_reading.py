@@ -235,6 +235,10 @@ def test_whole_numbers_are_read_where_a_module_has_such(tmp_path: Path) -> None:
         read_module(broken, f"{own}:Net", "f", image=(3, 2, 2))
 
 
+def _of_another_torch(name: str) -> Any:
+    raise RuntimeError("operator nms does not exist")
+
+
 def test_libraries_are_asked_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     library: Any = ModuleType("timm")
     library.list_models = lambda: ["tiny"]
@@ -245,6 +249,16 @@ def test_libraries_are_asked_where_they_are_installed(monkeypatch: pytest.Monkey
     assert torch.equal(read.module(torch.ones(1, 4)), module(torch.ones(1, 4)))
     with pytest.raises(ZoovetError, match="timm knows no 'tny'; did you mean 'tiny'"):
         read_module(content(module), "timm:tny", "f", image=(1, 2, 2))
+    assert read_module(content(module), "TIMM:tiny", "f", image=(1, 2, 2)).title == "TIMM:tiny"
+    for wrong in ("timn:tiny", "imm:tiny", "TIM: tiny"):
+        with pytest.raises(ZoovetError, match=r"is unknown; did you mean 'timm:'\?; or give FILE.py:FUNCTION"):
+            read_module(content(module), wrong, "f")
+    with pytest.raises(ZoovetError, match=r"'tochvision' is unknown; did you mean 'torchvision:'\?"):
+        read_module(content(module), "tochvision:resnet18", "f")
+    monkeypatch.setattr("zoovet.architectures.external._library", _of_another_torch)
+    with pytest.raises(ZoovetError, match=r"imported \(operator nms does not exist\): install the timm that fits this"):
+        read_module(content(module), "timm:tiny", "f")
+    monkeypatch.undo()
     for name in ("torchvision", "transformers"):
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ZoovetError, match=f"needs {name}, which cannot be imported.*: pip install {name}"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,16 @@ from torch import nn
 from zoovet.errors import ZoovetError, nearest
 from zoovet.printable import printable
 
-__all__ = ["external_module", "is_external"]
+__all__ = ["LIBRARIES", "external_module", "is_external"]
 
-_LIBRARIES = ("torchvision", "timm", "transformers")
+LIBRARIES = ("torchvision", "timm", "transformers")
+"""Whose networks are known by name where they are installed."""
 
 
 def is_external(architecture: str) -> bool:
     """Whether a name is ``FILE.py:FUNCTION`` or ``LIBRARY:NAME``, and none of zoovet's own."""
     before, colon, _ = architecture.rpartition(":")
-    return bool(colon) and (before in _LIBRARIES or before.endswith(".py"))
+    return bool(colon) and (before.strip().lower() in LIBRARIES or before.endswith(".py"))
 
 
 def external_module(architecture: str, num_classes: int | None) -> nn.Module:
@@ -41,17 +43,24 @@ def external_module(architecture: str, num_classes: int | None) -> nn.Module:
     before, _, name = architecture.rpartition(":")
     if before.endswith(".py"):
         return _own_module(Path(before), name)
+    before, name = before.strip().lower(), name.strip()
     try:
         make, known = _library(before)
-    except ImportError as error:
-        why = "" if isinstance(error, ModuleNotFoundError) and error.name == before else f" ({printable(error)})"
+    except Exception as error:  # ImportError, or as torchvision's where it is of another version than torch
+        missing = isinstance(error, ModuleNotFoundError) and error.name == before
+        way = (
+            f"pip install {before}" if isinstance(error, ImportError) else f"install the {before} that fits this torch"
+        )
         raise ZoovetError(
-            f"{printable(architecture)} needs {before}, which cannot be imported{why}: pip install {before}"
+            f"{printable(architecture)} needs {before}, which cannot be imported"
+            f"{'' if missing else f' ({printable(error)})'}: {way}"
         ) from error
     if name not in known:
         raise ZoovetError(f"{before} knows no '{printable(name)}'{printable(nearest(name, known), 300)}")
     try:
-        return make(name, num_classes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the library's about its coming versions
+            return make(name, num_classes)
     except Exception as error:  # whatever the library raises
         raise ZoovetError(f"{printable(architecture)} cannot be made: {printable(error)}") from error
 

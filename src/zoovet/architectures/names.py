@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from zoovet.architectures.deepid import DEEPID
 from zoovet.architectures.densenet import DENSENET
+from zoovet.architectures.external import LIBRARIES
 from zoovet.architectures.family import Candidate, Family, Misfit, Settings, Shapes
 from zoovet.architectures.mobilenet import MOBILENET_V2
 from zoovet.architectures.plain import LENET, MLP, SMALL_CNN, VGG
@@ -86,8 +87,8 @@ def named(architecture: str) -> Named:
     Raises:
         ZoovetError: The name, a key or a value is unknown; the message names the nearest or all.
     """
-    name, _, words = architecture.partition(":")
-    family, wanted = _family(name)
+    name, colon, words = architecture.partition(":")
+    family, wanted = _family(name, colon)
     chosen: dict[str, str] = {}
     image = None
     for word in words.split(",") if words else ():
@@ -108,7 +109,7 @@ def named(architecture: str) -> Named:
     return Named(family=family, chosen=chosen, wanted=wanted, image=image)
 
 
-def _family(name: str) -> tuple[Family, dict[str, int]]:
+def _family(name: str, colon: str) -> tuple[Family, dict[str, int]]:
     lower = name.strip().lower()
     if lower in ARCHITECTURES:
         return ARCHITECTURES[lower], {}
@@ -116,7 +117,6 @@ def _family(name: str) -> tuple[Family, dict[str, int]]:
         match = re.fullmatch(family.pattern, lower)
         if match:
             return family, {key: int(value) for key, value in match.groupdict().items() if value}
-    raise ZoovetError(
-        f"the architecture '{printable(name, 60)}' is unknown{nearest(lower, ARCHITECTURES)}; or FILE.py:FUNCTION, "
-        "torchvision:NAME, timm:NAME, transformers:NAME"
-    )
+    # The colon tells a library's name: 'tochvision:resnet18' is no misspelt family.
+    hint = nearest(f"{lower}{colon}", (*ARCHITECTURES, *(f"{library}:" for library in LIBRARIES)))
+    raise ZoovetError(f"the architecture '{printable(name, 60)}' is unknown{hint}; or give FILE.py:FUNCTION")

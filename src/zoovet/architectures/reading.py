@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,11 @@ def _read(
     num_counters = sum(name.endswith(_COUNTER) for name in tensors)
     if num_counters:
         notes.append(f"left out: {num_counters} {_COUNTER}, which no network computes with")
+    size = None if image is None else (image[-2], image[-1])
+    found = match(kept, size, is_ordered=is_ordered) if architecture is None else []
+    if architecture is None and not found:
+        architecture = _of_library(kept, source)
+        notes.append(f"read as {architecture} by its names and shapes (--architecture {architecture})")
     if architecture is not None and is_external(architecture):
         module, title = _external(architecture, kept, source), architecture
         if image is None:
@@ -128,7 +133,7 @@ def _read(
             )
         shape = image
     else:
-        candidate = _candidate(kept, is_ordered, architecture, source, None if image is None else image[-2:])
+        candidate = _candidate(kept, is_ordered, architecture, source, size, found)
         if image is not None and candidate.input_shape is not None and len(candidate.input_shape) == 3:
             _require_channels(candidate, image, source)
         module, title, shape = candidate.build(), candidate.title, candidate.input_shape or ()
@@ -143,27 +148,38 @@ def _read(
     )
 
 
+def _of_library(tensors: Mapping[str, Tensor], source: str) -> str:
+    """The one network of an installed library that has a file's names and shapes.
+
+    Raises:
+        ZoovetError: None has, or several have.
+    """
+    fitting = installed_matches({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    if fitting is not None and len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = " or ".join(fitting[:_MAX_TITLES])
+        raise OpenArchitecture(
+            f"{source} has the names and shapes of several networks: give --architecture {names}", fitting
+        )
+    also = "" if fitting is None else ", and none of torchvision's"
+    way = ", or pip install torchvision, whose networks are known by names and shapes too" if fitting is None else ""
+    raise ZoovetError(
+        f"{source} holds {contents_in_words(tensors)}: no built-in architecture by names and shapes "
+        f"({', '.join(ARCHITECTURES)}){also}; give --architecture my_net.py:make{way}"
+    )
+
+
 def _candidate(
     tensors: Mapping[str, Tensor],
     is_ordered: bool,
     architecture: str | None,
     source: str,
-    image: tuple[int, ...] | None,
+    size: tuple[int, int] | None,
+    found: Sequence[Candidate],
 ) -> Candidate:
-    size = None if image is None else (image[0], image[1])
+    """The architecture that was named, or the only one of those found by names and shapes."""
     if architecture is None:
-        found = match(tensors, size, is_ordered=is_ordered)
-        if not found:
-            installed = installed_matches({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-            if installed:
-                names = " or ".join(installed[:_MAX_TITLES])
-                raise OpenArchitecture(
-                    f"{source} has the names and shapes of {names}: give --architecture {names}", installed
-                )
-            raise ZoovetError(
-                f"{source} holds {contents_in_words(tensors)}: no built-in architecture by names and shapes "
-                f"({', '.join(ARCHITECTURES)}); give --architecture my_net.py:make or torchvision:NAME"
-            )
         if len(found) > 1:
             forms = " or ".join(one.family for one in found[:_MAX_TITLES])
             raise OpenArchitecture(
