@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from torch import nn
 
 import zoovet
 from zoovet import ZoovetError
-from zoovet.vet import weights_digest
+from zoovet.cli.main import main
+from zoovet.networks import Networks, mlp
+from zoovet.readers import save_networks
+from zoovet.vet import ReadOptions, load_suspects, weights_digest
 
 
 class Pair(nn.Module):
@@ -39,6 +43,53 @@ def test_one_of_a_pair_is_chosen() -> None:
         zoovet.from_module(module, (3, 4, 4), "unit", output=2)
     with pytest.raises(ZoovetError, match="answers one thing for an image: leave out output"):
         zoovet.from_module(nn.Sequential(nn.Flatten(), nn.Linear(48, 5)), (3, 4, 4), "unit", output=0)
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(48, 5), nn.Linear(48, 7)
+
+    def forward(self, images):
+        flat = images.flatten(1)
+        return self.first(flat), self.second(flat)
+"""
+
+
+def test_files_are_asked_for_one_of_a_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module, images = Pair(), torch.zeros(2, 3, 4, 4)
+    torch.save(module.state_dict(), tmp_path / "pair.pt")
+    torch.export.save(torch.export.export(module, (images,)), tmp_path / "pair.pt2")
+    (tmp_path / "my_net.py").write_text(OWN)
+    make = {"pair.pt": f"{tmp_path / 'my_net.py'}:Pair", "pair.pt2": None}
+    for name, architecture in make.items():
+        with pytest.raises(ZoovetError, match=rf"{name}: the network answers 2 things .*: say which are its classes"):
+            zoovet.read(tmp_path / name, architecture, "unit", input_shape=(3, 4, 4))
+        read = zoovet.read(tmp_path / name, architecture, "unit", input_shape=(3, 4, 4), output=1)
+        torch.testing.assert_close(read.logits(images.byte().movedim(1, 3)), module(images)[1].detach())
+        with pytest.raises(ZoovetError, match=rf"{name}: output must lie in 0 to 1, got -1"):
+            zoovet.read(tmp_path / name, architecture, "unit", input_shape=(3, 4, 4), output=-1)
+    words = ["scan", str(tmp_path / "pair.pt2"), "--scaling", "unit"]
+    assert main([*words, "--output", "x"]) == 2
+    assert "--output: must be a whole number from 0 on, got 'x'" in capsys.readouterr().err
+    assert main([*words, "--output", "2"]) == 2
+    assert "pair.pt2: output must lie in 0 to 1, got 2" in capsys.readouterr().err
+
+
+def test_networks_of_one_answer_leave_it_out(tmp_path: Path) -> None:
+    graph = mlp((4, 3, 2))
+    save_networks(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)), tmp_path / "own.safetensors")
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(48, 5))
+    torch.export.save(torch.export.export(layer, (torch.zeros(2, 3, 4, 4),)), tmp_path / "one.pt2")
+    for name in ("own.safetensors", "one.pt2"):
+        with pytest.raises(ZoovetError, match=rf"{name}: the network answers one thing for an image: leave out output"):
+            zoovet.read(tmp_path / name, output=0)
+        with pytest.raises(ZoovetError, match=r"the network answers one thing for an image: leave out output"):
+            load_suspects(tmp_path / name, [], ReadOptions(output=0), "detector")
 
 
 def test_a_map_is_no_classes() -> None:

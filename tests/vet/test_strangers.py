@@ -196,11 +196,28 @@ def test_an_unknown_scaling_is_a_reason_to_say_unknown(
     assert "no more than chance" in str(wrong.reason)
 
 
+class Shares(nn.Module):
+    """Answers probabilities, by no operation that is called softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(144, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        sizes = self.layer(images.flatten(1)).exp()
+        return sizes / sizes.sum(1, keepdim=True)
+
+
 def test_two_classes_and_probabilities_are_seen(scan: Callable[..., zoovet.Verdict], stamped: Nets) -> None:
     layer = nn.Sequential(nn.Flatten(), nn.Linear(144, 2), nn.Softmax(1))
     two = scan(zoovet.from_module(layer, (1, 12, 12), "symmetric"))
     assert "two classes apart only" in two.notes[-1]
     assert two.probability is not None
+    said = "it answers probabilities: searches look at the logits that these are made of"
+    assert two.notes.count(said) == 1
+    by_numbers = scan(zoovet.from_module(Shares(), (1, 12, 12), "symmetric"))
+    assert by_numbers.notes.count(said) == 1
+    assert said not in scan(stamped(3)).notes
 
 
 def test_features_are_pixels_of_reference_images(

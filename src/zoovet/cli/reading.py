@@ -26,6 +26,7 @@ __all__ = [
 _ARCHITECTURES = "small_cnn, lenet, mlp, vgg, resnet, preact_resnet, wrn, mobilenet_v2, densenet, deepid"
 
 _LARGEST_SIZE = 2**16
+_MAX_DIGITS = 6
 
 IMAGES_HELP = f"""\
 With reference images, a few of the kind that the networks read (--images: a folder of class folders, or an .npz with
@@ -81,6 +82,13 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         help="shape of an image, where a file leaves it open and no --images tell it: channels, height, width",
     )
     parser.add_argument(
+        "--output",
+        type=_index,
+        metavar="INDEX",
+        help="which of several things that the networks answer are their classes, from 0, as in a pair of logits and "
+        "features",
+    )
+    parser.add_argument(
         "--scaling",
         metavar="NAME",
         help="input scaling of the networks by name: symmetric ([-1, 1]), unit ([0, 1]), byte ([0, 255]), imagenet, "
@@ -113,6 +121,7 @@ def read_options_of(arguments: argparse.Namespace) -> ReadOptions:
         architecture=arguments.architecture,
         images=None if arguments.images is None else Images.from_file(arguments.images),
         input_shape=arguments.input_shape,
+        output=arguments.output,
     )
 
 
@@ -165,6 +174,12 @@ def _shape(text: str) -> tuple[int, ...]:
             f"got {text!r}"
         )
     return sizes
+
+
+def _index(text: str) -> int:
+    if not text.isdecimal() or len(text) > _MAX_DIGITS:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, got {text!r}")
+    return int(text)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ _ROUNDING = 1e-3
 class RunnableModule:
     """One network (B = 1) that only its own code can run; in evaluation mode, a copy of it.
 
-    One whose answers to random images are all probabilities has their logarithms for logits.
+    One whose answers to random images are all probabilities has their logarithms for logits;
+    ``is_of_probabilities`` says so.
 
     Args:
         module: From images [N, C, H, W] to [N, classes], or to something with such ``logits``.
@@ -45,7 +46,7 @@ class RunnableModule:
             answers = self._answers(trial.to(self.device, self.dtype))
         self.num_classes = answers.shape[1]
         sums = answers.sum(1)
-        self._is_probability = bool((answers >= 0).all()) and bool(((sums - 1).abs() < _ROUNDING).all())
+        self.is_of_probabilities = bool((answers >= 0).all()) and bool(((sums - 1).abs() < _ROUNDING).all())
 
     @property
     def module(self) -> nn.Module:
@@ -70,7 +71,7 @@ class RunnableModule:
         """[1, N, classes] for [N, C, H, W] or [1, N, C, H, W]."""
         flat = images.squeeze(0) if images.ndim == 5 else images
         answers = self._answers(self._input(flat))
-        return (answers.clamp_min(_TINY).log() if self._is_probability else answers).unsqueeze(0)
+        return (answers.clamp_min(_TINY).log() if self.is_of_probabilities else answers).unsqueeze(0)
 
     def _answers(self, images: Tensor) -> Tensor:
         answer = functional_call(self._module, dict(self._weights), (images,))

@@ -74,12 +74,12 @@ def _read(path: Path, beside: Path | None, source: str | None = None) -> FileCon
 
 
 def _graph_file(graph: GraphData, beside: Path | None, source: str) -> GraphFile:
-    def read(input_shape: tuple[int, ...] | None) -> NetworkFile:
+    def read(input_shape: tuple[int, ...] | None, output: int | None) -> NetworkFile:
         if graph.format_name == "ONNX":
-            return network_of_onnx(graph, input_shape, folder=beside, source=source)
+            return network_of_onnx(graph, input_shape, output=output, folder=beside, source=source)
         if graph.format_name == "torch.export":
-            return network_of_export(graph, input_shape, source=source)
-        return network_of_keras(graph, input_shape, source=source)
+            return network_of_export(graph, input_shape, output=output, source=source)
+        return network_of_keras(graph, input_shape, output=output, source=source)
 
     return GraphFile(data=graph, read=read)
 

@@ -31,11 +31,12 @@ class GraphFile:
     Attributes:
         data: What it holds, as the reading process describes it.
         read: From the shape of an image, ``(channels, height, width)`` or ``(features,)``, or ``None`` where the file
-            is to say it, to the network; what is wrong with it is a :class:`ZoovetError` that names the file.
+            is to say it, and which of several outputs is to be read, to the network; what is wrong with the file is a
+            :class:`ZoovetError` that names it.
     """
 
     data: GraphData
-    read: Callable[[tuple[int, ...] | None], NetworkFile]
+    read: Callable[[tuple[int, ...] | None, int | None], NetworkFile]
 
     @property
     def format_name(self) -> str:

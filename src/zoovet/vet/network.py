@@ -17,13 +17,25 @@ from zoovet.networks import run as run_graph
 from zoovet.printable import printable
 from zoovet.readers.exported import UnknownOperation, graph_from_module
 from zoovet.readers.first_operations import take_first_operations
+from zoovet.readers.outputs import chosen_output
 from zoovet.readers.tensors import shape_in_words
 from zoovet.vet.weights_digest import weights_digest
 
-__all__ = ["SCALING_NOT_KNOWN", "ChosenOutput", "Network", "are_probabilities", "network_of_graph", "network_of_module"]
+__all__ = [
+    "ANSWERS_PROBABILITIES",
+    "SCALING_NOT_KNOWN",
+    "ChosenOutput",
+    "Network",
+    "are_probabilities",
+    "network_of_graph",
+    "network_of_module",
+]
 
 SCALING_NOT_KNOWN = "input scaling not "
 """How notes begin that say so; they go when it is known."""
+
+ANSWERS_PROBABILITIES = "it answers probabilities: searches look at the logits that these are made of"
+"""A note."""
 
 _IMAGES_AT_A_TIME = 256
 _ROUNDING = 1e-3
@@ -222,7 +234,8 @@ def network_of_graph(networks: Networks, title: str, notes: tuple[str, ...] = ()
     """
     if len(networks.graph.output_shape) != 1:
         raise ZoovetError(_no_classifier(networks.graph.output_shape))
-    return Network(input_shape=networks.graph.input_shape, title=title, networks=networks, notes=notes)
+    said = () if networks.graph.answers == "logits" else (ANSWERS_PROBABILITIES,)
+    return Network(input_shape=networks.graph.input_shape, title=title, networks=networks, notes=(*notes, *said))
 
 
 def are_probabilities(answers: Tensor) -> bool:
@@ -255,10 +268,7 @@ def _logits_of(answer: Any) -> Tensor:
     """The tensor [N, classes] that a module answers, or that its answer calls logits."""
     logits = getattr(answer, "logits", answer)
     if isinstance(logits, tuple | list):
-        raise ZoovetError(
-            f"the network answers {len(logits)} things for an image: say which are its classes, output=INDEX, counted "
-            f"from 0"
-        )
+        logits = logits[chosen_output(max(2, len(logits)), None)]
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         shape = tuple(logits.shape[1:]) if isinstance(logits, Tensor) else ()
         raise ZoovetError(_no_classifier(shape))
@@ -280,11 +290,8 @@ class ChosenOutput(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """That one."""
         answer = self.network(images)
-        if not isinstance(answer, tuple | list):
-            raise ZoovetError("the network answers one thing for an image: leave out output")
-        if not 0 <= self._index < len(answer):
-            raise ZoovetError(f"output must lie in 0 to {len(answer) - 1}, got {self._index}")
-        chosen: Tensor = answer[self._index]
+        several = answer if isinstance(answer, tuple | list) else [answer]
+        chosen: Tensor = several[chosen_output(len(several), self._index)]
         return chosen
 
 

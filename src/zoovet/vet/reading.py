@@ -16,6 +16,7 @@ from zoovet.networks.input_shape import require_input_shape
 from zoovet.printable import printable
 from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_spec
 from zoovet.readers.network_file import GraphFile
+from zoovet.readers.outputs import chosen_output
 from zoovet.vet.found_scaling import find_scaling, some_images
 from zoovet.vet.network import ChosenOutput, Network, network_of_graph, network_of_module
 from zoovet.vet.weights_digest import digest_of, weights_digest
@@ -31,6 +32,7 @@ def read(
     scaling: InputScaling | str | None = None,
     images: Images | None = None,
     input_shape: tuple[int, ...] | None = None,
+    output: int | None = None,
 ) -> Network:
     """Read one network from a weight file, or from an ONNX or Keras file. No code in the file is run.
 
@@ -43,6 +45,7 @@ def read(
         images: Reference images. Where nobody says the scaling and they have labels, it is found on them.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open and
             there are no images, which tell it too.
+        output: Which of several things that the network answers are its classes, from 0.
 
     Returns:
         The network, on the CPU. Its ``notes`` say what was found, taken or left out; its ``scaling`` is ``None`` where
@@ -57,7 +60,7 @@ def read(
         content, shown = content_of_bytes(bytes(source), _BYTES), _BYTES
     else:
         content, shown = read_content(Path(source)), printable(source)
-    return network_from_content(content, shown, architecture, scaling, images, input_shape)
+    return network_from_content(content, shown, architecture, scaling, images, input_shape, output)
 
 
 def from_module(
@@ -113,6 +116,7 @@ def network_from_content(
     scaling: InputScaling | str | None = None,
     images: Images | None = None,
     input_shape: tuple[int, ...] | None = None,
+    output: int | None = None,
 ) -> Network:
     """The network of a file that was read; see :func:`read`.
 
@@ -123,6 +127,7 @@ def network_from_content(
         scaling: See :func:`read`.
         images: See :func:`read`.
         input_shape: See :func:`read`.
+        output: See :func:`read`.
 
     Raises:
         ZoovetError: See :func:`read`.
@@ -132,16 +137,16 @@ def network_from_content(
         asked = None if input_shape is None else require_input_shape(input_shape)
         shape = asked if images is None else images.shape
         if content.graph is not None:
-            network, own = _of_graph_file(content.graph, source, architecture, shape)
+            network, own = _of_graph_file(content.graph, source, architecture, shape, output)
         elif says_its_spec(content):
+            chosen_output(1, output)
             network, own = _of_own_format(content, source)
         else:
             read_as = read_module(content, architecture, source, image=shape)
             own = read_as.scaling
             _require_agreement(own, given)
-            network = network_of_module(
-                read_as.module, read_as.input_shape, read_as.title, read_as.notes, scaling=own or given
-            )
+            module = read_as.module if output is None else ChosenOutput(read_as.module, output)
+            network = network_of_module(module, read_as.input_shape, read_as.title, read_as.notes, scaling=own or given)
             own, given = network.scaling, None
             network = replace(network, digest=weights_digest(content.tensors))
         if images is not None:
@@ -155,12 +160,12 @@ def network_from_content(
 
 
 def _of_graph_file(
-    file: GraphFile, source: str, architecture: str | None, input_shape: tuple[int, ...] | None
+    file: GraphFile, source: str, architecture: str | None, input_shape: tuple[int, ...] | None, output: int | None
 ) -> tuple[Network, InputScaling | None]:
     if architecture is not None:
         shown = printable(architecture)
         raise ZoovetError(f"{source} says itself what its network is: leave out the architecture, {shown}")
-    read_as = file.read(input_shape)
+    read_as = file.read(input_shape, output)
     title = f"network from {file.format_name}"
     own = read_as.networks.graph.input_scaling
     network = network_of_graph(fold_batch_norms(read_as.networks), title, read_as.notes)

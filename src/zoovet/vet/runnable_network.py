@@ -13,7 +13,7 @@ from zoovet.networks import Graph, Networks
 from zoovet.networks.operations import INPUT, Operation
 from zoovet.vet.network import Network, are_probabilities
 
-__all__ = ["LogProbabilities", "runnable"]
+__all__ = ["LogProbabilities", "answers_probabilities", "runnable"]
 
 _TINY = 1e-20
 _NUM_TRIED = 4
@@ -51,6 +51,11 @@ def runnable(network: Network, image_shape: tuple[int, ...] | None = None) -> Ru
     with torch.no_grad():
         answers = made.logits(tried.to(made.device, made.dtype))[0]
     return LogProbabilities(made) if are_probabilities(answers) else made
+
+
+def answers_probabilities(own: Runnable) -> bool:
+    """Whether numbers alone told that a network of :func:`runnable` answers probabilities: no softmax was seen."""
+    return isinstance(own, LogProbabilities) or (isinstance(own, RunnableModule) and own.is_of_probabilities)
 
 
 class LogProbabilities:

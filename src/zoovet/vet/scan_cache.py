@@ -7,6 +7,7 @@ the user's cache (:mod:`zoovet.private_cache`), named by a digest of all that it
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import mmap
 import os
@@ -67,9 +68,18 @@ def scan_identity(
         "architecture": options.architecture,
         "images": None if options.images is None else _images_digest(options.images),
         "input_shape": options.input_shape,
+        "output": options.output,
+        "torchvision": _version("torchvision"),  # whose networks are found by names and shapes
         **settings,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def open_scan_cache(identity: str) -> tuple[ScanCache | None, str]:

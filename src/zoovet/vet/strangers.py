@@ -14,9 +14,9 @@ from zoovet.evidence import ClassEvidence, Runnable, class_evidence, synthesized
 from zoovet.evidence.scaled_images import as_signed
 from zoovet.images import Images
 from zoovet.vet.found_trigger import FoundTrigger, best_search, found_trigger, triggered
-from zoovet.vet.network import SCALING_NOT_KNOWN, Network
+from zoovet.vet.network import ANSWERS_PROBABILITIES, SCALING_NOT_KNOWN, Network
 from zoovet.vet.reference_images import NothingToSeek, ReferenceImages, look_at
-from zoovet.vet.runnable_network import runnable
+from zoovet.vet.runnable_network import answers_probabilities, runnable
 from zoovet.vet.stranger_reader import CALIBRATED_EFFORT, EFFORTS, StrangerReader, StrangerReading
 from zoovet.vet.suspect_channels import SuspectChannel, suspect_channels
 from zoovet.vet.verdicts import Verdict, no_verdict
@@ -158,7 +158,8 @@ class Strangers:
         suspect = int(reading.class_probabilities.argmax())
         trigger = found_trigger(network, shown, labels, evidence, suspect)
         channels = () if trigger is None else _channels(network, shown, evidence, suspect)
-        return _Found(reading, trigger, channels, evidence)
+        said = (ANSWERS_PROBABILITIES,) if answers_probabilities(own) else ()
+        return _Found(reading, trigger, channels, evidence, said)
 
     def _reader_for(self, known: ReferenceImages | None) -> StrangerReader:
         """The reader of evidence that rests on reference images, or on those that the network makes itself.
@@ -210,7 +211,7 @@ class Strangers:
             reason=reason,
             target=target,
             target_name=known.names.get(target) if known is not None and target is not None else None,
-            notes=(*blank.notes, *notes),
+            notes=(*blank.notes, *found.notes, *notes),
             cautions=() if known is None else known.cautions,
             class_names=() if known is None else known.names_of(len(probabilities)),
             class_probabilities=probabilities,
@@ -240,6 +241,7 @@ class _Found:
     trigger: FoundTrigger | None
     channels: tuple[SuspectChannel, ...]
     evidence: ClassEvidence
+    notes: tuple[str, ...]
 
 
 def _looked_at(network: Network, images: Images) -> ReferenceImages:

@@ -13,6 +13,7 @@ from zoovet.networks import Graph, InputScaling, Networks
 from zoovet.printable import printable
 from zoovet.readers import FileContent, Reading, contents_in_words, networks_from_content, read_content, says_its_spec
 from zoovet.readers.layer_order import LayerOrderError
+from zoovet.readers.outputs import chosen_output
 from zoovet.readers.state_dicts import SpecMisfitError
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.known_graphs import KnownNetwork
@@ -39,6 +40,7 @@ class ReadOptions:
         images: Reference images; where they have labels, input scalings that nobody knows are found on them.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open and
             there are no images.
+        output: Which of several things that the networks answer are their classes, from 0.
     """
 
     activation: str | None = None
@@ -47,6 +49,7 @@ class ReadOptions:
     architecture: str | None = None
     images: Images | None = None
     input_shape: tuple[int, ...] | None = None
+    output: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -115,6 +118,7 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
     if content.graph is not None:
         return _of_a_graph(content, path, candidates, options, kind)
     if says_its_spec(content):
+        chosen_output(1, options.output)
         reading = networks_from_content(content, str(path), scaling=options.scaling, order=options.order)
         if options.architecture is not None:
             reading = replace(reading, notes=(*reading.notes, _SAYS_ITSELF))
@@ -159,7 +163,9 @@ def _of_a_graph(
     content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
 ) -> Suspects:
     """The network of a file that says its graph, where one of the candidates knows it."""
-    network = network_from_content(content, printable(path), None, options.scaling, options.images, options.input_shape)
+    network = network_from_content(
+        content, printable(path), None, options.scaling, options.images, options.input_shape, options.output
+    )
     found = known_to(network, candidates, kind)
     if found is None:
         raise NobodyKnows(f"{printable(path)}: {unknown_in_words(network, candidates, kind)}", [network])
@@ -178,6 +184,8 @@ def _of_a_known_spec(
     content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
 ) -> Reading:
     """The network of the one spec among the candidates' that the file's weights fit."""
+    if options.output is not None:
+        return _of_an_architecture(content, path, candidates, options, kind)
     activation = options.activation
     specs = [spec for spec in distinct_specs(candidates) if activation in (None, spec.chain.activation)]
     if not specs:
@@ -225,7 +233,7 @@ def _of_an_architecture(
 ) -> Reading:
     """The network of a file that is of an architecture, where one of the candidates knows it."""
     network = network_from_content(
-        content, str(path), options.architecture, options.scaling, options.images, options.input_shape
+        content, str(path), options.architecture, options.scaling, options.images, options.input_shape, options.output
     )
     found = known_to(network, candidates, kind)
     if found is None:

@@ -25,7 +25,7 @@ def network_from_onnx(data: bytes, input_shape: tuple[int, ...] | None = None) -
     graph = content_of_bytes(data, "the ONNX file").graph
     assert graph is not None
     assert graph.format_name == "ONNX"
-    return graph.read(input_shape)
+    return graph.read(input_shape, None)
 
 
 _WEIGHTS = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)

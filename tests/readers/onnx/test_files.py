@@ -28,7 +28,7 @@ def network_from_onnx(data: bytes, input_shape: tuple[int, ...] | None = None) -
     graph = content_of_bytes(data, "the ONNX file").graph
     assert graph is not None
     assert graph.format_name == "ONNX"
-    return graph.read(input_shape)
+    return graph.read(input_shape, None)
 
 
 _I = np.int64
@@ -167,11 +167,12 @@ def test_numbers_may_lie_in_typed_fields() -> None:
 def test_one_of_several_outputs_is_asked_for(tmp_path: Path) -> None:
     model, path = _small(outputs=("y", "p")), tmp_path / "a.onnx"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ZoovetError, match=r"^the ONNX file: it has 2 outputs \('y', 'p'\); say which, output=NAME$"):
+    message = r"^the ONNX file: the network answers 2 things for an image \('y', 'p'\): say which are its classes"
+    with pytest.raises(ZoovetError, match=message):
         _read(model)
-    assert read_onnx(path, output="p").networks.graph.output_shape == (4, 1, 1)
-    with pytest.raises(ZoovetError, match=r"nothing makes its output 'q'"):
-        read_onnx(path, output="q")
+    assert read_onnx(path, output=1).networks.graph.output_shape == (4, 1, 1)
+    with pytest.raises(ZoovetError, match="output must lie in 0 to 1, got 2"):
+        read_onnx(path, output=2)
 
 
 def _without_weights(model: ModelProto) -> None:

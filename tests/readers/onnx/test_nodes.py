@@ -24,7 +24,7 @@ def network_from_onnx(data: bytes, input_shape: tuple[int, ...] | None = None) -
     graph = content_of_bytes(data, "the ONNX file").graph
     assert graph is not None
     assert graph.format_name == "ONNX"
-    return graph.read(input_shape)
+    return graph.read(input_shape, None)
 
 
 Arrays = Mapping[str, Any]

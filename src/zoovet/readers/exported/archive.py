@@ -6,11 +6,9 @@ constants; so they can be traced as a module's are, with another number of image
 
 from __future__ import annotations
 
-import logging
 import math
 import operator
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,12 +54,15 @@ def read_export(path: str | Path, input_shape: tuple[int, ...] | None = None) ->
     return network_of_export(graph_data_of(Path(path), "torch.export"), input_shape, source=printable(path))
 
 
-def network_of_export(data: GraphData, input_shape: tuple[int, ...] | None = None, *, source: str) -> NetworkFile:
+def network_of_export(
+    data: GraphData, input_shape: tuple[int, ...] | None = None, *, output: int | None = None, source: str
+) -> NetworkFile:
     """The network of a ``.pt2`` file that was opened.
 
     Args:
         data: What it holds.
         input_shape: As in :func:`read_export`.
+        output: Which of several outputs, from 0.
         source: What messages call the file, safe to show.
 
     Raises:
@@ -69,7 +70,7 @@ def network_of_export(data: GraphData, input_shape: tuple[int, ...] | None = Non
         ZoovetError: As in :func:`read_export`.
     """
     with naming_the_file(source):
-        program = calls_of(data.description["program"])
+        program = calls_of(data.description["program"], output)
         tensors, notes = _tensors(data)
         module = _Archived(program.calls, program.inputs, program.output, tensors, program.batch)
         shape = _image_shape(program.input_sizes, input_shape)
@@ -80,24 +81,12 @@ def network_of_export(data: GraphData, input_shape: tuple[int, ...] | None = Non
 
 def _traced(module: _Archived, shape: tuple[int, ...]) -> Networks:
     try:
-        with _quiet():
-            return graph_from_module(module, shape)
+        return graph_from_module(module, shape)
     except UnknownOperation as error:
         place = "" if ".py:" in error.place else error.place  # of the code that reads it
         raise UnknownOperation(error.operation, place, error.why) from None
     except ZoovetError as error:  # which says no more than that tracing failed, where a call did
         raise (module.failure.error or error) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch says of calls that do not fit, before it raises an error that says it again."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 def _tensors(data: GraphData) -> tuple[dict[str, Tensor], tuple[str, ...]]:

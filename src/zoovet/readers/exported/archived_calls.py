@@ -15,6 +15,7 @@ from zoovet.readers.exported.elementwise import ELEMENTWISE_READERS
 from zoovet.readers.exported.layers import LAYER_READERS
 from zoovet.readers.exported.program import FILLED_NAMES, UnknownOperation
 from zoovet.readers.exported.shapes import SHAPE_READERS
+from zoovet.readers.outputs import chosen_output
 
 __all__ = ["ArchivedCall", "ArchivedProgram", "calls_of"]
 
@@ -113,12 +114,16 @@ class ArchivedProgram:
 _LEFT_OUT = object()
 
 
-def calls_of(program: Mapping[str, Any]) -> ArchivedProgram:
+def calls_of(program: Mapping[str, Any], output: int | None = None) -> ArchivedProgram:
     """A program from its JSON.
+
+    Args:
+        program: As torch.export wrote it.
+        output: Which of several outputs, from 0.
 
     Raises:
         UnknownOperation: It calls what is not known.
-        ZoovetError: It has several inputs or outputs.
+        ZoovetError: It has several inputs, or it is not clear which output is to be read.
     """
     module = program["graph_module"]
     graph, signature = module["graph"], module["signature"]
@@ -127,15 +132,18 @@ def calls_of(program: Mapping[str, Any]) -> ArchivedProgram:
     inputs = dict(map(_input, signature["input_specs"]))
     images = [name for name, (kind, _) in inputs.items() if kind == "images"]
     outputs = [spec["user_output"]["arg"] for spec in signature["output_specs"] if "user_output" in spec]
-    if len(images) != 1 or len(outputs) != 1 or "as_tensor" not in outputs[0]:
-        raise ZoovetError(f"it has {len(images)} inputs and {len(outputs)} outputs; a network has one of each")
+    if len(images) != 1 or not outputs:
+        raise ZoovetError(f"it has {len(images)} inputs and {len(outputs)} outputs; a network reads one and gives some")
+    chosen = outputs[chosen_output(len(outputs), output)]
+    if "as_tensor" not in chosen:
+        raise ZoovetError("its output is no tensor")
     sizes = {name: _sizes(meta) for name, meta in graph["tensor_values"].items()}
     shape = sizes[images[0]]
     if not shape:
         raise ZoovetError("its input has no axes")
     calls = tuple(_call(node, sizes) for node in graph["nodes"])
-    output = str(outputs[0]["as_tensor"]["name"])
-    return ArchivedProgram(calls=calls, inputs=inputs, output=output, input_sizes=shape, batch=shape[0])
+    answer = str(chosen["as_tensor"]["name"])
+    return ArchivedProgram(calls=calls, inputs=inputs, output=answer, input_sizes=shape, batch=shape[0])
 
 
 def _input(spec: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:

@@ -35,12 +35,15 @@ def read_keras(path: str | Path, input_shape: tuple[int, ...] | None = None) -> 
     return network_of_keras(graph_data_of(Path(path), "Keras"), input_shape, source=printable(path))
 
 
-def network_of_keras(data: GraphData, input_shape: tuple[int, ...] | None = None, *, source: str) -> NetworkFile:
+def network_of_keras(
+    data: GraphData, input_shape: tuple[int, ...] | None = None, *, output: int | None = None, source: str
+) -> NetworkFile:
     """The network of a Keras file that was opened.
 
     Args:
         data: What it holds.
         input_shape: As in :func:`read_keras`.
+        output: Which of several outputs, from 0.
         source: What messages call the file, safe to show.
 
     Raises:
@@ -51,7 +54,7 @@ def network_of_keras(data: GraphData, input_shape: tuple[int, ...] | None = None
     with naming_the_file(source):
         if described["config"] is None:
             raise ZoovetError("it holds weights without their layers; save the whole model: model.save('model.keras')")
-        model = read_model(described["config"])
+        model = read_model(described["config"], output)
         is_of_keras_2 = described["keras_version"].startswith("2.")
         networks = read_program(model, layer_tensors(data, model.layers), input_shape, is_of_keras_2=is_of_keras_2)
         networks.require_finite("its weights")

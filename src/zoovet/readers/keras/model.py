@@ -15,6 +15,7 @@ from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.keras.links import Reads, kind_of, layer_in_words, reads_of
+from zoovet.readers.outputs import chosen_output
 
 __all__ = ["Layer", "Link", "Model", "read_model"]
 
@@ -76,24 +77,28 @@ class Model:
     output: Link
 
 
-def read_model(described: Any) -> Model:
+def read_model(described: Any, output: int | None = None) -> Model:
     """A model from its description.
+
+    Args:
+        described: As Keras wrote it.
+        output: Which of several outputs, from 0.
 
     Raises:
         UnknownOperation: The model is of a class of its own, or a layer is code.
-        ZoovetError: It has several inputs or outputs, or layers read what is not there.
+        ZoovetError: It has several inputs, it is open which output is to be read, or layers read what is not there.
     """
     walk = _Walk()
-    output = walk.model(described, _Place())
+    answer = walk.model(described, _Place(), output)
     layers = [replace(layer, inputs=tuple(map(walk.resolved, layer.inputs))) for layer in walk.layers]
     if len({layer.link for layer in layers}) < len(layers):
         raise ZoovetError("two of its layers have the same name")
     if sum(not layer.inputs for layer in layers) != 1:
         raise ZoovetError("it does not have one input; models with one are read")
-    ordered, output = _in_order(layers), walk.resolved(output)
-    if output not in {layer.link for layer in ordered}:
+    ordered, answer = _in_order(layers), walk.resolved(answer)
+    if answer not in {layer.link for layer in ordered}:
         raise ZoovetError("nothing makes its output")
-    return Model(layers=ordered, output=output)
+    return Model(layers=ordered, output=answer)
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,8 @@ class _Walk:
             link = self.answers[link]
         return link
 
-    def model(self, described: Any, place: _Place) -> Link:
-        """Adds a model's layers, and says what gives its answer."""
+    def model(self, described: Any, place: _Place, output: int | None = None) -> Link:
+        """Adds a model's layers, and says what gives its answer, the chosen one of several."""
         kind, config = described["class_name"], described["config"]
         if kind not in _MODELS:
             raise UnknownOperation(printable(str(kind), 60), "", "is a model of a class of its own")
@@ -143,9 +148,12 @@ class _Walk:
         if kind == "Sequential":
             if not before:
                 raise ZoovetError("it has no layers")
+            chosen_output(1, output)
             return before[0]
         _the_one(config["input_layers"], "inputs")
-        return place.link(*_the_one(config["output_layers"], "outputs"))
+        answers = _entries(config["output_layers"])
+        name, index, *_ = answers[chosen_output(len(answers), output, [str(one[0]) for one in answers])]
+        return place.link(str(name), int(index))
 
     def _layer(
         self,
@@ -190,9 +198,16 @@ def _stored_as(kind: str, counts: Counter[str]) -> str:
     return stored if counts[stored] == 1 else f"{stored}_{counts[stored] - 1}"
 
 
+def _entries(value: Any) -> list[Any]:
+    """Layer and place of each; a single one may stand alone."""
+    if not value:
+        raise ZoovetError("it has no inputs or no outputs")
+    return [value] if isinstance(value[0], str) else list(value)
+
+
 def _the_one(value: Any, what: str) -> tuple[str, int]:
-    """The one input or output: its layer, and at which place that is used."""
-    entries = [value] if value and isinstance(value[0], str) else value
+    """The one input: its layer, and at which place that is used."""
+    entries = _entries(value)
     if len(entries) != 1:
         raise ZoovetError(f"it has {len(entries)} {what}; models with one are read")
     return str(entries[0][0]), int(entries[0][1])

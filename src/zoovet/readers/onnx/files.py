@@ -18,7 +18,7 @@ __all__ = ["network_of_onnx", "read_onnx"]
 
 
 def read_onnx(
-    path: str | Path, input_shape: tuple[int, ...] | None = None, *, output: str | None = None
+    path: str | Path, input_shape: tuple[int, ...] | None = None, *, output: int | None = None
 ) -> NetworkFile:
     """Read an ONNX file of opset 9 to 28; nothing in it is run.
 
@@ -29,7 +29,7 @@ def read_onnx(
     Args:
         path: The file.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open.
-        output: The name of the output to read, where there are several.
+        output: Which output to read, from 0, where there are several.
 
     Returns:
         One network in float32, and notes on how it was read.
@@ -46,7 +46,7 @@ def network_of_onnx(
     data: GraphData,
     input_shape: tuple[int, ...] | None = None,
     *,
-    output: str | None = None,
+    output: int | None = None,
     folder: Path | None = None,
     source: str,
 ) -> NetworkFile:

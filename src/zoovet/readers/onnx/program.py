@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoovet.errors import ZoovetError, nearest
+from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
 from zoovet.networks.input_shape import require_input_shape
@@ -24,6 +24,7 @@ from zoovet.readers.onnx.layers import LAYER_NODES
 from zoovet.readers.onnx.layout import LAYOUT_NODES
 from zoovet.readers.onnx.model import Model, Node
 from zoovet.readers.onnx.patterns import with_gelus
+from zoovet.readers.outputs import chosen_output
 from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["read_program"]
@@ -36,14 +37,14 @@ _MAX_REASON = 300
 
 
 def read_program(
-    model: Model, input_shape: tuple[int, ...] | None, output: str | None
+    model: Model, input_shape: tuple[int, ...] | None, output: int | None
 ) -> tuple[Networks, tuple[str, ...]]:
     """The graph and the weights of a file.
 
     Args:
         model: What it says.
         input_shape: Of an image, channels first, where the file leaves sizes open.
-        output: Which of several outputs.
+        output: Which of several outputs, from 0.
 
     Returns:
         One network (B = 1), and notes.
@@ -52,7 +53,7 @@ def read_program(
         UnknownOperation: There is an operation beyond the vocabulary; the message names it and its node.
         ZoovetError: The input's shape is open or none of images, or it is not clear what the file answers.
     """
-    output = _output(model, output)
+    answer = _output(model, output)
     is_channels_last = _is_channels_last(model.input_shape)
     shape = _image_shape(model.input_shape, is_channels_last, input_shape)
     writer = GraphWriter(shape, torch.float32)
@@ -63,8 +64,8 @@ def read_program(
         notes = ("the file reads channels last; images are given channels first",)
     elif len(model.input_shape) == 3:
         value = writer.reshape(value, (NUM_IMAGES, *shape[1:]))
-    nodes = _needed(with_gelus(model.nodes, model.constants), output)
-    num_readers = Counter(name for node in nodes for name in node.inputs) + Counter([output])
+    nodes = _needed(with_gelus(model.nodes, model.constants), answer)
+    num_readers = Counter(name for node in nodes for name in node.inputs) + Counter([answer])
     values = FileValues(writer, model.opset, model.input_shape[0], num_readers)
     values.by_name.update(model.constants)
     values.by_name[model.input] = value
@@ -72,22 +73,19 @@ def read_program(
         writer.name = (node.name or node.outputs[0] or node.op)[:_MAX_NAME]
         results = _results(NodeCall(node, values))
         values.by_name.update(zip(filter(None, node.outputs), results, strict=False))
-    result = values.by_name[output]
+    result = values.by_name[answer]
     if not isinstance(result, Variable):
-        raise ZoovetError(f"its output '{printable(output, 80)}' does not depend on its input")
+        raise ZoovetError(f"its output '{printable(answer, 80)}' does not depend on its input")
     if not result.is_plain:
-        raise ZoovetError(f"its output '{printable(output, 80)}' does not have the images along its first axis")
+        raise ZoovetError(f"its output '{printable(answer, 80)}' does not have the images along its first axis")
     return writer.networks(result.site), notes
 
 
-def _output(model: Model, output: str | None) -> str:
+def _output(model: Model, output: int | None) -> str:
     made = {name for node in model.nodes for name in node.outputs} | {model.input}
-    if output is None and len(model.outputs) > 1:
-        names = ", ".join(repr(printable(name, 40)) for name in model.outputs[:8])
-        raise ZoovetError(f"it has {len(model.outputs)} outputs ({names}); say which, output=NAME")
-    name = model.outputs[0] if output is None else output
+    name = model.outputs[chosen_output(len(model.outputs), output, model.outputs)]
     if name not in made:
-        raise ZoovetError(f"nothing makes its output '{printable(name, 80)}'{printable(nearest(name, model.outputs))}")
+        raise ZoovetError(f"nothing makes its output '{printable(name, 80)}'")
     return name
 
 

@@ -78,7 +78,7 @@ def _graph_of(source: str, architecture: str | None, input_shape: tuple[int, int
         return Graph.from_json(read_json_object(path, missing=f"there is no file {printable(path)}"))
     content, shown = read_content(path), printable(source)
     if content.graph is not None:
-        return content.graph.read(input_shape).networks.graph
+        return content.graph.read(input_shape, None).networks.graph
     if says_its_spec(content):
         return networks_from_content(content, shown).networks.graph
     return graph_from_module(read_module(content, architecture, shown, image=input_shape).module, input_shape).graph
