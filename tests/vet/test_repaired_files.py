@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import zoovet
 from zoovet.errors import ZoovetError
@@ -18,7 +19,7 @@ from zoovet.vet import Candidate, RepairedFile, load_suspects, require_output_na
 from zoovet.vet.suspects import ReadOptions
 
 NetworksOf = Callable[..., Networks]
-Repaired = Callable[[Path], RepairedFile]
+Repaired = Callable[..., RepairedFile]
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def repaired(relu_spec: Graph) -> Repaired:
     """A file whose networks' numbers became larger by a half."""
     candidates = [Candidate("own", Path("none"), (relu_spec,))]
 
-    def repair(path: Path) -> RepairedFile:
-        suspects = load_suspects(path, candidates, ReadOptions(), "repairer")
+    def repair(path: Path, output: int | None = None) -> RepairedFile:
+        suspects = load_suspects(path, candidates, ReadOptions(output=output), "repairer")
         parts = tuple(Networks.from_flat(part.graph, part.flat() + 0.5) for part in suspects.parts)
         return RepairedFile(suspects=suspects, parts=parts, change=1.0, notes=(), general_notes=())
 
@@ -63,6 +64,17 @@ def test_zoovets_own_files_say_what_was_found_of_their_scaling(
     assert torch.equal(load_networks(out).flat(), drawn(relu_spec, 3).flat()[:2] + 0.5)
 
 
+class WithTheImages(nn.Module):
+    """Answers what it read, too."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return 2 * images, self.network(images)
+
+
 def test_an_onnx_file_stays_one(tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired) -> None:
     pytest.importorskip("onnx")
     networks, path, out = drawn(relu_spec), tmp_path / "a.onnx", tmp_path / "out.onnx"
@@ -73,6 +85,13 @@ def test_an_onnx_file_stays_one(tmp_path: Path, relu_spec: Graph, drawn: Network
     (again,) = repaired(out).suspects.parts
     assert torch.equal(again.flat(), networks.flat() + 0.5)
     assert len(out.read_bytes()) == len(path.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = WithTheImages(to_module(networks))
+        torch.onnx.export(module, (torch.zeros(1, 1, 8, 8),), path, dynamo=False)
+    assert write_repaired(repaired(path, 1), path, out) == ()
+    (again,) = repaired(out, 1).suspects.parts
+    assert torch.equal(again.flat(), networks.flat() + 0.5)
 
 
 def test_a_layout_that_cannot_be_kept_says_the_way_out(

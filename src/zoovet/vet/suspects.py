@@ -82,6 +82,7 @@ class Suspects:
         known: Of a file that says its network's graph, that network.
         digest: Of the file's weights (:func:`~zoovet.vet.weights_digest.weights_digest`); ``None`` where the graph
             names them.
+        output: Which of the file's outputs that network's is, where there are several.
     """
 
     parts: tuple[Networks, ...]
@@ -90,6 +91,7 @@ class Suspects:
     content: FileContent
     known: KnownNetwork | None = None
     digest: str | None = None
+    output: int | None = None
 
     @property
     def num_networks(self) -> int:
@@ -177,6 +179,7 @@ def _of_a_graph(
         content=content,
         known=found[0],
         digest=network.digest,
+        output=options.output,
     )
 
 
