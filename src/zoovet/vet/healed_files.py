@@ -107,7 +107,7 @@ def _parameters(network: Network) -> dict[str, Tensor]:
 def _require_edited(written: Path, file: HealedFile, changed: list[NewNumbers], source: str) -> None:
     """Raise where a file that was written reads as another network than the healed one."""
     graph = read_content(written).graph
-    found: Networks | None = None if graph is None else graph.read(file.before.input_shape).networks
+    found: Networks | None = None if graph is None else graph.read(file.before.input_shape, file.before.output).networks
     wanted = file.healed.unfolded
     coarse = {one.stored.tensor.dtype for one in changed} & {torch.float16, torch.bfloat16}
     if found is None or wanted is None or not _alike(found.parameters, wanted.parameters, 1e-2 if coarse else 0.0):

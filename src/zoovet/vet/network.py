@@ -56,6 +56,7 @@ class Network:
         digest: Of its weights (:func:`~zoovet.vet.weights_digest.weights_digest`), before batch norms were folded.
         unfolded: What ``networks`` was before batch norms were folded, its parameters called as they were read;
             ``None`` where there is no graph, or it was read without batch norms of its own.
+        output: Which of its file's outputs it answers, where there are several.
     """
 
     input_shape: tuple[int, ...]
@@ -66,6 +67,7 @@ class Network:
     scaling: InputScaling | None = None
     notes: tuple[str, ...] = ()
     digest: str | None = None
+    output: int | None = None
     unfolded: Networks | None = None
 
     def __post_init__(self) -> None:

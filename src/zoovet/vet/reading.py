@@ -169,7 +169,8 @@ def _of_graph_file(
     title = f"network from {file.format_name}"
     own = read_as.networks.graph.input_scaling
     network = network_of_graph(fold_batch_norms(read_as.networks), title, read_as.notes)
-    return replace(network, digest=digest_of(read_as.networks), unfolded=read_as.networks), own
+    known = replace(network, digest=digest_of(read_as.networks), unfolded=read_as.networks, output=output)
+    return known, own
 
 
 def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputScaling | None]:

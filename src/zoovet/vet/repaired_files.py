@@ -77,9 +77,8 @@ def _write_in_layout(suspects: Suspects, edited: Networks, path: Path, out: Path
 
     def require_edited(written: Path) -> None:
         file = read_content(written).graph
-        found = (
-            None if file is None else fold_batch_norms(file.read(known.original.input_shape, suspects.output).networks)
-        )
+        own = known.original
+        found = None if file is None else fold_batch_norms(file.read(own.input_shape, own.output).networks)
         if found is None or not torch.equal(found.flat(), known.with_weights(edited).flat()):
             raise LayoutError(f"{source}: with other numbers it reads as another network, as where tensors are shared")
 

@@ -219,7 +219,13 @@ class Repairer:
             return None
         try:
             return network_from_content(
-                suspects.content, printable(path), options.architecture, options.scaling, options.images
+                suspects.content,
+                printable(path),
+                options.architecture,
+                options.scaling,
+                options.images,
+                options.input_shape,
+                options.output,
             )
         except ZoovetError:
             return None

@@ -82,7 +82,6 @@ class Suspects:
         known: Of a file that says its network's graph, that network.
         digest: Of the file's weights (:func:`~zoovet.vet.weights_digest.weights_digest`); ``None`` where the graph
             names them.
-        output: Which of the file's outputs that network's is, where there are several.
     """
 
     parts: tuple[Networks, ...]
@@ -91,7 +90,6 @@ class Suspects:
     content: FileContent
     known: KnownNetwork | None = None
     digest: str | None = None
-    output: int | None = None
 
     @property
     def num_networks(self) -> int:
@@ -179,7 +177,6 @@ def _of_a_graph(
         content=content,
         known=found[0],
         digest=network.digest,
-        output=options.output,
     )
 
 
