@@ -159,7 +159,10 @@ def test_what_cannot_be_is_one_line(repair: Repair, tmp_path: Path) -> None:
     for words, said in (
         (("--out", tmp_path / "hard.pth", "--force"), "is the input itself, which is never overwritten"),
         (("--out", tmp_path / "b.onnx"), "give a name that ends in .pth, the format of the input"),
-        (("--out", tmp_path / "b.safetensors"), "it is written in the format of the input: give a name that ends in"),
+        (
+            ("--out", tmp_path / "b.safetensors"),
+            "written in the format of the input: give a name that ends in .pth",
+        ),
         (("--out", tmp_path / "b.pth", "--report", path), "which is another file of this command; give another"),
     ):
         status, shown, told = repair(path, *words)

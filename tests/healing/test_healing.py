@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.healing import Editable, HealingConfig, UnlearningConfig, heal
+from zoovet.evidence.trigger_families import Changes
+from zoovet.healing import Edit, Editable, HealingConfig, SoughtTrigger, UnlearningConfig, heal
 
 
 def rates_of(told: list[str]) -> list[float]:
@@ -62,3 +65,16 @@ def test_images_of_one_class_are_refused(editable: Editable, images: Tensor, lab
     for wrong in ({"max_loss": 2.0}, {"seed": -1}, {"num_attempts": 0}):
         with pytest.raises(ZoovetError, match="must be"):
             HealingConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_strongest_trigger_is_one_that_erases_nothing() -> None:
+    patch = SoughtTrigger(
+        kind="patch", target=2, family=Changes(0.1), values=torch.zeros(1, 1, 8, 8), flips=1.0, bearable=0.1
+    )
+    facts = {"weights": {}, "change": 0.0, "strength": 0.0, "num_held_out": 9, "lost": 0.0}
+    counts = {"num_right_before": 9, "num_right_after": 9}
+    triggers = (patch, replace(patch, bearable=0.9))
+    edit = Edit(**facts, **counts, triggers=triggers, flips_before=(1.0, 0.7), flips_after=(1.0, 0.1))  # type: ignore[arg-type]
+    assert edit.strongest == 1
+    assert replace(edit, triggers=(patch, patch)).strongest == 0
+    assert replace(edit, triggers=(), flips_before=(), flips_after=()).strongest is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -43,3 +45,13 @@ def test_what_evidence_says_bounds_a_search_and_nothing_erases_images(
         assert isinstance(warp, Warps)
         bounds.append((pixels.num_pixels, change.bound, smooth.bound, warp.bound))
     assert bounds == [(5, 0.3, 0.5, 0.1), (2, 0.1, 0.1, 0.05)]
+
+
+def test_what_erases_images_is_told_from_what_does_not(editable: Editable, images: Tensor, labels: Tensor) -> None:
+    found = search(images, labels).towards(editable.with_weights(editable.weights), 2, torch.Generator().manual_seed(0))
+    patch = max((one for one in found if one.kind == "patch"), key=lambda one: one.flips)
+    assert patch.is_bearable
+    assert not replace(patch, bearable=0.4).is_bearable
+    others = images[labels != 2]
+    opposite = editable.logits(editable.weights, replace(patch, values=-patch.values).put(others)).argmax(1)
+    assert float((opposite == labels[labels != 2]).double().mean()) >= 0.9

@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     try:
-        repaired = repairer.repair_file(file, options, progress=_tell)
+        repaired = repairer.repair_file(file, options, out=out, progress=_tell)
         if isinstance(repaired, HealedFile):
             text, status = _written_healed(arguments, options, repaired)
         else:

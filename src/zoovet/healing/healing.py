@@ -88,10 +88,10 @@ class Edit:
 
     @property
     def strongest(self) -> int | None:
-        """Which trigger turned most images before; ``None`` where none was found."""
-        if not self.flips_before:
-            return None
-        return max(range(len(self.flips_before)), key=lambda place: self.flips_before[place])
+        """Which trigger turned most images before, of those that do not erase them; ``None`` where there is none."""
+        places = range(len(self.triggers))
+        asked = [place for place in places if self.triggers[place].is_bearable] or list(places)
+        return max(asked, key=lambda place: self.flips_before[place], default=None)
 
 
 def heal(
@@ -170,8 +170,10 @@ class _Best:
         editable = self.watched.editable
         self.flips_before += tuple(self.watched.flips(editable.weights, new))
         self.triggers += new
-        most = max(self.flips_before, default=0.0)
-        working = [one for one, flips in zip(self.triggers, self.flips_before, strict=True) if flips >= _WORKING * most]
+        flips = dict(zip(self.triggers, self.flips_before, strict=True))
+        asked = [one for one in self.triggers if one.is_bearable] or list(self.triggers)
+        most = max((flips[one] for one in asked), default=0.0)
+        working = [one for one in asked if flips[one] >= _WORKING * most]
         name = f"round {done.number} at rate {rate:g}"
         found = self.watched.strongest(done.weights, self.max_loss)
         if found is None:
@@ -179,9 +181,9 @@ class _Best:
             return False
         strength, lost = found
         weights = editable.between(done.weights, strength)
-        turned = max(self.watched.flips(weights, working), default=0.0)
+        turned = sum(self.watched.flips(weights, working)) / max(1, len(working))
         self.progress(
-            f"{name}: strength {strength:g}, {100 * lost:.1f} points lost, found triggers turn at most "
+            f"{name}: strength {strength:g}, {100 * lost:.1f} points lost, found triggers turn "
             f"{100 * turned:.0f} % of images"
         )
         if max(turned, _ENOUGH) <= self.turned:

@@ -29,6 +29,7 @@ _WAVES = (0.2, 0.5)
 _PIXELS, _CHANGE, _SMOOTH, _WARP = 0.08, 0.3, 0.5, 0.1
 """The largest area, as a share of the image, and the widest bounds: what goes further erases what the image shows."""
 
+_LEAST_BEARABLE = 0.5
 _NUM_FEW, _NUM_SOME = 6, 20
 _NUM_PLACES, _NUM_KEPT, _NUM_TAKEN = 5, 4, 2
 _NUM_STEPS = 4
@@ -55,6 +56,11 @@ class SoughtTrigger:
     values: Tensor
     flips: float
     bearable: float
+
+    @property
+    def is_bearable(self) -> bool:
+        """Whether most images stay what they are with the opposite of it; else it erases what they show."""
+        return self.bearable >= _LEAST_BEARABLE
 
     def put(self, images: Tensor) -> Tensor:
         """Images [n, C, H, W] in [-1, 1] with it."""

@@ -27,7 +27,7 @@ __all__ = ["Round", "UnlearningConfig", "unlearned"]
 
 _LEAST_SCALE = 1e-2
 _LEAST_WEIGHT = 0.05
-_LEAST_BEARABLE, _NUM_STRONGEST = 0.5, 3
+_NUM_STRONGEST = 3
 _MIXED, _MIXED_TRIGGERED, _CUT = 0.5, 0.25, 0.5
 _SHIFTED = 14
 _LAST_RATE, _NEXT_ROUND = 0.02, 0.7
@@ -241,7 +241,7 @@ class _Unlearning:
 
 def _worth_asking(found: Sequence[SoughtTrigger]) -> list[_Sought]:
     """Triggers, but for those whose opposite is too much for the network as well; the strongest where all are so."""
-    kept = [one for one in found if one.bearable >= _LEAST_BEARABLE]
+    kept = [one for one in found if one.is_bearable]
     kept = kept or sorted(found, key=lambda one: -one.flips * one.bearable)[:_NUM_STRONGEST]
     return [_Sought(one, max(_LEAST_WEIGHT, one.flips * one.bearable)) for one in kept]
 

@@ -18,7 +18,7 @@ from zoovet.readers.rewriting import LayoutError, NewNumbers, require_tensors, r
 from zoovet.vet.healed_network import HealedNetwork
 from zoovet.vet.network import Network
 
-__all__ = ["HealedFile", "require_writable_format", "writable_names", "write_healed"]
+__all__ = ["HealedFile", "require_same_ending", "require_writable_format", "writable_names", "write_healed"]
 
 _WRITTEN = "safetensors, state dicts by torch.save (.pt, .pth), ONNX with its weights inside, Keras (.keras, .h5)"
 _GRAPH_FILES = ("ONNX", "Keras")
@@ -50,6 +50,19 @@ def require_writable_format(content: FileContent, source: str) -> None:
         raise LayoutError(f"{source}: healed networks are not written as {graph.format_name}, but as {_WRITTEN}")
 
 
+def require_same_ending(path: Path, out: Path) -> None:
+    """Check that a healed network's file is called as the input is, whose format it keeps.
+
+    Raises:
+        ZoovetError: It ends otherwise.
+    """
+    if out.suffix.lower() != path.suffix.lower():
+        raise ZoovetError(
+            f"--out {printable(out)}: no repairer knows the network, so that it is written in the format of the input: "
+            f"give a name that ends in {printable(path.suffix) or 'no suffix'}"
+        )
+
+
 def writable_names(network: Network, content: FileContent) -> set[str] | None:
     """The weights of a file's network whose numbers the file can be given anew; ``None``: all of them."""
     if content.graph is None and says_its_spec(content):
@@ -72,11 +85,7 @@ def write_healed(file: HealedFile, path: Path, out: Path) -> tuple[str, ...]:
         ZoovetError: The file's layout cannot be kept, its name ends otherwise, or the new one cannot be written.
     """
     source, content = printable(path), file.content
-    if out.suffix.lower() != path.suffix.lower():
-        raise ZoovetError(
-            f"--out {printable(out)}: it is written in the format of the input: give a name that ends in "
-            f"{printable(path.suffix) or 'no suffix'}"
-        )
+    require_same_ending(path, out)
     require_writable_format(content, source)
     before, after = _parameters(file.before), _parameters(file.healed)
     if content.graph is not None:

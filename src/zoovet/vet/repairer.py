@@ -23,7 +23,7 @@ from zoovet.readers import read_content
 from zoovet.tasks import TrainedRepairer
 from zoovet.tasks.edit_sizes import EditSize, scale_free_changes
 from zoovet.vet.candidates import Candidate, chosen_candidates
-from zoovet.vet.healed_files import HealedFile, require_writable_format, writable_names
+from zoovet.vet.healed_files import HealedFile, require_same_ending, require_writable_format, writable_names
 from zoovet.vet.healed_network import HealedNetwork
 from zoovet.vet.known_graphs import KnownNetwork
 from zoovet.vet.network import Network
@@ -174,13 +174,19 @@ class Repairer:
         return HealedNetwork(**same, change=size, model=None, healing=healing)
 
     def repair_file(
-        self, path: Path, options: ReadOptions | None = None, *, progress: Callable[[str], None] | None = None
+        self,
+        path: Path,
+        options: ReadOptions | None = None,
+        *,
+        out: Path | None = None,
+        progress: Callable[[str], None] | None = None,
     ) -> RepairedFile | HealedFile:
         """Repair the networks of a file. Writes nothing.
 
         Args:
             path: What :func:`~zoovet.vet.suspects.load_suspects` reads.
             options: What is known of the file besides.
+            out: Where the result is to be written, if it is; whether that can be is looked at first.
             progress: As in :meth:`repair`.
 
         Returns:
@@ -202,6 +208,8 @@ class Repairer:
                 network = _only_one(error.networks)
             content = read_content(path)
             require_writable_format(content, printable(path))
+            if out is not None:
+                require_same_ending(path, out)
             network = fitted(network, options.images, "repair")
             only = writable_names(network, content)
             healed = self._unlearned(network, options.images, progress or _tell_nobody, only)
