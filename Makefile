@@ -12,12 +12,13 @@ OUT ?= runs/demo
 # One thread a process: the tests run in JOBS processes, and small tensors gain nothing from more threads.
 test: export OMP_NUM_THREADS = 1
 
-.PHONY: venv demo test test-slow lint format bench architectures clean help
+.PHONY: venv demo test test-slow lint format docs bench architectures clean help
 
 help:
 	@echo 'make demo       build a zoo, train a detector and a repairer, open the report (5 to 6 minutes on two cores)'
 	@echo 'make test       the tests (at most 6 minutes on two cores); make test-slow: the slow-marked ones'
 	@echo 'make lint       ruff, mypy --strict, import-linter'
+	@echo 'make docs       the documentation site, into build/site; a broken link is an error'
 	@echo 'make bench      every benchmark, each against its yardstick'
 	@echo 'make architectures  the missing rows of docs/architectures.md (an hour or two for all)'
 	@echo 'make venv       only set up .venv'
@@ -31,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 	@command -v cc >/dev/null || { echo "zoovet needs a C compiler (cc); on Debian: apt-get install gcc" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,wandb,nfn,keras,bom,hub,serve]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,docs,wandb,nfn,keras,bom,hub,serve]'
 	@touch $@
 
 demo: $(READY)
@@ -52,6 +53,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(READY)
 	@for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done

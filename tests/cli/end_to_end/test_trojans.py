@@ -145,9 +145,9 @@ def test_scan_names_the_networks_of_a_file_with_several(
     assert [f"three.safetensors[{index}]" in shown for index in range(4)] == [True, True, True, False]
 
 
-def test_the_readmes_python_runs(place: Path, suspect: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"\n((?:    .*\n|\n)*    import zoovet\n(?:    .*\n|\n)*)", readme)
+def test_the_documents_python_runs(place: Path, suspect: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "python.md").read_text(encoding="utf-8")
+    block = re.search(r"\n((?:    .*\n|\n)*    import zoovet\n(?:    .*\n|\n)*)", page)
     assert block is not None
     code = "\n".join(line[4:] for line in block[1].splitlines())
     monkeypatch.chdir(place)
@@ -155,7 +155,7 @@ def test_the_readmes_python_runs(place: Path, suspect: Path, monkeypatch: pytest
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).symlink_to(place / target)
     names: dict[str, Any] = {"images": torch.zeros(5, 1, 8, 8)}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(code, "python.md", "exec"), names)
     assert names["logits"].shape == (1, 5, 10)
 
 
