@@ -45,10 +45,13 @@ Only this machine can reach it, unless --host says otherwise; then every request
 variable {_TOKEN_VARIABLE} or of --token-file, else one that is made and printed. It is never in an address. Traffic is
 not encrypted: put a proxy with TLS before a server that others reach over a network that is not yours.
 
-Each job has a folder of its own in --data that only you may read. Uploads of the page are deleted --keep-minutes after
-their job ended, so that a network can be healed or scanned again until then; those of programs at once. What was found
-stays until it is deleted on the page, also over a restart. Jobs run in processes of their own, within limits of memory
-and time, at most --at-once of them at a time; others wait.
+Writes nothing but --data: each job has a folder of its own there that only you may read. Uploads of the page are
+deleted --keep-minutes after their job ended, so that a network can be healed or scanned again until then; those of
+programs at once. What was found stays until it is deleted on the page, also over a restart. Jobs run in processes of
+their own, within limits of memory and time, at most --at-once of them at a time; others wait.
+
+Time: the page is there in seconds; a scan takes as long as `zoovet scan` does, some 10 s for a small network, minutes
+for a large one.
 
 Exit status: 0 never by itself; 130 Ctrl-C, 143 SIGTERM: jobs that ran or waited are marked interrupted; 2 an error, as
 a port that is taken.
