@@ -28,7 +28,7 @@ def shifted(own: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
 def read_networks(path: Path) -> Networks:
     graph = read_content(path).graph
     assert graph is not None
-    return graph.read(None).networks
+    return graph.read(None, None).networks
 
 
 def rewritten(path: Path, out: Path) -> tuple[Networks, dict[str, Tensor]]:
