@@ -20,6 +20,7 @@ __all__ = [
     "NUM_NEXT_ANSWERS",
     "NUM_OWN_ANSWERS",
     "NUM_RAISED_ANSWERS",
+    "STRIPES_AMPLITUDE",
     "loss_gradients",
     "means_of_sets",
     "next_answers",
@@ -36,7 +37,8 @@ NUM_RAISED_ANSWERS = 3
 _CONTROL = 4
 _STRENGTHS = (1.0, 2.0)
 _FREQUENCIES = (2.0, 8.0)
-_AMPLITUDE = 0.4
+STRIPES_AMPLITUDE = 0.4
+"""Of stripes whose answers are asked for; images span [-1, 1]."""
 _ANGLES = 8
 _SMALL_SIZE = 1e-2
 
@@ -125,7 +127,7 @@ def raised_answers(networks: Runnable, images: Tensor, changed: Sequence[Tensor]
     return torch.stack([raised.mean(0), raised.amax(0), raised.std(0, correction=0)], dim=-1)
 
 
-def striped(images: Tensor, *, num_stripes: int, seed: int, amplitude: float = _AMPLITUDE) -> list[Tensor]:
+def striped(images: Tensor, *, num_stripes: int, seed: int, amplitude: float = STRIPES_AMPLITUDE) -> list[Tensor]:
     """Images [n, C, H, W] in [-1, 1] with sinusoidal stripes of two to eight periods over them, kept in that range.
 
     Stripes are those of Barni, Kallas and Tondi 2019, *A New Backdoor Attack in CNNs by Training Set Corruption without

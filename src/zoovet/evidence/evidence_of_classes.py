@@ -13,27 +13,24 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence.answers import raised_answers, striped, warped
-from zoovet.evidence.class_search import Course, Seekers, halved, margins_of, nothing_sought
+from zoovet.evidence.answers import STRIPES_AMPLITUDE, raised_answers, striped, warped
+from zoovet.evidence.class_search import Course, Seekers, margins_of, nothing_sought
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.examined_classes import examined_classes
 from zoovet.evidence.maximum_margins import maximum_margins
 from zoovet.evidence.own_units import FLOORS, own_units
 from zoovet.evidence.runnable import Runnable
 from zoovet.evidence.scaled_images import as_signed
+from zoovet.evidence.staged_search import raised_by_stripes, sought_patches, sought_waves
 from zoovet.evidence.synthesized_images import synthesized_images
 from zoovet.evidence.trigger_families import (
     Changes,
-    Patches,
     Pixels,
     SmoothChanges,
     TriggerFamily,
     Warps,
-    Waves,
-    places_of,
 )
 
 __all__ = ["ClassEvidence", "ClassEvidenceConfig", "class_evidence", "synthesized_for"]
@@ -42,7 +39,7 @@ _WANTED_FLIPS = 0.5
 _SATURATED = 0.9
 _WEAK = 0.5
 _NUM_FEW = 6
-_NUM_KEPT = 3
+_KEPT = (3, 1)
 _NUM_TRIALS = 5
 _NUM_TRIAL_STEPS = 2
 _FIRST_AREA, _FIRST_BOUND, _WIDEST = 20.0, 0.1, 2.0
@@ -188,7 +185,14 @@ def class_evidence(
     with torch.inference_mode(False), torch.no_grad():
         every = _seekers(network, images, labels, config)
         progress("suspects")
-        return _Findings(every, examined_classes(every, config), config, progress).all()
+        examined = examined_classes(
+            every,
+            max_classes=config.max_classes,
+            num_stripes=config.num_stripes,
+            num_warps=config.num_warps,
+            seed=config.seed,
+        )
+        return _Findings(every, examined, config, progress).all()
 
 
 def synthesized_for(network: Runnable, config: ClassEvidenceConfig) -> tuple[Tensor, Tensor]:
@@ -281,51 +285,45 @@ class _Findings:
         self._courses[name] = self._some.seek(family, self._classes, self._config.num_steps, start)
 
     def _seek_waves(self, name: str, amplitude: float) -> None:
-        """From those stripes that raise each class most: the best few for one step, the best of these to the end."""
-        config, count = self._config, len(self._classes)
         self._progress(name)
         self._settings[name] = amplitude
-        nothing = torch.zeros_like(self._some.images[:1])
-        stripes = striped(nothing, num_stripes=config.num_stripes, seed=config.seed, amplitude=amplitude)
-        kept = min(_NUM_KEPT, len(stripes))
-        best = self._raised_by_stripes.topk(kept, dim=0).indices.T.flatten()
-        family, classes = Waves(amplitude), self._classes.repeat_interleave(kept)
-        course = halved(self._some.seek(family, classes, 1, torch.cat(stripes)[best]), count, 1)
-        self._courses[name] = self._some.seek(family, course.classes, config.num_steps, course.triggers)
-
-    @cached_property
-    def _stripes(self) -> list[Tensor]:
-        return striped(self._some.images, num_stripes=self._config.num_stripes, seed=self._config.seed)
+        config = self._config
+        self._courses[name] = sought_waves(
+            self._some,
+            self._raised_by_stripes,
+            self._classes,
+            seed=config.seed,
+            amplitude=amplitude,
+            num_steps=config.num_steps,
+            keep=_KEPT,
+        )
 
     @cached_property
     def _raised_by_stripes(self) -> Tensor:
-        """How near stripes bring each class, images that are far from it counting most: [stripes, classes]."""
-        return torch.stack([self._nearness(shown) for shown in self._stripes])
-
-    def _nearness(self, images: Tensor) -> Tensor:
-        """What searches make great, for each class: [classes]."""
-        logits = self._network.logits(images)[0]
-        every = logits[:, None].expand(-1, len(self._classes), -1)
-        margins = margins_of(every, self._classes.expand(len(images), -1)) / self._every.unit
-        others = (self._some.labels[:, None] != self._classes).to(margins)
-        return -(others * functional.softplus(-margins)).sum(0) / others.sum(0).clamp_min(1)
+        config = self._config
+        return raised_by_stripes(
+            self._some,
+            self._classes,
+            num_stripes=config.num_stripes,
+            seed=config.seed,
+            amplitude=STRIPES_AMPLITUDE,
+        )
 
     def _seek_patches(self, name: str, size: int) -> float:
-        """At every place on few images, at the best few on more, at the best one to the end.
-
-        Returns:
-            The share of images that the class in the middle wins.
-        """
+        """Seek patches of a size; returns the share of images that the class in the middle wins."""
         config = self._config
         self._progress(name)
         self._settings[name] = size
-        places = places_of(size, self._network.input_shape, config.num_places).to(self._classes.device)
-        classes, count = self._classes.repeat_interleave(len(places)), len(self._classes)
-        family = Patches(size, places.repeat(count, 1))
-        course = halved(self._few.seek(family, classes, config.num_trial_steps), count, _NUM_KEPT)
-        course = self._some.seek(course.family, course.classes, config.num_trial_steps, course.triggers)
-        course = halved(course, count, 1)
-        self._courses[name] = self._some.seek(course.family, course.classes, config.num_steps, course.triggers)
+        self._courses[name] = sought_patches(
+            self._few,
+            self._some,
+            size,
+            self._classes,
+            num_places=config.num_places,
+            num_trial_steps=config.num_trial_steps,
+            num_steps=config.num_steps,
+            keep=_KEPT,
+        )
         return float(self._courses[name].values[:, -1, 1].quantile(0.5))
 
     def _usual(self, name: str, make: Callable[[float], TriggerFamily], first: float, most: float) -> float:
@@ -350,13 +348,14 @@ class _Findings:
         margins = maximum_margins(network, self._classes, config.num_starts, config.num_margin_steps, config.seed)
         self._progress("warps and stripes")
         warps = warped(self._some.images, num_warps=config.num_warps, seed=config.seed)
+        stripes = striped(self._some.images, num_stripes=config.num_stripes, seed=config.seed)
         taken = network.logits(every.images)[0].argmax(1)
         is_taken, is_own = (labels[:, None] == self._classes for labels in (taken, every.labels))
         shares = [(is_taken & where).sum(0) / where.sum(0).clamp_min(1) for where in (~is_own, is_own)]
         return {
             "margins": margins[None] / every.unit,
             "warps": raised_answers(network, self._some.images, warps)[:, self._classes],
-            "stripes": raised_answers(network, self._some.images, self._stripes)[:, self._classes],
+            "stripes": raised_answers(network, self._some.images, stripes)[:, self._classes],
             "confusion": torch.stack(shares, dim=1)[None].to(network.dtype),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,53 +22,41 @@ _MOST_BY_GRADIENT = 200
 _BOUND = 0.1
 
 
-class _Limits(Protocol):
-    @property
-    def max_classes(self) -> int: ...
-
-    @property
-    def num_stripes(self) -> int: ...
-
-    @property
-    def num_warps(self) -> int: ...
-
-    @property
-    def seed(self) -> int: ...
-
-
-def examined_classes(every: Seekers, limits: _Limits) -> Tensor:
+def examined_classes(every: Seekers, *, max_classes: int, num_stripes: int, num_warps: int, seed: int) -> Tensor:
     """All classes, or of too many a third that is suspected and others that are drawn: int64, ascending.
 
     Args:
         every: The network and its images.
-        limits: How many classes, and how many stripes and warps tell which are suspected.
+        max_classes: How many at most.
+        num_stripes: Stripes that tell which are suspected.
+        num_warps: Warps that do.
+        seed: Of everything that is drawn.
     """
-    count, most = every.network.num_classes, limits.max_classes
+    count = every.network.num_classes
     classes = torch.arange(count, device=every.images.device)
-    if count <= most:
+    if count <= max_classes:
         return classes
-    generator = torch.Generator().manual_seed(limits.seed)
+    generator = torch.Generator().manual_seed(seed)
     shown = every.on(torch.randperm(len(every.labels), generator=generator)[:_NUM_SHOWN].to(every.labels.device))
-    suspicion = _raised_most(shown, limits, generator)
+    changed = [
+        *striped(shown.images, num_stripes=num_stripes, seed=seed),
+        *warped(shown.images, num_warps=num_warps, seed=seed),
+        *_patched(shown.images, generator),
+    ]
+    suspicion = _raised_most(shown, changed)
     if count <= _MOST_BY_GRADIENT:
         course = shown.seek(Changes(_BOUND), classes, 1)
         gained = course.best - shown.looks(nothing_sought(classes, shown.images[0]))[:, 0]
         suspicion = torch.maximum(suspicion, own_units(gained[None], FLOORS["margin"])[0])
-    suspects = suspicion.topk(most // _SUSPECT_SHARE).indices
+    suspects = suspicion.topk(max_classes // _SUSPECT_SHARE).indices
     others = classes[~torch.isin(classes, suspects)]
-    drawn = torch.randperm(len(others), generator=generator)[: most - len(suspects)].to(others.device)
+    drawn = torch.randperm(len(others), generator=generator)[: max_classes - len(suspects)].to(others.device)
     return torch.cat([suspects, others[drawn]]).sort().values
 
 
-def _raised_most(shown: Seekers, limits: _Limits, generator: torch.Generator) -> Tensor:
-    """How far each class's probability is raised by the chance trigger that raises it most: [classes], own units."""
-    images = shown.images
-    changed = [
-        *striped(images, num_stripes=limits.num_stripes, seed=limits.seed),
-        *warped(images, num_warps=limits.num_warps, seed=limits.seed),
-        *_patched(images, generator),
-    ]
-    before = shown.network.logits(images)[0].log_softmax(1).mean(0)
+def _raised_most(shown: Seekers, changed: Sequence[Tensor]) -> Tensor:
+    """How far each class is raised by the change of the images that raises it most: [classes], own units."""
+    before = shown.network.logits(shown.images)[0].log_softmax(1).mean(0)
     most = torch.full_like(before, -torch.inf)
     for each in changed:
         raised = shown.network.logits(each)[0].log_softmax(1).mean(0) - before

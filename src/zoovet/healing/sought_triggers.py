@@ -9,17 +9,14 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence import Runnable
-from zoovet.evidence.answers import striped
-from zoovet.evidence.class_search import Course, Seekers, halved, margins_of
+from zoovet.evidence.class_search import Course, Seekers
+from zoovet.evidence.staged_search import raised_by_stripes, sought_patches, sought_waves
 from zoovet.evidence.trigger_families import (
     Changes,
-    Patches,
     Pixels,
     SmoothChanges,
     TriggerFamily,
     Warps,
-    Waves,
-    places_of,
 )
 
 __all__ = ["SoughtTrigger", "TriggerSearch"]
@@ -31,9 +28,9 @@ _PIXELS, _CHANGE, _SMOOTH, _WARP = 0.08, 0.3, 0.5, 0.1
 
 _LEAST_BEARABLE = 0.5
 _NUM_FEW, _NUM_SOME = 6, 20
-_NUM_PLACES, _NUM_KEPT, _NUM_TAKEN = 5, 4, 2
+_NUM_PLACES, _PLACES_KEPT = 5, (4, 2)
 _NUM_STEPS = 4
-_NUM_STRIPES, _NUM_BEST_STRIPES = 32, 3
+_NUM_STRIPES, _STRIPES_KEPT = 32, (3, 3)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,10 +89,13 @@ class TriggerSearch:
         if not len(order):
             return []
         few, some = every.on(order[:_NUM_FEW]), every.on(order[:_NUM_SOME])
-        found: list[tuple[str, Course]] = []
+        found, one = list[tuple[str, Course]](), torch.full((1,), target, device=self.taken.device)
         sides = self.images.shape[-2:]
         for size in sorted({max(2, round(share * min(sides))) for share in _PATCH_SHARES}):
-            found.append(("patch", _patches(few, some, size, target)))
+            course = sought_patches(
+                few, some, size, one, num_places=_NUM_PLACES, num_trial_steps=1, num_steps=_NUM_STEPS, keep=_PLACES_KEPT
+            )
+            found.append(("patch", course))
         most = _PIXELS * sides[0] * sides[1]
         area = min(most, self.settings.get("pixels_1", most))
         change, smooth, warp = (
@@ -110,32 +110,14 @@ class TriggerSearch:
             ("smooth", SmoothChanges(smooth)),
             ("warp", Warps(warp)),
         ]
-        one = torch.full((1,), target, device=self.taken.device)
         found += [(kind, some.seek(family, one, _NUM_STEPS)) for kind, family in kinds]
         for amplitude in _WAVES:
-            start = _best_stripes(few, amplitude, target)
-            found.append(("waves", some.seek(Waves(amplitude), one.expand(len(start)), _NUM_STEPS, start)))
-        return [one for kind, course in found for one in _each(kind, target, course, some)]
-
-
-def _patches(few: Seekers, some: Seekers, size: int, target: int) -> Course:
-    """At every place on few images, at the best few on more, at the best two to the end."""
-    places = places_of(size, few.network.input_shape, _NUM_PLACES).to(few.labels.device)
-    course = few.seek(Patches(size, places), few.labels.new_full((len(places),), target), 1)
-    course = halved(course, 1, _NUM_KEPT)
-    course = halved(some.seek(course.family, course.classes, 1, course.triggers), 1, _NUM_TAKEN)
-    return some.seek(course.family, course.classes, _NUM_STEPS, course.triggers)
-
-
-def _best_stripes(few: Seekers, amplitude: float, target: int) -> Tensor:
-    """The few stripes that raise the class's mean margin most: changes [stripes, C, H, W]."""
-    nothing = torch.zeros_like(few.images[:1])
-    stripes = torch.cat(striped(nothing, num_stripes=_NUM_STRIPES, seed=0, amplitude=amplitude))
-    shown = (few.images + stripes[:, None]).clamp(-1, 1)
-    with torch.no_grad():
-        logits = few.network.logits(shown.flatten(0, 1))[0]
-    margins = margins_of(logits, torch.full_like(logits[:, 0], target, dtype=torch.int64))
-    return stripes[margins.unflatten(0, (len(stripes), -1)).mean(1).topk(_NUM_BEST_STRIPES).indices]
+            raised = raised_by_stripes(few, one, num_stripes=_NUM_STRIPES, seed=0, amplitude=amplitude)
+            course = sought_waves(
+                some, raised, one, seed=0, amplitude=amplitude, num_steps=_NUM_STEPS, keep=_STRIPES_KEPT
+            )
+            found.append(("waves", course))
+        return [trigger for kind, course in found for trigger in _each(kind, target, course, some)]
 
 
 def _each(kind: str, target: int, course: Course, some: Seekers) -> Sequence[SoughtTrigger]:
