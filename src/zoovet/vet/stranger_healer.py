@@ -16,7 +16,7 @@ from zoovet.images import Images
 from zoovet.vet.editable_network import change_of, editable_network, with_weights
 from zoovet.vet.network import Network
 from zoovet.vet.reference_images import ReferenceImages
-from zoovet.vet.strangers import ExaminedNetwork, Strangers
+from zoovet.vet.strangers import LIKELIER_THAN_NOT, ExaminedNetwork, Strangers
 from zoovet.vet.verdicts import Verdict
 
 __all__ = ["NEEDS_IMAGES", "Accuracy", "Healing", "StrangerHealer"]
@@ -26,9 +26,6 @@ NEEDS_IMAGES = (
     "each class that it tells apart, of the kind that it reads (--images)"
 )
 """Why a network cannot be healed without reference images."""
-
-_SUSPICIOUS = 0.5
-"""The probability from which a network that is not flagged is healed all the same: a trojan is likelier than not."""
 
 _ENOUGH, _MOST_TARGETS = 0.9, 2
 _WORKS = 0.2
@@ -175,7 +172,7 @@ class StrangerHealer:
         probability = before.probability or 0.0
         if before.verdict == "trojaned":
             return ()
-        if before.verdict == "unknown" and probability > _SUSPICIOUS:
+        if before.verdict == "unknown" and probability > LIKELIER_THAN_NOT:
             return (f"not called trojaned, but likelier so than not ({probability:.2f}), so it is healed",)
         if self.force:
             return (f"the verdict is {before.verdict}; edited all the same, as asked",)
@@ -240,7 +237,7 @@ def _shortcomings(edit: Edit, after: Verdict | None, targets: tuple[int, ...], m
         )
     if after.verdict == "trojaned":
         found.append(f"it is still found to be trojaned, towards class {after.target}")
-    elif (after.probability or 0.0) > _SUSPICIOUS and _targets(after.class_probabilities)[0] in targets:
+    elif (after.probability or 0.0) > LIKELIER_THAN_NOT and _targets(after.class_probabilities)[0] in targets:
         found.append(f"a trojan is still likelier than not ({after.probability:.2f})")
     return tuple(found)
 

@@ -21,7 +21,7 @@ from zoovet.vet.stranger_reader import CALIBRATED_EFFORT, EFFORTS, StrangerReade
 from zoovet.vet.suspect_channels import SuspectChannel, suspect_channels
 from zoovet.vet.verdicts import Verdict, no_verdict
 
-__all__ = ["ExaminedNetwork", "Strangers", "require_effort"]
+__all__ = ["LIKELIER_THAN_NOT", "ExaminedNetwork", "Strangers", "require_effort"]
 
 NEEDS_IMAGES = (
     "no detector was trained on such networks, and the one for strangers needs reference images: give a few clean "
@@ -29,7 +29,7 @@ NEEDS_IMAGES = (
 )
 """Why a network has no verdict without reference images."""
 
-_LIKELIER_THAN_NOT = 0.5
+LIKELIER_THAN_NOT = 0.5
 """The probability from which a network that is not flagged is not called healthy either."""
 
 _NUM_TRIED = 8
@@ -189,7 +189,7 @@ class Strangers:
         reason = reading.unlike or None
         if reason is None and not flagged and known is not None and known.cautions:
             reason = f"nothing was found, but {known.cautions[-1]}"
-        if reason is None and not flagged and self.threshold is None and reading.probability > _LIKELIER_THAN_NOT:
+        if reason is None and not flagged and self.threshold is None and reading.probability > LIKELIER_THAN_NOT:
             reason = (
                 f"suspicious: a trojan is likelier than not ({reading.probability:.2f}), but more than "
                 f"{self.false_alarms:.2g} of healthy networks look like that (trojaned is said from {threshold:.2f}): "
