@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import zoovet
 from zoovet.architectures import ARCHITECTURES, match, read_module
 from zoovet.errors import ZoovetError
 from zoovet.readers import FileContent
@@ -263,3 +264,10 @@ def test_libraries_are_asked_where_they_are_installed(monkeypatch: pytest.Monkey
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ZoovetError, match=f"needs {name}, which cannot be imported.*: pip install {name}"):
             read_module(content(module), f"{name}:resnet18", "f")  # before its images' size is asked for
+
+
+def test_a_network_of_features_is_read_by_their_number(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(12, 5))\n")
+    torch.save(nn.Sequential(nn.Linear(12, 5)).state_dict(), tmp_path / "flat.pt")
+    network = zoovet.read(tmp_path / "flat.pt", architecture=f"{tmp_path / 'own.py'}:make", input_shape=(12,))
+    assert network.input_shape == (12,)

@@ -77,7 +77,7 @@ def read_module(
         architecture: ``vgg:activation=elu``, ``resnet20``, ``torchvision:NAME``, ``my_net.py:make``, …; ``None``
             where names and shapes are to tell.
         source: The file, for messages.
-        image: ``(channels, height, width)`` of reference images, where there are some.
+        image: ``(channels, height, width)`` of reference images, where there are some, or ``(features,)``.
 
     Raises:
         ZoovetError: The weights are not of the architecture, or names and shapes fit none or several, or leave
@@ -119,7 +119,7 @@ def _read(
     num_counters = sum(name.endswith(_COUNTER) for name in tensors)
     if num_counters:
         notes.append(f"left out: {num_counters} {_COUNTER}, which no network computes with")
-    size = None if image is None else (image[-2], image[-1])
+    size = None if image is None or len(image) < 2 else (image[-2], image[-1])
     found = match(kept, size, is_ordered=is_ordered) if architecture is None else []
     if architecture is None and not found:
         architecture = _of_library(kept, source)
