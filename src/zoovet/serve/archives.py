@@ -71,10 +71,8 @@ def unpack_images(archive: Path, folder: Path, *, max_files: int, max_bytes: int
                 if member.flag_bits & 1:
                     raise ZoovetError(f"{archive.name} is encrypted; give it without a password")
                 left -= _unpacked(opened, member, archive, folder, left, max_bytes)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, ZoovetError):
-            raise
-        raise ZoovetError(f"{archive.name} cannot be unpacked: {printable(error)}") from error
+    except ZoovetError:
+        raise
     except Exception as error:  # what a decompressor raises on damaged data has no common class
         raise ZoovetError(f"{archive.name} cannot be unpacked: {printable(error)}") from error
     return _root(folder)
