@@ -102,7 +102,7 @@ def repair(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 
 def test_a_state_dict_is_healed_and_keeps_its_layout(repair: Repair, tmp_path: Path) -> None:
-    path, out = tmp_path / "a.pth", tmp_path / "healed.pth"
+    path, out = tmp_path / "a.pth", tmp_path / "healed.pt"
     torch.save({"epoch": 3, "state_dict": {f"net.{k}": v for k, v in module(3).state_dict().items()}}, path)
     status, shown, told = repair(path, "--out", out, "--report", tmp_path / "page.html")
     assert status == 0, shown

@@ -110,7 +110,7 @@ def test_a_layout_that_cannot_be_kept_says_the_way_out(
 @pytest.mark.parametrize(
     ("source", "out", "message"),
     [
-        ("a.pt", "b.pth", r"--out b\.pth: give a name that ends in \.pt, the format of the input, or in \.safetensors"),
+        ("a.pt", "b.h5", r"--out b\.h5: give a name that ends in \.pt, the format of the input, or in \.safetensors"),
         ("a.safetensors", "b.onnx", r"--out b\.onnx: give a name that ends in \.safetensors"),
         ("a", "b.pt", r"give a name that ends in \.safetensors"),
         ("a.pt", "b\x1b[2J", r"--out b\\x1b\[2J: give a name"),
@@ -124,3 +124,17 @@ def test_an_output_of_another_format_is_refused(source: str, out: str, message: 
 def test_names_that_end_alike_are_taken() -> None:
     for source, out in (("a.pt", "b.PT"), ("a.pt", "b.safetensors"), ("a", "b"), ("a.onnx", "b.onnx")):
         require_output_name(Path(source), Path(out))
+
+
+@pytest.mark.parametrize("out", ["b.pth", "b.pth.tar", "b.bin"])
+def test_another_ending_of_the_same_format_keeps_the_layout(
+    tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired, out: str
+) -> None:
+    path, networks = tmp_path / "a.pt", drawn(relu_spec)
+    torch.save(to_module(networks).state_dict(), path)
+    require_output_name(path, tmp_path / out)
+    assert write_repaired(repaired(path), path, tmp_path / out) == ()
+    written = torch.load(tmp_path / out, weights_only=True)
+    assert list(written) == list(torch.load(path, weights_only=True))
+    (again,) = repaired(tmp_path / out).suspects.parts
+    assert torch.equal(again.flat(), networks.flat() + 0.5)

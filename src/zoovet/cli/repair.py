@@ -71,7 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="weights, or several networks' weights")
     add_candidates(parser, "repairer")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="OUT", help="where edited weights go: a name that ends as FILE's"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="where edited weights go: a name that ends as FILE's, or .pt for .pth and so on",
     )
     parser.add_argument(
         "--force",

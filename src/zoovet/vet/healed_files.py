@@ -15,6 +15,7 @@ from zoovet.printable import printable
 from zoovet.readers import FileContent, read_content, save_networks, says_its_spec
 from zoovet.readers.renumbering import placed_names, renumbered_graph_file, renumbered_state_dict
 from zoovet.readers.rewriting import LayoutError, NewNumbers, require_tensors, rewrite
+from zoovet.vet.endings import end_alike
 from zoovet.vet.healed_network import HealedNetwork
 from zoovet.vet.network import Network
 
@@ -51,12 +52,12 @@ def require_writable_format(content: FileContent, source: str) -> None:
 
 
 def require_same_ending(path: Path, out: Path) -> None:
-    """Check that a healed network's file is called as the input is, whose format it keeps.
+    """Check that a healed network's file is called as one of the input's format, which it keeps.
 
     Raises:
         ZoovetError: It ends otherwise.
     """
-    if out.suffix.lower() != path.suffix.lower():
+    if not end_alike(path, out):
         raise ZoovetError(
             f"--out {printable(out)}: no repairer knows the network, so that it is written in the format of the input: "
             f"give a name that ends in {printable(path.suffix) or 'no suffix'}"
@@ -76,7 +77,7 @@ def write_healed(file: HealedFile, path: Path, out: Path) -> tuple[str, ...]:
     Args:
         file: What was made of it.
         path: The file.
-        out: Where the new one goes; ends as the file's name does.
+        out: Where the new one goes; ends as files of its format do.
 
     Returns:
         What is to be said of it, one line each.

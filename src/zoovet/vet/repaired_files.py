@@ -12,6 +12,7 @@ from zoovet.printable import printable
 from zoovet.readers import read_content, save_networks, says_its_spec
 from zoovet.readers.onnx.rewriting import changed_onnx
 from zoovet.readers.rewriting import LayoutError, changed_tensors, require_tensors, rewrite
+from zoovet.vet.endings import end_alike
 from zoovet.vet.repairer import RepairedFile
 from zoovet.vet.suspects import Suspects
 
@@ -26,9 +27,9 @@ def require_output_name(path: Path, out: Path) -> None:
     """Check that a file's repaired networks can be written under a name.
 
     Raises:
-        ZoovetError: It ends neither as the file's does nor in ``.safetensors``.
+        ZoovetError: It ends neither as files of its format do nor in ``.safetensors``.
     """
-    if out.suffix.lower() not in (path.suffix.lower(), _OWN):
+    if not end_alike(path, out) and out.suffix.lower() != _OWN:
         own = path.suffix.lower()
         either = f"in {own}, the format of the input, or " if own not in ("", _OWN) else ""
         raise ZoovetError(f"--out {printable(out)}: give a name that ends {either}in {_OWN}")
@@ -40,7 +41,8 @@ def write_repaired(repaired: RepairedFile, path: Path, out: Path) -> tuple[str, 
     Args:
         repaired: What a repairer made of the file.
         path: The file.
-        out: Ends as the file's name does, for its format, names and layout; or in ``.safetensors``, for zoovet's own.
+        out: Ends as files of its format do, which keeps that, names and layout; or in ``.safetensors``, for zoovet's
+            own.
 
     Returns:
         What is to be said of it.
@@ -49,7 +51,7 @@ def write_repaired(repaired: RepairedFile, path: Path, out: Path) -> tuple[str, 
         ZoovetError: The file's layout cannot be kept, or the new one cannot be written.
     """
     suspects, content = repaired.suspects, repaired.suspects.content
-    keeps = out.suffix.lower() == path.suffix.lower()
+    keeps = end_alike(path, out)
     if keeps and not says_its_spec(content):
         own = path.suffix.lower()
         try:
