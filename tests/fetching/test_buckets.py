@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -16,8 +17,8 @@ class Bucket(MemoryFileSystem):
     """A store of its own."""
 
     protocol = "s3"
-    store: dict[str, object] = {}  # noqa: RUF012 - as fsspec's own
-    pseudo_dirs = [""]  # noqa: RUF012
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
 
 
 @pytest.fixture

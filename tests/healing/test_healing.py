@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -62,19 +63,20 @@ def test_images_of_one_class_are_refused(editable: Editable, images: Tensor, lab
     own = labels == 2
     with pytest.raises(ZoovetError, match="reference images of other classes than 2, which is suspected, are needed"):
         heal(editable, images[own], labels[own], [2], HealingConfig())
-    for wrong in ({"max_loss": 2.0}, {"seed": -1}, {"num_attempts": 0}):
+    wrongs: tuple[dict[str, Any], ...] = ({"max_loss": 2.0}, {"seed": -1}, {"num_attempts": 0})
+    for wrong in wrongs:
         with pytest.raises(ZoovetError, match="must be"):
-            HealingConfig(**wrong)  # type: ignore[arg-type]
+            HealingConfig(**wrong)
 
 
 def test_the_strongest_trigger_is_one_that_erases_nothing() -> None:
     patch = SoughtTrigger(
         kind="patch", target=2, family=Changes(0.1), values=torch.zeros(1, 1, 8, 8), flips=1.0, bearable=0.1
     )
-    facts = {"weights": {}, "change": 0.0, "strength": 0.0, "num_held_out": 9, "lost": 0.0}
-    counts = {"num_right_before": 9, "num_right_after": 9}
+    facts: dict[str, Any] = {"weights": {}, "change": 0.0, "strength": 0.0, "num_held_out": 9, "lost": 0.0}
+    counts: dict[str, Any] = {"num_right_before": 9, "num_right_after": 9}
     triggers = (patch, replace(patch, bearable=0.9))
-    edit = Edit(**facts, **counts, triggers=triggers, flips_before=(1.0, 0.7), flips_after=(1.0, 0.1))  # type: ignore[arg-type]
+    edit = Edit(**facts, **counts, triggers=triggers, flips_before=(1.0, 0.7), flips_after=(1.0, 0.1))
     assert edit.strongest == 1
     assert replace(edit, triggers=(patch, patch)).strongest == 0
     assert replace(edit, triggers=(), flips_before=(), flips_after=()).strongest is None

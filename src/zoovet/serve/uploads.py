@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -17,6 +17,9 @@ from zoovet.errors import ZoovetError
 from zoovet.files import storage_errors
 from zoovet.printable import printable
 from zoovet.serve.archives import is_safe_relative, safe_name
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 __all__ = ["IMAGE_ARCHIVES", "ReceivedForm", "TooLarge", "receive_form"]
 
@@ -76,7 +79,7 @@ async def receive_form(
         )
     parts = _Parts(folder, max_files)
     with contextlib.closing(parts):
-        parser = MultipartParser(boundary, parts.callbacks())  # type: ignore[arg-type]
+        parser = MultipartParser(boundary, parts.callbacks())
         num_bytes = 0
         while piece := await _next(pieces):
             num_bytes += len(piece)
@@ -125,7 +128,7 @@ class _Parts:
         self._value: bytearray | None = None
         self._target: IO[bytes] | None = None
 
-    def callbacks(self) -> dict[str, Callable[..., None]]:
+    def callbacks(self) -> MultipartCallbacks:
         """What the parser calls."""
         return {
             "on_part_begin": self._begin,
