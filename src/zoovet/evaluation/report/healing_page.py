@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 import zoovet
-from zoovet.evaluation.report.formats import FILTERS
 from zoovet.evaluation.report.pictures import picture_data
+from zoovet.evaluation.report.templating import report_environment, report_file
 from zoovet.files import write_text
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.vet import Healing
@@ -31,24 +29,20 @@ def write_healing_page(path: Path, healing: Healing, file: Path, written: Path |
         file: The input.
         written: The output; ``None`` where nothing was written.
     """
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: _resource(f"templates/{name}")),
-    )
-    environment.filters |= FILTERS | {"shown": printable}
-    text = environment.get_template("healing.html.j2").render(
-        style=Markup(_resource("style.css")),
-        version=zoovet.__version__,
-        title=printable(file, MAX_PATH_CHARACTERS),
-        written=None if written is None else printable(written, MAX_PATH_CHARACTERS),
-        healing=healing,
-        outcome=_outcome(healing),
-        triggers=_triggers(healing),
-        changes=[(printable(name, 80), share) for name, share in list(healing.changes.items())[:_NUM_CHANGES]],
-        picture=None if healing.before.trigger is None else picture_data(healing.before.trigger.picture.numpy()),
+    text = (
+        report_environment()
+        .get_template("healing.html.j2")
+        .render(
+            style=Markup(report_file("style.css")),
+            version=zoovet.__version__,
+            title=printable(file, MAX_PATH_CHARACTERS),
+            written=None if written is None else printable(written, MAX_PATH_CHARACTERS),
+            healing=healing,
+            outcome=_outcome(healing),
+            triggers=_triggers(healing),
+            changes=[(printable(name, 80), share) for name, share in list(healing.changes.items())[:_NUM_CHANGES]],
+            picture=None if healing.before.trigger is None else picture_data(healing.before.trigger.picture.numpy()),
+        )
     )
     write_text(path, text)
 
@@ -67,7 +61,3 @@ def _triggers(healing: Healing) -> list[dict[str, Any]]:
     found = zip(edit.triggers, edit.flips_before, edit.flips_after, strict=True)
     rows = sorted(found, key=lambda row: -row[1])[:_NUM_TRIGGERS]
     return [{"kind": one.kind, "target": one.target, "before": before, "after": after} for one, before, after in rows]
-
-
-def _resource(name: str) -> str:
-    return resources.files("zoovet.evaluation.report").joinpath(name).read_text(encoding="utf-8")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.measured import Measured
 from zoovet.evaluation.report.drawing import default_settings
-from zoovet.evaluation.report.formats import FILTERS
 from zoovet.evaluation.report.sections.classification import classification_section
 from zoovet.evaluation.report.sections.detection import detection_section
 from zoovet.evaluation.report.sections.editing import editing_section
@@ -22,6 +19,7 @@ from zoovet.evaluation.report.sections.generalization import generalization_sect
 from zoovet.evaluation.report.sections.networks import network_rows
 from zoovet.evaluation.report.sections.repair import edits_section, examples_section, repair_section
 from zoovet.evaluation.report.sections.zoo import zoo_section
+from zoovet.evaluation.report.templating import report_environment, report_file
 from zoovet.evaluation.zoo_summary import ZooSummary
 from zoovet.files import write_text
 
@@ -94,22 +92,14 @@ def write_report(
             results is not None and figures[block]["num_networks"] != len(results)
         ):
             raise ZoovetError(f"the figures are not those of the {name} results; make them with headline_figures")
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: _resource(f"templates/{name}")),
-    )
-    environment.filters |= FILTERS
-    page = environment.get_template("page.html.j2")
+    page = report_environment().get_template("page.html.j2")
     sections = _sections(measured, figures)
     tasks = [name for name in _BLOCKS.values() if sections[name] is not None]
     heading = ", and ".join(_SUBJECTS[name] for name in tasks) or "what the zoo holds"
     write_text(
         path,
         page.render(
-            style=Markup(_resource("style.css")),
+            style=Markup(report_file("style.css")),
             figures=figures,
             zoo=None if zoo is None else zoo_section(zoo),
             tasks=tasks,
@@ -140,7 +130,3 @@ def _sections(measured: Measured, figures: Mapping[str, Any]) -> dict[str, Any]:
         if generalization is None
         else generalization_section(generalization, figures["generalization"]),
     }
-
-
-def _resource(name: str) -> str:
-    return resources.files("zoovet.evaluation.report").joinpath(name).read_text(encoding="utf-8")

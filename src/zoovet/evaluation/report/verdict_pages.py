@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 import zoovet
 from zoovet.evaluation.report.formats import FILTERS
 from zoovet.evaluation.report.pictures import mask_data, picture_data
+from zoovet.evaluation.report.templating import report_environment, report_file
 from zoovet.files import write_text
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.vet import Example, Failure, Verdict
@@ -49,8 +48,8 @@ def write_verdict_pages(
     Returns:
         The pages' names, in the order of the verdicts, and which verdict each is of.
     """
-    environment = _environment()
-    common = {"style": Markup(_resource("style.css")), "version": zoovet.__version__}
+    environment = report_environment()
+    common = {"style": Markup(report_file("style.css")), "version": zoovet.__version__}
     pages = _named(verdicts)
     several = {verdict.file for verdict in verdicts if verdict.network > 0}
     rows = []
@@ -76,19 +75,7 @@ def write_verdict_pages(
 def verdict_fragment(verdict: Verdict) -> str:
     """What a verdict's page shows beneath its heading, for a page of another's: sections of HTML, all text escaped."""
     contents = _contents(verdict, printable(verdict.file, MAX_PATH_CHARACTERS))
-    return _environment().get_template("verdict_parts.html.j2").render(**contents)
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: _resource(f"templates/{name}")),
-    )
-    environment.filters |= FILTERS | {"shown": printable}
-    return environment
+    return report_environment().get_template("verdict_parts.html.j2").render(**contents)
 
 
 def _named(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
@@ -171,7 +158,3 @@ def _facts(verdict: Verdict) -> list[tuple[str, str]]:
     if verdict.effort is not None:
         facts += [("Effort", verdict.effort), ("Time", duration)]
     return facts
-
-
-def _resource(name: str) -> str:
-    return resources.files("zoovet.evaluation.report").joinpath(name).read_text(encoding="utf-8")
