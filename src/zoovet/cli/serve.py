@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import ipaddress
 import logging
 import os
 import secrets
@@ -16,6 +15,7 @@ from zoovet.cli.arguments import at_least_one
 from zoovet.cli.status import EXIT_OK
 from zoovet.errors import ZoovetError
 from zoovet.folder_lock import folder_lock
+from zoovet.loopback import is_loopback
 from zoovet.printable import printable
 from zoovet.text_files import read_text_file
 from zoovet.user_cache import user_cache
@@ -151,18 +151,9 @@ def _access(arguments: argparse.Namespace) -> tuple[Access, bool]:
         if token is not None:
             raise ZoovetError(f"--token-file and {_TOKEN_VARIABLE} both give a token: leave one of them out")
         token = (read_text_file(arguments.token_file, 2**12).splitlines() or [""])[0].strip()
-    if _is_loopback(arguments.host):
+    if is_loopback(arguments.host):
         return Access(token=token, hosts=(*LOOPBACK_NAMES, arguments.host.lower())), False
     return Access(token=token or secrets.token_hex(24), hosts=None), token is None
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from zoovet.errors import ZoovetError
 from zoovet.fetching.weight_files import MAX_BYTES
+from zoovet.loopback import is_loopback
 from zoovet.printable import printable
 from zoovet.text_files import in_words
 
@@ -29,16 +28,8 @@ def require_safe(url: str) -> None:
         ZoovetError: It is neither https nor http of this machine.
     """
     parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(parts.hostname or "")):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         raise ZoovetError(f"{printable(url)} is no https address; only these are fetched")
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return False
 
 
 def split_digest(url: str) -> tuple[str, str | None]:
