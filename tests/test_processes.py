@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zoovet.processes import ProcessName
+from zoovet.processes import ProcessName, num_usable_cores
 
 PARENT = """
 import multiprocessing, os, time
@@ -100,3 +100,11 @@ def _runs(pid: int) -> bool:
 @pytest.mark.parametrize("text", [".a.b", "x" * 300])
 def test_odd_texts_are_no_names(text: str) -> None:
     assert ProcessName.parse(text) is None
+
+
+def test_usable_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
+    assert num_usable_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert num_usable_cores() == 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ProcessName", "end_with_parent", "kernel_id", "start_resource_tracker"]
+__all__ = ["ProcessName", "end_with_parent", "kernel_id", "num_usable_cores", "start_resource_tracker"]
 
 _POLL_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
@@ -97,6 +97,11 @@ def _started(pid: int) -> int | None:
     except PermissionError:
         pass
     return 0
+
+
+def num_usable_cores() -> int:
+    """Cores that this process may use; all of the machine where the system does not say which."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_with_parent(parent: int) -> None:

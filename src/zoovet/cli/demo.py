@@ -26,6 +26,7 @@ from zoovet.config import read_config, write_config
 from zoovet.errors import ZoovetError
 from zoovet.files import remove_dead_partials
 from zoovet.folder_lock import folder_lock
+from zoovet.processes import num_usable_cores
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -114,7 +115,7 @@ def _demonstrate(arguments: argparse.Namespace) -> int:
         print(f"[{clock(time.monotonic() - started)}] {number}/3 {text}", flush=True)
 
     tell(1, f"training {config.zoo.num_networks} networks on {config.zoo.dataset}: every base healthy and poisoned")
-    workers = arguments.workers or len(os.sched_getaffinity(0))
+    workers = arguments.workers or num_usable_cores()
     zoo = build_with_progress(
         config.zoo, out / "zoo", workers=workers, repair=arguments.repair_zoo, data_root=arguments.data_root
     )

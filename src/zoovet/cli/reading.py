@@ -130,8 +130,9 @@ def notes_of_images(arguments: argparse.Namespace, options: ReadOptions) -> list
     images = options.images
     if images is None:
         return []
-    unlabelled = () if images.labels is not None else ("images without labels: no input scaling can be found on them",)
-    return [(str(arguments.images), note) for note in (*images.notes, *unlabelled)]
+    from zoovet.vet import notes_on_images
+
+    return [(str(arguments.images), note) for note in notes_on_images(images)]
 
 
 def scaling_of(arguments: argparse.Namespace) -> InputScaling | None:

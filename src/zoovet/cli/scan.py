@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from zoovet.cli.sources import SOURCES_HELP, add_offline, gathering, groups_by_h
 from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_OK, statuses_in_words
 from zoovet.errors import ZoovetError
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
+from zoovet.processes import num_usable_cores
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -176,7 +176,7 @@ class _Scan:
     def results(self, options: ReadOptions, files: Sequence[Path]) -> tuple[list[FileResult], bool]:
         """Results in the order of the files, and whether they are all; after Ctrl-C those that there are."""
         arguments, device = self._arguments, device_name(self._arguments.device)
-        workers = arguments.workers or (_num_cores() if device == "cpu" else 1)
+        workers = arguments.workers or (num_usable_cores() if device == "cpu" else 1)
         scanner = scanner_of(self._policy, self._candidates, self._strangers, options, device=device, workers=workers)
         cache = self._cache(options, device)
         with scan_bar(len(files), quiet=arguments.json) as progress:
@@ -245,11 +245,6 @@ def _tell(
         print(f"note: {assumed_scaling_note(assumed)}", file=sys.stderr)
     for _, failure in failures:
         print(f"{failure.traceback or ''}error: {failure.message}", file=sys.stderr)
-
-
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _collect(results: Iterable[FileResult]) -> tuple[list[FileResult], bool]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoovet.errors import ZoovetError
 from zoovet.files import write_json
 from zoovet.json_files import read_json_object
-from zoovet.serve.jobs import Job, JobState, is_job_id
+from zoovet.serve.jobs import INTERRUPTED, Job, JobState, is_job_id
 
 __all__ = ["JobFolders"]
 
@@ -96,9 +96,7 @@ class JobFolders:
             if job.job_id != folder.name:
                 continue
             if not job.state.has_ended:
-                job = replace(
-                    job, state=JobState.INTERRUPTED, error="the server was ended before this job was", ended=job.created
-                )
+                job = replace(job, state=JobState.INTERRUPTED, error=INTERRUPTED, ended=job.created)
                 self.write(job)
             jobs.append(job)
         return sorted(jobs, key=lambda one: one.created)

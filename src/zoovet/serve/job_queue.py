@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
@@ -13,10 +12,11 @@ from typing import Any
 
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
+from zoovet.processes import num_usable_cores
 from zoovet.serve.config import ServeConfig
 from zoovet.serve.job_folders import JobFolders
 from zoovet.serve.job_process import Outcome, TaskLimits, prepare_processes, run_task
-from zoovet.serve.jobs import Job, JobOptions, JobState, Order, Summary, Task
+from zoovet.serve.jobs import INTERRUPTED, Job, JobOptions, JobState, Order, Summary, Task
 
 __all__ = ["JobQueue", "NoSuchJob", "QueueFull"]
 
@@ -50,11 +50,10 @@ class JobQueue:
         self._cancelled: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
         self._is_closed = False
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._limits = TaskLimits(
             seconds=config.job_seconds,
             memory_bytes=config.job_memory_bytes,
-            num_threads=max(1, cores // config.at_once),
+            num_threads=max(1, num_usable_cores() // config.at_once),
         )
 
     def open(self) -> None:
@@ -78,7 +77,7 @@ class JobQueue:
             thread.join()
         for job in self.jobs():
             if not job.state.has_ended:
-                self._ended(job, JobState.INTERRUPTED, "the server was ended before this job was")
+                self._ended(job, JobState.INTERRUPTED, INTERRUPTED)
 
     def jobs(self) -> list[Job]:
         """All jobs, the newest first."""
@@ -258,7 +257,7 @@ class JobQueue:
         found = outcome.found
         if self._cancelled[job.job_id].is_set() and found is None:
             if self._is_closed:
-                self._ended(job, JobState.INTERRUPTED, "the server was ended before this job was")
+                self._ended(job, JobState.INTERRUPTED, INTERRUPTED)
             else:
                 self._ended(job, JobState.CANCELLED)
         elif found is None:

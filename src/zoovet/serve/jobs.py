@@ -12,7 +12,10 @@ from zoovet.errors import ZoovetError
 from zoovet.json_files import typed_value
 from zoovet.printable import printable
 
-__all__ = ["Job", "JobOptions", "JobState", "Order", "Summary", "Task", "is_job_id"]
+__all__ = ["INTERRUPTED", "Job", "JobOptions", "JobState", "Order", "Summary", "Task", "is_job_id"]
+
+INTERRUPTED = "the server was ended before this job was"
+"""Why a job that was interrupted has no answer."""
 
 _MAX_CHARACTERS = 200
 _ARCHITECTURE = re.compile(r"[A-Za-z0-9_:=,.+\-]*")

@@ -69,12 +69,11 @@ class Pages:
         self._environment.globals |= {"version": zoovet.__version__, "zip_same": _with_itself}
         self._environment.filters |= {"ago": _ago, "code": _with_code}
 
-    def index(self, error: str = "") -> str:
+    def index(self) -> str:
         """The form, and all jobs."""
         config = self._queue.config
         return self._page(
             "index.html.j2",
-            error=error,
             jobs=[self._row(job) for job in self._queue.jobs()],
             max_upload_bytes=config.max_upload_bytes,
             max_image_files=config.max_image_files,
@@ -82,7 +81,7 @@ class Pages:
             **_CHOICES,
         )
 
-    def job(self, job: Job, error: str = "") -> str:
+    def job(self, job: Job) -> str:
         """One job: how far it is, what was found, what can be done next."""
         folders = self._queue.folders
         results = folders.results(job.job_id)
@@ -91,7 +90,6 @@ class Pages:
             fragments = json.loads(path.read_text(encoding="utf-8"))
         return self._page(
             "job.html.j2",
-            error=error,
             job=job,
             row=self._row(job),
             shown=list(zip(job.summaries, map(Markup, fragments), strict=False)),

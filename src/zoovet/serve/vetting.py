@@ -30,6 +30,7 @@ from zoovet.vet import (
     Scanner,
     Verdict,
     judged,
+    notes_on_images,
     write_healed,
     write_repaired,
 )
@@ -99,9 +100,7 @@ def _read_options(order: Order, tell: Callable[[str], None]) -> tuple[ReadOption
     if order.images:
         tell("reference images are read")
         images = Images.from_file(_unpacked(order))
-    notes = [] if images is None else [f"{order.images}: {note}" for note in images.notes]
-    if images is not None and images.labels is None:
-        notes.append(f"{order.images}: images without labels: no input scaling can be found on them")
+    notes = [] if images is None else [f"{order.images}: {note}" for note in notes_on_images(images)]
     options = ReadOptions(
         activation=given.activation or None,
         scaling=scaling_preset(given.scaling) if given.scaling else None,

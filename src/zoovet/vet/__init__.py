@@ -14,7 +14,7 @@ from zoovet.vet.reading import from_module, read
 from zoovet.vet.repaired_files import require_output_name, write_repaired
 from zoovet.vet.repairer import RepairedFile, Repairer
 from zoovet.vet.runnable_network import runnable
-from zoovet.vet.scaling_notes import assumed_scaling_note
+from zoovet.vet.scaling_notes import assumed_scaling_note, notes_on_images
 from zoovet.vet.scan_cache import ScanCache, open_scan_cache, scan_identity
 from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
 from zoovet.vet.stranger_healer import Healing
@@ -64,6 +64,7 @@ __all__ = [
     "from_module",
     "judged",
     "load_suspects",
+    "notes_on_images",
     "open_scan_cache",
     "read",
     "read_policy",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zoovet.images import Images
 from zoovet.networks import ZOO_SCALING
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
-__all__ = ["MAY_BE_THE_REASON", "assumed_in_python", "assumed_scaling_note"]
+__all__ = ["MAY_BE_THE_REASON", "assumed_in_python", "assumed_scaling_note", "notes_on_images"]
 
 _NUM_NAMED = 3
 _WHAT_WAS_ASSUMED = f"assumed images scaled to [{ZOO_SCALING.low:g}, {ZOO_SCALING.high:g}]"
@@ -28,6 +29,12 @@ def assumed_scaling_note(files: Sequence[str]) -> str:
         f"{named}{more}: input scaling not known; {_WHAT_WAS_ASSUMED}; if that is wrong, so is what is said: give "
         f"--input-range LOW,HIGH, --mean and --std, or --scaling NAME"
     )
+
+
+def notes_on_images(images: Images) -> tuple[str, ...]:
+    """What is to be said of reference images, one line each: their own notes, and that no scaling is found on them."""
+    unlabelled = () if images.labels is not None else ("images without labels: no input scaling can be found on them",)
+    return (*images.notes, *unlabelled)
 
 
 def assumed_in_python(title: str) -> str:
