@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoovet.cli.outputs import require_own_folder, require_writable_file
+from zoovet.cli.outputs import require_own_file, require_own_folder, require_writable_file
 from zoovet.errors import ZoovetError
 
 
@@ -70,3 +70,18 @@ def test_another_file_is_overwritten_only_by_force(tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match="b exists already; give another --out, or --force to overwrite it"):
         require_writable_file(out, source, force=False)
     require_writable_file(out, source, force=True)
+
+
+def test_a_page_is_no_other_file_of_the_command_by_no_link_or_spelling(tmp_path: Path) -> None:
+    source, page = tmp_path / "a.pt", tmp_path / "page.html"
+    source.touch()
+    (tmp_path / "hard.html").hardlink_to(source)
+    (tmp_path / "soft.html").symlink_to(source)
+    others = {source: "the input", tmp_path / "new": "what --out names"}
+    for own in (source, tmp_path / "hard.html", tmp_path / "soft.html"):
+        with pytest.raises(ZoovetError, match=r"--report .* is the input; give another"):
+            require_own_file(own, others, "--report")
+    with pytest.raises(ZoovetError, match=r"--report .*new is what --out names; give another"):
+        require_own_file(tmp_path / "." / "new", others, "--report")
+    page.touch()
+    require_own_file(page, {**others, Path(f"https://example.org/{'x' * 300}.pt"): "one of the files"}, "--report")

@@ -163,7 +163,7 @@ def test_what_cannot_be_is_one_line(repair: Repair, tmp_path: Path) -> None:
             ("--out", tmp_path / "b.safetensors"),
             "written in the format of the input: give a name that ends in .pth",
         ),
-        (("--out", tmp_path / "b.pth", "--report", path), "which is another file of this command; give another"),
+        (("--out", tmp_path / "b.pth", "--report", path), "a.pth is the input; give another"),
     ):
         status, shown, told = repair(path, *words)
         error = [line for line in told.splitlines() if line.startswith("error: ")]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -22,11 +23,13 @@ __all__ = [
     "VerbParser",
     "add_data_root",
     "add_device",
+    "add_effort",
     "add_repair_zoo",
     "add_seed",
     "at_least_one",
     "chosen_kind",
     "device_name",
+    "number",
     "parse_verb",
 ]
 
@@ -182,6 +185,17 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
+def number(text: str, is_taken: Callable[[float], bool], expected: str) -> float:
+    """An argument that is a number; ``expected`` says which are taken: ``a number from 0 to 1``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not is_taken(value):
+        raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}")
+    return value
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"must be an integer from 0 to 2^63 - 1, got {text!r}")
@@ -200,6 +214,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         default="auto",
         help="where to compute; auto: a GPU where there is one",
+    )
+
+
+def add_effort(parser: argparse.ArgumentParser, sought: str, default: str | None = None) -> None:
+    """``--effort WORD``; ``sought`` says what for, ``default`` is what the argument holds without it."""
+    parser.add_argument(
+        "--effort",
+        choices=("quick", "normal", "thorough"),
+        default=default,
+        help=f"how much is sought {sought}; default normal",
     )
 
 

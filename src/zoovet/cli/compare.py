@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -133,17 +132,13 @@ def _in_words(tensor: TensorChange) -> str:
 
 
 def _as_json(compared: Comparison, decided: Sequence[Judged], notes: Sequence[tuple[str, str]]) -> str:
-    answers = compared.answers
-    from zoovet.evaluation.report.scan_json import verdict_as_json
+    from zoovet.evaluation.report.scan_json import finite_or_none, verdict_as_json
 
+    answers = compared.answers
     found = {
-        "tensors": [{**vars(tensor), "change": _finite(tensor.change)} for tensor in compared.tensors],
+        "tensors": [{**vars(tensor), "change": finite_or_none(tensor.change)} for tensor in compared.tensors],
         "answers": None if answers is None else vars(answers),
         "verdicts": list(map(verdict_as_json, decided)),
         "notes": [{"file": text_of_name(file), "note": note} for file, note in dict.fromkeys(notes)],
     }
     return json.dumps(found, indent=2, allow_nan=False)
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None

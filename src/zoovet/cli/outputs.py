@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
@@ -55,12 +56,12 @@ def require_writable_file(path: Path, source: Path, *, force: bool) -> None:
     require_writable_folder(path.parent)
 
 
-def require_own_file(path: Path, others: Sequence[Path], option: str) -> None:
-    """Check that a page may be written: a file of its own, whatever it held before.
+def require_own_file(path: Path, others: Mapping[Path, str], option: str) -> None:
+    """Check that a page or a list may be written: a file of its own, whatever it held before.
 
     Args:
         path: The file.
-        others: Files that it must not be, by whatever spelling or link.
+        others: Files that it must not be, by whatever spelling or link, and what each is.
         option: What names it on the command line.
 
     Raises:
@@ -68,8 +69,13 @@ def require_own_file(path: Path, others: Sequence[Path], option: str) -> None:
     """
     if path.is_dir():
         raise ZoovetError(f"{path} is a folder; give a file as {option}")
-    for other in others:
-        is_same = path.exists() and other.exists() and path.samefile(other)
-        if is_same or path.resolve() == other.resolve():
-            raise ZoovetError(f"{option} {path} is {other}, which is another file of this command; give another")
+    for other, what in others.items():
+        if _are_one(path, other):
+            raise ZoovetError(f"{option} {path} is {what}; give another")
     require_writable_folder(path.parent)
+
+
+def _are_one(path: Path, other: Path) -> bool:
+    with suppress(OSError):  # one is not there, or its name, an address perhaps, is too long to be any file's
+        return path.samefile(other)
+    return path.resolve() == other.resolve()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoovet.cli.arguments import add_device, device_name
+from zoovet.cli.arguments import add_device, add_effort, device_name, number
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.outputs import require_own_file, require_writable_file
 from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
@@ -95,12 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-anyway", action="store_true", help="write an edit that fails its own check too; the exit status stays 1"
     )
-    parser.add_argument(
-        "--effort",
-        choices=("quick", "normal", "thorough"),
-        default="normal",
-        help="how much is sought before and after a stranger is healed; default normal",
-    )
+    add_effort(parser, "before and after a stranger is healed", default="normal")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write what was done to a stranger as a page")
     add_read_options(parser)
     add_device(parser)
@@ -120,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_output_name(file, out)
     require_writable_file(out, file, force=arguments.force)
     if arguments.report is not None:
-        require_own_file(arguments.report, (file, out), "--report")
+        require_own_file(arguments.report, {file: "the input", out: "what --out names"}, "--report")
     device, options = device_name(arguments.device), read_options_of(arguments)
     has_own = arguments.repairer is not None or arguments.model is not None
     repairer = Repairer(
@@ -205,10 +200,4 @@ def _tell(what: str) -> None:
 
 
 def _points(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"must be points of accuracy, a number from 0 to 100, got {text!r}")
-    return value
+    return number(text, lambda value: 0 <= value <= 100, "points of accuracy, a number from 0 to 100")

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from zoovet.cli.bom import require_bom_library, scan_as_bom
 from zoovet.cli.junit import scan_as_junit
-from zoovet.cli.outputs import require_own_folder
+from zoovet.cli.outputs import require_own_file, require_own_folder
 from zoovet.cli.sarif import scan_as_sarif
-from zoovet.errors import ZoovetError
-from zoovet.files import require_writable_folder, write_json, write_text
+from zoovet.files import write_json, write_text
 
 if TYPE_CHECKING:
     from zoovet.vet import Failure, Judged
@@ -38,17 +37,12 @@ def require_outputs(arguments: argparse.Namespace) -> None:
         require_own_folder(arguments.report, "index.html", "a scan's pages", option="--report")
     if arguments.bom is not None:
         require_bom_library()
-    taken = {Path(name).resolve(): "one of the files to scan" for name in arguments.files}
+    taken = {Path(name): "one of the files to scan" for name in arguments.files}
     for option in _FILES:
         path = getattr(arguments, option)
-        if path is None:
-            continue
-        if path.is_dir():
-            raise ZoovetError(f"{path} is a folder; give a file as --{option}")
-        if path.resolve() in taken:
-            raise ZoovetError(f"--{option} {path} is {taken[path.resolve()]}; give another")
-        taken[path.resolve()] = f"what --{option} is written to"
-        require_writable_folder(path.parent)
+        if path is not None:
+            require_own_file(path, taken, f"--{option}")
+            taken[path] = f"what --{option} is written to"
 
 
 def write_outputs(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoovet.cli.arguments import add_effort, number
 from zoovet.errors import ZoovetError
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
@@ -24,11 +25,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold", type=_probability, metavar="P", help="flag from this probability on; default the detector's own"
     )
-    parser.add_argument(
-        "--effort",
-        choices=("quick", "normal", "thorough"),
-        help="how much is sought in networks that only the detector for strangers can tell; default normal",
-    )
+    add_effort(parser, "in networks that only the detector for strangers can tell")
     parser.add_argument(
         "--false-alarms",
         type=_share,
@@ -82,20 +79,8 @@ def _note(file: str, text: str) -> None:
 
 
 def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be a number above 0 and below 1, got {text!r}")
-    return value
+    return number(text, lambda value: 0 < value < 1, "a number above 0 and below 1")
 
 
 def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
-    return value
+    return number(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")

@@ -37,7 +37,6 @@ _ADDRESS = re.compile(
 )
 _CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 1 << 20
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +184,7 @@ def _whole(path: Path) -> Path:
     else:
         raise ZoovetError(f"{printable(path)} has no digest to be compared with; links do not work in the hub's cache")
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+        hashlib.file_digest(file, lambda: digest)
     if digest.hexdigest() != expected:
         raise ZoovetError(f"{printable(path)} is not what the hub says it is: remove {printable(path.resolve())}")
     return path

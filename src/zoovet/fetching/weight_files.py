@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
@@ -103,7 +103,7 @@ class Gathered:
 
     files: tuple[WeightFile, ...] = ()
     skipped: tuple[Skipped, ...] = ()
-    failures: tuple[tuple[str, str], ...] = field(default_factory=tuple)
+    failures: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def together(cls, parts: Iterable[Gathered]) -> Gathered:

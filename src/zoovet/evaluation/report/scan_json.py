@@ -12,7 +12,7 @@ from zoovet.fetching import Skipped
 from zoovet.printable import text_of_name
 from zoovet.vet import Failure, FoundTrigger, Judged
 
-__all__ = ["scan_as_json", "verdict_as_json"]
+__all__ = ["finite_or_none", "scan_as_json", "verdict_as_json"]
 
 
 def scan_as_json(
@@ -48,7 +48,7 @@ def verdict_as_json(judged: Judged) -> dict[str, Any]:
         "class_probabilities": list(verdict.class_probabilities),
         "cautions": list(verdict.cautions),
         "trigger": None if verdict.trigger is None else _trigger(verdict.trigger),
-        "suspects": [{name: _finite(value) for name, value in vars(one).items()} for one in verdict.suspects],
+        "suspects": [{name: finite_or_none(value) for name, value in vars(one).items()} for one in verdict.suspects],
     }
     row = {name: made.get(name, value) for name, value in vars(verdict).items() if name != "notes"}
     allowed = None if allowance is None else {"reason": allowance.reason, "expires": allowance.expires}
@@ -67,5 +67,6 @@ def _name(name: str | None) -> str | None:
     return None if name is None else text_of_name(name)
 
 
-def _finite(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
+    """What JSON can say: a number that is not finite becomes ``None``, all else stays."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
