@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from zoovet.serve import JobQueue
 from zoovet.serve.job_process import Outcome
 from zoovet.serve.jobs import Job
+from zoovet.vet import EFFORTS
 
 Ended = Callable[[JobQueue, str], Job]
 ROOT = Path(__file__).parents[2]
@@ -86,3 +88,10 @@ def test_a_full_queue_is_told_and_nothing_that_was_accepted_is_lost(
 
 def test_health_is_told(client: TestClient) -> None:
     assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_the_server_takes_the_efforts_that_there_are(client: TestClient) -> None:
+    form = client.get("/openapi.json").json()["paths"]["/scan"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert form["schema"]["properties"]["effort"]["enum"] == list(EFFORTS)
+    page = client.get("/").text
+    assert re.findall(r'<option value="(\w+)"', page)[-len(EFFORTS) :] == list(EFFORTS)
