@@ -125,6 +125,15 @@ def test_images_that_cannot_serve_are_refused(repairer: Repairer, stamped: Nets,
         repairer.repair(network, wrong)
 
 
+def test_images_that_cannot_serve_are_refused_before_anything_is_sought(
+    repairer: Repairer, stamped: Nets, pictures: Images
+) -> None:
+    told: list[str] = []
+    with pytest.raises(ZoovetError, match="5 reference images are fewer"):
+        repairer.repair(stamped(3), pictures[torch.arange(0, 40, 8)], progress=told.append)
+    assert told == ["verdict: seeking triggers of all classes"]
+
+
 class Gated(nn.Module):
     """Beyond the vocabulary: what it does depends on its images."""
 

@@ -15,7 +15,7 @@ class ServeConfig:
     """Where a server keeps its jobs, and what each of them may take.
 
     Attributes:
-        data: Folder of the jobs: what was uploaded, what was found.
+        data: Folder of the jobs: what was uploaded, what was found. Made absolute, as jobs run in folders of their own.
         at_once: Jobs that run at the same time.
         max_waiting: Jobs that may wait; further ones are refused.
         max_upload_bytes: Of one request: a network and images.
@@ -42,6 +42,7 @@ class ServeConfig:
     max_jobs: int = 500
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.data.absolute())
         for name, value in vars(self).items():
             if isinstance(value, int) and value < 1:
                 raise ZoovetError(f"{name} must be at least 1, got {value}")

@@ -19,6 +19,7 @@ from zoovet.vet.suspects import Suspects
 __all__ = ["require_output_name", "write_repaired"]
 
 _OWN = ".safetensors"
+_NOT_WRITTEN = ".pt2"
 _IN_OWN = f"--out NAME{_OWN} writes the network in zoovet's own format"
 _IN_PYTHON = "zoovet.load_networks and zoovet.save_networks bring it into zoovet's own format: repair that file"
 
@@ -31,7 +32,7 @@ def require_output_name(path: Path, out: Path) -> None:
     """
     if not end_alike(path, out) and out.suffix.lower() != _OWN:
         own = path.suffix.lower()
-        either = f"in {own}, the format of the input, or " if own not in ("", _OWN) else ""
+        either = f"in {own}, the format of the input, or " if own not in ("", _OWN, _NOT_WRITTEN) else ""
         raise ZoovetError(f"--out {printable(out)}: give a name that ends {either}in {_OWN}")
 
 

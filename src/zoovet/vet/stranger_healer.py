@@ -134,12 +134,12 @@ class StrangerHealer:
         if images is None:
             raise ZoovetError(f"{network.describe()}: {NEEDS_IMAGES}")
         progress("verdict: seeking triggers of all classes")
-        examined = self.strangers.examined(network, images, network.title, progress=_behind("verdict", progress))
+        examined = self.strangers.examined(
+            network, images, network.title, progress=_behind("verdict", progress), require=_require_usable
+        )
         before, max_loss = examined.verdict, self.config.max_loss
         if examined.evidence is None or examined.images is None:
             raise ZoovetError(before.reason or "nothing can be sought in it")
-        shown = examined.images
-        _require_usable(shown, len(before.class_probabilities))
         notes = self._notes(before)
         if notes is None:
             return network, Healing(before=before, max_loss=max_loss, seconds=time.perf_counter() - start)

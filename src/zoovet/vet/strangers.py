@@ -43,6 +43,10 @@ def _silent(_: str) -> None:
     """Tell nobody what is sought."""
 
 
+def _any_will_do(_: ReferenceImages, __: int) -> None:
+    """Require nothing of reference images."""
+
+
 @dataclass(frozen=True)
 class ExaminedNetwork:
     """A verdict, and what it rests on.
@@ -113,6 +117,7 @@ class Strangers:
         file: str,
         index: int = 0,
         progress: Callable[[str], None] = _silent,
+        require: Callable[[ReferenceImages, int], None] = _any_will_do,
     ) -> ExaminedNetwork:
         """The verdict as :meth:`verdict` gives it, with the evidence that it rests on.
 
@@ -122,25 +127,35 @@ class Strangers:
             file: See :meth:`verdict`.
             index: See :meth:`verdict`.
             progress: See :meth:`verdict`.
+            require: Called with reference images, and how many classes the network tells apart, before anything is
+                sought; raises where they will not do.
 
         Raises:
-            ZoovetError: See :meth:`verdict`.
+            ZoovetError: See :meth:`verdict`; or what ``require`` raises.
         """
         start = time.perf_counter()
         blank = replace(no_verdict("", file, network.scaling, network.notes), network=index, digest=network.digest)
         known = None
         try:
             known = None if images is None else _looked_at(network, images)
-            found = self._found(network, known, progress)
+            found = self._found(network, known, progress, require)
         except NothingToSeek as error:
             shown = f"{network.describe()}: {error}"
             return ExaminedNetwork(replace(blank, reason=shown, seconds=time.perf_counter() - start), None, known)
         verdict = replace(self._of(blank, found, known), seconds=time.perf_counter() - start)
         return ExaminedNetwork(verdict, found.evidence, known)
 
-    def _found(self, network: Network, known: ReferenceImages | None, progress: Callable[[str], None]) -> _Found:
+    def _found(
+        self,
+        network: Network,
+        known: ReferenceImages | None,
+        progress: Callable[[str], None],
+        require: Callable[[ReferenceImages, int], None],
+    ) -> _Found:
         reader = self._reader_for(known)
         own = _runnable(network, known)
+        if known is not None:
+            require(known, own.num_classes)
         config = reader.evidence_config(self.effort)
         if known is None:
             _require_gradient(own, torch.zeros(1, *own.input_shape))

@@ -270,6 +270,7 @@ BEYOND: list[tuple[Any, str]] = [
     (helper.make_node("Loop", ["", "", "y"], ["z"], name="n", body=_THEN), "Loop decides or repeats"),
     (helper.make_node("Foo", ["y"], ["z"], name="n", domain="com.example"), "com.example::Foo is no operation of ONNX"),
     (helper.make_node("QuantizeLinear", ["y", "s"], ["z"], name="n"), "QuantizeLinear is quantized"),
+    (helper.make_node("DequantizeLinear", ["y", "s"], ["z"], name="n"), "DequantizeLinear is quantized"),
     (helper.make_node("CumSum", ["y", "c"], ["z"], name="n"), "CumSum is not in the vocabulary of graphs"),
     (helper.make_node("Resize", ["a", "", "s"], ["z"], name="n"), "Resize is not in the vocabulary"),
     (helper.make_node("Relu", ["y"], ["z"], name="n", slope=2), "Relu has the attribute 'slope', which is not known"),

@@ -173,6 +173,6 @@ def _why_unknown(op: str) -> str:
         return "is no operation of ONNX but of a domain of its own; it is not read"
     if op in _CONTROL_FLOW:
         return "decides or repeats while the network runs; graphs know no control flow"
-    if "Quantize" in op or op.startswith("QLinear") or op.endswith("Integer"):
+    if "quantize" in op.lower() or op.startswith("QLinear") or op.endswith("Integer"):
         return "is quantized; read the network as it was before quantization"
     return "is not in the vocabulary of graphs"
