@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from zoovet.errors import ZoovetError
 from zoovet.metanets import ScaleGMNConfig
@@ -52,7 +53,7 @@ def names_in(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("name", "files"),
-    [("tensorboard", {"metrics", "hparams", "events"}), ("none", {"metrics"})],
+    [("tensorboard", {"metrics", "events"}), ("none", {"metrics"})],
 )
 def test_what_a_session_writes(
     zoo: Zoo, run_folder: Path, training: Callable[..., TrainingConfig], name: str, files: set[str]
@@ -61,6 +62,28 @@ def test_what_a_session_writes(
     assert names_in(run_folder / "log" / "version_0") == files
     with (run_folder / "log" / "version_0" / "metrics.csv").open() as file:
         assert {"train/loss", "validation/auc"} <= set(csv.DictReader(file).fieldnames or ())
+
+
+def test_tensorboard_reads_what_metrics_csv_holds_and_no_thread_writes_it(
+    zoo: Zoo, run_folder: Path, training: Callable[..., TrainingConfig]
+) -> None:
+    writers: set[str] = set()
+
+    def look(_: Any) -> None:
+        writers.update(type(thread).__module__ for thread in threading.enumerate())
+
+    train_detector(config_of(training(logger="tensorboard")), zoo, run_folder, progress=look)
+    assert writers
+    assert not any(name.startswith("tensorboard") for name in writers)
+    folder = run_folder / "log" / "version_0"
+    accumulator = EventAccumulator(str(folder)).Reload()
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name in ("train/loss", "validation/auc"):
+        read = [(event.step, event.value) for event in accumulator.Scalars(name)]
+        written = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+        assert [step for step, _ in read] == [step for step, _ in written]
+        assert [value for _, value in read] == pytest.approx([value for _, value in written], rel=1e-6)
 
 
 def test_a_run_is_resumed_with_another_logger(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import scalar
 
 from zoovet.config import read_yaml
 from zoovet.errors import ZoovetError
@@ -51,9 +57,51 @@ def session_loggers(folder: Path, name: LoggerName) -> Iterator[list[Logger]]:
         with _wandb_logger(folder, Path(csv_logger.log_dir)) as logger:
             yield [csv_logger, logger]
     elif name == "tensorboard":
-        yield [csv_logger, TensorBoardLogger(folder, name="log", version=csv_logger.version)]
+        _ = csv_logger.experiment  # makes the session's folder
+        yield [csv_logger, _EventFile(Path(csv_logger.log_dir))]
     else:
         yield [csv_logger]
+
+
+class _EventFile(Logger):
+    """TensorBoard's events, written in the training's own thread.
+
+    TensorBoard's writer has a thread of its own, which prints a traceback where a disk fills or a folder vanishes; here
+    the error reaches the training, which says it in one line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._path = folder / f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    @property
+    def name(self) -> str:
+        """The folder's name below the run's."""
+        return "log"
+
+    @property
+    def version(self) -> str:
+        """The session's folder."""
+        return self._path.parent.name
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        """Write nothing: a run has its configuration beside it."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append one event that holds all figures of a step.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        event = Event(wall_time=time.time(), step=step)
+        for name, value in metrics.items():
+            event.summary.MergeFrom(scalar(name, value))
+        self._append(event)
+
+    def _append(self, event: Event) -> None:
+        with self._path.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
 
 
 @contextmanager
