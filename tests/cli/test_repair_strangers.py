@@ -104,7 +104,7 @@ def repair(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 def test_a_state_dict_is_healed_and_keeps_its_layout(repair: Repair, tmp_path: Path) -> None:
     path, out = tmp_path / "a.pth", tmp_path / "healed.pt"
     torch.save({"epoch": 3, "state_dict": {f"net.{k}": v for k, v in module(3).state_dict().items()}}, path)
-    status, shown, told = repair(path, "--out", out, "--report", tmp_path / "page.html")
+    status, shown, told = repair(path, "--out", out, "--report", tmp_path / "pages")
     assert status == 0, shown
     lines = shown.splitlines()
     assert lines[0].startswith("before: trojaned, probability of a trojan 1.00, towards class 3")
@@ -114,7 +114,7 @@ def test_a_state_dict_is_healed_and_keeps_its_layout(repair: Repair, tmp_path: P
     assert lines[-1] == f"{out}: written; the input is as it was, so that deleting this file undoes the repair"
     for word in ("verdict: patch_0.25", "suspected: class 3", "round 1 of 1: unlearning ", "check: patch_0.25"):
         assert word in told
-    page = (tmp_path / "page.html").read_text()
+    page = (tmp_path / "pages" / "index.html").read_text()
     assert "healed</span>" in page
     assert "1.weight" in page
     before, after = (torch.load(each, weights_only=True) for each in (path, out))
@@ -163,7 +163,7 @@ def test_what_cannot_be_is_one_line(repair: Repair, tmp_path: Path) -> None:
             ("--out", tmp_path / "b.safetensors"),
             "written in the format of the input: give a name that ends in .pth",
         ),
-        (("--out", tmp_path / "b.pth", "--report", path), "a.pth is the input; give another"),
+        (("--out", tmp_path / "b.pth", "--report", path), "a.pth is a file; give a folder for a repair's page"),
     ):
         status, shown, told = repair(path, *words)
         error = [line for line in told.splitlines() if line.startswith("error: ")]

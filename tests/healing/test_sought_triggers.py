@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoovet.evidence.trigger_families import Changes, Pixels, SmoothChanges, Warps
+from zoovet.evidence.trigger_families import Changes, Pixels, SmoothChanges
 from zoovet.healing import Editable, TriggerSearch
 
 
@@ -32,19 +32,18 @@ def test_what_evidence_says_bounds_a_search_and_nothing_erases_images(
     editable: Editable, images: Tensor, labels: Tensor
 ) -> None:
     network = editable.with_weights(editable.weights)
-    wide = {"pixels_1": 60.0, "change_1": 1.6, "smooth_1": 1.6, "warp_1": 0.25}
-    small = {"pixels_1": 2.0, "change_1": 0.1, "smooth_1": 0.1, "warp_1": 0.05}
+    wide = {"pixels_1": 60.0, "change_1": 1.6, "smooth_1": 1.6}
+    small = {"pixels_1": 2.0, "change_1": 0.1, "smooth_1": 0.1}
     bounds = []
     for settings in (wide, small):
         found = search(images, labels, **settings).towards(network, 2, torch.Generator().manual_seed(0))
         each = {type(one.family): one.family for one in found}
-        pixels, change, smooth, warp = (each[kind] for kind in (Pixels, Changes, SmoothChanges, Warps))
+        pixels, change, smooth = (each[kind] for kind in (Pixels, Changes, SmoothChanges))
         assert isinstance(pixels, Pixels)
         assert isinstance(change, Changes)
         assert isinstance(smooth, SmoothChanges)
-        assert isinstance(warp, Warps)
-        bounds.append((pixels.num_pixels, change.bound, smooth.bound, warp.bound))
-    assert bounds == [(5, 0.3, 0.5, 0.1), (2, 0.1, 0.1, 0.05)]
+        bounds.append((pixels.num_pixels, change.bound, smooth.bound))
+    assert bounds == [(5, 0.3, 0.5), (2, 0.1, 0.1)]
 
 
 def test_what_erases_images_is_told_from_what_does_not(editable: Editable, images: Tensor, labels: Tensor) -> None:

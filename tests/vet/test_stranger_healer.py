@@ -15,7 +15,7 @@ from zoovet.healing import HealingConfig, UnlearningConfig
 from zoovet.vet.stranger_healer import Accuracy
 
 Nets = Callable[[int | None], Network]
-QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_steps=40, num_rounds=1), num_attempts=1)
+QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=2), num_attempts=1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_a_trojan_stops_working_and_clean_images_are_kept(
     assert healing is not None
     assert healing.edit is not None
     assert (healing.before.verdict, healing.targets) == ("trojaned", (3,))
-    assert healing.edit.lost <= 0.01
+    assert healing.edit.lost.may_be(0.01)
     assert 0 < healed.change < 1
     assert next(iter(healing.changes.values())) == max(healing.changes.values())
     assert told[0] == "verdict: seeking triggers of all classes"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zoovet.cli.arguments import add_device, add_effort, device_name, number
 from zoovet.cli.candidates import add_candidates, candidates_of
-from zoovet.cli.outputs import require_own_file, require_writable_file
+from zoovet.cli.outputs import require_own_folder, require_writable_file
 from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
 from zoovet.cli.results import print_results
 from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_OK
@@ -29,7 +29,7 @@ Edit a network's weights so that its trojan stops working, whatever its trigger 
   zoovet repair suspect.safetensors --out healed.safetensors
   zoovet repair suspect.pt --scaling unit --out healed.pt
   zoovet repair suspect.safetensors --repairer runs/repairer --out healed.safetensors
-  zoovet repair resnet18.onnx --images photos/ --out healed.onnx --report healed.html
+  zoovet repair resnet18.onnx --images photos/ --out healed.onnx --report pages/
   zoovet repair suspect.pth --architecture vgg:activation=elu,pooling=max --images photos/ --out healed.pth
 
 Reads what `zoovet scan` reads, and chooses among the shipped models as it does; a file with several networks gives a
@@ -65,6 +65,8 @@ half a minute to some minutes, by its size and its classes.
 
 TAKES_OVERRIDES = False
 
+_PAGE = "index.html"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and options."""
@@ -96,7 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-anyway", action="store_true", help="write an edit that fails its own check too; the exit status stays 1"
     )
     add_effort(parser, "before and after a stranger is healed", default="normal")
-    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write what was done to a stranger as a page")
+    parser.add_argument(
+        "--report", type=Path, metavar="FOLDER", help="write what was done to a stranger as a web page, index.html"
+    )
     add_read_options(parser)
     add_device(parser)
 
@@ -115,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_output_name(file, out)
     require_writable_file(out, file, force=arguments.force)
     if arguments.report is not None:
-        require_own_file(arguments.report, {file: "the input", out: "what --out names"}, "--report")
+        require_own_folder(arguments.report, _PAGE, "a repair's page", option="--report")
     device, options = device_name(arguments.device), read_options_of(arguments)
     has_own = arguments.repairer is not None or arguments.model is not None
     repairer = Repairer(
@@ -177,8 +181,9 @@ def _written_healed(arguments: argparse.Namespace, options: ReadOptions, file: H
     _say_notes(arguments, options, (*healing.before.notes, *healing.before.cautions, *healing.notes, *said))
     lines = healing_lines(healing)
     if arguments.report is not None:
-        write_healing_page(arguments.report, healing, arguments.file, arguments.out if is_written else None)
-        lines.append(f"page: {printable(arguments.report, MAX_PATH_CHARACTERS)}")
+        page = arguments.report / _PAGE
+        write_healing_page(page, healing, arguments.file, arguments.out if is_written else None)
+        lines.append(f"page: {printable(page, MAX_PATH_CHARACTERS)}")
     if is_written:
         lines.append(f"{out}: written; the input is as it was, so that deleting this file undoes the repair")
     elif healing.edit is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -12,8 +12,8 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.evidence.scaled_images import ScaledInput
 from zoovet.networks.batch import Networks
-from zoovet.networks.graph import Graph
-from zoovet.networks.run import run, values_at
+from zoovet.networks.graph import INPUT, Graph
+from zoovet.networks.run import run, run_changed, values_at
 
 __all__ = ["RunnableGraphs"]
 
@@ -68,6 +68,26 @@ class RunnableGraphs:
     def logits(self, images: Tensor) -> Tensor:
         """[B, N, classes]."""
         return self._run(self.networks, self._input(images))
+
+    def values_at(self, images: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
+        """What chosen sites hold for images in [-1, 1]: name → [B, N, \\*shape], differentiable."""
+        return values_at(self.networks, self._input(images), sites)
+
+    def visit(self, images: Tensor, visitors: Mapping[str, Callable[[Tensor], None]]) -> None:
+        """Show what sites hold for images in [-1, 1], [B, N, \\*shape], each to its visitor; one run, no gradients."""
+        seen = self._input(images)
+
+        def shown_to(visitor: Callable[[Tensor], None]) -> Callable[[Tensor], Tensor]:
+            def look(values: Tensor) -> Tensor:
+                visitor(values)
+                return values
+
+            return look
+
+        with torch.no_grad():
+            if INPUT in visitors:
+                visitors[INPUT](seen.expand(len(self), *seen.shape))
+            run_changed(self.networks, seen, {name: shown_to(one) for name, one in visitors.items() if name != INPUT})
 
     def site_means(self, images: Tensor) -> Mapping[str, Tensor]:
         """[B, N, channels] of every convolution and linear operation, after its activation and pooling, output last."""

@@ -6,8 +6,10 @@ from zoovet.healing.editable import Editable, FloatingWeights, editable_graph, e
 from zoovet.healing.healing import Edit, HealingConfig, heal
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 from zoovet.healing.unlearning import UnlearningConfig
+from zoovet.healing.watch import CleanLoss
 
 __all__ = [
+    "CleanLoss",
     "Edit",
     "Editable",
     "FloatingWeights",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from zoovet.evidence import Runnable
+from zoovet.evidence import Runnable, RunnableGraphs
+from zoovet.healing.clean_directions import graph_moments, module_moments
 from zoovet.networks import Graph, Networks
 
 __all__ = ["Editable", "FloatingWeights", "editable_graph", "editable_module", "learned_names"]
@@ -28,10 +29,13 @@ class Editable:
     Attributes:
         weights: By name, as they are, in the shapes of the graph or module.
         with_weights: From weights, of the same names, to the network that has them; differentiable.
+        moments: From images [N, C, H, W] in [-1, 1] to what is read by those weights of which that is known; as
+            :func:`~zoovet.healing.clean_directions.graph_moments` says it.
     """
 
     weights: FloatingWeights
     with_weights: Callable[[FloatingWeights], Runnable]
+    moments: Callable[[Tensor], Mapping[str, Tensor]] = lambda _: {}
 
     def logits(self, weights: FloatingWeights, images: Tensor) -> Tensor:
         """What the network with these weights answers: [N, classes], for images [N, C, H, W] in [-1, 1]."""
@@ -55,7 +59,10 @@ def editable_graph(networks: Networks, runnable: Callable[[Networks], Runnable])
         batched = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
         return runnable(Networks(networks.graph, {**networks.parameters, **batched}))
 
-    return Editable(weights=own, with_weights=with_weights)
+    def moments(images: Tensor) -> Mapping[str, Tensor]:
+        return graph_moments(RunnableGraphs(networks), images)
+
+    return Editable(weights=own, with_weights=with_weights, moments=moments)
 
 
 def editable_module(module: nn.Module, runnable: Callable[[FloatingWeights], Runnable]) -> Editable:
@@ -66,7 +73,11 @@ def editable_module(module: nn.Module, runnable: Callable[[FloatingWeights], Run
         runnable: How it is run with other parameters.
     """
     own = {name: one.detach() for name, one in module.named_parameters() if one.is_floating_point()}
-    return Editable(weights=own, with_weights=runnable)
+
+    def moments(images: Tensor) -> Mapping[str, Tensor]:
+        return module_moments(module, runnable({}).logits, images)
+
+    return Editable(weights=own, with_weights=runnable, moments=moments)
 
 
 def learned_names(graph: Graph) -> list[str]:

@@ -13,7 +13,7 @@ from zoovet.evidence.class_search import margins_of
 from zoovet.healing.editable import Editable, FloatingWeights
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 from zoovet.healing.unlearning import Round, UnlearningConfig, unlearned
-from zoovet.healing.watch import CleanWatch, bears_moves, held_out
+from zoovet.healing.watch import CleanLoss, CleanWatch, held_out, views_of
 
 __all__ = ["Edit", "HealingConfig", "heal"]
 
@@ -28,6 +28,9 @@ _WORKING = 0.5
 
 _STRONG = 0.5
 """Strength of a round's edit below which going on at its rate makes no sense."""
+
+
+_NOTHING_LOST = CleanLoss(share=0.0, error=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ class Edit:
         num_held_out: Images that were held out.
         num_right_before: Of these, how many the network got right.
         num_right_after: The same in the healed network.
-        lost: Share of held-out images, in all views, that are right no more, less those that became so.
+        lost: Share of clean images that is lost, by held-out ones.
     """
 
     weights: FloatingWeights
@@ -84,7 +87,7 @@ class Edit:
     num_held_out: int
     num_right_before: int
     num_right_after: int
-    lost: float
+    lost: CleanLoss
 
     @property
     def strongest(self) -> int | None:
@@ -129,13 +132,15 @@ def heal(
                 f"reference images of other classes than {target}, which is suspected, are needed, some to learn from "
                 f"and some to check with; of {len(images)} there are too few"
             )
+    views = views_of(editable, images, taken)
     search = TriggerSearch(
         images=images[learn],
         taken=taken[learn],
+        is_mirrored=views.mirrored,
         unit=float(margins_of(logits, taken).abs().median()) or 1.0,
         settings=settings or {},
     )
-    watched = CleanWatch(editable, images[watch], classes[watch], is_moved=bears_moves(editable, images, taken))
+    watched = CleanWatch(editable, images[watch], classes[watch], views)
     best = _Best(watched, config.max_loss, progress)
     rate = config.unlearning.rate
     for _ in range(config.num_attempts):
@@ -160,7 +165,7 @@ class _Best:
     turned: float = float("inf")
     weights: FloatingWeights | None = None
     strength: float = 0.0
-    lost: float = 0.0
+    lost: CleanLoss = _NOTHING_LOST
     triggers: tuple[SoughtTrigger, ...] = ()
     flips_before: tuple[float, ...] = ()
 
@@ -183,7 +188,7 @@ class _Best:
         weights = editable.between(done.weights, strength)
         turned = sum(self.watched.flips(weights, working)) / max(1, len(working))
         self.progress(
-            f"{name}: strength {strength:g}, {100 * lost:.1f} points lost, found triggers turn "
+            f"{name}: strength {strength:g}, {100 * lost.share:.1f} points lost, found triggers turn "
             f"{100 * turned:.0f} % of images"
         )
         if max(turned, _ENOUGH) <= self.turned:

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from zoovet.evidence import Runnable
-from zoovet.evidence.class_search import Course, Seekers
-from zoovet.evidence.staged_search import raised_by_stripes, sought_patches, sought_waves
+from zoovet.evidence.class_search import Course, Seekers, halved
+from zoovet.evidence.staged_search import sought_patches
 from zoovet.evidence.trigger_families import (
     Changes,
     Pixels,
     SmoothChanges,
     TriggerFamily,
     Warps,
+    Waves,
 )
+from zoovet.healing.stripe_bank import caused_by_stripes
 
 __all__ = ["SoughtTrigger", "TriggerSearch"]
 
 _PATCH_SHARES = (0.09, 0.125, 0.2, 0.3)
-_WAVES = (0.2, 0.5)
-_PIXELS, _CHANGE, _SMOOTH, _WARP = 0.08, 0.3, 0.5, 0.1
+_WAVES = (0.25, 0.5)
+_PIXELS, _CHANGE, _SMOOTH, _WARPS = 0.08, 0.3, 0.5, (0.07, 0.1)
 """The largest area, as a share of the image, and the widest bounds: what goes further erases what the image shows."""
 
 _LEAST_BEARABLE = 0.5
 _NUM_FEW, _NUM_SOME = 6, 20
 _NUM_PLACES, _PLACES_KEPT = 5, (4, 2)
 _NUM_STEPS = 4
-_NUM_STRIPES, _STRIPES_KEPT = 32, (3, 3)
+_STRIPES_KEPT = 6
+_NUM_WARPS, _WARPS_KEPT = 6, 3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,6 +62,13 @@ class SoughtTrigger:
         """Whether most images stay what they are with the opposite of it; else it erases what they show."""
         return self.bearable >= _LEAST_BEARABLE
 
+    def shifted(self, generator: torch.Generator) -> SoughtTrigger:
+        """Waves of another phase, drawn; others as they are."""
+        if self.kind != "waves":
+            return self
+        down, right = (int(torch.randint(side, (), generator=generator)) for side in self.values.shape[-2:])
+        return replace(self, values=self.values.roll((down, right), (-2, -1)))
+
     def put(self, images: Tensor) -> Tensor:
         """Images [n, C, H, W] in [-1, 1] with it."""
         return self.family.put(self.values.to(images), images[None])[0]
@@ -72,6 +82,7 @@ class TriggerSearch:
         images: Reference images in [-1, 1].
         taken: int64 [n], what the network takes them for before its edit.
         unit: A margin that it calls large then.
+        is_mirrored: Whether it takes mirrored images for the same.
         settings: Area of learned masks (``pixels_1``) and bounds of changes (``change_1``, ``smooth_1``, ``warp_1``),
             as :class:`~zoovet.evidence.ClassEvidence` says them; the widest are used where it does not.
     """
@@ -79,7 +90,8 @@ class TriggerSearch:
     images: Tensor
     taken: Tensor
     unit: float
-    settings: Mapping[str, float]
+    is_mirrored: bool = False
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     def towards(self, network: Runnable, target: int, generator: torch.Generator) -> list[SoughtTrigger]:
         """The best trigger of each kind towards a class, in the network as it is now."""
@@ -98,9 +110,8 @@ class TriggerSearch:
             found.append(("patch", course))
         most = _PIXELS * sides[0] * sides[1]
         area = min(most, self.settings.get("pixels_1", most))
-        change, smooth, warp = (
-            min(bound, self.settings.get(name, bound))
-            for name, bound in (("change_1", _CHANGE), ("smooth_1", _SMOOTH), ("warp_1", _WARP))
+        change, smooth = (
+            min(bound, self.settings.get(name, bound)) for name, bound in (("change_1", _CHANGE), ("smooth_1", _SMOOTH))
         )
         kinds: list[tuple[str, TriggerFamily]] = [
             ("pixels", Pixels(max(1, round(area / 2)))),
@@ -108,16 +119,19 @@ class TriggerSearch:
             ("change", Changes(change / 2)),
             ("change", Changes(change)),
             ("smooth", SmoothChanges(smooth)),
-            ("warp", Warps(warp)),
         ]
         found += [(kind, some.seek(family, one, _NUM_STEPS)) for kind, family in kinds]
+        for bound in _WARPS:
+            start = bound * (2 * torch.rand(_NUM_WARPS, 2, 4, 4, generator=generator) - 1).to(self.images)
+            course = some.seek(Warps(bound), one.expand(_NUM_WARPS), _NUM_STEPS, start)
+            found.append(("warp", halved(course, 1, _WARPS_KEPT)))
+        triggers = [trigger for kind, course in found for trigger in _each(kind, target, course, some)]
         for amplitude in _WAVES:
-            raised = raised_by_stripes(few, one, num_stripes=_NUM_STRIPES, seed=0, amplitude=amplitude)
-            course = sought_waves(
-                some, raised, one, seed=0, amplitude=amplitude, num_steps=_NUM_STEPS, keep=_STRIPES_KEPT
-            )
-            found.append(("waves", course))
-        return [trigger for kind, course in found for trigger in _each(kind, target, course, some)]
+            banked = caused_by_stripes(network, few.images, few.labels, target, amplitude)
+            best = amplitude * banked.stripes[banked.caused.topk(min(_STRIPES_KEPT, len(banked.caused))).indices]
+            course = some.seek(Waves(amplitude), one.expand(len(best)), 1, best)
+            triggers += [replace(own, bearable=banked.kept) for own in _each("waves", target, course, some)]
+        return triggers
 
 
 def _each(kind: str, target: int, course: Course, some: Seekers) -> Sequence[SoughtTrigger]:
@@ -135,7 +149,7 @@ def _each(kind: str, target: int, course: Course, some: Seekers) -> Sequence[Sou
                 family=family,
                 values=values,
                 flips=float(course.values[row, best, 1]),
-                bearable=float((opposite == some.labels).double().mean()),
+                bearable=float(((opposite == some.labels) | (opposite == target)).double().mean()),
             )
         )
     return found

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
+from zoovet.healing.clean_directions import clean_directions
 from zoovet.healing.editable import Editable, FloatingWeights
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 
@@ -32,6 +33,8 @@ _MIXED, _MIXED_TRIGGERED, _CUT = 0.5, 0.25, 0.5
 _SHIFTED = 14
 _LAST_RATE, _NEXT_ROUND = 0.02, 0.7
 _BETAS = (0.9, 0.99)
+_BESIDE = 0.1
+"""How far weights move of which nobody knows what they read (biases, gains), where it is known of others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,8 @@ class UnlearningConfig:
         rate: Step of a weight, as a share of the root mean square of its tensor.
         clean_weight: How much answers to images without triggers count beside those to images with them.
         ascent: Step of a trigger up its slope, as a share of the widest that makes sense.
+        ridge: What a layer reads for clean images less than this share of the mean, along a direction, hardly hinders
+            changes along it.
         seed: Of everything that is drawn.
 
     Raises:
@@ -56,9 +61,10 @@ class UnlearningConfig:
     num_steps: int = 40
     batch_size: int = 32
     num_triggers: int = 8
-    rate: float = 0.01
+    rate: float = 0.03
     clean_weight: float = 3.0
     ascent: float = 0.1
+    ridge: float = 0.03
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,6 +73,8 @@ class UnlearningConfig:
                 raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.rate < 1 or not 0 <= self.ascent <= 1:
             raise ZoovetError(f"rate must be above 0 and below 1, ascent from 0 to 1, got {self.rate}, {self.ascent}")
+        if not self.ridge > 0:
+            raise ZoovetError(f"ridge must be above 0, got {self.ridge}")
         if self.seed < 0 or self.clean_weight < 0:
             raise ZoovetError(f"seed and clean_weight must be at least 0, got {self.seed} and {self.clean_weight}")
 
@@ -127,12 +135,14 @@ class _Unlearning:
         self._editable, self._search, self._config, self._progress = editable, search, config, progress
         self._targets = tuple(targets)
         self._generator = torch.Generator().manual_seed(config.seed)
-        self._weights = {name: own.clone().requires_grad_() for name, own in editable.weights.items()}
+        found = clean_directions(editable.moments(search.images), config.ridge)
+        self._directions = {name: found[name] for name in editable.weights if name in found}
+        self._coordinates = {name: torch.zeros_like(own).requires_grad_() for name, own in editable.weights.items()}
         self._scales = [
             max(float(own.square().mean().sqrt()), _LEAST_SCALE) if own.numel() else 1.0
             for own in editable.weights.values()
         ]
-        groups = [{"params": [own]} for own in self._weights.values()]
+        groups = [{"params": [own]} for own in self._coordinates.values()]
         self._optimizer = torch.optim.Adam(groups, lr=config.rate, betas=_BETAS)
         self._pool: list[_Sought] = []
         self._num_left_out = 0
@@ -152,7 +162,19 @@ class _Unlearning:
             yield Round(number=number + 1, weights=self._now(), triggers=tuple(found))
 
     def _now(self) -> dict[str, Tensor]:
-        return {name: own.detach().clone() for name, own in self._weights.items()}
+        with torch.no_grad():
+            return self._weights()
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The network's, as its weights' coordinates are now."""
+        weights = dict(self._editable.weights)
+        for name, moved in self._coordinates.items():
+            if name in self._directions:
+                change = self._directions[name].change(moved)
+            else:
+                change = _BESIDE * moved if self._directions else moved
+            weights[name] = weights[name] + change
+        return weights
 
     def _step(self, rate: float) -> None:
         for group, scale in zip(self._optimizer.param_groups, self._scales, strict=True):
@@ -168,7 +190,7 @@ class _Unlearning:
             )
             with torch.no_grad():
                 wanted = self._editable.logits(self._editable.weights, torch.cat([plain, *parts])).log_softmax(1)
-            logits = self._editable.logits(self._weights, torch.cat([plain, shown]))
+            logits = self._editable.logits(self._weights(), torch.cat([plain, shown]))
             losses = functional.kl_div(logits.log_softmax(1), wanted, log_target=True, reduction="none").sum(1)
             loss = self._config.clean_weight * losses[: len(plain)].mean() + losses[len(plain) :].mean()
             self._optimizer.zero_grad()
@@ -200,6 +222,7 @@ class _Unlearning:
         chosen, images, taken = [self._pool[row] for row in rows], self._search.images, self._search.taken
         parts = []
         for one in chosen:
+            one.trigger = one.trigger.shifted(self._generator)
             others = torch.nonzero(taken != one.trigger.target).flatten()
             each = torch.randint(len(others), (self._config.batch_size // count,), generator=self._generator)
             some = images[others[each.to(others.device)]]
@@ -215,6 +238,9 @@ class _Unlearning:
         moved = torch.stack(
             [own[:, top : top + height, left : left + width] for own, (top, left) in zip(padded, moves, strict=True)]
         )
+        if self._search.is_mirrored:
+            is_flipped = torch.rand(len(images), generator=generator) < 0.5
+            moved = torch.where(is_flipped[:, None, None, None], moved.flip(-1), moved)
         kept = 0.5 + 0.5 * torch.rand(len(images), generator=generator)
         others = moved[torch.randperm(len(images), generator=generator).to(images.device)]
         shares = torch.where(torch.rand(len(images), generator=generator) < share, kept, 1.0)

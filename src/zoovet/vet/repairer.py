@@ -144,19 +144,19 @@ class Repairer:
         """
         network = fitted(network, images, "repair")
         found = known_to(network, self._candidates, "repairer")
-        if found is None or (images is not None and self._is_stranger(*found)):
+        if found is None or (images is not None and self._is_stranger(found[0].networks, found[1])):
             return self._unlearned(network, images, progress or _tell_nobody)
         known, candidate = found
         edited, changes = self._edited(candidate, known.networks, lambda _: _THE_ONE, "allow_unknown=True")
         warn_of_assumed_scaling(network)
         return _healed(known, edited, float(changes), candidate.model, self._said_of(candidate, known.networks))
 
-    def _is_stranger(self, known: KnownNetwork, candidate: Candidate) -> bool:
-        """Whether a network of a graph that a repairer knows is unlike all that it was trained on."""
+    def _is_stranger(self, networks: Networks, candidate: Candidate) -> bool:
+        """Whether networks of a graph that a repairer knows are unlike all that it was trained on, and to be healed."""
         repairer = self._of(candidate)
         if self._healer is None or repairer.distribution is None or self._allow_unknown:
             return False
-        return bool(repairer.out_of_distribution(known.networks).any())
+        return bool(repairer.out_of_distribution(networks).any())
 
     def _unlearned(
         self,
@@ -220,10 +220,8 @@ class Repairer:
 
     def _stranger_in(self, suspects: Suspects, path: Path, options: ReadOptions) -> Network | None:
         """The one network of a file that a repairer knows by its graph only, where images allow to unlearn."""
-        if options.images is None or suspects.num_networks != 1 or self._healer is None or self._allow_unknown:
-            return None
-        repairer = self._of(suspects.candidate)
-        if repairer.distribution is None or not bool(repairer.out_of_distribution(suspects.parts[0]).any()):
+        is_one = options.images is not None and suspects.num_networks == 1
+        if not is_one or not self._is_stranger(suspects.parts[0], suspects.candidate):
             return None
         try:
             return network_from_content(

@@ -1,0 +1,76 @@
+"""Sinusoidal stripes of every frequency, direction and phase, put on images: which of them cause a class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoovet.evidence import Runnable
+
+__all__ = ["BankedStripes", "caused_by_stripes", "stripe_bank"]
+
+_HIGHEST, _PHASES = 7, 4
+
+
+@dataclass(frozen=True, eq=False)
+class BankedStripes:
+    """What the bank's stripes do to some images.
+
+    Attributes:
+        stripes: [frequencies, C, H, W], within 1, of each frequency and direction those of the phase that causes most.
+        caused: [frequencies], mean probability of the class with them, on images of other classes.
+        kept: Share of images that the network takes for what they are with stripes, the mean over the bank: whether
+            stripes as strong as these erase what images show.
+    """
+
+    stripes: Tensor
+    caused: Tensor
+    kept: float
+
+
+def stripe_bank(like: Tensor) -> Tensor:
+    """Gray stripes of up to seven periods along each side, of four phases: [stripes, C, H, W] for images [C, H, W]."""
+    height, width = like.shape[-2:]
+    rows = torch.arange(height, dtype=like.dtype, device=like.device)[:, None] / height
+    columns = torch.arange(width, dtype=like.dtype, device=like.device)[None, :] / width
+    waves = [
+        torch.sin(2 * math.pi * (across * columns + down * rows + phase / _PHASES))
+        for across, down in _frequencies(min(_HIGHEST, (height - 1) // 2), min(_HIGHEST, (width - 1) // 2))
+        for phase in range(_PHASES)
+    ]
+    return torch.stack(waves)[:, None].expand(-1, *like.shape)
+
+
+def _frequencies(most_down: int, most_across: int) -> Iterator[tuple[int, int]]:
+    """Periods across and down, one of two opposite directions."""
+    for down in range(-most_down, most_down + 1):
+        for across in range(most_across + 1):
+            if across or down > 0:
+                yield across, down
+
+
+def caused_by_stripes(network: Runnable, images: Tensor, taken: Tensor, target: int, amplitude: float) -> BankedStripes:
+    """Put every stripe of the bank on images and ask the network.
+
+    Args:
+        network: A single one (B = 1).
+        images: [n, C, H, W] in [-1, 1], of other classes than the target.
+        taken: int64 [n], what the network takes them for.
+        target: The class.
+        amplitude: Of the stripes.
+    """
+    stripes = stripe_bank(images[0])
+    caused, kept = [], []
+    with torch.no_grad():
+        for some in stripes.split(max(1, 256 // len(images))):
+            shown = (images + amplitude * some[:, None]).clamp(-1, 1)
+            logits = network.logits(shown.flatten(0, 1))[0].unflatten(0, shown.shape[:2])
+            caused.append(logits.softmax(2)[..., target].mean(1))
+            kept.append(((logits.argmax(2) == taken) | (logits.argmax(2) == target)).to(logits).mean(1))
+    most, phases = torch.cat(caused).unflatten(0, (-1, _PHASES)).max(1)
+    rows = _PHASES * torch.arange(len(phases), device=phases.device) + phases
+    return BankedStripes(stripes[rows], most, float(torch.cat(kept).mean()))
