@@ -1,23 +1,27 @@
-"""Healing strangers on a park's networks: clean accuracy, ASR, RA and time, beside plain fine-tuning.
+"""Healing strangers on a park's networks, and its rivals on the same reference images: clean accuracy, ASR, RA, time.
 
     python benchmarks/healing.py --zoo zoos/park --out healing.parquet              its test networks, 10 images a class
-    python benchmarks/healing.py --zoo zoos/park --out healing.parquet --split train --images-per-class 50 --limit 5
+    python benchmarks/healing.py --zoo zoos/park --out healing.parquet --split train --images-per-class 0 2 50 --limit 5
+    python benchmarks/healing.py --zoo zoos/park --out healing.parquet --split validation --methods NAD --rates
 
-Each trojaned network is healed as `zoovet repair --force` heals it: the detector for strangers names the classes that
-are suspected, nobody says the true one. `--oracle` names the true one, which tells the edit from the verdict and takes
-half of the time. A row a network and method, written as they come: what the file holds is not done again, so that a
-stopped run goes on. Reference images are drawn from the image set's test images; all is measured on 1,000 others.
+Networks are healed as `zoovet repair --force` heals them: the detector for strangers names the classes that are
+suspected, nobody says the true one. `--oracle` names the true one, which tells the edit from the verdict and takes half
+of the time. `--healthy` puts each one's healthy sibling through as well, without `--force`, its ASR by the sibling's
+trigger. A row a network, method and number of images, written as they come: what the file holds is not done again, so
+that a stopped run goes on. Reference images are drawn from the image set's test images; all is measured on 1,000
+others.
 
-Fine-tuning is Adam on the labels of the same reference images, moved by up to two pixels, for as many steps as
-healing's.
+Rivals are told the labels of the reference images, healing only whether they fit. Their rates are those
+of RIVALS; `--rates` tries a tenth and three times of each besides, to choose them on validation networks.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +30,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from scipy.stats import bootstrap
-from torch import Tensor
-from torch.nn import functional
 
 from zoovet.benchmark.single_network import ReferenceChoice
 from zoovet.errors import ZoovetError
@@ -36,6 +38,16 @@ from zoovet.files import atomic_path
 from zoovet.healing import Edit, HealingConfig, heal
 from zoovet.images import Images, Trigger
 from zoovet.networks import fold_batch_norms
+from zoovet.rivals.any_network import (
+    AttentionDistillation,
+    ChannelLipschitzness,
+    FineTuning,
+    Healer,
+    ImplicitUnlearning,
+    NeuronPruning,
+    SharedAdversarialUnlearning,
+    SharpnessAware,
+)
 from zoovet.vet import Network, Repairer
 from zoovet.vet.editable_network import editable_network, with_weights
 from zoovet.vet.network import network_of_graph
@@ -45,8 +57,16 @@ from zoovet.zoo.park.images import load_image_set
 from zoovet.zoo.park.recipe import ParkRecipe
 
 NUM_MEASURED = 1000
-METHODS = ("as it is", "fine-tuning", "healing")
-TUNING_STEPS, TUNING_RATE = 120, 1e-3
+RIVALS: dict[str, Healer] = {
+    "fine-tuning": FineTuning(rate=0.01),
+    "NAD": AttentionDistillation(rate=0.01),
+    "FT-SAM": SharpnessAware(rate=0.01),
+    "I-BAU": ImplicitUnlearning(rate=0.01),
+    "SAU": SharedAdversarialUnlearning(rate=0.01),
+    "ANP": NeuronPruning(rate=0.2),
+    "CLP": ChannelLipschitzness(),
+}
+NEEDS_NO_IMAGES = ("as it is", "CLP", "healing")
 
 
 def main() -> None:
@@ -56,18 +76,24 @@ def main() -> None:
     torch.set_flush_denormal(True)
     zoo = Zoo.open(options.zoo, finished_only=True).split(options.split)
     rows = pq.read_table(options.out).to_pylist() if options.out.exists() else []
-    places = np.flatnonzero(zoo.column("poisoned").astype(bool))[: options.limit]
+    places = np.flatnonzero(zoo.column("poisoned").astype(bool))[options.skip :][: options.limit]
     image_sets = ImageSets(zoo, options.data_root)
+    ways = ways_of(options)
     for done, place in enumerate(places.tolist(), start=1):
-        known = {(row["network_id"], row["method"]) for row in rows}
-        name = str(zoo.column("network_id")[place])
-        missing = [method for method in METHODS if (name, method) not in known]
-        for row in measured(zoo, place, image_sets, missing, options) if missing else ():
-            rows.append(row)
-            write(options.out, rows)
-        print(f"{done} of {len(places)}: {name}", flush=True)
-    for method in METHODS:
-        print(f"{method:12} {in_words([row for row in rows if row['method'] == method])}")
+        for count in options.images_per_class:
+            subject = Subject.of(zoo, place, image_sets, count)
+            known = {(row["network_id"], row["method"], row["images_per_class"]) for row in rows}
+            for method, way in ways.items():
+                is_asked = count > 0 or method.split(" at ")[0] in NEEDS_NO_IMAGES
+                if is_asked and (subject.facts["network_id"], method, count) not in known:
+                    rows.append(subject.measured(method, way))
+                    write(options.out, rows)
+        print(f"{done} of {len(places)}: {zoo.column('network_id')[place]}", flush=True)
+    for count in sorted({row["images_per_class"] for row in rows}):
+        for method in dict.fromkeys(row["method"] for row in rows):
+            same = [row for row in rows if (row["method"], row["images_per_class"]) == (method, count)]
+            if same:
+                print(f"{count:3} {method:18} {in_words(same)}")
 
 
 def arguments() -> argparse.Namespace:
@@ -76,11 +102,98 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--zoo", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="Parquet file of rows; what it holds is kept")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
-    parser.add_argument("--images-per-class", type=int, default=10)
+    parser.add_argument("--images-per-class", type=int, nargs="+", default=[10])
+    parser.add_argument("--methods", nargs="+", choices=("as it is", "healing", *RIVALS))
+    parser.add_argument("--skip", type=int, default=0, help="networks that are passed over")
     parser.add_argument("--limit", type=int, help="networks at most")
+    parser.add_argument("--rates", action="store_true", help="try other rates of rivals")
+    parser.add_argument("--healthy", action="store_true", help="put the healthy siblings through as well")
     parser.add_argument("--oracle", action="store_true", help="name the true target instead of asking the detector")
     parser.add_argument("--data-root", type=Path, help="folder of image datasets")
     return parser.parse_args()
+
+
+Way = Callable[["Subject"], tuple[Network, str]]
+
+
+def ways_of(options: argparse.Namespace) -> dict[str, Way]:
+    """By name, what makes another network of one."""
+    rivals = dict(RIVALS)
+    if options.rates:
+        for name, rival in RIVALS.items():
+            if isinstance(
+                rival,
+                FineTuning | AttentionDistillation | SharpnessAware | ImplicitUnlearning | SharedAdversarialUnlearning,
+            ):
+                rivals |= {
+                    f"{name} at {rate:g}": replace(rival, rate=rate) for rate in (0.1 * rival.rate, 3 * rival.rate)
+                }
+    ways: dict[str, Way] = {
+        "as it is": lambda subject: (subject.network, ""),
+        "healing": partial(healed, oracle=options.oracle),
+        **{name: partial(by_rival, rival=rival) for name, rival in rivals.items()},
+    }
+    if options.methods:
+        ways = {name: way for name, way in ways.items() if name.split(" at ")[0] in options.methods}
+    if options.healthy:
+        ways |= {"healthy as it is": lambda subject: (subject.sibling, ""), "healthy": put_through}
+    return ways
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A trojaned network, and what it is healed and measured with.
+
+    Attributes:
+        network: It.
+        sibling: The healthy one of the same base.
+        reference: Reference images; ``None`` where there are none.
+        test: Others.
+        trigger: Its own.
+        target: Its trigger's.
+        facts: What is said of it.
+    """
+
+    network: Network
+    sibling: Network
+    reference: Images | None
+    test: Images
+    trigger: Trigger
+    target: int
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, zoo: Zoo, place: int, image_sets: ImageSets, images_per_class: int) -> Subject:
+        """The network at a place of a zoo."""
+        trigger = zoo.trigger(place)
+        assert trigger is not None
+        reference, test = image_sets.drawn(str(zoo.column("dataset")[place]), images_per_class or 1)
+        facts = {name: str(zoo.column(name)[place]) for name in ("network_id", "dataset", "family", "attack")}
+        return cls(
+            network=network_at(zoo, place),
+            sibling=network_at(zoo, int(zoo.sibling_places()[place])),
+            reference=reference if images_per_class else None,
+            test=test,
+            trigger=trigger,
+            target=int(zoo.column("target")[place]),
+            facts=facts | {"images_per_class": images_per_class},
+        )
+
+    def measured(self, method: str, way: Way) -> dict[str, Any]:
+        """A row: what comes of the network by a method."""
+        start = time.process_time()
+        edited, said = way(self)
+        row = {"method": method, "said": said, "seconds": time.process_time() - start}
+        return self.facts | row | figures(edited, self.test, self.trigger)
+
+
+def network_at(zoo: Zoo, place: int) -> Network:
+    """A network of a park as `zoovet.read` gives it."""
+    networks = zoo.networks([place])
+    scaling = networks.graph.input_scaling
+    assert scaling is not None
+    made = replace(network_of_graph(fold_batch_norms(networks), "network of a park"), unfolded=networks)
+    return made.with_scaling(scaling)
 
 
 class ImageSets:
@@ -106,62 +219,33 @@ class ImageSets:
         return reference, some[torch.tensor(places[:NUM_MEASURED])]
 
 
-def measured(
-    zoo: Zoo, place: int, image_sets: ImageSets, methods: list[str], options: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
-    """A row for each method on one network."""
-    networks, trigger = zoo.networks([place]), zoo.trigger(place)
-    assert trigger is not None
-    network = replace(network_of_graph(fold_batch_norms(networks), "network of a park"), unfolded=networks)
-    scaling = networks.graph.input_scaling
-    assert scaling is not None
-    network = network.with_scaling(scaling)
-    reference, test = image_sets.drawn(str(zoo.column("dataset")[place]), options.images_per_class)
-    target = int(zoo.column("target")[place])
-    ways: dict[str, Callable[[], tuple[Network, str]]] = {
-        "as it is": lambda: (network, ""),
-        "fine-tuning": lambda: (fine_tuned(network, reference), ""),
-        "healing": lambda: healed(network, reference, target if options.oracle else None),
-    }
-    facts = {name: str(zoo.column(name)[place]) for name in ("network_id", "dataset", "family", "attack")}
-    for method in methods:
-        start = time.process_time()
-        edited, said = ways[method]()
-        row = {"method": method, "said": said, "images_per_class": options.images_per_class, "oracle": options.oracle}
-        yield facts | row | {"seconds": time.process_time() - start} | figures(edited, test, trigger)
-
-
-def healed(network: Network, images: Images, target: int | None) -> tuple[Network, str]:
+def healed(subject: Subject, *, oracle: bool) -> tuple[Network, str]:
     """After healing, and what came of it by its own measures."""
-    if target is None:
+    network, images = subject.network, subject.reference
+    if not oracle or images is None:
         made = Repairer(force=True).repair(network, images)
         assert made.healing is not None
         return made, "healed" if made.healing.is_healed else "; ".join(made.healing.shortcomings)
-    editable = editable_network(network)
-    edit: Edit = heal(editable, as_signed(images.pixels), images.labels, [target], HealingConfig())
+    editable, shown = editable_network(network), as_signed(images.pixels)
+    edit: Edit = heal(editable, shown, images.labels, [subject.target], HealingConfig())
     return with_weights(network, edit.weights), f"strength {edit.strength:g}"
 
 
-def fine_tuned(network: Network, images: Images) -> Network:
-    """After Adam's steps on the reference images and their labels, in batches of 32, moved by some pixels."""
-    editable, generator = editable_network(network), torch.Generator().manual_seed(0)
-    weights = {name: own.clone().requires_grad_() for name, own in editable.weights.items()}
-    optimizer = torch.optim.Adam(weights.values(), lr=TUNING_RATE)
-    shown, labels = as_signed(images.pixels), images.required_labels
-    for _ in range(TUNING_STEPS):
-        rows = torch.randint(len(shown), (32,), generator=generator)
-        loss = functional.cross_entropy(editable.logits(weights, moved(shown[rows], generator)), labels[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return with_weights(network, weights)
+def put_through(subject: Subject) -> tuple[Network, str]:
+    """The healthy sibling after `zoovet repair`."""
+    try:
+        made = Repairer().repair(subject.sibling, subject.reference)
+    except ZoovetError as error:
+        return subject.sibling, str(error)
+    assert made.healing is not None
+    return made, made.healing.before.verdict
 
 
-def moved(images: Tensor, generator: torch.Generator) -> Tensor:
-    """All of them moved by up to two pixels."""
-    height, width = images.shape[-2:]
-    top, left = torch.randint(5, (2,), generator=generator).tolist()
-    return functional.pad(images, (2,) * 4, mode="replicate")[..., top : top + height, left : left + width]
+def by_rival(subject: Subject, *, rival: Healer) -> tuple[Network, str]:
+    """After what a rival does on the reference images and their labels."""
+    editable, images = editable_network(subject.network), subject.reference or subject.test[:1]
+    weights = rival.heal(editable, as_signed(images.pixels), images.required_labels)
+    return with_weights(subject.network, weights), ""
 
 
 def figures(network: Network, test: Images, trigger: Trigger) -> dict[str, float]:

@@ -115,8 +115,6 @@ def test_nothing_is_changed_where_no_strength_is_cheap_enough(
 
 def test_images_that_cannot_serve_are_refused(repairer: Repairer, stamped: Nets, pictures: Images) -> None:
     network = stamped(3)
-    with pytest.raises(ZoovetError, match=r"no shipped repairer knows it; .*healing others needs reference images"):
-        repairer.repair(network)
     with pytest.raises(ZoovetError, match="5 reference images are fewer than the 8 classes that the network tells"):
         repairer.repair(network, pictures[torch.arange(0, 40, 8)])
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
@@ -157,6 +155,28 @@ def test_a_module_that_can_only_be_run_is_healed_too(repairer: Repairer, stamped
     healed = repairer.repair(network, pictures)
     assert asr(network, pictures) == 1
     assert asr(healed, pictures) < 0.2
+
+
+def test_without_images_a_network_is_healed_on_its_own_ones_and_says_so(
+    stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    told: list[str] = []
+    eager = Repairer(strangers=stranger_reader, effort="quick", healing=QUICK, force=True)
+    healed = eager.repair(stamped(3), progress=told.append)
+    healing = healed.healing
+    assert healing is not None
+    assert "images that the network makes itself" in told
+    assert healing.is_on_made_images
+    assert healing.images_in_words == "images that the network made itself"
+    assert healing.notes[-1].startswith("no reference images: it was healed, and checked, on images that the network")
+    assert healing.notes[-1].count("was not checked") == 1
+    assert healing.edit is not None
+    assert healing.before.rests_on == "synthesized images"
+    if healing.targets[0] == 3:
+        assert asr(healed, pictures) < 0.5
+    alone = Repairer(strangers=replace(stranger_reader, is_paired=False), effort="quick", healing=QUICK)
+    with pytest.raises(ZoovetError, match="the one for strangers needs reference images: give a few clean ones"):
+        alone.repair(stamped(3))
 
 
 def test_an_accuracy_has_an_interval() -> None:

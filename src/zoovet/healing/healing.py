@@ -49,7 +49,7 @@ class HealingConfig:
 
     max_loss: float = 0.01
     unlearning: UnlearningConfig = field(default_factory=UnlearningConfig)
-    num_attempts: int = 3
+    num_attempts: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -186,7 +186,7 @@ class _Best:
             return False
         strength, lost = found
         weights = editable.between(done.weights, strength)
-        turned = sum(self.watched.flips(weights, working)) / max(1, len(working))
+        turned = _most_of_a_kind(working, self.watched.flips(weights, working))
         self.progress(
             f"{name}: strength {strength:g}, {100 * lost.share:.1f} points lost, found triggers turn "
             f"{100 * turned:.0f} % of images"
@@ -213,3 +213,10 @@ class _Best:
             num_right_after=self.watched.num_right(weights),
             lost=self.lost,
         )
+
+
+def _most_of_a_kind(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> float:
+    """The mean share of images that triggers of a kind turn, of the kind that turns most."""
+    kinds = {one.kind for one in triggers}
+    each = [[share for one, share in zip(triggers, flips, strict=True) if one.kind == kind] for kind in kinds]
+    return max((sum(shares) / len(shares) for shares in each), default=0.0)

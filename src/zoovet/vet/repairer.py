@@ -30,7 +30,7 @@ from zoovet.vet.network import Network
 from zoovet.vet.reading import network_from_content
 from zoovet.vet.recognition import fitted, known_to, unknown_in_words, warn_of_assumed_scaling
 from zoovet.vet.scaling_notes import MAY_BE_THE_REASON
-from zoovet.vet.stranger_healer import NEEDS_IMAGES, StrangerHealer
+from zoovet.vet.stranger_healer import StrangerHealer
 from zoovet.vet.stranger_reader import StrangerReader, shipped_stranger_reader
 from zoovet.vet.strangers import Strangers, require_effort
 from zoovet.vet.suspects import NobodyKnows, ReadOptions, Suspects, load_suspects
@@ -75,7 +75,7 @@ class RepairedFile:
 
 
 class Repairer:
-    """Heals networks: each by the repairer that knows its graph, others by unlearning triggers on reference images.
+    """Heals networks: each by the repairer that knows its graph, others by unlearning triggers on a few images.
 
     Args:
         repairer: A run's folder or its checkpoint file, or candidates to choose from; the shipped models' where left
@@ -125,10 +125,11 @@ class Repairer:
 
         Args:
             network: From :func:`zoovet.read` or :func:`zoovet.from_module`; left as it is.
-            images: Reference images: a few of each class, of the kind that the network reads, without which a network
-                that no repairer was trained on cannot be healed. Where nobody knows the input scaling and they have
-                labels, it is found on them. A repairer that knows the network takes [-1, 1] where it stays unknown,
-                with a ``UserWarning``.
+            images: Reference images: a few of each class, of the kind that the network reads. A network that no
+                repairer was trained on is healed on them, or on images that it makes itself where there are none, which
+                is worth less, and tells nothing of its accuracy on real ones. Where nobody knows the input scaling and
+                they have labels, it is found on them. A repairer that knows the network takes [-1, 1] where it stays
+                unknown, with a ``UserWarning``.
             progress: Told what is done next to a network that no repairer was trained on.
 
         Returns:
@@ -138,8 +139,8 @@ class Repairer:
 
         Raises:
             ZoovetError: No repairer knows the network, or it is unlike those that the repairer was trained on (unless
-                ``allow_unknown``), and there are no reference images, or too few, or their labels contradict it, or
-                nothing can be told of it; its edit has NaN or infinite weights, or changes more than 99.9 % of edits of
+                ``allow_unknown``), and there are too few reference images, or their labels contradict it, or nothing
+                can be told of it; its edit has NaN or infinite weights, or changes more than 99.9 % of edits of
                 training networks did; the images do not fit; or a weight is NaN or infinite.
         """
         network = fitted(network, images, "repair")
@@ -165,9 +166,8 @@ class Repairer:
         progress: Callable[[str], None],
         only: Container[str] | None = None,
     ) -> HealedNetwork:
-        if self._healer is None or images is None:
-            why = unknown_in_words(network, self._candidates, "repairer")
-            raise ZoovetError(why if self._healer is None else f"{why}; {NEEDS_IMAGES}")
+        if self._healer is None:
+            raise ZoovetError(unknown_in_words(network, self._candidates, "repairer"))
         healed, healing = self._healer.healed(network, images, progress, only)
         size = 0.0 if healing.edit is None else healing.edit.change
         same = {field.name: getattr(healed, field.name) for field in fields(Network)}

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from scipy.stats import binomtest
+from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.scaled_images import as_signed
-from zoovet.healing import Edit, HealingConfig, heal
+from zoovet.evidence.synthesized_images import synthesized_images
+from zoovet.healing import Edit, Editable, HealingConfig, heal
 from zoovet.images import Images
 from zoovet.vet.editable_network import change_of, editable_network, with_weights
 from zoovet.vet.network import Network
@@ -19,15 +21,16 @@ from zoovet.vet.reference_images import ReferenceImages
 from zoovet.vet.strangers import LIKELIER_THAN_NOT, ExaminedNetwork, Strangers
 from zoovet.vet.verdicts import Verdict
 
-__all__ = ["NEEDS_IMAGES", "Accuracy", "Healing", "StrangerHealer"]
-
-NEEDS_IMAGES = (
-    "no repairer was trained on such networks, and healing others needs reference images: give a few clean ones of "
-    "each class that it tells apart, of the kind that it reads (--images)"
-)
-"""Why a network cannot be healed without reference images."""
+__all__ = ["Accuracy", "Healing", "StrangerHealer"]
 
 _ENOUGH, _MOST_TARGETS = 0.9, 2
+_NUM_MADE, _NUM_STEPS, _SEED, _ATTEMPTS, _MOST_CLASSES = 12, 60, 1, 1, 40
+"""Images of each class that the network makes where there are none, and how; how often healing on them is begun."""
+
+_UNCHECKED = (
+    "no reference images: it was healed, and checked, on images that the network makes itself, which tell nothing of "
+    "its accuracy on real ones: that was not checked; try it on some, or give them (--images)"
+)
 _WORKS = 0.2
 """Share of images that a found trigger turns from which on it still works."""
 
@@ -69,6 +72,7 @@ class Healing:
         max_loss: Share of clean images that might be lost.
         shortcomings: Why it does not count as healed, one line each.
         notes: What else is to be said, one line each.
+        is_on_made_images: Whether it rests on images that the network made, for want of reference images.
         seconds: What it took.
     """
 
@@ -80,6 +84,7 @@ class Healing:
     max_loss: float
     shortcomings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    is_on_made_images: bool = False
     seconds: float = 0.0
 
     @property
@@ -90,6 +95,11 @@ class Healing:
             return None
         before, after = (Accuracy(right, edit.num_held_out) for right in (edit.num_right_before, edit.num_right_after))
         return before, after
+
+    @property
+    def images_in_words(self) -> str:
+        """What it was healed and checked on."""
+        return _of_images(self.is_on_made_images)
 
     @property
     def is_healed(self) -> bool:
@@ -122,23 +132,21 @@ class StrangerHealer:
 
         Args:
             network: Any that can be run; its input scaling is known, or found on the images.
-            images: Reference images.
+            images: Reference images; those that the network makes itself are used where there are none.
             progress: Told what is done next.
             only: Names of the weights that may be edited; all where left out.
 
         Raises:
-            ZoovetError: There are no images, or fewer than the network tells classes apart, or their labels contradict
-                it; nothing can be sought in it; or there is no verdict on it, and nobody forces it.
+            ZoovetError: There are fewer images than the network tells classes apart, or their labels contradict it;
+                nothing can be sought in it; or there is no verdict on it, and nobody forces it.
         """
         start = time.perf_counter()
-        if images is None:
-            raise ZoovetError(f"{network.describe()}: {NEEDS_IMAGES}")
         progress("verdict: seeking triggers of all classes")
         examined = self.strangers.examined(
             network, images, network.title, progress=_behind("verdict", progress), require=_require_usable
         )
         before, max_loss = examined.verdict, self.config.max_loss
-        if examined.evidence is None or examined.images is None:
+        if examined.evidence is None or (images is not None and examined.images is None):
             raise ZoovetError(before.reason or "nothing can be sought in it")
         notes = self._notes(before)
         if notes is None:
@@ -158,8 +166,9 @@ class StrangerHealer:
             edit=edit,
             changes=changes,
             max_loss=max_loss,
-            shortcomings=_shortcomings(edit, after, targets, max_loss),
-            notes=notes,
+            shortcomings=_shortcomings(edit, after, targets, max_loss, _of_images(images is None)),
+            notes=notes if images is not None else (*notes, _UNCHECKED),
+            is_on_made_images=images is None,
             seconds=time.perf_counter() - start,
         )
 
@@ -191,16 +200,34 @@ class StrangerHealer:
         progress: Callable[[str], None],
         only: Container[str] | None,
     ) -> tuple[Edit, Network, dict[str, float]]:
-        shown = examined.images
+        shown, config = examined.images, self.config
         assert examined.evidence is not None
-        assert shown is not None
-        editable = editable_network(network, shown.images.shape, only)
+        editable = editable_network(network, None if shown is None else shown.images.shape, only)
         first = next(iter(editable.weights.values()))
-        signed = as_signed(shown.images.pixels).to(first)
+        labels: Tensor | None
+        if shown is None:
+            progress("images that the network makes itself")
+            signed, labels = _made_by(editable, targets), None
+            config = replace(config, num_attempts=_ATTEMPTS)
+        else:
+            signed, labels = as_signed(shown.images.pixels).to(first), shown.labels
         settings = examined.evidence.settings
-        edit = heal(editable, signed, shown.labels, targets, self.config, settings=settings, progress=progress)
+        edit = heal(editable, signed, labels, targets, config, settings=settings, progress=progress)
         edited = with_weights(network, edit.weights) if edit.strength else network
         return edit, replace(edited, notes=network.notes), change_of(editable.weights, edit.weights)
+
+
+def _of_images(are_made: bool) -> str:
+    return "images that the network made itself" if are_made else "reference images"
+
+
+def _made_by(editable: Editable, targets: tuple[int, ...]) -> Tensor:
+    """Images that a network makes of its classes, the suspected ones among them: [n, C, H, W] in [-1, 1]."""
+    own = editable.with_weights(editable.weights)
+    order = torch.randperm(own.num_classes, generator=torch.Generator().manual_seed(_SEED)).tolist()
+    classes = sorted({*targets, *order[:_MOST_CLASSES]})
+    labels = torch.tensor(classes, device=own.device).repeat_interleave(_NUM_MADE)
+    return synthesized_images(own, labels, num_steps=_NUM_STEPS, seed=_SEED)
 
 
 def _require_usable(shown: ReferenceImages, num_classes: int) -> None:
@@ -225,9 +252,11 @@ def _targets(probabilities: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(chosen)
 
 
-def _shortcomings(edit: Edit, after: Verdict | None, targets: tuple[int, ...], max_loss: float) -> tuple[str, ...]:
+def _shortcomings(
+    edit: Edit, after: Verdict | None, targets: tuple[int, ...], max_loss: float, images: str
+) -> tuple[str, ...]:
     if after is None:
-        return (f"every edit that heals costs more than {100 * max_loss:g} points on held-out reference images",)
+        return (f"every edit that heals costs more than {100 * max_loss:g} points on held-out {images}",)
     found = []
     strongest = edit.strongest
     if strongest is not None and edit.flips_after[strongest] > _WORKS:

@@ -11,7 +11,7 @@ import torch
 from zoovet.evaluation.report.healing_lines import healing_lines
 from zoovet.evaluation.report.healing_page import write_healing_page
 from zoovet.evidence.trigger_families import Changes
-from zoovet.healing import Edit, SoughtTrigger
+from zoovet.healing import CleanLoss, Edit, SoughtTrigger
 from zoovet.vet import Healing
 from zoovet.vet.verdicts import no_verdict
 
@@ -34,7 +34,7 @@ def healing() -> Healing:
         num_held_out=33,
         num_right_before=31,
         num_right_after=30,
-        lost=0.01,
+        lost=CleanLoss(share=0.01, error=0.005),
     )
     after = replace(VERDICT, verdict="healthy", target=None, probability=0.02)
     changes = {"<conv>.weight": 0.3, "fc.weight": 0.1}
@@ -50,6 +50,8 @@ def test_lines_say_what_was_measured(healing: Healing) -> None:
         "after: healthy, probability of a trojan 0.02",
         "healed by these measures",
     ]
+    made = healing_lines(replace(healing, is_on_made_images=True))
+    assert made[1].startswith("accuracy on 33 held-out images that the network made itself: 0.94")
     failed = replace(healing, after=None, shortcomings=("it costs too much",))
     assert healing_lines(failed)[-1] == "not healed: it costs too much"
     assert not any(line.startswith("edit: ") for line in healing_lines(failed))

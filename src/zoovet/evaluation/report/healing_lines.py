@@ -24,8 +24,8 @@ def healing_lines(healing: Healing) -> list[str]:
     assert accuracies is not None
     before, after = accuracies
     lines.append(
-        f"accuracy on {edit.num_held_out} held-out reference images: {before.in_words()} before, {after.in_words()} "
-        f"after"
+        f"accuracy on {edit.num_held_out} held-out {healing.images_in_words}: {before.in_words()} before, "
+        f"{after.in_words()} after"
     )
     strongest = edit.strongest
     if strongest is not None:

@@ -42,6 +42,7 @@ class AttentionDistillation:
         Raises:
             ZoovetError: The network's sites are not known.
         """
+        _graphs_of(editable, editable.weights)
         teacher = FineTuning(num_steps=self.num_steps, rate=self.rate, seed=self.seed).heal(editable, images, labels)
 
         def slopes(own: dict[str, Tensor], some: Tensor, wanted: Tensor) -> dict[str, Tensor]:
@@ -59,11 +60,16 @@ class AttentionDistillation:
 
 def _answers(editable: Editable, weights: FloatingWeights, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Logits, and the attention of the last map of each size: [N, places], of length 1 for each image."""
-    network = editable.with_weights(weights)
-    if not isinstance(network, RunnableGraphs):
-        raise ZoovetError("attention is distilled between sites of a graph, and this network's are not known")
+    network = _graphs_of(editable, weights)
     graph = network.networks.graph
     last = {site.shape[1:]: name for name, site in graph.sites.items() if len(site.shape) == 3 and site.shape[1] > 1}
     found = network.values_at(images, [*last.values(), graph.output])
     logits = found.pop(graph.output)[0]
     return logits, [functional.normalize(maps[0].square().mean(1).flatten(1), dim=1) for maps in found.values()]
+
+
+def _graphs_of(editable: Editable, weights: FloatingWeights) -> RunnableGraphs:
+    network = editable.with_weights(weights)
+    if not isinstance(network, RunnableGraphs):
+        raise ZoovetError("attention is distilled between sites of a graph, and this network's are not known")
+    return network
