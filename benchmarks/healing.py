@@ -58,11 +58,11 @@ from zoovet.zoo.park.recipe import ParkRecipe
 
 NUM_MEASURED = 1000
 RIVALS: dict[str, Healer] = {
-    "fine-tuning": FineTuning(rate=0.01),
-    "NAD": AttentionDistillation(rate=0.01),
-    "FT-SAM": SharpnessAware(rate=0.01),
-    "I-BAU": ImplicitUnlearning(rate=0.01),
-    "SAU": SharedAdversarialUnlearning(rate=0.01),
+    "fine-tuning": FineTuning(rate=0.009),
+    "NAD": AttentionDistillation(rate=0.005),
+    "FT-SAM": SharpnessAware(rate=0.0015, radius=0.5),
+    "I-BAU": ImplicitUnlearning(rate=0.0004),
+    "SAU": SharedAdversarialUnlearning(rate=0.003),
     "ANP": NeuronPruning(rate=0.2),
     "CLP": ChannelLipschitzness(),
 }

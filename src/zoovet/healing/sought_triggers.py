@@ -19,12 +19,11 @@ from zoovet.evidence.trigger_families import (
     Warps,
     Waves,
 )
-from zoovet.healing.stripe_bank import caused_by_stripes
+from zoovet.healing.stripe_bank import bearable_amplitude, caused_by_stripes
 
 __all__ = ["SoughtTrigger", "TriggerSearch"]
 
 _PATCH_SHARES = (0.09, 0.125, 0.2, 0.3)
-_WAVES = (0.25, 0.5)
 _PIXELS, _CHANGE, _SMOOTH, _WARPS = 0.08, 0.3, 0.5, (0.07, 0.1)
 """The largest area, as a share of the image, and the widest bounds: what goes further erases what the image shows."""
 
@@ -46,8 +45,9 @@ class SoughtTrigger:
         family: How it is put on images.
         values: [1, …], it itself.
         flips: Share of images of other classes that are taken for the class with it, when it was sought.
-        bearable: Share of images that the network takes for what they are with the opposite of it: what it asks of a
-            network that is as strong a change, and no trigger.
+        bearable: Share of images that the network takes for what they are, or for the target, with the opposite of it:
+            what it asks of a network that is as strong a change, and no trigger. 1 of waves, whose opposite is the same
+            wave, and whose strength was chosen for it.
     """
 
     kind: str
@@ -126,11 +126,12 @@ class TriggerSearch:
             course = some.seek(Warps(bound), one.expand(_NUM_WARPS), _NUM_STEPS, start)
             found.append(("warp", halved(course, 1, _WARPS_KEPT)))
         triggers = [trigger for kind, course in found for trigger in _each(kind, target, course, some)]
-        for amplitude in _WAVES:
+        most_waves = bearable_amplitude(network, few.images, few.labels, target)
+        for amplitude in (0.5 * most_waves, most_waves):
             banked = caused_by_stripes(network, few.images, few.labels, target, amplitude)
             best = amplitude * banked.stripes[banked.caused.topk(min(_STRIPES_KEPT, len(banked.caused))).indices]
             course = some.seek(Waves(amplitude), one.expand(len(best)), 1, best)
-            triggers += [replace(own, bearable=banked.kept) for own in _each("waves", target, course, some)]
+            triggers += [replace(own, bearable=1.0) for own in _each("waves", target, course, some)]
         return triggers
 
 

@@ -27,7 +27,7 @@ from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 __all__ = ["Round", "UnlearningConfig", "unlearned"]
 
 _LEAST_SCALE = 1e-2
-_LEAST_WEIGHT = 0.05
+_LEAST_WEIGHT = 0.01
 _NUM_STRONGEST = 3
 _MIXED, _MIXED_TRIGGERED, _CUT = 0.5, 0.25, 0.5
 _SHIFTED = 14
@@ -60,7 +60,7 @@ class UnlearningConfig:
     num_rounds: int = 4
     num_steps: int = 40
     batch_size: int = 32
-    num_triggers: int = 8
+    num_triggers: int = 16
     rate: float = 0.03
     clean_weight: float = 3.0
     ascent: float = 0.1
