@@ -1,8 +1,9 @@
-"""Processes answer as this one does; one that dies takes only what killed it with it."""
+"""Workers answer as this process does; what one network does to its process is told of that network alone."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -12,32 +13,27 @@ from typing import Any
 import pytest
 import torch
 
+from zoovet.jobs import Processes, process_workers
 from zoovet.networks import Graph, Networks
 from zoovet.vet import Candidate, Failure, candidates_for, crew
 from zoovet.vet.batches import Answer, Batch, Batches, Detectors
-from zoovet.vet.crew import Crew
+from zoovet.vet.crew import answers_of
 
 DEADLY = 77.0
 NetworksOf = Callable[..., Networks]
 
 
-def deadly_work(line: Any, device: str) -> None:
-    """A worker that a network's first weight kills, as the kernel does where memory is short."""
-    if device == "none":
-        os.kill(os.getpid(), signal.SIGKILL)
-    line.send(None)
-    while True:
-        job = line.recv()
-        if (job.flat[:, 0] == DEADLY).any():
+class DeadlyDetectors:
+    """Detectors that a network's first weight kills, as the kernel does where memory is short."""
+
+    def __init__(self, device: str) -> None:
+        pass
+
+    def answer(self, batch: Batch) -> Answer:
+        first = batch.networks.flat()[:, 0].tolist()
+        if DEADLY in first:
             os.kill(os.getpid(), signal.SIGKILL)
-        line.send(Answer(0.5, tuple(map(float, job.flat[:, 0]))))  # type: ignore[arg-type]  # sent through
-
-
-@pytest.fixture
-def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers die; they are copies of this process, since a new one takes seconds to import PyTorch."""
-    monkeypatch.setattr(crew, "_work", deadly_work)
-    monkeypatch.setattr(crew, "get_context", lambda _: get_context("fork"))
+        return Answer(0.5, tuple(first))
 
 
 @pytest.fixture
@@ -56,47 +52,37 @@ def batches_of(candidate: Candidate, *files: Networks, size: int = 3) -> list[Ba
 def test_processes_answer_as_this_one_does(candidate: Candidate, relu_spec: Graph, drawn: NetworksOf) -> None:
     batches = batches_of(candidate, drawn(relu_spec, 2, 1), drawn(relu_spec, 5, 2))
     own = Detectors("cpu")
-    answers = {batch.parts: answer for batch, answer in Crew(2, "cpu").answers([batches[0], None, *batches[1:]])}
+    found = answers_of([batches[0], None, *batches[1:]], Processes(2), "cpu")
+    answers = {batch.parts: answer for batch, answer in found}
     assert answers == {batch.parts: own.answer(batch) for batch in batches}
+
+
+def test_only_a_batch_is_sent_not_the_file_that_it_is_of(
+    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf
+) -> None:
+    (first, *_) = batches_of(candidate, drawn(relu_spec, 300))
+    flat = first.networks.flat()
+    assert len(pickle.dumps(crew._Scoring(first))) < 2 * flat.numel() * flat.element_size() + 20_000
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_process_that_dies_takes_only_what_killed_it_with_it(
-    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf, deadly: None
+    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(crew, "Detectors", DeadlyDetectors)
+    monkeypatch.setattr(process_workers, "get_context", lambda _: get_context("fork"))
     networks = drawn(relu_spec, 8, 1)
     flat = networks.flat()
     flat[:, 0] = torch.arange(8)
     flat[4, 0] = DEADLY
     batches = batches_of(candidate, Networks.from_flat(relu_spec, flat))
     found: dict[int, Any] = {}
-    for batch, answer in Crew(1, "cpu").answers(batches):
+    for batch, answer in answers_of(batches, Processes(1), "cpu"):
         places = [part.start + index for part in batch.parts for index in range(len(part.networks))]
         found |= dict(zip(places, answer.findings, strict=True))
     failure = found.pop(4)
     assert found == {index: float(index) for index in range(8) if index != 4}
     assert isinstance(failure, Failure)
-    assert failure.message == ("scoring it ended its process (killed by SIGKILL, as happens where memory is short)")
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_where_no_process_can_be_had_every_network_says_so(
-    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf, deadly: None
-) -> None:
-    for _, answer in Crew(1, "none").answers(batches_of(candidate, drawn(relu_spec, 4))):
-        for failure in answer.findings:
-            assert isinstance(failure, Failure)
-            assert failure.message.startswith("no process could be started to score it (killed by SIGKILL")
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_no_process_outlives_a_scan_that_is_left(
-    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf, deadly: None
-) -> None:
-    one = Crew(1, "cpu")
-    answers = one.answers(batches_of(candidate, drawn(relu_spec, 9)))
-    next(answers)
-    (worker,) = one._workers
-    assert worker.process.is_alive()
-    answers.close()
-    assert not worker.process.is_alive()
+    assert failure.message == (
+        "it could not be scored: its process ended: killed by SIGKILL, as happens where memory is short"
+    )

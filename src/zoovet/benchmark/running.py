@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager
-from multiprocessing import active_children, get_context
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
-
-import torch
 
 from zoovet.benchmark.checks import (
     require_known_families,
@@ -26,19 +19,19 @@ from zoovet.benchmark.detectors import require_extras
 from zoovet.benchmark.repairers import REPAIRERS
 from zoovet.benchmark.trials import Trial, detection_trials, repair_trials
 from zoovet.benchmark.worker import (
+    BenchmarkWork,
     ChoiceJob,
     DetectionJob,
     InversionJob,
     Job,
     RepairJob,
-    Worker,
     counted_networks,
     results_path,
 )
 from zoovet.errors import ZoovetError
 from zoovet.files import remove_dead_partials, storage_errors
 from zoovet.folder_lock import FolderLock, folder_lock, require_free_folder
-from zoovet.processes import end_with_parent
+from zoovet.jobs import Inline, Processes, Runner, results
 from zoovet.tasks.inversion_images import inverts
 from zoovet.zoo import Zoo
 
@@ -46,12 +39,18 @@ __all__ = ["run_benchmark"]
 
 Tell = Callable[[str], None]
 
-Crew = AbstractContextManager[Callable[[Sequence[Job]], Iterator[Job]]]
-
 _INVERTED_AT_ONCE = 150
 
 
-def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None, tell: Tell, workers: int = 1) -> None:
+def run_benchmark(
+    config: BenchmarkConfig,
+    out: Path,
+    *,
+    data_root: Path | None,
+    tell: Tell,
+    workers: int = 1,
+    runner: Runner | None = None,
+) -> None:
     """Do everything of a benchmark that is not on disk yet.
 
     Results lie below ``out``: ``detection/ZOO/DETECTOR/TRIAL/on-ZOO.parquet`` and
@@ -66,6 +65,7 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
         data_root: Where image datasets lie.
         tell: Told of every job that is done, and how long the rest may take.
         workers: Processes, of one thread each; 1 works in this process.
+        runner: Where jobs are done instead: a cluster, all of whose machines see ``out`` and the zoos.
 
     Raises:
         ZoovetError: A zoo is missing, damaged or too small, a package is not installed, ``workers`` is below 1, ``out``
@@ -92,19 +92,22 @@ def run_benchmark(config: BenchmarkConfig, out: Path, *, data_root: Path | None,
         require_same_settings(config, out)
         write_origin(origin, out)
         try:
-            _work(stages, _crew(config, out, data_root, workers), lock, tell)
+            runner = runner or (Inline() if workers == 1 else Processes(workers))
+            work = BenchmarkWork(config, out.absolute(), data_root, not isinstance(runner, Inline))
+            _work(stages, runner, work, lock, tell)
         finally:
             remove_dead_partials(out, recursive=True)
 
 
-def _work(stages: Sequence[Sequence[Job]], crew: Crew, lock: FolderLock, tell: Tell) -> None:
+def _work(stages: Sequence[Sequence[Job]], runner: Runner, work: BenchmarkWork, lock: FolderLock, tell: Tell) -> None:
     """Do what is missing, and tell of every job; nothing where no trial is."""
     if not stages[-1]:
         return
     progress = _Progress(sum(map(len, stages)), tell)
-    with crew as do:
+    remedy = "what is done is kept: run the same again to go on, with fewer --workers if memory is short"
+    with runner.crew(work) as crew:
         for stage in stages:
-            for job in do(stage):
+            for job, _ in results(crew.outcomes(stage), remedy):
                 lock.require_held()
                 progress.done(job)
 
@@ -122,75 +125,6 @@ class _Progress:
         left = (time.monotonic() - self._started) / self._num_done * (self._total - self._num_done)
         rest = f" ({left / 60:.0f} minutes left at this rate)" if left >= 60 else ""
         self._tell(f"{self._num_done} of {self._total}: {job}{rest}")
-
-
-@contextmanager
-def _crew(
-    config: BenchmarkConfig, out: Path, data_root: Path | None, workers: int
-) -> Iterator[Callable[[Sequence[Job]], Iterator[Job]]]:
-    """A function that does jobs and yields each when it is done, in this process or in several, on one thread each."""
-    if workers == 1:
-        own, num_threads = Worker(config, out, data_root), torch.get_num_threads()
-
-        def in_turn(jobs: Sequence[Job]) -> Iterator[Job]:
-            for job in jobs:
-                own.do(job)
-                yield job
-
-        torch.set_num_threads(1)  # threads that wait for each other starve where others use the cores
-        try:
-            yield in_turn
-        finally:
-            torch.set_num_threads(num_threads)
-        return
-    others = set(active_children())
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (config, out, data_root, os.getpid()))
-
-    def side_by_side(jobs: Sequence[Job]) -> Iterator[Job]:
-        waiting = {pool.submit(_do, job): job for job in jobs}
-        for future in as_completed(waiting):
-            future.result()
-            yield waiting[future]
-
-    try:
-        with _one_thread_each():
-            yield side_by_side
-    except BaseException:
-        for process in set(active_children()) - others:  # what they are at may take an hour, and would be waited for
-            process.kill()  # a training in progress would only take note of a gentler word
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes that start here run on one thread."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-_worker: list[Worker] = []
-"""The worker of a process of the crew; empty in the process that leads it."""
-
-
-def _start(config: BenchmarkConfig, out: Path, data_root: Path | None, parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that leads the crew ends it
-    end_with_parent(parent)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # see zoovet.cli.main
-    _worker.append(Worker(config, out, data_root))
-
-
-def _do(job: Job) -> None:
-    _worker[0].do(job)
 
 
 def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[list[Job], list[Job], list[Job]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zoovet.benchmark.choosing import Choice, choose_settings
@@ -18,6 +20,7 @@ from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
 from zoovet.benchmark.trials import Trial, trained_on
 from zoovet.errors import ZoovetError
 from zoovet.evaluation import NetworkScorer, evaluate_detection, evaluate_repair
+from zoovet.jobs import Tell
 from zoovet.networks import Networks
 from zoovet.rivals import CleanImages
 from zoovet.tasks.evidence_reader import inversion_of
@@ -29,6 +32,7 @@ from zoovet.zoo.builders import trojan_recipe_of
 from zoovet.zoo.image_arrays import SplitImages, load_images
 
 __all__ = [
+    "BenchmarkWork",
     "ChoiceJob",
     "DetectionJob",
     "InversionJob",
@@ -166,6 +170,32 @@ def spaced_bases(counted: Zoo, num_bases: int | None) -> Zoo:
     if num_bases is not None and num_bases < len(bases):
         bases = bases[np.linspace(0, len(bases) - 1, num_bases).astype(int)]
     return counted.select(np.isin(counted.column("base_id"), bases))
+
+
+@dataclass(frozen=True)
+class BenchmarkWork:
+    """What a benchmark's jobs have in common: the arguments of a :class:`Worker`, and whether it is in this process."""
+
+    config: BenchmarkConfig
+    out: Path
+    data_root: Path | None
+    is_elsewhere: bool
+
+    def start(self) -> Callable[[Job, Tell], None]:
+        """See :meth:`zoovet.jobs.Work.start`.
+
+        Raises:
+            ZoovetError: This machine does not see the benchmark's folder.
+        """
+        if not self.out.is_dir():
+            raise ZoovetError(
+                f"{self.out} is not there on {platform.node()}; a benchmark's folder must be on a disk that all "
+                f"machines of the cluster see"
+            )
+        if self.is_elsewhere:
+            torch.set_flush_denormal(True)  # see zoovet.cli.main
+        worker = Worker(self.config, self.out, self.data_root)
+        return lambda job, _: worker.do(job)
 
 
 class Worker:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoovet.vet.candidates import Candidate, candidates_for, shipped_candidates
 from zoovet.vet.comparison import AnswerChange, Comparison, TensorChange, compare_files
 from zoovet.vet.failures import Failure, failure_of
+from zoovet.vet.file_result import FileResult
 from zoovet.vet.found_trigger import Example, FoundTrigger
 from zoovet.vet.healed_files import HealedFile, write_healed
 from zoovet.vet.healed_network import HealedNetwork
@@ -16,7 +17,7 @@ from zoovet.vet.repairer import RepairedFile, Repairer
 from zoovet.vet.runnable_network import runnable
 from zoovet.vet.scaling_notes import assumed_scaling_note, notes_on_images
 from zoovet.vet.scan_cache import ScanCache, open_scan_cache, scan_identity
-from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
+from zoovet.vet.scanner import Scanner, ScanProgress
 from zoovet.vet.stranger_healer import Healing
 from zoovet.vet.stranger_reader import (
     EFFORTS,

@@ -12,8 +12,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from zoovet.networks import InputScaling
+from zoovet.vet.file_result import FileResult
 from zoovet.vet.found_trigger import Example, FoundTrigger
-from zoovet.vet.scanner import FileResult
 from zoovet.vet.suspect_channels import SuspectChannel
 from zoovet.vet.verdicts import Verdict
 

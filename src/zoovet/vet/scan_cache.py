@@ -26,7 +26,8 @@ from zoovet.text_files import open_regular
 from zoovet.vet.batches import Detectors
 from zoovet.vet.cached_results import result_from_bytes, result_to_bytes
 from zoovet.vet.candidates import Candidate
-from zoovet.vet.scanner import FileResult, Scanner, ScanProgress
+from zoovet.vet.file_result import FileResult
+from zoovet.vet.scanner import Scanner, ScanProgress
 from zoovet.vet.stranger_reader import StrangerReader
 from zoovet.vet.suspects import ReadOptions
 

@@ -12,21 +12,24 @@ from pathlib import Path
 
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
+from zoovet.jobs import Inline, Processes, Runner
 from zoovet.networks import Networks
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.vet.batches import Answer, Batch, Batches, Detectors
 from zoovet.vet.candidates import Candidate, chosen_candidates
-from zoovet.vet.crew import Crew
+from zoovet.vet.crew import answers_of
 from zoovet.vet.failures import Failure, failure_of
+from zoovet.vet.file_result import FileResult
 from zoovet.vet.network import Network
 from zoovet.vet.recognition import fitted, known_to, unknown_in_words, warn_of_assumed_scaling
+from zoovet.vet.stranger_jobs import ExaminedFile, StrangerJob, stranger_verdicts
 from zoovet.vet.stranger_reader import StrangerReader, shipped_stranger_reader
 from zoovet.vet.strangers import Strangers, require_effort
 from zoovet.vet.suspects import NobodyKnows, ReadOptions, Suspects, candidate_for, load_suspects, networks_in
 from zoovet.vet.verdicts import Finding, Verdict, is_unlike, no_verdict, verdict_of
 from zoovet.vet.weights_digest import digest_of
 
-__all__ = ["FileResult", "ScanProgress", "Scanner"]
+__all__ = ["ScanProgress", "Scanner"]
 
 BATCH_SIZE = 16
 NUM_WORTH_A_CREW = 32
@@ -59,29 +62,6 @@ class ScanProgress:
     sought: str = ""
 
 
-@dataclass(frozen=True)
-class FileResult:
-    """What is said of one file.
-
-    Attributes:
-        place: Its number among those that were scanned.
-        file: Its name.
-        verdicts: On its networks, in their order, but for those that failed.
-        failure: Why it could not be read, or some of its networks not be scored; ``None`` where all went well.
-        notes: What was assumed, taken or left out when it was read, one line each.
-        general_notes: How the verdicts came about; most files' are the same.
-        is_of_strangers: Whether it could be read, and no detector for one graph knows its networks.
-    """
-
-    place: int
-    file: str
-    verdicts: tuple[Verdict, ...]
-    failure: Failure | None
-    notes: tuple[str, ...] = ()
-    general_notes: tuple[str, ...] = ()
-    is_of_strangers: bool = False
-
-
 class Scanner:
     """Gives verdicts, each by the detector that knows the network's graph; of others by the detector for strangers.
 
@@ -93,6 +73,7 @@ class Scanner:
         options: What is known of files besides; :meth:`scan` needs none.
         device: Where to compute.
         workers: Processes that score many files' networks, of one thread each; 1 scores in this process.
+        runner: Where networks are scored and looked at instead: a cluster.
         batch_size: Networks that are scored at a time.
         strangers: The detector for networks that no other knows, or that one finds unlike all that it knows. Where left
             out, the one that comes with the package, unless a detector or a model is given: these are unknown then.
@@ -113,6 +94,7 @@ class Scanner:
         options: ReadOptions | None = None,
         device: str = "cpu",
         workers: int = 1,
+        runner: Runner | None = None,
         batch_size: int = BATCH_SIZE,
         strangers: StrangerReader | None = None,
         effort: str = "normal",
@@ -133,7 +115,9 @@ class Scanner:
         self._candidates = chosen_candidates("detector", detector, model)
         self._threshold = threshold
         self._options = options or ReadOptions()
-        self._device, self._num_workers = device, workers
+        self._device, self._is_given = device, runner is not None
+        self._is_elsewhere = runner is not None or workers > 1
+        self._runner = runner or (Processes(workers) if workers > 1 else Inline(num_threads=None))
         self._detectors = Detectors(device)
         self._batch_size = batch_size
 
@@ -224,8 +208,7 @@ class Scanner:
         for result in self._done(waiting, later):
             num_files += 1
             yield result
-        for result in later:
-            again = self._with_strangers(result, partial(_tell, told, num_files, num_networks))
+        for again in self._strangers_of(later, partial(_tell, told, num_files, num_networks)):
             num_files, num_networks = num_files + 1, num_networks + len(again.verdicts)
             yield again
             told(ScanProgress(num_files, num_networks))
@@ -242,38 +225,42 @@ class Scanner:
         """Whether the detector for strangers is to look at networks of a file."""
         return self._strangers is not None and (result.is_of_strangers or any(map(is_unlike, result.verdicts)))
 
-    def _with_strangers(self, result: FileResult, progress: Callable[[str, str], None]) -> FileResult:
-        """The file read once more, and the detector for strangers asked about the networks that no other knows."""
-        assert self._strangers is not None
-        verdicts = {verdict.network: verdict for verdict in result.verdicts}
-        failure = None if result.is_of_strangers else result.failure
-        try:
-            networks, notes = networks_in(Path(result.file), self._candidates, self._options, "detector")
-        except Exception as error:  # whatever is wrong with one file, the others are scanned
-            return replace(result, failure=failure_of(error, result.file))
-        for index, network in enumerate(networks):
-            if not result.is_of_strangers and not (index in verdicts and is_unlike(verdicts[index])):
-                continue
-            where = f"{result.file}[{index}]" if len(networks) > 1 else result.file
-            try:
-                verdicts[index] = self._strangers.verdict(
-                    network, self._options.images, result.file, index, partial(progress, where)
-                )
-            except Exception as error:  # one network's failure is its own
-                verdicts.pop(index, None)
-                failure = failure or failure_of(error, where)
-        ordered = tuple(verdicts[index] for index in sorted(verdicts))
-        said = dict.fromkeys((*notes, *(line for one in ordered for line in (*one.cautions, *one.notes))))
-        return replace(result, verdicts=ordered, failure=failure, notes=tuple(said), is_of_strangers=False)
+    def _strangers_of(self, later: Sequence[FileResult], progress: Callable[[str, str], None]) -> Iterator[FileResult]:
+        """The files read once more, and the detector for strangers asked about the networks that no other knows."""
+        if self._strangers is None or not later:
+            return
+        whole, begun = deque[FileResult](), dict[int, ExaminedFile]()
+
+        def jobs() -> Iterator[StrangerJob | None]:
+            for result in later:
+                try:
+                    networks, notes = networks_in(Path(result.file), self._candidates, self._options, "detector")
+                except Exception as error:  # whatever is wrong with one file, the others are scanned
+                    whole.append(replace(result, failure=failure_of(error, result.file)))
+                    yield None
+                    continue
+                file = begun[result.place] = ExaminedFile(result, networks, notes)
+                yield from file.jobs
+                whole.extend([] if file.jobs else [file.result()])
+
+        runner = self._runner if len(later) > 1 else Inline(num_threads=None)
+        for job, verdict in stranger_verdicts(jobs(), self._strangers, self._options.images, runner, progress):
+            if begun[job.place].take(job, verdict):
+                whole.append(begun.pop(job.place).result())
+            yield from whole
+            whole.clear()
+        yield from whole
 
     def _answers(self, batches: Iterator[Batch | None], num_files: int) -> Iterator[tuple[Batch, Answer]]:
         """In this process, or in others where that is asked for and there is enough to do."""
         first: list[Batch] = []
-        if self._num_workers > 1 and num_files < NUM_WORTH_A_CREW:
+        is_worth_it = self._is_elsewhere and (self._is_given or num_files >= NUM_WORTH_A_CREW)
+        if self._is_elsewhere and not is_worth_it:
             while sum(map(len, first)) < NUM_WORTH_A_CREW and (batch := next(batches, _END)) is not _END:
                 first += [batch] if isinstance(batch, Batch) else []
-        if self._num_workers > 1 and (num_files >= NUM_WORTH_A_CREW or sum(map(len, first)) >= NUM_WORTH_A_CREW):
-            yield from Crew(self._num_workers, self._device).answers(chain(first, batches))
+            is_worth_it = sum(map(len, first)) >= NUM_WORTH_A_CREW
+        if is_worth_it:
+            yield from answers_of(chain(first, batches), self._runner, self._device)
             return
         for batch in chain(first, batches):
             if batch is not None:

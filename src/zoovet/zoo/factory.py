@@ -7,38 +7,22 @@ the draws are the same, but the last bits of the weights depend on it and on wha
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import queue
-import signal
-import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.processes import end_with_parent
-from zoovet.zoo.builders import (
-    Rebuilder,
-    Recipe,
-    builder_of,
-    recipe_of,
-    require_device_choice,
-    side_by_side_builder_of,
-)
-from zoovet.zoo.growing_zoo import BuildProgress, ProgressCounter, growing_zoo
-from zoovet.zoo.shard_label import ShardLabel
-from zoovet.zoo.shards import ShardInfo, shard_names, write_shard
+from zoovet.jobs import Crew, Processes, Runner, no_others, results
+from zoovet.zoo.builders import Rebuilder, Recipe, builder_of, recipe_of, require_device_choice
+from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter, growing_zoo
+from zoovet.zoo.shard_work import Finished, MadeShard, Shards, ShardWork
 from zoovet.zoo.store import Zoo
 
 __all__ = ["build_zoo", "rebuild_network"]
-
-_POLL_SECONDS = 0.2
 
 
 def build_zoo(
@@ -46,6 +30,7 @@ def build_zoo(
     out: Path | str,
     *,
     workers: int = 1,
+    runner: Runner | None = None,
     side_by_side: str | None = None,
     data_root: Path | None = None,
     progress: Callable[[BuildProgress], None] | None = None,
@@ -60,6 +45,7 @@ def build_zoo(
         recipe: What it should hold.
         out: Its folder; made where missing. An unfinished zoo of the same recipe is continued, a finished one opened.
         workers: Processes, of one thread each.
+        runner: Where shards are made instead: a cluster.
         side_by_side: The torch device on which one process trains hundreds of networks side by side (``cuda``; for
             trials ``cpu``); without, networks are trained one after another on processors, in compiled code.
         data_root: Where image datasets lie.
@@ -75,7 +61,7 @@ def build_zoo(
             several workers are to share a device.
         KeyboardInterrupt: Ctrl-C; whole shards are kept.
     """
-    _require_workers(recipe, workers, side_by_side)
+    runner = _runner(recipe, runner or Processes(workers), side_by_side)
     builder = builder_of(recipe, data_root)
     with growing_zoo(
         Path(out),
@@ -89,27 +75,45 @@ def build_zoo(
             if side_by_side is None:
                 builder.prepare()
             counter = ProgressCounter(growing.num_networks, builder.num_networks, progress)
-            work = _Work(recipe, growing.folder, data_root, side_by_side, builder.num_shards, growing.fingerprint)
-            with _Crew(work, min(workers, len(missing)), missing) as crew:
-                for event in crew.events():
-                    if isinstance(event, ShardInfo):
-                        growing.add(event)
-                    else:
-                        counter.add(event)
+            work = ShardWork(recipe, data_root, side_by_side, growing.fingerprint)
+            jobs = [Shards(tuple(missing))] if side_by_side else [Shards((index,)) for index in missing]
+            with runner.crew(work) as crew:
+                _build(crew, jobs, growing, counter)
         return Zoo.open(growing.folder)
 
 
-def _require_workers(recipe: Recipe, workers: int, side_by_side: str | None) -> None:
-    """Check that there is one worker at least, and one alone where a device trains many networks side by side."""
-    if workers < 1:
-        raise ZoovetError(f"workers must be at least 1, got {workers}")
+def _runner(recipe: Recipe, runner: Runner, side_by_side: str | None) -> Runner:
+    """Check that there is one worker alone where a device trains many networks side by side."""
     if side_by_side is not None:
         require_device_choice(recipe, "cuda")
-        if workers > 1:
+        if runner.num_workers > 1:
             raise ZoovetError(
-                f"workers must be 1 where networks are trained side by side, by one process, got {workers}; leave "
-                f"--workers out"
+                f"workers must be 1 where networks are trained side by side, by one process, got {runner.num_workers}; "
+                f"leave --workers out"
             )
+    return runner
+
+
+def _build(crew: Crew[Shards, None], jobs: Sequence[Shards], growing: GrowingZoo, counter: ProgressCounter) -> None:
+    """Have shards made, keep each as it comes, and count networks; those of a worker that was lost are made again."""
+    unkept = Counter[Shards]()
+
+    def hear(said: Finished | MadeShard) -> None:
+        if isinstance(said, Finished):
+            counter.add(said.num_networks)
+            unkept[said.job] += said.num_networks
+        else:
+            unkept[said.job] -= growing.keep(said.index, said.data).num_networks
+
+    def again(job: Shards, num_deaths: int) -> list[Shards]:
+        counter.add(-unkept.pop(job, 0))
+        left = tuple(index for index in growing.missing if index in job.indices)
+        rest = job if left == job.indices else Shards(left)
+        return [rest for one in no_others(job, num_deaths) if left]
+
+    remedy = "whole shards are kept: run the same build again to finish, with fewer --workers if memory is short"
+    for _ in results(crew.outcomes(jobs, tell=hear, instead=again), remedy):
+        continue
 
 
 def rebuild_network(zoo: Zoo, place: int, data_root: Path | None = None) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -135,103 +139,3 @@ def _recipe_json(recipe: Recipe) -> dict[str, Any]:
     if result.get("images") is None:  # a zoo of before there was this key keeps its bytes, and so do new ones like it
         result.pop("images", None)
     return result
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What the workers do: the arguments of :func:`build_zoo` that they need, and what labels their shards."""
-
-    recipe: Recipe
-    folder: Path
-    data_root: Path | None
-    side_by_side: str | None
-    num_shards: int
-    fingerprint: str
-
-    def shards(
-        self, indices: Iterator[int], finished: Callable[[int], None]
-    ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Make the shards of these numbers: number and rows of each, as they get done."""
-        if self.side_by_side is not None:
-            torch.backends.cudnn.allow_tf32 = False  # convolutions in float32, as on processors
-            builder = side_by_side_builder_of(self.recipe, self.data_root, self.side_by_side)
-            yield from builder.build_shards(indices, finished)
-        else:
-            one_by_one = builder_of(self.recipe, self.data_root)
-            for index in indices:
-                yield index, one_by_one.build_shard(index, finished)
-
-
-class _Crew:
-    """The worker processes, and what they tell: finished networks, finished shards, errors."""
-
-    def __init__(self, work: _Work, workers: int, shards: list[int]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._events: multiprocessing.Queue[Any] = context.Queue()
-        self._num_shards = len(shards)
-        self._tasks: multiprocessing.Queue[int | None] = context.Queue()
-        for task in [*shards, *[None] * workers]:
-            self._tasks.put(task)
-        arguments = (work, self._tasks, self._events, os.getpid())
-        self._processes = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(workers)]
-
-    def __enter__(self) -> _Crew:
-        threads = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = "1"  # read by the workers' libraries when they start
-        try:
-            for process in self._processes:
-                process.start()
-        finally:
-            if threads is None:
-                del os.environ["OMP_NUM_THREADS"]
-            else:
-                os.environ["OMP_NUM_THREADS"] = threads
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join()
-
-    def events(self) -> Any:
-        """Yield finished networks (a count) and shards (a ShardInfo) until every shard is there."""
-        remaining = self._num_shards
-        while remaining:
-            try:
-                event = self._events.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                self._require_alive()
-                continue
-            if isinstance(event, ZoovetError):
-                raise event
-            if isinstance(event, str):
-                raise RuntimeError(f"a worker failed:\n{event}")
-            remaining -= isinstance(event, ShardInfo)
-            yield event
-
-    def _require_alive(self) -> None:
-        for process in self._processes:
-            if process.exitcode not in (None, 0):
-                raise ZoovetError(
-                    f"a worker process was killed (exit code {process.exitcode}; out of memory?); whole shards are "
-                    f"kept: run the same build again to finish, with fewer --workers if memory is short"
-                )
-
-
-def _worker(work: _Work, tasks: Any, events: Any, parent: int) -> None:
-    """A worker: build shards until there are none left; it does not outlive its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an ignored one is handed down, and the parent ends its workers so
-    end_with_parent(parent)
-    warnings.simplefilter("ignore", UserWarning)  # what there is to say of images and compiled code, the parent said
-    torch.set_num_threads(1)
-    names = list(shard_names(work.num_shards))
-    try:
-        for index, rows in work.shards(iter(tasks.get, None), events.put):
-            label = ShardLabel(work.fingerprint, index)
-            events.put(write_shard(work.folder / names[index], rows, label))
-    except ZoovetError as error:
-        events.put(error)
-    except Exception:
-        events.put(traceback.format_exc())

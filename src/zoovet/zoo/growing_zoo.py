@@ -28,7 +28,7 @@ from zoovet.networks import Graph
 from zoovet.printable import printable
 from zoovet.zoo.shard_check import CheckedShard, Mismatch, check_shard
 from zoovet.zoo.shard_label import ShardLabel, label_of, recipe_fingerprint
-from zoovet.zoo.shards import ShardError, ShardInfo, read_shard_bytes, shard_names, write_shard
+from zoovet.zoo.shards import ShardError, ShardInfo, read_shard_bytes, shard_bytes, shard_names, write_shard_bytes
 from zoovet.zoo.store import ZooInfo
 
 __all__ = ["BuildProgress", "GrowingZoo", "ProgressCounter", "growing_zoo"]
@@ -158,7 +158,15 @@ class GrowingZoo:
 
     def write(self, index: int, rows: Sequence[dict[str, Any]]) -> ShardInfo:
         """Write a shard to its place, and note it."""
-        shard = write_shard(self.path(index), rows, ShardLabel(self.fingerprint, index))
+        return self.keep(index, shard_bytes(rows, self.label(index)))
+
+    def label(self, index: int) -> ShardLabel:
+        """What a shard says of itself."""
+        return ShardLabel(self.fingerprint, index)
+
+    def keep(self, index: int, data: bytes) -> ShardInfo:
+        """Write a shard to its place, as :func:`~zoovet.zoo.shards.shard_bytes` gave it, and note it."""
+        shard = write_shard_bytes(self.path(index), data)
         self.add(shard)
         return shard
 

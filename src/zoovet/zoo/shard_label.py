@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["MADE_FROM", "ShardLabel", "label_of", "read_label", "recipe_fingerprint", "write_labelled"]
+__all__ = ["MADE_FROM", "ShardLabel", "label_of", "labelled_bytes", "read_label", "recipe_fingerprint"]
 
 MADE_FROM = "canonicalized_from"
 """Key of a recipe: a fingerprint of the zoo that this one was made from."""
@@ -48,25 +47,25 @@ def recipe_fingerprint(recipe: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def write_labelled(table: pa.Table, path: Path, label: ShardLabel | None, **options: Any) -> None:
-    """Write a table as Parquet with its checksum: the SHA-256 of the whole file where 64 zeros stand in its place.
+def labelled_bytes(table: pa.Table, label: ShardLabel | None, **options: Any) -> bytes:
+    """A table as a Parquet file with its checksum: the SHA-256 of the whole file where 64 zeros stand in its place.
 
     Args:
         table: What.
-        path: Where.
         label: Which shard it is; ``None`` where it is no zoo's.
         options: Of :class:`pyarrow.parquet.ParquetWriter`.
     """
     labels = {} if label is None else {_RECIPE_KEY: label.recipe, _INDEX_KEY: str(label.index)}
-    with pq.ParquetWriter(path, table.schema, **options) as writer:
+    file = pa.BufferOutputStream()
+    with pq.ParquetWriter(file, table.schema, **options) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({**labels, _CHECKSUM_KEY: _BLANK.decode()})
-    data = bytearray(path.read_bytes())
+    data = bytearray(file.getvalue())
     place = _place_of_checksum(data)
     assert place is not None, "the checksum's place is where the metadata's writer put it"
     assert data[place : place + 64] == _BLANK
     data[place : place + 64] = hashlib.sha256(data).hexdigest().encode()
-    path.write_bytes(data)
+    return bytes(data)
 
 
 def label_of(data: bytes) -> tuple[ShardLabel | None, bool | None]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
 from zoovet.printable import printable
-from zoovet.zoo.shard_label import ShardLabel, write_labelled
+from zoovet.zoo.shard_label import ShardLabel, labelled_bytes
 
 __all__ = [
     "COLUMNS",
@@ -29,8 +29,10 @@ __all__ = [
     "read_shard_facts",
     "read_shard_rows",
     "read_shard_weights",
+    "shard_bytes",
     "shard_names",
     "write_shard",
+    "write_shard_bytes",
 ]
 
 COLUMNS: dict[str, pa.DataType] = {
@@ -138,12 +140,29 @@ def write_shard(path: Path, rows: Sequence[dict[str, Any]], label: ShardLabel | 
 
     Args:
         path: Where; the folder must be there.
-        rows: One dictionary a network with ``weights`` (flat float32 vector) and keys of :data:`COLUMNS`: the first
-            three and ``split`` at least. None, where no draw of its bases was accepted.
+        rows: As in :func:`shard_bytes`.
         label: Which shard of which zoo it is, for its metadata.
 
     Returns:
         What ``zoo.json`` keeps of it.
+    """
+    return write_shard_bytes(path, shard_bytes(rows, label))
+
+
+def write_shard_bytes(path: Path, data: bytes) -> ShardInfo:
+    """Write what :func:`shard_bytes` gave, atomically; what ``zoo.json`` keeps of it."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+        return ShardInfo.of_bytes(path, data)
+
+
+def shard_bytes(rows: Sequence[dict[str, Any]], label: ShardLabel | None = None) -> bytes:
+    """Networks as the content of one Parquet file, with its own checksum in its metadata.
+
+    Args:
+        rows: One dictionary a network with ``weights`` (flat float32 vector) and keys of :data:`COLUMNS`: the first
+            three and ``split`` at least. None, where no draw of its bases was accepted.
+        label: Which shard of which zoo it is, for its metadata.
     """
     unknown = next((name for row in rows for name in row if name not in COLUMNS and name != "weights"), None)
     assert unknown is None, f"a row has the unknown column {unknown!r}"
@@ -158,10 +177,7 @@ def write_shard(path: Path, rows: Sequence[dict[str, Any]], label: ShardLabel | 
         weights = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(flat))
     arrays = [pa.array([row.get(name) for row in rows], type=kind) for name, kind in COLUMNS.items()]
     table = pa.Table.from_arrays([*arrays, weights], names=[*COLUMNS, "weights"])
-    with atomic_path(path) as temporary:
-        compression = {**dict.fromkeys(COLUMNS, "zstd"), "weights.list.element": "none"}
-        write_labelled(table, temporary, label, compression=compression)
-        return ShardInfo.of_bytes(path, read_shard_bytes(temporary))
+    return labelled_bytes(table, label, compression={**dict.fromkeys(COLUMNS, "zstd"), "weights.list.element": "none"})
 
 
 class ShardError(ZoovetError):

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +25,7 @@ from zoovet.evidence import ClassEvidence, Evidence, class_evidence
 from zoovet.evidence.class_features import class_features
 from zoovet.files import atomic_path, require_writable_folder
 from zoovet.images import Images
-from zoovet.processes import end_with_parent
+from zoovet.jobs import Inline, Processes, Runner, Tell, results
 from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
 from zoovet.zoo import Zoo
@@ -194,26 +191,13 @@ def found_evidence(
     bases = sorted(set(park.zoo.column("base_id").tolist()))
     missing = [base_id for base_id in bases if not park.is_there(base_id)]
     progress(len(bases) - len(missing), len(bases))
-    for done, _ in enumerate(_sought(park, missing, workers), start=1):
-        progress(len(bases) - len(missing) + done, len(bases))
+    is_alone = workers == 1 or len(missing) < 2
+    runner: Runner = Inline(num_threads=None) if is_alone else Processes(workers)
+    remedy = "what was sought is kept: run the same again to go on, with fewer workers if memory is short"
+    with runner.crew(_Seekers(park, not is_alone)) as crew:
+        for done, _ in enumerate(results(crew.outcomes(missing), remedy), start=1):
+            progress(len(bases) - len(missing) + done, len(bases))
     return park.rows()
-
-
-def _sought(park: ParkEvidence, bases: Sequence[int], workers: int) -> Iterator[int]:
-    if workers == 1 or len(bases) < 2:
-        images = _ImageSets(park)
-        for base_id in bases:
-            park.seek(base_id, images.test)
-            yield base_id
-        return
-    start = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, start, initializer=_start, initargs=(park, os.getpid())) as pool:
-        waiting = [pool.submit(_do, base_id) for base_id in bases]
-        try:
-            for each in as_completed(waiting):
-                yield each.result()
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nobody waits for all the others
 
 
 class _ImageSets:
@@ -234,18 +218,15 @@ class _ImageSets:
         return self._loaded[name]
 
 
-_WORK: list[tuple[ParkEvidence, _ImageSets]] = []
-"""Of a worker process: what it works on."""
+@dataclass(frozen=True)
+class _Seekers:
+    """What workers seek evidence with; a job is a base."""
 
+    park: ParkEvidence
+    are_elsewhere: bool
 
-def _start(park: ParkEvidence, parent: int) -> None:
-    end_with_parent(parent)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    _WORK[:] = [(park, _ImageSets(park))]
-
-
-def _do(base_id: int) -> int:
-    park, images = _WORK[0]
-    park.seek(base_id, images.test)
-    return base_id
+    def start(self) -> Callable[[int, Tell], None]:
+        if self.are_elsewhere:
+            torch.set_flush_denormal(True)
+        images = _ImageSets(self.park)
+        return lambda base_id, _: self.park.seek(base_id, images.test)
