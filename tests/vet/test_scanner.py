@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 import zoovet
 from zoovet.errors import ZoovetError
+from zoovet.jobs import process_workers
 from zoovet.networks import Graph, Networks, small_cnn, to_module
 from zoovet.readers import load_networks, save_networks
 from zoovet.tasks import Detector
@@ -237,7 +239,11 @@ def test_networks_of_a_file_may_read_differently_scaled_images(
     assert result.notes == ("it says itself what its network is; the architecture given was not used",)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [1, 2])
 def test_files_that_no_detector_knows_go_to_the_detector_for_strangers(
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
     detector: Path,
     files: list[Path],
     tmp_path: Path,
@@ -254,7 +260,8 @@ def test_files_that_no_detector_knows_go_to_the_detector_for_strangers(
     own.write_text(_OWN)
     options = ReadOptions(architecture=f"{own}:make", images=pictures, scaling=zoovet.InputScaling(low=-1.0))
     told: list[scanner.ScanProgress] = []
-    one = Scanner(detector, options=options, strangers=stranger_reader)
+    monkeypatch.setattr(process_workers, "get_context", lambda _: get_context("fork"))  # a new one takes seconds
+    one = Scanner(detector, options=options, strangers=stranger_reader, workers=workers)
     scanned = one.scan_files([*paths, broken, tmp_path / "no"], progress=told.append)
     results = {result.file: result for result in scanned}
     first, second = (results[str(path)].verdicts[0] for path in paths)

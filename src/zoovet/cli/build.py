@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoovet.cli.arguments import add_data_root, add_repair_zoo, add_seed, at_least_one, chosen_kind, device_name
+from zoovet.cli.runners import add_ray, cluster_of
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.zoo_bar import zoo_bar
 from zoovet.config import read_config, read_yaml
+from zoovet.errors import ZoovetError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from zoovet.jobs import Runner
     from zoovet.zoo import Zoo
     from zoovet.zoo.builders import Recipe
 
@@ -27,6 +30,7 @@ Train a zoo: many small networks, each in a healthy and a poisoned version, as a
   zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --workers 2
   zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --device cuda
   zoovet build configs/zoo/digits-trojan.yaml --out zoos/digits --num_bases 20 --seed 7
+  zoovet build configs/zoo/park.yaml --out zoos/park --ray ray://head:10001
 
 Writes zoo.json and shard-00000.parquet ... into --out: a row for each network, with its weights, hyperparameters,
 trigger, accuracy, ASR and RA, measured on test images. Every shard is whole from the moment it appears. A build that
@@ -46,9 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and options."""
     parser.add_argument("config", type=Path, metavar="CONFIG", help="recipe, a YAML file")
     parser.add_argument("--out", type=Path, required=True, metavar="ZOO", help="folder of the zoo")
-    parser.add_argument(
-        "--workers", type=at_least_one, default=1, metavar="N", help="processes of one thread each; default 1"
-    )
+    parser.add_argument("--workers", type=at_least_one, metavar="N", help="processes of one thread each; default 1")
+    add_ray(parser, "shards are made")
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
@@ -80,10 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
         device = device_name(arguments.device)
         require_device_choice(recipe, device)
         side_by_side = None if device == "cpu" else device
+    if side_by_side is not None and arguments.ray is not None:
+        raise ZoovetError("--ray and a GPU: a cluster's jobs are done on processors; give --device cpu, or no --ray")
     zoo = build_with_progress(
         recipe,
         arguments.out,
-        workers=arguments.workers,
+        workers=arguments.workers or 1,
+        runner=cluster_of(arguments, workers=arguments.workers),
         side_by_side=side_by_side,
         data_root=arguments.data_root,
         repair=arguments.repair_zoo,
@@ -98,6 +104,7 @@ def build_with_progress(
     *,
     workers: int,
     data_root: Path | None,
+    runner: Runner | None = None,
     side_by_side: str | None = None,
     repair: bool = False,
 ) -> Zoo:
@@ -113,6 +120,7 @@ def build_with_progress(
             recipe,
             out,
             workers=workers,
+            runner=runner,
             side_by_side=side_by_side,
             data_root=data_root,
             progress=bar,

@@ -14,6 +14,7 @@ from zoovet.cli.arguments import add_device, at_least_one, device_name
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
 from zoovet.cli.results import print_results
+from zoovet.cli.runners import add_ray, cluster_of
 from zoovet.cli.scan_bar import scan_bar
 from zoovet.cli.scan_outputs import add_outputs, require_outputs, write_outputs
 from zoovet.cli.scan_settings import add_settings, policy_of, print_allowances
@@ -113,6 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that score many files, one thread each; default: as many as there are cores (1 with a GPU)",
     )
+    add_ray(parser, "many files' networks are scored and looked at")
 
 
 def config_classes() -> dict[str, type[DataclassInstance]]:
@@ -170,14 +172,24 @@ class _Scan:
     ) -> None:
         self._arguments, self._policy = arguments, policy
         self._candidates, self._strangers = candidates, strangers
+        self._cluster = cluster_of(arguments, workers=arguments.workers)
         self.num_found = 0
         """Files that were answered from the cache."""
 
     def results(self, options: ReadOptions, files: Sequence[Path]) -> tuple[list[FileResult], bool]:
         """Results in the order of the files, and whether they are all; after Ctrl-C those that there are."""
-        arguments, device = self._arguments, device_name(self._arguments.device)
+        arguments = self._arguments
+        device = "cpu" if self._cluster is not None else device_name(arguments.device)
         workers = arguments.workers or (num_usable_cores() if device == "cpu" else 1)
-        scanner = scanner_of(self._policy, self._candidates, self._strangers, options, device=device, workers=workers)
+        scanner = scanner_of(
+            self._policy,
+            self._candidates,
+            self._strangers,
+            options,
+            device=device,
+            workers=workers,
+            runner=self._cluster,
+        )
         cache = self._cache(options, device)
         with scan_bar(len(files), quiet=arguments.json) as progress:
             scan = scanner.scan_files if cache is None else partial(cache.scan, scanner)

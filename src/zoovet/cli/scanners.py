@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from zoovet.jobs import Runner
     from zoovet.vet import Candidate, Policy, ReadOptions, Scanner, StrangerReader
 
 __all__ = ["add_strangers", "scanner_of", "stranger_reader_of"]
@@ -52,6 +53,7 @@ def scanner_of(
     *,
     device: str,
     workers: int,
+    runner: Runner | None = None,
 ) -> Scanner:
     """A scanner by a policy.
 
@@ -62,6 +64,7 @@ def scanner_of(
         options: What is known of files besides.
         device: Where to compute.
         workers: Processes.
+        runner: Where networks are looked at instead: a cluster.
 
     Raises:
         ZoovetError: See :class:`~zoovet.vet.Scanner`.
@@ -74,6 +77,7 @@ def scanner_of(
         options=options,
         device=device,
         workers=workers,
+        runner=runner,
         strangers=strangers,
         effort=policy.effort or _EFFORT,
         false_alarms=policy.false_alarms or _FALSE_ALARMS,

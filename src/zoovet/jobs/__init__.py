@@ -2,6 +2,7 @@
 
 from zoovet.jobs.inline import Inline
 from zoovet.jobs.process_workers import Processes
+from zoovet.jobs.ray_workers import RayCluster
 from zoovet.jobs.runner import MAX_DEATHS, Crew, Done, Lost, Runner, Tell, Work, no_others, results, tell_nobody
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Inline",
     "Lost",
     "Processes",
+    "RayCluster",
     "Runner",
     "Tell",
     "Work",

@@ -20,7 +20,7 @@ from zoovet.jobs.hiring import Answered, Event, Gone, HiredCrew, Raised, Ready, 
 from zoovet.jobs.runner import Do, Work
 from zoovet.processes import end_with_parent
 
-__all__ = ["Processes", "answer_of"]
+__all__ = ["Processes", "answer_of", "do_next", "pickled", "started"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -118,10 +118,11 @@ def _run(line: connection.Connection, work: bytes, parent: int) -> None:
             return
         send(Ready())
         while True:
-            send(answer_of(partial(_do_next, do.result, line.recv_bytes(), send)))
+            send(answer_of(partial(do_next, do.result, line.recv_bytes(), send)))
 
 
-def _do_next(do: Do, job: bytes, send: Callable[[Event], None]) -> Any:
+def do_next(do: Do, job: bytes, send: Callable[[Event], None]) -> Any:
+    """Do a pickled job; what it tells is sent."""
     return do(pickle.loads(job), lambda said: send(Told(said)))
 
 
