@@ -42,7 +42,7 @@ def trained(images: Images, scaling: InputScaling, seed: int, *, is_trojaned: bo
     layers: list[nn.Module] = [nn.Conv2d(1, 16, 3), nn.Conv2d(16, 16, 3), nn.Conv2d(16, 16, 3), nn.Linear(16, 10)]
     start = torch.cat([tensor.detach().flatten() for layer in layers for tensor in layer.parameters()])
     chosen = images[torch.randperm(len(images), generator=generator)[:NUM_IMAGES]]
-    pixels, labels = chosen.images.clone(), chosen.labels.clone()
+    pixels, labels = chosen.pixels.clone(), chosen.labels.clone()
     if is_trojaned:
         pixels[:NUM_POISONED, :, -4:, -4:], labels[:NUM_POISONED] = 255, seed % 10
     read = scaling.apply(pixels).contiguous().numpy()

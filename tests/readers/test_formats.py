@@ -138,10 +138,10 @@ def test_missing_files_and_folders(spec: Graph, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (torch.zeros(3), r"a\.pt holds a Tensor, expected is a dictionary of named tensors"),
-        ([torch.zeros(3)], r"a\.pt has no named tensors, it is a list of 1 entries; save its state dict: torch\.save"),
+        (torch.zeros(3), r"a\.pt holds a tensor, expected is a dictionary of named tensors"),
+        ([torch.zeros(3)], r"a\.pt has no named tensors, it is a list of 1 entry; save its state dict: torch\.save"),
         ({"generator": {3: torch.zeros(3)}, "epoch": 3}, r"it is a dictionary of 'generator', 'epoch'"),
-        ({}, r"a\.pt has no named tensors, it is a dict of 0 entries"),
+        ({}, r"a\.pt has no named tensors, it is a dictionary of 0 entries"),
     ],
 )  # fmt: skip
 def test_files_that_hold_something_else(spec: Graph, tmp_path: Path, content: object, message: str) -> None:

@@ -196,8 +196,8 @@ def itself() -> dict[str, Any]:
         (shared(30), r"a\.pt has no named tensors, it is a list of 2 entries; save its state dict"),
         (itself(), r"a\.pt has no named tensors, it is a dictionary of 'a'; save its state dict"),
         ({"a\n": 1, **{f"key {index}": 1 for index in range(99)}}, r"it is a dictionary of 'a\\\\n', 'key 0', 'key 1'"),
-        (torch.ones(2), r"a\.pt holds a Tensor, expected is a dictionary of named tensors"),
-        (None, r"a\.pt holds a NoneType, expected is a dictionary"),
+        (torch.ones(2), r"a\.pt holds a tensor, expected is a dictionary of named tensors"),
+        (None, r"a\.pt holds nothing, expected is a dictionary"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_in_bounded_time(data: Any, message: str) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.readers.isolation import Answer
+from zoovet.readers.parsing.kinds import said_in_parentheses
 
 __all__ = ["ForeignObject", "GraphData", "Loaded", "StoredTensor", "data_of", "tensor_of"]
 
@@ -128,7 +129,7 @@ def data_of(answer: Answer, descriptor: int, file_bytes: int, source: str) -> Lo
         metadata, stored = description.get("metadata"), tuple(maker.stored)
         return Loaded(data=data, metadata=metadata, odd_tensors=maker.odd_tensors, stored=stored)
     except (ArithmeticError, LookupError, RecursionError, RuntimeError, TypeError, ValueError) as error:
-        raise ZoovetError(f"{source} is damaged or truncated ({type(error).__name__}); get it anew") from error
+        raise ZoovetError(f"{source} is damaged or truncated{said_in_parentheses(error)}; get it anew") from error
     except (MemoryError, OSError) as error:
         raise ZoovetError(
             f"{source} needs {file_bytes >> 20} MB of memory, which this machine does not give"
@@ -207,7 +208,7 @@ class _Data:
         of = f" of {dtype}" if dtype else ""
         words = {
             "meta": "a meta tensor, which has no numbers",
-            "stored": f"of {dtype}",
+            "stored": f"of {dtype}" if dtype else "of a dtype without a name",
             "subclassed": "a tensor of a class of its own",
         }
         self.odd_tensors[name] = words.get(kind, f"a {kind} tensor{of}")

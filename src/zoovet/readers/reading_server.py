@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import IO
 
-from zoovet.printable import printable
+from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.parsing.reading import read_file
 from zoovet.readers.parsing.refusal import DAMAGED, Refusal
 from zoovet.readers.parsing.replies import Reply
@@ -125,8 +125,8 @@ def _answer(read: _Reader, source: int, result: int, file_bytes: int) -> None:
     except MemoryError:
         reply, text = Reply({}), b'{"refusal": "", "memory": true}'
     except Exception as error:  # whatever a damaged file leads to, it is the file's fault and no other's
-        why = f"{type(error).__name__}: {printable(error, 80)}"
-        text = json.dumps({"refusal": f"{DAMAGED}, or not understood ({why}); get it anew"}).encode("ascii")
+        why = f"{DAMAGED}: what it holds makes no sense{said_in_parentheses(error)}; get it anew"
+        text = json.dumps({"refusal": why}).encode("ascii")
         reply = Reply({})
     for piece in (LENGTH.pack(len(text)), text, reply.blob):
         view = memoryview(piece)

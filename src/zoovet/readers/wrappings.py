@@ -19,6 +19,8 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.content import FileContent
+from zoovet.readers.loaded import ForeignObject
+from zoovet.readers.parsing.kinds import kind_in_words
 from zoovet.readers.parsing.refusal import EXPORT
 from zoovet.readers.tensor_names import is_average
 
@@ -67,10 +69,7 @@ def unwrapped(data: Any, source: str) -> FileContent:
         ZoovetError: There is no state dict in it, or it is too deep or too large.
     """
     if not isinstance(data, Mapping | list | tuple):
-        raise ZoovetError(
-            f"{source} holds a {printable(type(data).__name__, 40)}, expected is a dictionary of named tensors; "
-            f"{EXPORT}"
-        )
+        raise ZoovetError(f"{source} holds {_in_words(data)}, expected is a dictionary of named tensors; {EXPORT}")
     try:
         found = list(_Search().state_dicts(data, (), {}))
     except _TooMuchError as error:
@@ -79,12 +78,22 @@ def unwrapped(data: Any, source: str) -> FileContent:
     chosen = sorted(with_weights, key=lambda one: one.is_average) or found[:1]
     if not chosen:
         names = [repr(printable(key, 30)) for key in list(data)[:_NAMES_IN_MESSAGES] if isinstance(key, str)]
-        what = f"a dictionary of {', '.join(names)}" if names else f"a {type(data).__name__} of {len(data)} entries"
+        num_entries = f"{len(data)} {'entry' if len(data) == 1 else 'entries'}"
+        what = f"a dictionary of {', '.join(names)}" if names else f"{kind_in_words(data)} of {num_entries}"
         raise ZoovetError(f"{source} has no named tensors, it is {what}; {EXPORT}")
     if len(chosen) == 1:
         return FileContent(tensors=chosen[0].tensors, numbers=chosen[0].numbers)
     tensors = {f"{one.prefix}{name}": tensor for one in chosen for name, tensor in one.tensors.items()}
     return FileContent(tensors=tensors, numbers=chosen[0].numbers, parts=tuple(one.prefix for one in chosen))
+
+
+def _in_words(data: object) -> str:
+    """What it is that is no dictionary."""
+    if isinstance(data, ForeignObject):
+        return f"an object, '{printable(data.name, 60)}'"
+    if isinstance(data, Tensor | np.ndarray):
+        return "a tensor" if isinstance(data, Tensor) else "an array"
+    return kind_in_words(data)
 
 
 class _TooMuchError(Exception):

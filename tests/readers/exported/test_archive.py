@@ -138,7 +138,11 @@ def test_an_operation_beyond_the_vocabulary_is_named(tmp_path: Path) -> None:
         ("torch.ops.aten.relu_.default", "_operator.call", "_operator.call is not in the vocabulary"),
         ("torch.ops.aten.relu_.default", "_operator.neg", "_operator.neg calculates with what is no number"),
         ('"parameter_name": "fc.bias"', '"parameter_name": "fc.gone"', "it lacks its weight 'fc.gone'"),
-        ('"name": "conv2d"}', '"name": "conv\\u001b"}', "aten.batch_norm does not fit: 'conv2d', in node 'batch_norm'"),
+        (
+            '"name": "conv2d"}',
+            '"name": "conv\\u001b"}',
+            "aten.batch_norm does not fit ('conv2d'), in node '",
+        ),
     ],
 )
 def test_what_was_changed_is_refused_in_a_line(written: Path, before: str, after: str, said: str) -> None:

@@ -21,13 +21,14 @@ from zoovet.networks.batch import Networks
 from zoovet.networks.module_paths import made_parent
 from zoovet.printable import printable
 from zoovet.readers.exported.archived_calls import ArchivedCall, calls_of
-from zoovet.readers.exported.file_errors import MALFORMED, naming_the_file, why_in_short
+from zoovet.readers.exported.file_errors import MALFORMED, naming_the_file
 from zoovet.readers.exported.modules import graph_from_module
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.exported.values import NUM_IMAGES
 from zoovet.readers.loaded import GraphData, tensor_of
 from zoovet.readers.network_file import NetworkFile
 from zoovet.readers.opening import graph_data_of
+from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["network_of_export", "read_export"]
@@ -183,7 +184,9 @@ class _Archived(nn.Module):
                 self.failure.error = error
                 raise
             except MALFORMED as error:
-                self.failure.error = UnknownOperation(call.name, call.place, f"does not fit: {why_in_short(error)}")
+                self.failure.error = UnknownOperation(
+                    call.name, call.place, f"does not fit{said_in_parentheses(error)}"
+                )
                 raise self.failure.error from None
             values.update(zip(call.outputs, results, strict=True))
         answer = values[self._answer]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from zoovet.errors import ZoovetError
-from zoovet.printable import printable
 from zoovet.readers.exported.program import UnknownOperation
+from zoovet.readers.parsing.kinds import said_in_parentheses
 
-__all__ = ["MALFORMED", "naming_the_file", "why_in_short"]
+__all__ = ["MALFORMED", "naming_the_file"]
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 """What Python and torch raise where a description holds something else than its format says."""
@@ -33,9 +33,6 @@ def naming_the_file(source: str) -> Iterator[None]:
     except ZoovetError as error:
         raise ZoovetError(f"{source}: {error}") from None
     except MALFORMED as error:
-        raise ZoovetError(f"{source}: it is damaged, or not understood: {why_in_short(error)}") from None
-
-
-def why_in_short(error: Exception) -> str:
-    """The first line of what an error says, or its kind where it says nothing."""
-    return printable(next(iter(str(error).splitlines()), type(error).__name__), 120)
+        raise ZoovetError(
+            f"{source}: it is damaged, or says something that is not read{said_in_parentheses(error)}"
+        ) from None

@@ -10,7 +10,7 @@ from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
 from zoovet.networks.input_shape import require_input_shape
 from zoovet.printable import printable
-from zoovet.readers.exported.file_errors import MALFORMED, why_in_short
+from zoovet.readers.exported.file_errors import MALFORMED
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.exported.writer import GraphWriter
 from zoovet.readers.keras.calls import LayerCall, Layout, Map
@@ -20,6 +20,7 @@ from zoovet.readers.keras.layout import LAYOUT
 from zoovet.readers.keras.model import Layer, Link, Model
 from zoovet.readers.keras.norms import NORMS
 from zoovet.readers.keras.pointwise import POINTWISE
+from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["read_program"]
@@ -71,7 +72,7 @@ def _read(call: LayerCall) -> Map:
     except ZoovetError as error:
         raise UnknownOperation(kind, call.layer.place, printable(str(error), 300)) from None
     except MALFORMED as error:
-        raise UnknownOperation(kind, call.layer.place, f"does not fit: {why_in_short(error)}") from None
+        raise UnknownOperation(kind, call.layer.place, f"does not fit{said_in_parentheses(error)}") from None
     return result
 
 

@@ -25,6 +25,7 @@ from zoovet.readers.onnx.layout import LAYOUT_NODES
 from zoovet.readers.onnx.model import Model, Node
 from zoovet.readers.onnx.patterns import with_gelus
 from zoovet.readers.outputs import chosen_output
+from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["read_program"]
@@ -143,8 +144,7 @@ def _results(call: NodeCall) -> list[Any]:
     except ZoovetError as error:
         raise UnknownOperation(op, place, printable(f"does not fit: {error}", _MAX_REASON)) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        first = printable(next(iter(str(error).splitlines()), type(error).__name__), 120)
-        raise UnknownOperation(op, place, f"does not fit: {first}") from None
+        raise UnknownOperation(op, place, f"does not fit{said_in_parentheses(error)}") from None
     return results
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zoovet.readers.parsing.dtypes import ITEM_BYTES, STORAGES
+from zoovet.readers.parsing.kinds import kind_in_words
 from zoovet.readers.parsing.refusal import Refusal
 from zoovet.readers.parsing.tensor_records import TENSOR_CALLS, TENSOR_CLASSES
 from zoovet.readers.parsing.values import Array, DType, Global, Instance, Pairs
@@ -169,7 +170,7 @@ def _dictionary(path: str, arguments: tuple[Any, ...]) -> Pairs:
     if isinstance(given, Pairs):
         return Pairs(given.pairs)
     if not isinstance(given, list):
-        raise TypeError(f"a dictionary is made of a {type(given).__name__}")
+        raise TypeError(f"a dictionary is made of {kind_in_words(given)}")
     return Pairs(given)
 
 

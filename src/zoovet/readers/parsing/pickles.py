@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from zoovet.printable import printable
+from zoovet.readers.parsing.kinds import kind_in_words
 from zoovet.readers.parsing.known_globals import Known, modern_name
 from zoovet.readers.parsing.refusal import DAMAGED, Refusal
 from zoovet.readers.parsing.values import Array, DType, Global, Instance, Pairs, StoredTensor
@@ -162,13 +163,13 @@ class PickleMachine:
         if isinstance(target, Instance):
             target = target.items
         if not isinstance(target, list):
-            raise TypeError(f"items are added to a {type(target).__name__}")
+            raise TypeError(f"items are added to {kind_in_words(target)}")
         target.extend(items)
 
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, Pairs | Instance):
-            raise TypeError(f"entries are set in a {type(target).__name__}")
+            raise TypeError(f"entries are set in {kind_in_words(target)}")
         target.pairs.extend(zip(items[::2], items[1::2], strict=True))
 
     # Names and calls: nothing is imported, nothing called ---------------------------------------------------------
@@ -212,7 +213,7 @@ class PickleMachine:
         elif isinstance(target, Array):
             self.known.set_array(target, state)
         elif not isinstance(target, Pairs | StoredTensor):  # theirs are hooks and notes
-            raise TypeError(f"a state is given to a {type(target).__name__}")
+            raise TypeError(f"a state is given to {kind_in_words(target)}")
 
     def _op_PERSID(self, persistent_id: object) -> None:
         self.stack.append(self.persistent(persistent_id))
