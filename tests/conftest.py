@@ -31,6 +31,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_TOGETHER = ("tests/cli/end_to_end/",)
+"""Folders whose files share what takes long to make: each goes to one process as a whole, so that it is made once."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several processes (``-n 2 --dist loadfile``) each is given whole files, and whole folders of these."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in _TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
+
+
 def _random_pool(draw: random.Random, size: int) -> PoolSpec | None:
     kind = draw.choice([None, "average", "max", "global"])
     if kind == "global":

@@ -108,3 +108,26 @@ def test_a_scaling_of_other_channels_and_images_that_are_none() -> None:
         InputScaling().apply(torch.zeros(1, 4, 4))
     with pytest.raises(ZoovetError, match="'symetric' is unknown; did you mean 'symmetric'"):
         scaling_preset("symetric")
+
+
+@pytest.mark.parametrize("name", ["unit", "symmetric", "mnist", "fashion_mnist", "imagenet", "cifar10"])
+def test_usual_scalings_are_near_each_other(name: str) -> None:
+    for other in ("symmetric", "unit"):
+        assert not SCALING_PRESETS[name].is_far_from(SCALING_PRESETS[other], 3)
+        assert not SCALING_PRESETS[other].is_far_from(SCALING_PRESETS[name], 3)
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        SCALING_PRESETS["byte"],
+        InputScaling(low=-128, high=127),
+        InputScaling(low=100, high=101),
+        InputScaling(deviation=(10.0,)),
+        InputScaling(mean=(0.5, 0.5, 0.5), deviation=(0.25, 0.25, 0.01)),
+    ],
+)
+def test_scalings_of_other_widths_or_places_are_far(far: InputScaling) -> None:
+    assert far.is_far_from(SCALING_PRESETS["symmetric"], 3)
+    assert SCALING_PRESETS["symmetric"].is_far_from(far, 3)
+    assert not far.is_far_from(far, 3)

@@ -49,3 +49,13 @@ def test_where_it_is_not_said_verdicts_are_wrong_and_say_what_was_assumed(scanne
         assert str(verdict.reason).endswith(
             "its input scaling is not known (assumed images scaled to [-1, 1]), which may be the reason"
         )
+
+
+def test_a_scaling_far_from_the_training_networks_is_a_reason_to_be_unknown(scanner: Scanner) -> None:
+    for verdict in scanner.scan_networks(networks_of("unit").with_scaling(SCALING_PRESETS["byte"])):
+        assert verdict.verdict == "unknown"
+        assert verdict.reason == (
+            "unlike the networks that the detector was trained on, which read images scaled far otherwise than its "
+            "[0, 255] (byte)"
+        )
+        assert not verdict.scaling_is_assumed

@@ -24,6 +24,7 @@ _LIMITS = """\
 - They learnt from networks that read images scaled to [-1, 1]. Networks of another input scaling are run on the same
   images in theirs where it is said (`--input-range`, `--mean`, `--std`, `--scaling`, or in the file); where it is not,
   [-1, 1] is assumed, with a note, and what is said of a network of another scaling is worth nothing.
+  A network whose scaling is far from that ([0, 255], say) is unknown.
 - A high in-distribution score is no proof that a network is one of theirs: statistics of the weights and answers to a
   few patterns are compared, and small changes do not show.
 - Attacks of families that are not in the zoo have not been measured; a low probability is no proof of health, and an

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
-import pyarrow.compute
 import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
@@ -178,10 +177,12 @@ def _columns(shard: Path) -> tuple[str, NDArray[np.int64], list[int]]:
 @lru_cache(maxsize=2)
 def _encoded(group: _RowGroup) -> list[bytes | None]:
     """The encoded images of a row group."""
+    from pyarrow import compute  # a quarter of a second, for whoever reads such images alone
+
     try:
         with pyarrow.parquet.ParquetFile(group.shard) as file:
             table = file.read_row_group(group.which, columns=[group.column])
-        encoded: list[bytes | None] = pyarrow.compute.struct_field(table[group.column], "bytes").to_pylist()
+        encoded: list[bytes | None] = compute.struct_field(table[group.column], "bytes").to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise ZoovetError(f"{group.shard} cannot be read as Parquet images: {error}") from error
     return encoded

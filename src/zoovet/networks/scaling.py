@@ -18,6 +18,7 @@ __all__ = ["SCALING_PRESETS", "ZOO_SCALING", "InputScaling", "scaling_preset"]
 _LARGEST, _SMALLEST = 1e6, 1e-6
 _MAX_CHANNELS = 1024
 _DIGITS = 5
+_FAR_FACTOR, _FAR_SHIFT = 8.0, 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,6 +112,26 @@ class InputScaling:
         """
         gains, offsets = self.affine(channels)
         return offsets, tuple(gain + offset for gain, offset in zip(gains, offsets, strict=True))
+
+    def is_far_from(self, other: InputScaling, channels: int) -> bool:
+        """Whether networks that read it learn so differently from those of another scaling that these say little of it.
+
+        Far is a range of more than eight times or less than an eighth of the other's width in a channel, or one whose
+        middle lies more than twice half its width farther from 0 than the other's does, in each its own units. [0, 255]
+        is far from [-1, 1]; [0, 1] and the usual means and deviations are not.
+
+        Args:
+            other: What it is compared with.
+            channels: Of the images.
+
+        Raises:
+            ZoovetError: One of both is for another number of channels.
+        """
+        for gain, offset, other_gain, other_offset in zip(*self.affine(channels), *other.affine(channels), strict=True):
+            factor, shift = gain / other_gain, 2 * (offset / gain - other_offset / other_gain)
+            if not 1 / _FAR_FACTOR <= factor <= _FAR_FACTOR or abs(shift) > _FAR_SHIFT:
+                return True
+        return False
 
     def apply(self, images: Tensor) -> Tensor:
         """Images as a network reads them.

