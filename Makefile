@@ -32,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 	@command -v cc >/dev/null || { echo "zoovet needs a C compiler (cc); on Debian: apt-get install gcc" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,docs,wandb,nfn,keras,bom,hub,serve,ray]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,docs,wandb,nfn,keras,bom,hub,serve,ray,s3]'
 	@touch $@
 
 demo: $(READY)

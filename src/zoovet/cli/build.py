@@ -30,13 +30,14 @@ Train a zoo: many small networks, each in a healthy and a poisoned version, as a
   zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --workers 2
   zoovet build configs/zoo/fashion-mnist-trojan.yaml --out zoos/fmnist --device cuda
   zoovet build configs/zoo/digits-trojan.yaml --out zoos/digits --num_bases 20 --seed 7
-  zoovet build configs/zoo/park.yaml --out zoos/park --ray ray://head:10001
+  zoovet build configs/zoo/park.yaml --out s3://my-bucket/park --ray ray://head:10001
 
 Writes zoo.json and shard-00000.parquet ... into --out: a row for each network, with its weights, hyperparameters,
 trigger, accuracy, ASR and RA, measured on test images. Every shard is whole from the moment it appears. A build that
 was interrupted, even killed, is finished by the same command, and ends with the same zoo as one that ran through.
 What is there is checked first, its checksums and which networks it holds: damage is named and refused, or made again
 with --repair-zoo. One build works in a folder at a time; a second one says which process it would disturb.
+In a bucket (s3://, gs://, az://) shards appear whole too; a copy of the zoo is kept in the user's cache folder.
 With --device cuda, trojan zoos are trained by one process, hundreds of networks side by side: the draws are the same,
 the last bits of the weights are not. An interrupted build loses up to 1,024 bases then, less than a minute's work.
 
@@ -49,7 +50,7 @@ TAKES_OVERRIDES = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and options."""
     parser.add_argument("config", type=Path, metavar="CONFIG", help="recipe, a YAML file")
-    parser.add_argument("--out", type=Path, required=True, metavar="ZOO", help="folder of the zoo")
+    parser.add_argument("--out", type=Path, required=True, metavar="ZOO", help="folder of the zoo, or s3://BUCKET/ZOO")
     parser.add_argument("--workers", type=at_least_one, metavar="N", help="processes of one thread each; default 1")
     add_ray(parser, "shards are made")
     parser.add_argument(
@@ -114,8 +115,9 @@ def build_with_progress(
         KeyboardInterrupt: Ctrl-C; its message says what was kept and how to go on.
     """
     from zoovet.zoo import build_zoo
+    from zoovet.zoo.stores import local_folder
 
-    with zoo_bar("building", out) as bar:
+    with zoo_bar("building", local_folder(out, "built")) as bar:
         return build_zoo(
             recipe,
             out,

@@ -29,7 +29,7 @@ TAKES_OVERRIDES = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the positional argument."""
-    parser.add_argument("zoo", type=Path, metavar="ZOO", help="folder of a zoo")
+    parser.add_argument("zoo", type=Path, metavar="ZOO", help="folder of a zoo, or s3://BUCKET/ZOO")
 
 
 def config_classes() -> dict[str, type[DataclassInstance]]:

@@ -12,7 +12,7 @@ from zoovet.fetching.weight_files import MAX_BYTES, Gathered, Skipped, WeightFil
 from zoovet.printable import printable
 from zoovet.text_files import in_words
 
-__all__ = ["PROTOCOLS", "in_bucket"]
+__all__ = ["PROTOCOLS", "file_system", "in_bucket", "said_by"]
 
 PROTOCOLS = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 """Each with the package that fsspec needs for it."""
@@ -30,21 +30,35 @@ def in_bucket(address: str, folder: Path) -> Gathered:
     Raises:
         ZoovetError: The package for the protocol is missing, or the address cannot be read.
     """
-    protocol, _, place = address.partition("://")
-    try:
-        import fsspec
-
-        system: Any = fsspec.filesystem(protocol)
-    except (ImportError, ValueError) as error:
-        package = PROTOCOLS[protocol]
-        raise ZoovetError(f"{printable(address)} needs the package {package}: pip install {package}") from error
+    protocol = address.partition("://")[0]
+    system, place = file_system(address)
     try:
         return _fetched(system, protocol, place.rstrip("/"), folder)
     except ZoovetError:
         raise
     except Exception as error:  # whatever the protocol's library raises
-        said = printable(error, 400) or type(error).__name__
-        raise ZoovetError(f"{printable(address)} cannot be read: {said}") from error
+        raise ZoovetError(f"{printable(address)} cannot be read: {said_by(error)}") from error
+
+
+def file_system(address: str) -> tuple[Any, str]:
+    """What speaks an address's protocol, and the place that the address names there.
+
+    Raises:
+        ZoovetError: The package for the protocol is missing.
+    """
+    protocol, _, place = address.partition("://")
+    try:
+        import fsspec
+
+        return fsspec.filesystem(protocol), place
+    except (ImportError, ValueError) as error:
+        package = PROTOCOLS[protocol]
+        raise ZoovetError(f"{printable(address)} needs the package {package}: pip install {package}") from error
+
+
+def said_by(error: Exception) -> str:
+    """What a protocol's library says of an error, in one line."""
+    return printable(error, 400) or type(error).__name__
 
 
 def _fetched(system: Any, protocol: str, place: str, folder: Path) -> Gathered:

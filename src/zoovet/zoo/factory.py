@@ -8,7 +8,8 @@ the draws are the same, but the last bits of the weights depend on it and on wha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from zoovet.zoo.builders import Rebuilder, Recipe, builder_of, recipe_of, requir
 from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter, growing_zoo
 from zoovet.zoo.shard_work import Finished, MadeShard, Shards, ShardWork
 from zoovet.zoo.store import Zoo
+from zoovet.zoo.stores import Store, address_of, held_store
 
 __all__ = ["build_zoo", "rebuild_network"]
 
@@ -43,7 +45,8 @@ def build_zoo(
 
     Args:
         recipe: What it should hold.
-        out: Its folder; made where missing. An unfinished zoo of the same recipe is continued, a finished one opened.
+        out: Its folder, made where missing, or its address in a bucket (``s3://BUCKET/ZOO``). An unfinished zoo of the
+            same recipe is continued, a finished one opened.
         workers: Processes, of one thread each.
         runner: Where shards are made instead: a cluster.
         side_by_side: The torch device on which one process trains hundreds of networks side by side (``cuda``; for
@@ -63,14 +66,18 @@ def build_zoo(
     """
     runner = _runner(recipe, runner or Processes(workers), side_by_side)
     builder = builder_of(recipe, data_root)
-    with growing_zoo(
-        Path(out),
-        specs=builder.specs,
-        recipe=_recipe_json(recipe),
-        num_shards=builder.num_shards,
-        mismatch=builder.mismatch,
-        repair=repair,
-    ) as growing:
+    with (
+        _store_at(out) as store,
+        growing_zoo(
+            Path(out) if store is None else store.folder,
+            specs=builder.specs,
+            recipe=_recipe_json(recipe),
+            num_shards=builder.num_shards,
+            mismatch=builder.mismatch,
+            repair=repair,
+            store=store,
+        ) as growing,
+    ):
         if missing := growing.missing:
             if side_by_side is None:
                 builder.prepare()
@@ -80,6 +87,17 @@ def build_zoo(
             with runner.crew(work) as crew:
                 _build(crew, jobs, growing, counter)
         return Zoo.open(growing.folder)
+
+
+@contextmanager
+def _store_at(out: Path | str) -> Iterator[Store | None]:
+    """The store of an address, held; ``None`` where the zoo lies in a folder."""
+    address = address_of(out)
+    if address is None:
+        yield None
+        return
+    with held_store(address) as store:
+        yield store
 
 
 def _runner(recipe: Recipe, runner: Runner, side_by_side: str | None) -> Runner:

@@ -30,6 +30,7 @@ from zoovet.zoo.shard_check import CheckedShard, Mismatch, check_shard
 from zoovet.zoo.shard_label import ShardLabel, label_of, recipe_fingerprint
 from zoovet.zoo.shards import ShardError, ShardInfo, read_shard_bytes, shard_bytes, shard_names, write_shard_bytes
 from zoovet.zoo.store import ZooInfo
+from zoovet.zoo.stores import Store
 
 __all__ = ["BuildProgress", "GrowingZoo", "ProgressCounter", "growing_zoo"]
 
@@ -102,6 +103,7 @@ class GrowingZoo:
         mismatch: What in a stored shard's columns cannot be of that shard; without, its checksum alone is checked.
         repair: Remove damaged shards, so that they are missing, which else are refused.
         lock: What holds the folder.
+        store: What the folder is kept in step with.
 
     Raises:
         ZoovetError: The folder cannot be written to, or holds something else, a zoo of another recipe, or a damaged
@@ -118,9 +120,10 @@ class GrowingZoo:
         mismatch: Mismatch = _no_mismatch,
         repair: bool = False,
         lock: FolderLock | None = None,
+        store: Store | None = None,
     ) -> None:
         self.folder = folder
-        self._specs, self._lock = specs, lock
+        self._specs, self._lock, self._store = specs, lock, store
         self._names = list(shard_names(num_shards))
         _require_new_or_zoo(folder, self._names)
         require_writable_folder(folder)
@@ -167,6 +170,8 @@ class GrowingZoo:
     def keep(self, index: int, data: bytes) -> ShardInfo:
         """Write a shard to its place, as :func:`~zoovet.zoo.shards.shard_bytes` gave it, and note it."""
         shard = write_shard_bytes(self.path(index), data)
+        if self._store is not None:
+            self._store.push(shard.name)
         self.add(shard)
         return shard
 
@@ -207,6 +212,8 @@ class GrowingZoo:
             num_shards=len(self._names),
             shards=tuple(self._shards[name] for name in self._names if name in self._shards),
         ).write(self.folder)
+        if self._store is not None:
+            self._store.push("zoo.json")
 
 
 @contextmanager
@@ -218,6 +225,7 @@ def growing_zoo(
     num_shards: int,
     mismatch: Mismatch,
     repair: bool = False,
+    store: Store | None = None,
 ) -> Iterator[GrowingZoo]:
     """Hold a zoo's folder while the block writes its shards; see :class:`GrowingZoo`.
 
@@ -236,6 +244,7 @@ def growing_zoo(
                 mismatch=mismatch,
                 repair=repair,
                 lock=lock,
+                store=store,
             )
         finally:
             remove_dead_partials(folder)

@@ -33,6 +33,7 @@ from zoovet.zoo.shards import (
     shard_names,
     write_shard,
 )
+from zoovet.zoo.stores import address_of, mirrored
 
 __all__ = ["COLUMNS", "FORMAT_VERSION", "ShardInfo", "Zoo", "ZooInfo", "shard_names", "write_shard"]
 
@@ -144,7 +145,7 @@ class Zoo:
         """Open a zoo.
 
         Args:
-            path: Its folder.
+            path: Its folder, or its address in a bucket (``s3://BUCKET/ZOO``), from where its files are brought here.
             verify: Also check every shard's SHA-256, and that it is the shard of this zoo that belongs there.
             finished_only: Take the shards that are there of a zoo that is still built; by default it is refused.
 
@@ -152,7 +153,8 @@ class Zoo:
             ZoovetError: It is no zoo, incomplete, or a shard is missing, truncated, or not what was written; the
                 message names the shard.
         """
-        folder = Path(path)
+        address = address_of(path)
+        folder = Path(path) if address is None else mirrored(address)
         info = ZooInfo.read(folder)
         if finished_only and not info.shards:
             raise ZoovetError(f"the zoo {folder} has no finished shard yet; wait for the first of {info.num_shards}")
