@@ -26,6 +26,7 @@ __all__ = ["VERBS", "main", "verb_module"]
 VERBS = {
     "import": "make a zoo of a published dataset of networks",
     "build": "train a zoo of healthy and poisoned networks from a recipe",
+    "zoo": "write a recipe for networks like yours, on your images",
     "summary": "say what the networks of a zoo reach, by what they are",
     "canonicalize": "bring the phases of a zoo's SIRENs into one interval; their pictures stay",
     "train": "train a detector or a repairer on a zoo",

@@ -51,10 +51,7 @@ class GivenFamily(Family):
 
     def graph(self, settings: Settings, input_shape: tuple[int, int, int], num_classes: int) -> Graph:
         """See :meth:`Family.graph`."""
-        try:
-            graph, shown = _graph_of(self.source, self.architecture, input_shape, num_classes), printable(self.source)
-        except ZoovetError as error:
-            raise ZoovetError(str(error).replace("give --architecture ", "give architecture: ")) from error
+        graph, shown = self.own_graph(input_shape, num_classes), printable(self.source)
         if graph.input_shape != input_shape:
             raise ZoovetError(
                 f"{shown} reads {list(graph.input_shape)} (channels, height, width), the images are "
@@ -69,8 +66,23 @@ class GivenFamily(Family):
             raise ZoovetError(f"{shown} tells {graph.num_outputs} classes apart, the images have {num_classes}")
         return graph
 
+    def own_graph(self, input_shape: tuple[int, ...], num_classes: int) -> Graph:
+        """The architecture as it is, which may read images of another shape than is asked for.
 
-def _graph_of(source: str, architecture: str | None, input_shape: tuple[int, int, int], num_classes: int) -> Graph:
+        Args:
+            input_shape: ``(channels, height, width)``, where the source leaves it open.
+            num_classes: What a library's network is made for.
+
+        Raises:
+            ZoovetError: It cannot be read.
+        """
+        try:
+            return _graph_of(self.source, self.architecture, input_shape, num_classes)
+        except ZoovetError as error:
+            raise ZoovetError(str(error).replace("give --architecture ", "give architecture: ")) from error
+
+
+def _graph_of(source: str, architecture: str | None, input_shape: tuple[int, ...], num_classes: int) -> Graph:
     if is_external(source):
         return graph_from_module(external_module(source, num_classes), input_shape).graph
     path = Path(source).expanduser()

@@ -1,0 +1,46 @@
+"""``zoovet zoo new``: a recipe that build takes, and a forecast that rests on what was measured."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from zoovet.cli.expected_auc import SMALL_CNN_AUC, expected_auc
+from zoovet.cli.main import main
+
+NET = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+
+
+def test_a_recipe_is_written_that_build_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my_net.py").write_text(NET)
+    recipe = tmp_path / "mine.yaml"
+    words = ["zoo", "new", f"{tmp_path}/my_net.py:make", "--images", "digits", "--out", str(recipe), "--num-bases", "2"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"One base took \d+\.\d s on one core here: accuracy 0\.\d+, ASR ", said)
+    assert f"zoovet build {recipe} --out zoos/mine" in said
+    assert main(["build", str(recipe), "--out", str(tmp_path / "zoo")]) == 0
+    assert "4 networks" in capsys.readouterr().out
+    assert main(words) == 2
+    assert "mine.yaml is there already; give another --out" in capsys.readouterr().err
+
+
+def test_a_network_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo", "new", "none.pt", "--images", "digits", "--out", str(tmp_path / "mine.yaml")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "none.pt" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_forecast_is_what_the_results_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    rows = re.findall(r"\| detector \| 50 \| 200 \| all 2100 \|\n\|[-|]+\n\| ScaleGMN \| (.*?) \|\n", page)
+    assert [tuple(re.findall(r"(0\.\d+) ±", row)) for row in rows] == list(SMALL_CNN_AUC.values())
+    card = (Path(__file__).parents[2] / "src/zoovet/shipped/strangers/card.md").read_text()
+    auc = re.findall(r"^\| one image set .*? \| (0\.\d+) \(", card, flags=re.MULTILINE)
+    assert auc
+    assert all(value in expected_auc("park") for value in auc)
+    assert "no AUC was measured" in expected_auc("park")
