@@ -72,6 +72,7 @@ def main() -> None:
                 out = Path(folder) / f"{name}-{repeat}"
                 rates[name].append(rate(recipe, out, runner))
                 digests.add(digest(out))
+                print(f"{name}: {rates[name][-1]:.2f} networks/s", flush=True)
             assert len(digests) == 1, "the zoos differ"
     ray.shutdown()
     cluster.shutdown()

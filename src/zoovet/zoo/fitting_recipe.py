@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoovet.errors import ZoovetError
-from zoovet.images import FixedPatchRanges
+from zoovet.images import FixedPatchRanges, GlyphConfig, Images, ShapeConfig
 from zoovet.images.sources import ImageSource, load_source
 from zoovet.networks import ZOO_SCALING, Graph, small_cnn
 from zoovet.zoo.attacks import BlendAttack, FixedPatchAttack, PatchAttack, StripeAttack, WarpAttack
@@ -32,13 +32,20 @@ _LEAST_SHARE = 0.15
 """And in any case one that goes less than this share of the way from guessing to making no error."""
 
 
+_OWN_SHARE = 4.0
+"""Of six bases so many have the images that were given."""
+
+_MOST_DRAWN_CLASSES = 20
+
+
 def fitting_recipe(
     source: str, images: ImageSource, *, architecture: str | None = None, num_bases: int = 200, seed: int = 0
 ) -> Recipe:
     """A recipe for networks like one, on images like some.
 
     A small CNN of the published zoos' kind becomes a trojan zoo, for which there are detectors that read weights; any
-    other network a park of its one architecture, for a detector that reads what happens when networks run.
+    other network a park of its one architecture, for a detector that reads what happens when networks run. Such a one
+    is calibrated on image sets that are left out in turn, so two drawn ones stand beside the images given.
 
     Args:
         source: The network's file, or what else :class:`~zoovet.zoo.park.families.GivenFamily` takes.
@@ -75,7 +82,10 @@ def fitting_recipe(
             seed=seed,
         )
     return ParkRecipe(
-        images=(ImageBlock(name=images.name, images=images, min_clean_accuracy=floor),),
+        images=(
+            ImageBlock(name=images.name, share=_OWN_SHARE, images=images, min_clean_accuracy=floor),
+            *_others(train),
+        ),
         architectures=(family,),
         attacks=(
             PatchAttack(share=2.0),
@@ -88,6 +98,25 @@ def fitting_recipe(
         most_multiplications=max(ParkRecipe.most_multiplications, num_multiplications(graph)),
         seed=seed,
     )
+
+
+def _others(train: Images) -> tuple[ImageBlock, ImageBlock]:
+    """Drawn images of the same size and colour, and about as many classes."""
+    num_channels, height, width = train.shape
+    num_classes, size, color = min(train.num_classes, _MOST_DRAWN_CLASSES), _drawn_size(train), num_channels == 3
+    glyphs = GlyphConfig(num_classes=num_classes, size=size, color=color, seed=1)
+    shapes = ShapeConfig(num_classes=num_classes, size=size, color=color, seed=2)
+    sources = {
+        "drawn glyphs": ImageSource(source="glyphs", glyphs=glyphs, size=(height, width)),
+        "drawn shapes": ImageSource(source="shapes", shapes=shapes, size=(height, width)),
+    }
+    floor = _least_accuracy(num_classes)
+    first, second = (ImageBlock(name=name, images=source, min_clean_accuracy=floor) for name, source in sources.items())
+    return first, second
+
+
+def _drawn_size(train: Images) -> int:
+    return min(max(*train.shape[1:], 16), 64)
 
 
 def _small_cnn_activation(graph: Graph) -> str | None:
@@ -157,7 +186,8 @@ def with_measured_floor(recipe: Recipe, base: MeasuredBase) -> Recipe:
     """The recipe with the clean accuracy that its networks must reach, by what one base reached."""
     floor = round(max(_least_accuracy(base.num_classes), _SHARE_OF_MEASURED * base.clean_accuracy), 2)
     if isinstance(recipe, ParkRecipe):
-        return replace(recipe, images=(replace(recipe.images[0], min_clean_accuracy=floor),))
+        own, *others = recipe.images
+        return replace(recipe, images=(replace(own, min_clean_accuracy=floor), *others))
     return replace(recipe, min_clean_accuracy=floor)
 
 
