@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence.trigger_families import (
+    Blends,
     Changes,
     Patches,
     Pixels,
@@ -36,10 +37,16 @@ def test_patches_take_the_place_of_pixels_and_of_no_others() -> None:
     assert family.chosen(torch.tensor([1])).places.tolist() == [[5, 2]]
 
 
+def test_blends_are_weighted_means() -> None:
+    triggers, images = drawn(2, *SHAPE), drawn(2, 4, *SHAPE, seed=1)
+    torch.testing.assert_close(Blends(0.3).put(triggers, images), 0.7 * images + 0.3 * triggers[:, None])
+
+
 @pytest.mark.parametrize(
     ("family", "reach"),
     [
         (Changes(0.3), 0.3),
+        (Blends(0.2), 1.0),
         (SmoothChanges(0.2), 0.2),
         (Pixels(5), 2.0),
         (Patches(3, torch.tensor([[1, 1]] * 3)), 1.0),

@@ -29,6 +29,10 @@ _SEARCHES = (
     "warp_1",
     "waves_0.2",
     "waves_0.4",
+    "usual_patch_0.125",
+    "usual_patch_0.2",
+    "usual_blend_0.12",
+    "usual_blend_0.22",
 )
 _ANSWERS = ("warps", "stripes")
 

@@ -121,17 +121,17 @@ class Seekers:
         return mean, spread.nan_to_num(0.0, posinf=0.0)
 
     def nearness(self, images: Tensor, classes: Tensor) -> Tensor:
-        """What searches make great, for each of the classes (int64 [classes]), on these images changed: [classes].
+        """What searches make great, for each of the classes (int64 [classes]): [changes, classes].
 
         Args:
-            images: [n, C, H, W], these images with whatever was done to them.
+            images: [changes, n, C, H, W], these images with whatever was done to them.
             classes: Which.
         """
-        logits = self.network.logits(images)[0]
-        every = logits[:, None].expand(-1, len(classes), -1)
-        margins = margins_of(every, classes.expand(len(images), -1)) / self.unit
+        logits = self.network.logits(images.flatten(0, 1))[0].unflatten(0, images.shape[:2])
+        every = logits[:, :, None].expand(-1, -1, len(classes), -1)
+        margins = margins_of(every, classes.expand(*images.shape[:2], -1)) / self.unit
         others = (self.labels[:, None] != classes).to(margins)
-        return -(others * functional.softplus(-margins)).sum(0) / others.sum(0).clamp_min(1)
+        return -(others * functional.softplus(-margins)).sum(1) / others.sum(0).clamp_min(1)
 
     def _weights(self, classes: Tensor) -> Tensor:
         """Equal ones, of sum 1, of the images that are not of each search's class: [searches, n]."""

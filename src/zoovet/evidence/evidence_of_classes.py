@@ -19,11 +19,18 @@ from zoovet.evidence.answers import STRIPES_AMPLITUDE, raised_answers, striped, 
 from zoovet.evidence.class_search import Course, Seekers, margins_of, nothing_sought
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.examined_classes import examined_classes
+from zoovet.evidence.image_choice import of_each_class, thinned
 from zoovet.evidence.maximum_margins import maximum_margins
 from zoovet.evidence.own_units import FLOORS, own_units
 from zoovet.evidence.runnable import Runnable
 from zoovet.evidence.scaled_images import as_signed
-from zoovet.evidence.staged_search import raised_by_stripes, sought_patches, sought_waves
+from zoovet.evidence.staged_search import (
+    raised_by_stripes,
+    sought_patches,
+    sought_waves,
+    tried_blends,
+    tried_patches,
+)
 from zoovet.evidence.synthesized_images import synthesized_images
 from zoovet.evidence.trigger_families import (
     Changes,
@@ -40,6 +47,7 @@ _SATURATED = 0.9
 _WEAK = 0.5
 _NUM_FEW = 6
 _KEPT = (3, 1)
+_KEPT_TRIED = 6
 _NUM_TRIALS = 5
 _NUM_TRIAL_STEPS = 2
 _FIRST_AREA, _FIRST_BOUND, _WIDEST = 20.0, 0.1, 2.0
@@ -53,7 +61,9 @@ class ClassEvidenceConfig:
     Attributes:
         patch_sizes: Sides of patches, as shares of the image's shorter side; larger ones are left out once with one
             the network's middle class wins nearly all images.
-        num_places: Places of a patch along each side of the image.
+        usual_patch_sizes: The same of usual squares, which are tried as they are.
+        usual_blend_weights: Of noise that is blended in as it is.
+        num_places: Places of a sought patch along each side of the image.
         pixel_factors: Areas of learned masks, as multiples of the one with which the network's middle class wins half
             of the images.
         change_factors: Bounds of changes of all pixels, as multiples of the one within which it does.
@@ -80,6 +90,8 @@ class ClassEvidenceConfig:
     """
 
     patch_sizes: tuple[float, ...] = (0.125, 0.2)
+    usual_patch_sizes: tuple[float, ...] = (0.125, 0.2)
+    usual_blend_weights: tuple[float, ...] = (0.12, 0.22)
     num_places: int = 5
     pixel_factors: tuple[float, ...] = (0.3, 1.0)
     change_factors: tuple[float, ...] = (0.5, 1.0)
@@ -109,8 +121,9 @@ class ClassEvidenceConfig:
                 raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seed < 0:
             raise ZoovetError(f"seed must be at least 0, got {self.seed}")
-        if not all(0 < share <= 1 for share in self.patch_sizes):
-            raise ZoovetError(f"patch_sizes must be shares above 0 and at most 1, got {self.patch_sizes}")
+        for name in ("patch_sizes", "usual_patch_sizes", "usual_blend_weights"):
+            if not all(0 < share <= 1 for share in getattr(self, name)):
+                raise ZoovetError(f"{name} must be shares above 0 and at most 1, got {getattr(self, name)}")
         for name in ("pixel_factors", "change_factors", "smooth_factors", "warp_factors", "wave_amplitudes"):
             if not all(factor > 0 for factor in getattr(self, name)):
                 raise ZoovetError(f"{name} must be above 0, got {getattr(self, name)}")
@@ -243,10 +256,10 @@ class _Findings:
         self._network, self._classes = every.network, classes
         generator = torch.Generator().manual_seed(config.seed)
         self._few = every.on(torch.randperm(len(every.labels), generator=generator)[:_NUM_FEW].to(every.labels.device))
-        some = _of_each_class(every.labels, config.images_per_class, generator)
-        self._some = every.on(_thinned(some, every.labels, config.max_images))
+        some = of_each_class(every.labels, config.images_per_class, generator)
+        self._some = every.on(thinned(some, every.labels, config.max_images))
         everything = torch.arange(len(every.labels), device=every.labels.device)
-        self._every = every.on(_thinned(everything, every.labels, config.max_checked))
+        self._every = every.on(thinned(everything, every.labels, config.max_checked))
         self._courses: dict[str, Course] = {}
         self._settings: dict[str, float] = {}
 
@@ -270,6 +283,11 @@ class _Findings:
                 self._seek(f"{name}_{factor:g}", make(min(most, factor * usual)), min(most, factor * usual))
         for amplitude in config.wave_amplitudes:
             self._seek_waves(f"waves_{amplitude:g}", amplitude)
+        for share in config.usual_patch_sizes:
+            size = max(1, round(share * min(height, width)))
+            self._try(f"usual_patch_{share:g}", tried_patches, size)
+        for weight in config.usual_blend_weights:
+            self._try(f"usual_blend_{weight:g}", tried_blends, weight)
         classes = {"clean": self._every.looks(nothing_sought(self._classes, self._every.images[0]))[None]}
         for name, course in self._courses.items():
             classes[f"{name}.course"] = course.values[None]
@@ -283,6 +301,13 @@ class _Findings:
         self._progress(name)
         self._settings[name] = setting
         self._courses[name] = self._some.seek(family, self._classes, self._config.num_steps, start)
+
+    def _try(self, name: str, tried: Callable[..., Course], setting: float) -> None:
+        self._progress(name)
+        self._settings[name] = setting
+        self._courses[name] = tried(
+            self._few, self._some, setting, self._classes, seed=self._config.seed, keep=_KEPT_TRIED
+        )
 
     def _seek_waves(self, name: str, amplitude: float) -> None:
         self._progress(name)
@@ -358,20 +383,3 @@ class _Findings:
             "stripes": raised_answers(network, self._some.images, stripes)[:, self._classes],
             "confusion": torch.stack(shares, dim=1)[None].to(network.dtype),
         }
-
-
-def _of_each_class(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Rows of at most ``count`` images of every class that occurs, and of eight images at least where there are."""
-    order = torch.randperm(len(labels), generator=generator).to(labels.device)
-    rows = torch.cat([order[labels[order] == label][:count] for label in labels.unique()])
-    rest = order[~torch.isin(order, rows)]
-    return torch.cat([rows, rest[: max(0, 8 - len(rows))]])
-
-
-def _thinned(rows: Tensor, labels: Tensor, most: int) -> Tensor:
-    """At most so many of the rows: the first of every class, then the second, and so on."""
-    if len(rows) <= most:
-        return rows
-    own = labels[rows]
-    rank = torch.stack([(own[:place] == label).sum() for place, label in enumerate(own)])
-    return rows[rank.argsort(stable=True)[:most].sort().values]

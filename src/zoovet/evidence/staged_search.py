@@ -1,15 +1,18 @@
-"""Searches in stages: at many places, or from many stripes, for a step on few images; from the best ones to the end."""
+"""Searches in stages: at many places, from many stripes or usual triggers, on few images; the best ones on more."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from zoovet.evidence.answers import striped
-from zoovet.evidence.class_search import Course, Seekers, halved
-from zoovet.evidence.trigger_families import Patches, Waves, places_of
+from zoovet.evidence.class_search import Course, Seekers, halved, nothing_sought
+from zoovet.evidence.trigger_families import Blends, Patches, TriggerFamily, Waves, places_of
+from zoovet.evidence.usual_triggers import placed, usual_blends, usual_patches, usual_places
 
-__all__ = ["raised_by_stripes", "sought_patches", "sought_waves"]
+__all__ = ["raised_by_stripes", "sought_patches", "sought_waves", "tried_blends", "tried_patches"]
 
 
 def sought_patches(
@@ -50,7 +53,7 @@ def sought_patches(
 def raised_by_stripes(seekers: Seekers, classes: Tensor, *, num_stripes: int, seed: int, amplitude: float) -> Tensor:
     """How near sinusoidal stripes over the images bring each of the classes (int64 [classes]): [stripes, classes]."""
     shown = striped(seekers.images, num_stripes=num_stripes, seed=seed, amplitude=amplitude)
-    return torch.stack([seekers.nearness(images, classes) for images in shown])
+    return torch.cat([seekers.nearness(images[None], classes) for images in shown])
 
 
 def sought_waves(
@@ -82,3 +85,53 @@ def sought_waves(
     course = some.seek(family, classes.repeat_interleave(kept), 1, stripes[best])
     course = halved(course, len(classes), keep[1])
     return some.seek(family, course.classes, num_steps, course.triggers)
+
+
+def tried_patches(few: Seekers, some: Seekers, size: int, classes: Tensor, *, seed: int, keep: int) -> Course:
+    """The usual squares at the usual places, as they are: what works best of them for each class.
+
+    Args:
+        few: Few images, which choose.
+        some: More, which choose among the best.
+        size: Side of a square in pixels.
+        classes: int64 [classes], towards which.
+        seed: Of what is drawn of the squares.
+        keep: How many of each class the first choice leaves.
+    """
+    shape = few.network.input_shape
+    squares = usual_patches(shape[0], size, seed).to(few.images)
+    places = usual_places(size, shape).to(classes.device)
+    which = torch.cartesian_prod(torch.arange(len(squares)), torch.arange(len(places))).to(classes.device)
+
+    def of(rows: Tensor) -> tuple[TriggerFamily, Tensor]:
+        square, place = which[rows].unbind(1)
+        return Patches(size, places[place]), placed(squares[square], places[place], shape)
+
+    return _best_tried(few, some, classes, len(which), of, keep)
+
+
+def tried_blends(few: Seekers, some: Seekers, weight: float, classes: Tensor, *, seed: int, keep: int) -> Course:
+    """Noise of several kinds blended into images with ``weight``; otherwise as :func:`tried_patches`."""
+    noises = usual_blends(few.network.input_shape, seed).to(few.images)
+    return _best_tried(few, some, classes, len(noises), lambda rows: (Blends(weight), noises[rows]), keep)
+
+
+def _best_tried(
+    few: Seekers,
+    some: Seekers,
+    classes: Tensor,
+    count: int,
+    of: Callable[[Tensor], tuple[TriggerFamily, Tensor]],
+    keep: int,
+) -> Course:
+    """For each class the best of ``count`` triggers; its course has two steps, without and with the trigger."""
+    near = []
+    for rows in torch.arange(count, device=classes.device).split(max(1, few.max_images // len(few.images))):
+        family, triggers = of(rows)
+        shown = family.put(triggers, few.images.expand(len(rows), *few.images.shape))
+        near.append(few.nearness(shown, classes))
+    kept = min(keep, count)
+    family, triggers = of(torch.cat(near).topk(kept, dim=0).indices.T.flatten())
+    course = halved(some.seek(family, classes.repeat_interleave(kept), 0, triggers), len(classes), 1)
+    clean = some.looks(nothing_sought(classes, some.images[0]))
+    return Course(course.classes, course.family, course.triggers, torch.cat([clean[:, None], course.values], dim=1))

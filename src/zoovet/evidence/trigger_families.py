@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Changes", "Patches", "Pixels", "SmoothChanges", "TriggerFamily", "Warps", "Waves", "places_of"]
+__all__ = ["Blends", "Changes", "Patches", "Pixels", "SmoothChanges", "TriggerFamily", "Warps", "Waves", "places_of"]
 
 _TINY = torch.finfo(torch.float32).tiny
 _CELLS = 4
@@ -172,6 +172,33 @@ class Waves(Changes):
         kept[:, 0, 0] = False
         waves: Tensor = torch.fft.ifft2(spectrum * kept[:, None]).real
         return self.bound * waves / waves.abs().amax((1, 2, 3), keepdim=True).clamp_min(_TINY)
+
+
+@dataclass(frozen=True)
+class Blends:
+    """Images that others are blended with.
+
+    Attributes:
+        weight: Of the trigger; the image's is what is left to 1.
+    """
+
+    weight: float
+
+    def start(self, num_triggers: int, like: Tensor) -> Tensor:
+        """Gray."""
+        return like.new_zeros(num_triggers, *like.shape)
+
+    def put(self, triggers: Tensor, images: Tensor) -> Tensor:
+        """The weighted mean of both."""
+        return images.lerp(triggers[:, None], self.weight)
+
+    def moved(self, triggers: Tensor, slopes: Tensor, share: float) -> Tensor:
+        """By the slope's signs; pixels stay in [-1, 1]."""
+        return (triggers + share * slopes.sign()).clamp(-1, 1)
+
+    def chosen(self, rows: Tensor) -> Blends:
+        """Itself."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ _KINDS = {
     "smooth": "A change of all pixels that varies slowly, each by at most {:.3f} of its range.",
     "warp": "A smooth warp of the image, which moves pixels.",
     "waves": "Waves over the image.",
+    "usual_patch": "A square of {:.0f} × {:.0f} pixels of one colour, a checker, or noise.",
+    "usual_blend": "Noise that is blended into the image with a weight of {:.2f}.",
 }
 _HALVED = ("change", "smooth")
 """Kinds whose setting is told in images of [-1, 1]."""
@@ -133,7 +135,7 @@ def _class_name(verdict: Verdict, number: int) -> str:
 
 
 def _trigger_in_words(search: str, setting: float) -> str:
-    kind = search.partition("_")[0]
+    kind = search.rpartition("_")[0]
     if kind not in _KINDS:
         return f"Found by the search {search}."
     shown = setting / 2 if kind in _HALVED else setting
