@@ -261,6 +261,7 @@ def test_files_that_no_detector_knows_go_to_the_detector_for_strangers(
     options = ReadOptions(architecture=f"{own}:make", images=pictures, scaling=zoovet.InputScaling(low=-1.0))
     told: list[scanner.ScanProgress] = []
     monkeypatch.setattr(process_workers, "get_context", lambda _: get_context("fork"))  # a new one takes seconds
+    monkeypatch.setattr(scanner, "may_travel", lambda _: True)  # the user's own would stay here
     one = Scanner(detector, options=options, strangers=stranger_reader, workers=workers)
     scanned = one.scan_files([*paths, broken, tmp_path / "no"], progress=told.append)
     results = {result.file: result for result in scanned}
@@ -275,6 +276,30 @@ def test_files_that_no_detector_knows_go_to_the_detector_for_strangers(
     (without,) = Scanner(detector, options=options).scan_files(paths[:1])
     assert without.failure is not None
     assert without.failure.message.endswith("the detector given does not know it")
+
+
+@pytest.mark.parametrize("whose", ["the user's reader", "the user's network"])
+def test_classes_of_the_users_own_stay_in_this_process(
+    whose: str,
+    monkeypatch: pytest.MonkeyPatch,
+    detector: Path,
+    tmp_path: Path,
+    stamped: Callable[..., zoovet.Network],
+    pictures: zoovet.Images,
+    stranger_reader: Any,
+) -> None:
+    paths = [tmp_path / f"stamped-{target}.pt" for target in (3, None)]
+    for path, target in zip(paths, (3, None), strict=True):
+        torch.save({name: one[0] for name, one in _parameters(stamped(target)).items()}, path)
+    own = tmp_path / "own.py"
+    own.write_text(_OWN if whose == "the user's reader" else _OWN.replace(".relu())", ".relu().flip(1).flip(1))"))
+    if whose == "the user's network":
+        monkeypatch.setattr(scanner, "may_travel", lambda _: True)
+    options = ReadOptions(architecture=f"{own}:make", images=pictures, scaling=zoovet.InputScaling(low=-1.0))
+    one = Scanner(detector, options=options, strangers=stranger_reader, workers=2)
+    first, second = one.scan_files(paths)
+    assert [result.failure for result in (first, second)] == [None, None]
+    assert [result.verdicts[0].verdict for result in (first, second)] == ["trojaned", "healthy"]
 
 
 _OWN = """

@@ -22,7 +22,7 @@ from zoovet.vet.failures import Failure, failure_of
 from zoovet.vet.file_result import FileResult
 from zoovet.vet.network import Network
 from zoovet.vet.recognition import fitted, known_to, unknown_in_words, warn_of_assumed_scaling
-from zoovet.vet.stranger_jobs import ExaminedFile, StrangerJob, stranger_verdicts
+from zoovet.vet.stranger_jobs import ExaminedFile, StrangerJob, may_travel, stranger_verdicts
 from zoovet.vet.stranger_reader import StrangerReader, shipped_stranger_reader
 from zoovet.vet.strangers import Strangers, require_effort
 from zoovet.vet.suspects import NobodyKnows, ReadOptions, Suspects, candidate_for, load_suspects, networks_in
@@ -229,7 +229,8 @@ class Scanner:
         """The files read once more, and the detector for strangers asked about the networks that no other knows."""
         if self._strangers is None or not later:
             return
-        whole, begun = deque[FileResult](), dict[int, ExaminedFile]()
+        whole, begun, here = deque[FileResult](), dict[int, ExaminedFile](), list[StrangerJob]()
+        runner = self._runner if len(later) > 1 and may_travel(self._strangers) else Inline(num_threads=None)
 
         def jobs() -> Iterator[StrangerJob | None]:
             for result in later:
@@ -240,15 +241,16 @@ class Scanner:
                     yield None
                     continue
                 file = begun[result.place] = ExaminedFile(result, networks, notes)
-                yield from file.jobs
+                here.extend(job for job in file.jobs if job.network.graph is None)  # its code may be the user's
+                yield from (job for job in file.jobs if job.network.graph is not None)
                 whole.extend([] if file.jobs else [file.result()])
 
-        runner = self._runner if len(later) > 1 else Inline(num_threads=None)
-        for job, verdict in stranger_verdicts(jobs(), self._strangers, self._options.images, runner, progress):
-            if begun[job.place].take(job, verdict):
-                whole.append(begun.pop(job.place).result())
-            yield from whole
-            whole.clear()
+        for batch, where in ((jobs(), runner), (here, Inline(num_threads=None))):
+            for job, verdict in stranger_verdicts(batch, self._strangers, self._options.images, where, progress):
+                if begun[job.place].take(job, verdict):
+                    whole.append(begun.pop(job.place).result())
+                yield from whole
+                whole.clear()
         yield from whole
 
     def _answers(self, batches: Iterator[Batch | None], num_files: int) -> Iterator[tuple[Batch, Answer]]:

@@ -18,7 +18,7 @@ from zoovet.vet.network import Network
 from zoovet.vet.strangers import Strangers
 from zoovet.vet.verdicts import Verdict, is_unlike
 
-__all__ = ["ExaminedFile", "StrangerJob", "stranger_verdicts"]
+__all__ = ["ExaminedFile", "StrangerJob", "may_travel", "stranger_verdicts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,11 @@ class ExaminedFile:
         verdicts = tuple(self._verdicts[index] for index in sorted(self._verdicts))
         notes = dict.fromkeys((*self._notes, *(line for one in verdicts for line in (*one.cautions, *one.notes))))
         return replace(self._before, verdicts=verdicts, failure=failure, notes=tuple(notes), is_of_strangers=False)
+
+
+def may_travel(strangers: Strangers) -> bool:
+    """Whether other processes can be given the detector: a class of the user's own may be known to this one only."""
+    return type(strangers.reader).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 @dataclass(frozen=True)
