@@ -251,9 +251,7 @@ def test_files_that_no_detector_knows_go_to_the_detector_for_strangers(
     pictures: zoovet.Images,
     stranger_reader: Any,
 ) -> None:
-    paths = [tmp_path / f"stamped-{target}.pt" for target in (3, None)]
-    for path, target in zip(paths, (3, None), strict=True):
-        torch.save({name: one[0] for name, one in _parameters(stamped(target)).items()}, path)
+    paths = [_saved(stamped(target), tmp_path / f"stamped-{target}.pt") for target in (3, None)]
     broken = tmp_path / "broken.pt"
     torch.save({name: one[0] * float("nan") for name, one in _parameters(stamped(3)).items()}, broken)
     own = tmp_path / "own.py"
@@ -288,9 +286,7 @@ def test_classes_of_the_users_own_stay_in_this_process(
     pictures: zoovet.Images,
     stranger_reader: Any,
 ) -> None:
-    paths = [tmp_path / f"stamped-{target}.pt" for target in (3, None)]
-    for path, target in zip(paths, (3, None), strict=True):
-        torch.save({name: one[0] for name, one in _parameters(stamped(target)).items()}, path)
+    paths = [_saved(stamped(target), tmp_path / f"stamped-{target}.pt") for target in (3, None)]
     own = tmp_path / "own.py"
     own.write_text(_OWN if whose == "the user's reader" else _OWN.replace(".relu())", ".relu().flip(1).flip(1))"))
     if whose == "the user's network":
@@ -313,6 +309,11 @@ class Stamped(nn.Module):
 def make():
     return Stamped()
 """
+
+
+def _saved(network: zoovet.Network, path: Path) -> Path:
+    torch.save({name: one[0] for name, one in _parameters(network).items()}, path)
+    return path
 
 
 def _parameters(network: zoovet.Network) -> dict[str, torch.Tensor]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from zoovet.jobs.runner import MAX_DEATHS, Done, Lost, Tell, no_others, tell_nobody
 
-__all__ = ["Answered", "Event", "Gone", "Hired", "HiredCrew", "Hirer", "Raised", "Ready", "Told"]
+__all__ = ["Answered", "Event", "Gone", "Hired", "HiredCrew", "Hirer", "Raised", "Ready", "Told", "hired_crew"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -195,6 +196,16 @@ class HiredCrew(Generic[Job, Result]):
             todo.extendleft(reversed(others))
             if not others:
                 yield Lost(place.task.job, f"its process ended: {cause}")
+
+
+@contextmanager
+def hired_crew(hirer: Hirer[Any], num_workers: int) -> Iterator[HiredCrew[Any, Any]]:
+    """A crew, none of whose workers is left when the block is."""
+    crew = HiredCrew[Any, Any](hirer, num_workers)
+    try:
+        yield crew
+    finally:
+        crew.end()
 
 
 def _others(task: _Task[Job], instead: Callable[[Job, int], Sequence[Job]]) -> list[_Task[Job]]:

@@ -8,7 +8,7 @@ import signal
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection, get_context
@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from zoovet.errors import ZoovetError
-from zoovet.jobs.hiring import Answered, Event, Gone, HiredCrew, Raised, Ready, Told
+from zoovet.jobs.hiring import Answered, Event, Gone, HiredCrew, Raised, Ready, Told, hired_crew
 from zoovet.jobs.runner import Do, Work
 from zoovet.processes import end_with_parent
 
@@ -41,14 +41,9 @@ class Processes:
         if self.num_workers < 1:
             raise ZoovetError(f"workers must be at least 1, got {self.num_workers}")
 
-    @contextmanager
-    def crew(self, work: Work[Job, Result]) -> Iterator[HiredCrew[Job, Result]]:
+    def crew(self, work: Work[Job, Result]) -> AbstractContextManager[HiredCrew[Job, Result]]:
         """See :meth:`zoovet.jobs.Runner.crew`."""
-        crew = HiredCrew[Job, Result](_Hirer(pickle.dumps(work)), self.num_workers)
-        try:
-            yield crew
-        finally:
-            crew.end()
+        return hired_crew(_Hirer(pickle.dumps(work)), self.num_workers)
 
 
 class _Hirer:
@@ -61,12 +56,8 @@ class _Hirer:
         return _Worker(self._work)
 
     def heard(self, workers: Sequence[_Worker], timeout: float | None) -> list[tuple[_Worker, Event]]:
-        by_line = {worker.line: worker for worker in workers}
-        found = list[tuple[_Worker, Event]]()
-        for line in connection.wait(list(by_line), timeout):
-            worker = by_line[line]  # type: ignore[index]  # only lines were waited for
-            found.append((worker, worker.said()))
-        return found
+        speaking = connection.wait([worker.line for worker in workers], timeout)
+        return [(worker, worker.said()) for worker in workers if worker.line in speaking]
 
 
 class _Worker:

@@ -10,15 +10,15 @@ import os
 import pickle
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from typing import Any, TypeVar
 
 from zoovet.errors import ZoovetError
-from zoovet.jobs.hiring import Event, Gone, HiredCrew, Raised, Ready
+from zoovet.jobs.hiring import Event, Gone, HiredCrew, Raised, Ready, hired_crew
 from zoovet.jobs.process_workers import answer_of, do_next, pickled, started
 from zoovet.jobs.runner import Work
 from zoovet.printable import printable
@@ -76,18 +76,13 @@ class RayCluster:
         ray = _connected(self.address)
         return self.most_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    @contextmanager
-    def crew(self, work: Work[Job, Result]) -> Iterator[HiredCrew[Job, Result]]:
+    def crew(self, work: Work[Job, Result]) -> AbstractContextManager[HiredCrew[Job, Result]]:
         """See :meth:`zoovet.jobs.Runner.crew`.
 
         Raises:
             ZoovetError: The cluster does not answer.
         """
-        crew = HiredCrew[Job, Result](_Hirer(pickle.dumps(work)), self.num_workers)
-        try:
-            yield crew
-        finally:
-            crew.end()
+        return hired_crew(_Hirer(pickle.dumps(work)), self.num_workers)
 
 
 class _Hirer:

@@ -107,7 +107,7 @@ def test_attention_needs_sites(editable: Editable, images: Tensor, labels: Tenso
         def logits(self, shown: Tensor) -> Tensor:
             return editable.logits(editable.weights, shown)[None]
 
-    blind = Editable(weights={"w": torch.zeros(1)}, with_weights=lambda _: Blind())  # type: ignore[arg-type,return-value]
+    blind = Editable(weights={"w": torch.zeros(1)}, with_weights=lambda _: Blind())
     for healer in (AttentionDistillation(num_steps=1), ChannelLipschitzness()):
         with pytest.raises(ZoovetError, match="this network's"):
             healer.heal(blind, images, labels)
