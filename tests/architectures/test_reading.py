@@ -180,6 +180,24 @@ def test_ones_own_file_is_run_because_it_was_named(tmp_path: Path) -> None:
         read_module(content(module), f"{own}x.py:make", "f")
 
 
+@pytest.mark.parametrize("wrapping", ["", "module.", "model.module."])
+def test_ones_own_network_may_lie_whole_in_one_attribute(tmp_path: Path, wrapping: str) -> None:
+    own = tmp_path / "my_net.py"
+    own.write_text(
+        "from torch import nn\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.net = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))\n"
+        "    def forward(self, x):\n        return self.net(x)\n"
+    )
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).eval()
+    read = read_module(content(net, f"{wrapping}net."), f"{own}:Net", "f", image=(3, 2, 2))
+    images = torch.randn(2, 3, 2, 2)
+    assert torch.equal(read.module(images), net(images))
+    with pytest.raises(ZoovetError, match=r"it lacks net\.3\.weight"):
+        read_module(content(net[:3], f"{wrapping}net."), f"{own}:Net", "f", image=(3, 2, 2))
+
+
 _VERSIONED = """
 from torch import nn
 

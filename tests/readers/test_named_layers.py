@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from zoovet.errors import ZoovetError
 from zoovet.readers.named_layers import contents_in_words, name_layers
 
 LAYERS = nn.ModuleDict(
@@ -24,6 +25,7 @@ LAYERS = nn.ModuleDict(
         ({"a.weight": torch.empty(1200, 1000)}, "1 linear layer, 1.2 M numbers"),
         ({"a.weight_orig": torch.ones(2, 2), "a.weight_mask": torch.ones(2, 2)}, "1 linear layer, 8 numbers"),
         ({"x": torch.ones(3), "y": torch.ones(2)}, "2 tensors without weights of layers, 5 numbers"),
+        ({"x": torch.ones(3)}, "1 tensor without weights of layers, 3 numbers"),
         ({"dense.kernel": torch.ones(2, 2), "d2.kernel": torch.ones(2, 2)}, "2 Keras kernels, 8 numbers"),
         ({"a.weight": torch.ones(2, 2, 2, 2, 2, 2)}, "1 other layer, 64 numbers"),
     ],
@@ -60,3 +62,15 @@ def test_a_layer_is_called_as_its_weight_is_without_that_word(name: str, layer: 
     (own,) = named.layers
     assert own.name == layer
     assert own.bias is bias
+
+
+def test_packed_weights_of_a_quantized_layer_are_called_so() -> None:
+    packed = {"fc.scale": torch.tensor(0.1), "fc.zero_point": torch.tensor(3), "head.weight": torch.ones(2, 3)}
+    with pytest.raises(ZoovetError, match=r"^f: the layer 'fc' is quantized .*; give the network as it was before"):
+        name_layers(packed, "f")
+    trained = {"fc.weight": torch.ones(4, 3)} | {
+        f"fc.{part}.{name}": torch.tensor(1.0)
+        for part in ("weight_fake_quant", "activation_post_process")
+        for name in ("scale", "zero_point")
+    }
+    assert [layer.name for layer in name_layers(trained, "f").layers] == ["fc"]

@@ -119,6 +119,6 @@ def _own_module(path: Path, name: str) -> nn.Module:
         sys.path.remove(str(path.resolve().parent))
     if not isinstance(module, nn.Module):
         raise ZoovetError(
-            f"{printable(path)}:{printable(name)} gave a {type(module).__name__}, expected a torch.nn.Module"
+            f"{printable(path)}:{printable(name)} gave {type(module).__name__}, expected is a torch.nn.Module"
         )
     return module

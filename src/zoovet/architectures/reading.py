@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +126,7 @@ def _read(
         architecture = _of_library(kept, source)
         notes.append(f"read as {architecture} by its names and shapes (--architecture {architecture})")
     if architecture is not None and is_external(architecture):
-        module, title = _external(architecture, kept, source), architecture
+        (module, kept), title = _external(architecture, kept, source), architecture
         if image is None:
             raise ZoovetError(
                 f"{source}: the size that {printable(architecture, 60)} reads is not known: give "
@@ -256,10 +257,15 @@ def _require_all(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> No
             raise Misfit(f"has {printable(name, 60)} ({shape_in_words(shapes[name])}), which has no place in it")
 
 
-def _external(architecture: str, tensors: Mapping[str, Tensor], source: str) -> nn.Module:
-    """The module of a library or of the user's own; a library's with as many classes as the file's last tensor says."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def _external(architecture: str, tensors: Mapping[str, Tensor], source: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The module of a library or of the user's own, and the tensors by its names for them.
+
+    A library's has as many classes as the file's last tensor says.
+    """
     module = external_module(architecture, None)
+    names = [name for name in module.state_dict() if not name.endswith(_COUNTER)]
+    renamed = {f"{_prefix(names)}{name}": tensor for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
     try:
         _require_all(module, shapes)
     except Misfit as error:
@@ -271,7 +277,7 @@ def _external(architecture: str, tensors: Mapping[str, Tensor], source: str) -> 
             _require_all(module, shapes)
         except Misfit as again:
             raise ZoovetError(f"{source} is no {printable(architecture, 60)} of {last} classes: it {again}") from None
-    return module
+    return module, renamed
 
 
 def _require_channels(candidate: Candidate, image: tuple[int, ...], source: str) -> None:
@@ -285,13 +291,15 @@ def _require_channels(candidate: Candidate, image: tuple[int, ...], source: str)
 
 def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names without the parts that all of them begin with: ``module.``, ``_orig_mod.``, ``net.``."""
-    kept = dict(tensors)
-    while kept:
-        first = next(iter(kept)).partition(".")[0]
-        if not all(name.startswith(f"{first}.") and name.count(".") >= 2 for name in kept):
-            break
-        kept = {name[len(first) + 1 :]: tensor for name, tensor in kept.items()}
-    return kept
+    length = len(_prefix(tensors))
+    return {name[length:]: tensor for name, tensor in tensors.items()}
+
+
+def _prefix(names: Iterable[str]) -> str:
+    """The parts that all names begin with, each with its dot; the last two of a name are none of them."""
+    apart = [name.split(".")[:-2] for name in names]
+    shared = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*apart, strict=False))
+    return "".join(f"{parts[0]}." for parts in shared)
 
 
 def _is_whole(given: Tensor, own: Tensor) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from zoovet.errors import ZoovetError
 from zoovet.networks.scaling import InputScaling
 from zoovet.printable import printable
 from zoovet.readers.input_buffers import take_input_scaling
@@ -121,13 +122,31 @@ def without_bookkeeping(
         The tensors, and the input scaling that stood among them.
 
     Raises:
-        ZoovetError: Parts of a weight do not fit one another, or are not of dense real numbers.
+        ZoovetError: Parts of a weight do not fit one another, or are not of dense real numbers; a layer's weights are
+            packed, as quantized layers' are.
     """
+    _require_unpacked(tensors, source)
     kept = fold_parametrizations(_without_averages(_without_counters(tensors), notes), source)
     kept, scaling = take_input_scaling(kept, source)
     if scaling is not None:
         notes.append(f"its buffers say how images are scaled: {scaling.describe()}")
     return _without_losses(kept, notes), scaling
+
+
+def _require_unpacked(tensors: Mapping[str, Tensor], source: str) -> None:
+    for name in tensors:
+        layer, _, last = name.rpartition(".")
+        of_training = layer.endswith(("fake_quant", "post_process"))  # beside weights that are not packed yet
+        if (
+            last == "zero_point"
+            and f"{layer}.scale" in tensors
+            and f"{layer}.weight" not in tensors
+            and not of_training
+        ):
+            raise ZoovetError(
+                f"{source}: the layer '{printable(layer, 60)}' is quantized and its weights are packed; give the "
+                "network as it was before quantization"
+            )
 
 
 def contents_in_words(tensors: Mapping[str, Tensor]) -> str:
@@ -140,7 +159,7 @@ def contents_in_words(tensors: Mapping[str, Tensor]) -> str:
     counts[_KERAS] = sum(name.split(".")[-1] == "kernel" for name in tensors)
     parts = [f"{count} {kind if count == 1 else f'{kind}s'}" for kind, count in counts.items() if count]
     if not parts:
-        parts = [f"{len(tensors)} tensors without weights of layers"]
+        parts = [f"{len(tensors)} tensor{'' if len(tensors) == 1 else 's'} without weights of layers"]
     return ", ".join([*parts, _count_in_words(sum(0 if one.is_nested else one.numel() for one in tensors.values()))])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -384,3 +385,12 @@ def test_what_cannot_be_traced_is_said() -> None:
         graph_from_module(Two(4, 2), (4,))
     with pytest.raises(ZoovetError, match="does not depend on its input"):
         graph_from_module(OneOf(lambda x: torch.ones(3, 8)), (6,))
+
+
+def test_torch_prints_nothing_of_a_module_that_cannot_be_traced(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ZoovetError, match="must not decide by what is in them"):
+        graph_from_module(OneOf(lambda x: x if x.sum() > 0 else -x), (6,))
+    assert capfd.readouterr() == ("", "")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,11 @@ def test_evidence_unlike_the_parks_is_said(rows: Callable[..., list[Examined]]) 
     strange.values[:, 4] += 40.0
     assert "deviations from the nearest known networks'" in detector.likeness.why_unlike(strange)
     assert "of change_0.5" in detector.likeness.why_unlike(strange)
+    distance = detector.likeness.distance(strange)
+    closer = replace(detector.likeness, cutoff=torch.tensor([distance - 0.002]))
+    said = re.search(r"is ([\d.]+) deviations .* \(at most ([\d.]+)\)", closer.why_unlike(strange))
+    assert said is not None
+    assert 0 < float(said[1]) - float(said[2]) < 0.02
     few = ClassFeatures(features.values, features.present & (torch.arange(len(features.present)) < 2))
     assert "inf deviations" in detector.likeness.why_unlike(few)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from zoovet.readers.exported.program import NeedsFunctional, UnknownOperation, r
 from zoovet.readers.exported.values import NUM_IMAGES
 
 __all__ = ["graph_from_module"]
+
+_LOGGERS = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes")
 
 
 def graph_from_module(module: nn.Module, input_shape: tuple[int, ...]) -> Networks:
@@ -94,14 +97,17 @@ def _decomposed(program: ExportedProgram, operation: str) -> ExportedProgram | N
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Without the stack that torch logs before it raises what :func:`_exported` says in a line."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    was = logger.disabled
-    logger.disabled = True
+    """Without what torch logs and prints before it raises what :func:`_exported` says in a line."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    was = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
     try:
-        yield
+        with redirect_stderr(io.StringIO()):  # the graph as far as it was traced
+            yield
     finally:
-        logger.disabled = was
+        for logger, disabled in zip(loggers, was, strict=True):
+            logger.disabled = disabled
 
 
 @contextmanager

@@ -55,15 +55,16 @@ class Likeness:
 
     def why_unlike(self, features: ClassFeatures) -> str:
         """Why a network is unlike all that are known; empty where it is like some."""
-        distance = self.distance(features)
-        if distance <= float(self.cutoff):
+        distance, most = self.distance(features), float(self.cutoff)
+        if distance <= most:
             return ""
         here = (_summary(features) - self.means) / self.deviations
         place = int(here.abs().nan_to_num(-1.0).argmax())
         kind, what = KINDS[place // len(_AVERAGED)], _AVERAGED[place % len(_AVERAGED)]
+        digits = next((count for count in range(1, 9) if f"{distance:.{count}f}" != f"{most:.{count}f}"), 9)
         return (
-            f"its evidence is {distance:.1f} deviations from the nearest known networks' (at most "
-            f"{float(self.cutoff):.1f}); the farthest is the {what} of {kind}"
+            f"its evidence is {distance:.{digits}f} deviations from the nearest known networks' (at most "
+            f"{most:.{digits}f}); the farthest is the {what} of {kind}"
         )
 
     def tensors(self) -> dict[str, Tensor]:
