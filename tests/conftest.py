@@ -26,9 +26,11 @@ from zoovet.zoo.store import ZooInfo, write_shard
 
 SIDE = 11
 
-# In the background of a script, processes ignore Ctrl-C, and so would those that tests interrupt.
+# In the background of a script, processes ignore Ctrl-C, under nohup a hang-up too, and so would those that tests end.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 _TOGETHER = ("tests/cli/end_to_end/",)
@@ -47,6 +49,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return next((folder for folder in _TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def quarters() -> tuple[Tensor, Tensor]:
+    """Forty images of 1 x 8 x 8, ten each of a bright quarter, and which quarter it is."""
+    shown = torch.full((40, 1, 8, 8), -0.5)
+    for row in range(40):
+        top, left = divmod(row % 4, 2)
+        shown[row, :, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4] = 0.5
+    noise = torch.randn(shown.shape, generator=torch.Generator().manual_seed(0))
+    return shown + 0.1 * noise, torch.arange(40) % 4
 
 
 def _random_pool(draw: random.Random, size: int) -> PoolSpec | None:

@@ -13,18 +13,13 @@ from zoovet.readers.exported import graph_from_module
 
 
 @pytest.fixture(scope="session")
-def images() -> Tensor:
-    """Forty images of 1 x 8 x 8: ten each of a bright quarter."""
-    shown = torch.full((40, 1, 8, 8), -0.5)
-    for row in range(40):
-        top, left = divmod(row % 4, 2)
-        shown[row, :, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4] = 0.5
-    return shown + 0.1 * torch.randn(shown.shape, generator=torch.Generator().manual_seed(0))
+def images(quarters: tuple[Tensor, Tensor]) -> Tensor:
+    return quarters[0]
 
 
 @pytest.fixture(scope="session")
-def labels() -> Tensor:
-    return torch.arange(40) % 4
+def labels(quarters: tuple[Tensor, Tensor]) -> Tensor:
+    return quarters[1]
 
 
 @pytest.fixture(scope="session")
