@@ -13,8 +13,11 @@ import zoovet
 from zoovet import ZoovetError
 from zoovet.cli.main import main
 from zoovet.networks import Networks, mlp
-from zoovet.readers import save_networks
+from zoovet.readers import read_content, save_networks
 from zoovet.vet import ReadOptions, load_suspects, weights_digest
+from zoovet.vet.editable_network import editable_network, with_weights
+from zoovet.vet.healed_files import writable_names
+from zoovet.vet.network import with_chosen_output
 
 
 class Pair(nn.Module):
@@ -78,6 +81,22 @@ def test_files_are_asked_for_one_of_a_pair(tmp_path: Path, capsys: pytest.Captur
     assert "--output: must be a whole number from 0 on, got 'x'" in capsys.readouterr().err
     assert main([*words, "--output", "2"]) == 2
     assert "pair.pt2: output must lie in 0 to 1, got 2" in capsys.readouterr().err
+
+
+def test_weights_of_a_chosen_output_keep_the_names_of_their_file(tmp_path: Path) -> None:
+    torch.save(Pair().state_dict(), tmp_path / "pair.pt")
+    (tmp_path / "my_net.py").write_text(OWN)
+    architecture = f"{tmp_path / 'my_net.py'}:Pair"
+    network = zoovet.read(tmp_path / "pair.pt", architecture, "unit", input_shape=(3, 4, 4), output=1)
+    content = read_content(tmp_path / "pair.pt")
+    assert writable_names(network, content) == {"second.weight", "second.bias"}
+    editable = editable_network(network, (3, 4, 4), writable_names(network, content))
+    images = torch.zeros(2, 4, 4, 3, dtype=torch.uint8)
+    edited = with_weights(network, {name: own + 1 for name, own in editable.weights.items()})
+    torch.testing.assert_close(edited.logits(images), network.logits(images) + 1)
+    pair = Pair()
+    assert torch.equal(with_chosen_output(pair, 0)(torch.ones(1, 3, 4, 4)), pair(torch.ones(1, 3, 4, 4))[0])
+    assert isinstance(pair(torch.ones(1, 3, 4, 4)), tuple)  # it itself answers as before
 
 
 def test_networks_of_one_answer_leave_it_out(tmp_path: Path) -> None:

@@ -24,11 +24,11 @@ from zoovet.vet.weights_digest import weights_digest
 __all__ = [
     "ANSWERS_PROBABILITIES",
     "SCALING_NOT_KNOWN",
-    "ChosenOutput",
     "Network",
     "are_probabilities",
     "network_of_graph",
     "network_of_module",
+    "with_chosen_output",
 ]
 
 SCALING_NOT_KNOWN = "input scaling not "
@@ -277,24 +277,24 @@ def _logits_of(answer: Any) -> Tensor:
     return logits
 
 
-class ChosenOutput(nn.Module):
-    """One of several things that a module answers.
+def with_chosen_output(module: nn.Module, index: int) -> nn.Module:
+    """A module that answers one of several things that another answers; parameters are shared, and so are their names.
 
     Args:
         module: Answers a tuple or a list.
         index: Which, from 0.
     """
+    kind = type(module)
 
-    def __init__(self, module: nn.Module, index: int) -> None:
-        super().__init__()
-        self.network, self._index = module, index
-
-    def forward(self, images: Tensor) -> Tensor:
-        """That one."""
-        answer = self.network(images)
+    def forward(own: nn.Module, *images: Tensor) -> Tensor:
+        answer = kind.forward(own, *images)
         several = answer if isinstance(answer, tuple | list) else [answer]
-        chosen: Tensor = several[chosen_output(len(several), self._index)]
+        chosen: Tensor = several[chosen_output(len(several), index)]
         return chosen
+
+    chosen = copy.copy(module)
+    chosen.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+    return chosen
 
 
 def _no_classifier(shape: tuple[int, ...]) -> str:

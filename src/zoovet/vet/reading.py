@@ -18,7 +18,7 @@ from zoovet.readers import FileContent, content_of_bytes, networks_from_content,
 from zoovet.readers.network_file import GraphFile
 from zoovet.readers.outputs import chosen_output
 from zoovet.vet.found_scaling import find_scaling, some_images
-from zoovet.vet.network import ChosenOutput, Network, network_of_graph, network_of_module
+from zoovet.vet.network import Network, network_of_graph, network_of_module, with_chosen_output
 from zoovet.vet.weights_digest import digest_of, weights_digest
 
 __all__ = ["from_module", "network_from_content", "read", "with_found_scaling"]
@@ -87,7 +87,7 @@ def from_module(
     title = type(module).__name__
     if output is None:
         return network_of_module(module, shape, title, scaling=given)
-    chosen = network_of_module(ChosenOutput(module, output), shape, title, scaling=given)
+    chosen = network_of_module(with_chosen_output(module, output), shape, title, scaling=given)
     return replace(chosen, digest=weights_digest(module.state_dict()))
 
 
@@ -145,7 +145,7 @@ def network_from_content(
             read_as = read_module(content, architecture, source, image=shape)
             own = read_as.scaling
             _require_agreement(own, given)
-            module = read_as.module if output is None else ChosenOutput(read_as.module, output)
+            module = read_as.module if output is None else with_chosen_output(read_as.module, output)
             network = network_of_module(module, read_as.input_shape, read_as.title, read_as.notes, scaling=own or given)
             own, given = network.scaling, None
             network = replace(network, digest=weights_digest(content.tensors))
