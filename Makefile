@@ -15,8 +15,8 @@ test: export OMP_NUM_THREADS = 1
 .PHONY: venv demo test test-slow lint format docs bench architectures clean help
 
 help:
-	@echo 'make demo       build a zoo, train a detector and a repairer, open the report (5 to 6 minutes on two cores)'
-	@echo 'make test       the tests (at most 6 minutes on two cores); make test-slow: the slow-marked ones'
+	@echo 'make demo       build a zoo, train a detector and a repairer, open the report (5 to 8 minutes on two cores)'
+	@echo 'make test       the tests (at most 8 minutes on two cores); make test-slow: the slow-marked ones'
 	@echo 'make lint       ruff, mypy --strict, import-linter'
 	@echo 'make docs       the documentation site, into build/site; a broken link is an error'
 	@echo 'make bench      every benchmark, each against its yardstick'

@@ -201,6 +201,7 @@ def test_what_is_not_known_is_never_healthy(half_labelled: Zoo) -> None:
     assert list(half_labelled.select(half_labelled.labelled).column("poisoned")) == [False, True, True, False]
     np.testing.assert_array_equal(half_labelled.sibling_places(), [1, 0, -1, -1, 5, 4])
     assert summary(half_labelled).endswith("; 2 trojaned; of 2 it is not known whether they are trojaned")
+    assert summary(half_labelled, "s3://bucket/zoo").startswith(f"s3://bucket/zoo: {len(half_labelled)} networks (")
 
 
 def test_a_detector_is_not_trained_on_networks_without_labels(half_labelled: Zoo) -> None:

@@ -14,6 +14,7 @@ from zoovet.cli.status import EXIT_OK
 from zoovet.cli.zoo_bar import zoo_bar
 from zoovet.config import read_config, read_yaml
 from zoovet.errors import ZoovetError
+from zoovet.printable import printable
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -73,6 +74,7 @@ def config_classes() -> dict[str, type[DataclassInstance]]:
 def run(arguments: argparse.Namespace) -> int:
     """Build, and say what there is."""
     from zoovet.zoo.builders import RECIPES, require_device_choice
+    from zoovet.zoo.stores import address_of
 
     values, overrides = read_yaml(arguments.config), dict(arguments.overrides)
     kind = chosen_kind(values, overrides, "kind", list(RECIPES), arguments.config)
@@ -95,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         data_root=arguments.data_root,
         repair=arguments.repair_zoo,
     )
-    print(summary(zoo))
+    print(summary(zoo, address_of(arguments.out)))
     return EXIT_OK
 
 
@@ -130,10 +132,10 @@ def build_with_progress(
         )
 
 
-def summary(zoo: Zoo) -> str:
-    """One line for people on a finished zoo."""
+def summary(zoo: Zoo, address: str | None = None) -> str:
+    """One line for people on a finished zoo, which lies at ``address`` where that is given."""
     splits = ", ".join(f"{len(zoo.split(name))} {name}" for name in ("train", "validation", "test"))
-    text = f"{zoo.path}: {len(zoo)} networks ({splits})"
+    text = f"{zoo.path if address is None else printable(address)}: {len(zoo)} networks ({splits})"
     for column, words in (("clean_accuracy", "clean accuracy {:.3f}"), ("psnr", "PSNR {:.1f} dB")):
         values = zoo.column(column)
         if np.isfinite(values).any():
