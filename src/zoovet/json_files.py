@@ -12,7 +12,15 @@ from zoovet.errors import ZoovetError
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 from zoovet.text_files import MAX_BYTES, in_words, read_text_file
 
-__all__ = ["MAX_DEPTH", "parse_json", "parse_json_object", "read_json", "read_json_object", "typed_value"]
+__all__ = [
+    "MAX_DEPTH",
+    "parse_json",
+    "parse_json_object",
+    "read_json",
+    "read_json_object",
+    "shown_value",
+    "typed_value",
+]
 
 Kind = TypeVar("Kind", dict[str, Any], list[Any], str, bool, int, float)
 
@@ -34,6 +42,9 @@ _BYTES_PER_VALUE = 16
 
 _MAX_DIGITS = 64
 """Of an integer."""
+
+_MAX_SHOWN = 60
+"""Characters of a value in an error."""
 
 
 def read_json(path: Path, max_bytes: int = MAX_BYTES, *, missing: str | None = None) -> Any:
@@ -117,6 +128,16 @@ def typed_value(data: dict[str, Any], key: str, kind: type[Kind], where: str) ->
     if found is kind or (found, kind) == (int, float):
         return cast(Kind, data[key])
     raise ZoovetError(f"{_shown(where)}: '{key}' must be {_WORDS[kind]}, got {_WORDS[found]}")
+
+
+def shown_value(value: Any) -> str:
+    """A value from JSON in an error's words: numbers, texts and short lists as they are, else its kind."""
+    if isinstance(value, str):
+        return f"'{printable(value, _MAX_SHOWN)}'"
+    if isinstance(value, dict) or type(value) not in _WORDS:
+        return _WORDS.get(type(value), "something else")
+    text = repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    return _WORDS[type(value)] if isinstance(value, list) and len(text) > _MAX_SHOWN else printable(text, _MAX_SHOWN)
 
 
 def _shown(where: str) -> str:

@@ -81,6 +81,8 @@ def test_an_architecture_and_images_say_what_a_file_leaves_open(repair: Repair, 
     np.savez(tmp_path / "own.npz", images=images["images"])
     _, _, errors = repair(plain, *words)
     assert f"note: {tmp_path / 'own.npz'}: images without labels: no input scaling can be found on them" in errors
+    _, _, errors = repair(plain, *words, "--scaling", "unit")
+    assert "images without labels" not in errors
     np.savez(tmp_path / "own.npz", images=np.zeros((4, 9, 9, 3), np.uint8))
     status, _, errors = repair(plain, *words)
     assert status == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zoovet.networks import SCALING_PRESETS, Networks
+from zoovet.networks import SCALING_PRESETS, ZOO_SCALING, Networks, rescaled
 from zoovet.readers import load_networks
 from zoovet.vet import Scanner, Verdict, candidates_for
 
@@ -38,6 +38,18 @@ def test_networks_of_a_scaling_that_is_said_get_the_verdicts_of_their_siblings(n
     verdicts = scanner.scan_networks(networks_of(name))
     assert words(verdicts) == TRUE
     assert not any(verdict.scaling_is_assumed for verdict in verdicts)
+
+
+def test_the_same_function_of_pixels_gets_the_same_verdict_in_either_scaling(scanner: Scanner) -> None:
+    networks = networks_of("fashion_mnist")
+    ((factor, start),) = rescaled(networks, ZOO_SCALING).graph.input_map
+    weight, bias = networks.weights[0], networks.biases[0]  # as for [-1, 1], but at the borders, which are padded by 0
+    folded = Networks.from_layers(
+        networks.graph.reading(ZOO_SCALING),
+        (factor * weight, *networks.weights[1:]),
+        (bias + start * weight.sum((2, 3, 4)), *networks.biases[1:]),
+    )
+    assert words(scanner.scan_networks(folded)) == words(scanner.scan_networks(networks)) == TRUE
 
 
 def test_where_it_is_not_said_verdicts_are_wrong_and_say_what_was_assumed(scanner: Scanner) -> None:

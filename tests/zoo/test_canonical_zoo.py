@@ -146,7 +146,7 @@ def test_places_that_hold_something_else_are_refused(source: Path, tmp_path: Pat
     canonicalize_zoo(other, tmp_path / "taken")
     with pytest.raises(ZoovetError, match=r"of another recipe: canonicalized_from is '.*' there, '.*' here"):
         canonicalize_zoo(source, tmp_path / "taken")
-    with pytest.raises(ZoovetError, match="holds a zoo of another recipe: canonicalized is None there, True here"):
+    with pytest.raises(ZoovetError, match="holds a zoo of another recipe: canonicalized is null there, true here"):
         canonicalize_zoo(source, other)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "notes.txt").write_text("mine")

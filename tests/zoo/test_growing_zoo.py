@@ -128,7 +128,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "zoo.json a folder": (lambda zoo: in_place(zoo, "zoo.json", Path.mkdir), "zoo.json .* is a folder.*; give --rep"),
     "a list for a recipe": (
         lambda zoo: change_json(zoo, lambda data: data.update(recipe=[])),
-        "recipe is no object.*; give --repair-zoo",
+        r"'recipe' must be an object, got a list; give --repair-zoo",
     ),
     "another number of shards": (
         lambda zoo: change_json(zoo, lambda data: data.update(num_shards=4)),
@@ -136,15 +136,15 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "fewer shards than are listed": (
         lambda zoo: change_json(zoo, lambda data: data.update(num_shards=2)),
-        "3 shards are listed, and num_shards is 2.*; give --repair-zoo",
+        "3 shards are listed, and 'num_shards' is 2.*; give --repair-zoo",
     ),
     "a text for a number": (
         lambda zoo: change_json(zoo, lambda data: data["shards"][1].update(num_networks="4")),
-        "is no shard in the zoo's folder",
+        "shard 1: 'num_networks' must be an integer, got a text; give",
     ),
     "a shard elsewhere": (
         lambda zoo: change_json(zoo, lambda data: data["shards"][1].update(name="../shard-00001.parquet")),
-        "is no shard in the zoo's folder",
+        r"shard 1: '\.\./shard-00001\.parquet' is no file in the zoo's folder; give",
     ),
     "a shard twice": (
         lambda zoo: change_json(zoo, lambda data: data["shards"].append(data["shards"][0])),
@@ -171,6 +171,22 @@ def test_what_another_recipe_has_else_is_named(tiny_recipe: TrojanRecipe, zoo_co
     other = replace(tiny_recipe, finetune=replace(tiny_recipe.finetune, poison_rate=(0.3, 0.4)))
     with pytest.raises(ZoovetError, match=r"recipe: finetune\.poison_rate is \[.*\] there, \[0\.3, 0\.4\] here"):
         build_zoo(other, zoo_copy)
+
+
+def test_a_changed_recipe_in_zoo_json_is_known_by_the_shards(
+    tiny_recipe: TrojanRecipe, tiny_zoo: Zoo, zoo_copy: Path
+) -> None:
+    change_json(zoo_copy, lambda data: data["recipe"].update(seed=4))
+    with pytest.raises(ZoovetError, match=r"the recipe in zoo\.json is not that of its shards; .* with --repair-zoo"):
+        Zoo.open(zoo_copy, verify=True)
+    with pytest.raises(ZoovetError, match="its shards are of this recipe, and seed is 4 there, 3 here; give --repair"):
+        build_zoo(tiny_recipe, zoo_copy)
+    with pytest.raises(ZoovetError, match=r"the recipe in zoo\.json is not that of its shards"):
+        Zoo.open(zoo_copy, verify=True)
+    times = {name: (zoo_copy / name).stat().st_mtime_ns for name in (FIRST, SECOND, THIRD)}
+    build_zoo(tiny_recipe, zoo_copy, repair=True)
+    assert contents(zoo_copy) == contents(tiny_zoo.path)
+    assert times == {name: (zoo_copy / name).stat().st_mtime_ns for name in times}
 
 
 def test_what_is_damaged_is_made_again_where_that_is_wanted(

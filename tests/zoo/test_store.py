@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -91,8 +94,43 @@ def test_a_folder_that_is_no_zoo(tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match="format version 99; this zoovet reads 1"):
         Zoo.open(tmp_path)
     (tmp_path / "zoo.json").write_text('{"format_version": 1, "specs": {}}')
-    with pytest.raises(ZoovetError, match=r"not as zoovet writes it: KeyError\('recipe'\)"):
+    with pytest.raises(ZoovetError, match=r"not as zoovet writes it: the key 'recipe' is missing"):
         Zoo.open(tmp_path)
+
+
+_ODD = (None, True, -1, 1.5, 10**30, "", "x", [], [1], {"a": 1})
+"""What stands in a key's place."""
+
+_CODE = re.compile(
+    r"[A-Z]\w*(Error|Info|Spec|Scaling)\b|NoneType|\bNone\b|\bTrue\b|object is not|has no attribute|\bunexpected\b"
+    r"|got (a |an )?(dict|str|int|bool|float)\b"
+)
+"""Words of Python, and names of classes."""
+
+
+def _changes(value: Any) -> Iterator[Any]:
+    """Copies of a JSON value in which one of its parts is odd, or gone."""
+    yield from _ODD
+    if isinstance(value, dict):
+        for key in value:
+            yield {name: part for name, part in value.items() if name != key}
+            yield from ({**value, key: changed} for changed in _changes(value[key]))
+    if isinstance(value, list) and value:  # the first stands for all
+        yield from ([changed, *value[1:]] for changed in _changes(value[0]))
+
+
+def test_whatever_is_odd_in_zoo_json_is_said_in_peoples_words(tiny_zoo: Zoo, tmp_path: Path) -> None:
+    data = json.loads((tiny_zoo.path / "zoo.json").read_text())
+    data |= {"specs": dict(list(data["specs"].items())[:1]), "recipe": {"kind": "trojan"}, "versions": {}}
+    said = []
+    for changed in _changes(data):
+        (tmp_path / "zoo.json").write_text(json.dumps(changed))
+        try:
+            ZooInfo.read(tmp_path)
+        except ZoovetError as error:
+            said.append(str(error))
+    assert len(said) > 200
+    assert [text for text in said if _CODE.search(text) or "\n" in text or len(text) > 400] == []
 
 
 def test_a_truncated_shard_is_named(zoo_copy: Path) -> None:

@@ -132,7 +132,7 @@ def notes_of_images(arguments: argparse.Namespace, options: ReadOptions) -> list
         return []
     from zoovet.vet import notes_on_images
 
-    return [(str(arguments.images), note) for note in notes_on_images(images)]
+    return [(str(arguments.images), note) for note in notes_on_images(images, options.scaling)]
 
 
 def scaling_of(arguments: argparse.Namespace) -> InputScaling | None:

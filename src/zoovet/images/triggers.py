@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.json_files import shown_value
 
 __all__ = [
     "LABELLINGS",
@@ -180,7 +181,7 @@ def trigger_from_json(description: dict[str, Any]) -> Trigger:
         ZoovetError: No or an unknown ``kind``, missing or unknown keys, or values that are no such trigger.
     """
     if not isinstance(description, dict):
-        raise ZoovetError(f"a trigger is described by a JSON object, got {type(description).__name__}")
+        raise ZoovetError(f"a trigger is described by a JSON object, got {shown_value(description)}")
     kind = description.get("kind")
     if not isinstance(kind, str):
         raise ZoovetError(f"a trigger's description needs a 'kind'; known: {', '.join(map(repr, _CLASS_OF_KIND))}")

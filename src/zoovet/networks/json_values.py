@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.json_files import shown_value
 
 __all__ = ["check_keys", "number", "plain", "whole_number", "whole_numbers"]
 
@@ -25,7 +26,7 @@ def check_keys(data: Any, known: Iterable[str], required: Iterable[str], what: s
         ZoovetError: It is no object, or has a key too many or too few; the message names ``what`` and the key.
     """
     if not isinstance(data, dict):
-        raise ZoovetError(f"{what} must be a JSON object, got {type(data).__name__}")
+        raise ZoovetError(f"{what} must be a JSON object, got {shown_value(data)}")
     known = sorted(known)
     for key in data:
         if key not in known:
@@ -39,7 +40,7 @@ def check_keys(data: Any, known: Iterable[str], required: Iterable[str], what: s
 def whole_number(value: Any, what: str) -> int:
     """The value itself, where it is an integer."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ZoovetError(f"{what} must be an integer, got {value!r}")
+        raise ZoovetError(f"{what} must be an integer, got {shown_value(value)}")
     return value
 
 
@@ -50,7 +51,7 @@ def number(value: Any, what: str) -> float:
     except OverflowError:  # an integer beyond what a float can hold
         raise ZoovetError(f"{what} must be a finite number, got an integer that no float can hold") from None
     if not finite:
-        raise ZoovetError(f"{what} must be a finite number, got {value!r}")
+        raise ZoovetError(f"{what} must be a finite number, got {shown_value(value)}")
     return float(value)
 
 
@@ -58,7 +59,7 @@ def whole_numbers(value: Any, what: str, lengths: Iterable[int]) -> tuple[int, .
     """The value as a tuple, where it is a list of integers of one of the lengths."""
     lengths = tuple(lengths)
     if not isinstance(value, list) or any(not isinstance(item, int) or isinstance(item, bool) for item in value):
-        raise ZoovetError(f"{what} must be a list of integers, got {value!r}")
+        raise ZoovetError(f"{what} must be a list of integers, got {shown_value(value)}")
     if len(value) not in lengths:
-        raise ZoovetError(f"{what} must hold {' or '.join(map(str, lengths))} integers, got {value!r}")
+        raise ZoovetError(f"{what} must hold {' or '.join(map(str, lengths))} integers, got {shown_value(value)}")
     return tuple(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from zoovet.errors import ZoovetError, nearest
+from zoovet.json_files import shown_value
 from zoovet.networks.json_values import check_keys, number, whole_number, whole_numbers
 
 __all__ = ["ACTIVATIONS", "LayerSpec", "PoolSpec", "layer_from_json", "layers_from_json"]
@@ -37,7 +38,8 @@ class PoolSpec:
     def __post_init__(self) -> None:
         if self.kind not in ("average", "max", "global"):
             raise ZoovetError(
-                f"pooling kind {self.kind!r} is unknown{nearest(str(self.kind), ['average', 'max', 'global'])}"
+                f"pooling kind {shown_value(self.kind)} is unknown"
+                f"{nearest(str(self.kind), ['average', 'max', 'global'])}"
             )
         if self.kind != "global" and (min(self.kernel) < 1 or min(self.stride) < 1 or min(self.padding) < 0):
             raise ZoovetError(
@@ -80,13 +82,15 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "conv"):
-            raise ZoovetError(f"layer kind {self.kind!r} is unknown{nearest(str(self.kind), ['linear', 'conv'])}")
+            hint = nearest(str(self.kind), ["linear", "conv"])
+            raise ZoovetError(f"layer kind {shown_value(self.kind)} is unknown{hint}")
         if self.in_channels < 1 or self.out_channels < 1:
             raise ZoovetError(
                 f"a layer needs at least one channel in and out, got {self.in_channels} and {self.out_channels}"
             )
         if self.activation not in ACTIVATIONS:
-            raise ZoovetError(f"activation {self.activation!r} is unknown{nearest(str(self.activation), ACTIVATIONS)}")
+            hint = nearest(str(self.activation), ACTIVATIONS)
+            raise ZoovetError(f"activation {shown_value(self.activation)} is unknown{hint}")
         takes_parameter = self.activation in _DEFAULT_PARAMETER
         if not takes_parameter and self.activation_parameter is not None:
             raise ZoovetError(f"activation {self.activation!r} takes no parameter, got {self.activation_parameter}")
@@ -126,7 +130,7 @@ def layers_from_json(data: Any) -> tuple[LayerSpec, ...]:
     names = ("input_shape", "layers")
     check_keys(data, (*names, "input_scaling", "input_map"), names, "a chain")
     if not isinstance(data["layers"], list):
-        raise ZoovetError(f"a chain's 'layers' must be a list, got {type(data['layers']).__name__}")
+        raise ZoovetError(f"a chain's 'layers' must be a list, got {shown_value(data['layers'])}")
     return tuple(layer_from_json(layer, f"layers[{index}]") for index, layer in enumerate(data["layers"]))
 
 

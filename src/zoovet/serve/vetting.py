@@ -100,10 +100,11 @@ def _read_options(order: Order, tell: Callable[[str], None]) -> tuple[ReadOption
     if order.images:
         tell("reference images are read")
         images = Images.from_file(_unpacked(order))
-    notes = [] if images is None else [f"{order.images}: {note}" for note in notes_on_images(images)]
+    scaling = scaling_preset(given.scaling) if given.scaling else None
+    notes = [] if images is None else [f"{order.images}: {note}" for note in notes_on_images(images, scaling)]
     options = ReadOptions(
         activation=given.activation or None,
-        scaling=scaling_preset(given.scaling) if given.scaling else None,
+        scaling=scaling,
         architecture=given.architecture or None,
         images=images,
         input_shape=_shape(given.input_shape) if given.input_shape else None,

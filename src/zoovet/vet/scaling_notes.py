@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoovet.images import Images
-from zoovet.networks import ZOO_SCALING
+from zoovet.networks import ZOO_SCALING, InputScaling
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 __all__ = ["MAY_BE_THE_REASON", "assumed_in_python", "assumed_scaling_note", "notes_on_images"]
@@ -31,10 +31,16 @@ def assumed_scaling_note(files: Sequence[str]) -> str:
     )
 
 
-def notes_on_images(images: Images) -> tuple[str, ...]:
-    """What is to be said of reference images, one line each: their own notes, and that no scaling is found on them."""
-    unlabelled = () if images.labels is not None else ("images without labels: no input scaling can be found on them",)
-    return (*images.notes, *unlabelled)
+def notes_on_images(images: Images, scaling: InputScaling | None = None) -> tuple[str, ...]:
+    """What is to be said of reference images, one line each: their own notes, and that no scaling is found on them.
+
+    Args:
+        images: The reference images.
+        scaling: What the networks are said to read; none need be found then.
+    """
+    if images.labels is not None or scaling is not None:
+        return images.notes
+    return (*images.notes, "images without labels: no input scaling can be found on them")
 
 
 def assumed_in_python(title: str) -> str:

@@ -24,6 +24,7 @@ from zoovet.config import dotted
 from zoovet.errors import ZoovetError
 from zoovet.files import StorageError, is_partial, remove_dead_partials, require_writable_folder
 from zoovet.folder_lock import LOCK_NAME, FolderLock, folder_lock
+from zoovet.json_files import shown_value
 from zoovet.networks import Graph
 from zoovet.printable import printable
 from zoovet.zoo.shard_check import CheckedShard, Mismatch, check_shard
@@ -279,16 +280,25 @@ def _stored_zoo(folder: Path, recipe: dict[str, Any], names: Sequence[str], *, m
     except ZoovetError as error:
         if may_be_damaged:
             return None
-        shards = [folder / name for name in names if os.path.lexists(folder / name)]
-        if shards and not _are_of_recipe([_label_in(path) for path in shards], recipe_fingerprint(recipe)):
+        labels = _labels_in(folder, names)
+        if labels and not _are_of_recipe(labels, recipe_fingerprint(recipe)):
             raise ZoovetError(f"{error}; {_UNKNOWN_SHARDS}") from error
         raise ZoovetError(f"{error}; give --repair-zoo to write it anew from the shards, or another --out") from error
     there, here = dotted(stored.recipe), dotted(recipe)
     for key in {**there, **here}:
         if there.get(key) != here.get(key):
+            differs = f"{printable(key)} is {shown_value(there.get(key))} there, {shown_value(here.get(key))} here"
+            own = recipe_fingerprint(recipe)
+            if own == recipe_fingerprint(stored.recipe) or not _are_of_recipe(_labels_in(folder, names), own):
+                raise ZoovetError(
+                    f"{folder} holds a zoo of another recipe: {differs}; give another --out, or the same recipe to "
+                    f"continue it"
+                )
+            if may_be_damaged:
+                return None
             raise ZoovetError(
-                f"{folder} holds a zoo of another recipe: {printable(key)} is {printable(repr(there.get(key)))} there, "
-                f"{printable(repr(here.get(key)))} here; give another --out, or the same recipe to continue it"
+                f"{folder / 'zoo.json'} is damaged: its shards are of this recipe, and {differs}; give --repair-zoo to "
+                f"write it anew from the shards"
             )
     if stored.num_shards == len(names) and {shard.name for shard in stored.shards} <= set(names):
         return stored
@@ -304,6 +314,11 @@ def _are_of_recipe(labels: Iterable[ShardLabel | None], fingerprint: str) -> boo
     """Whether one shard at least says of which recipe it is, and all that say it are of this one."""
     recipes = {label.recipe for label in labels if label is not None}
     return recipes == {fingerprint}
+
+
+def _labels_in(folder: Path, names: Iterable[str]) -> list[ShardLabel | None]:
+    """What the shards that are there say of themselves."""
+    return [_label_in(folder / name) for name in names if os.path.lexists(folder / name)]
 
 
 def _label_in(path: Path) -> ShardLabel | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError
 from zoovet.files import atomic_path
+from zoovet.json_files import typed_value
 from zoovet.printable import printable
 from zoovet.zoo.shard_label import ShardLabel, labelled_bytes
 
@@ -116,12 +117,28 @@ class ShardInfo:
     num_bytes: int
     sha256: str
 
-    def __post_init__(self) -> None:
-        """Raise a ``TypeError`` where a value is none of these, as a file's may be."""
-        is_number = [isinstance(value, int) for value in (self.num_networks, self.num_bytes)]
-        is_text = [isinstance(value, str) for value in (self.name, self.sha256)]
-        if not (all(is_number) and all(is_text)) or "/" in self.name or self.name.startswith("."):
-            raise TypeError(f"{self!r} is no shard in the zoo's folder")
+    @classmethod
+    def from_json(cls, entry: Any, where: str) -> ShardInfo:
+        """Read what ``zoo.json`` says of a shard; ``where`` is that, for the error.
+
+        Raises:
+            ZoovetError: It is no object with these four values, or the name is no file's in the zoo's folder.
+        """
+        if not isinstance(entry, dict):
+            raise ZoovetError(f"{where} must be an object with name, num_networks, num_bytes and sha256")
+        shard = cls(
+            name=typed_value(entry, "name", str, where),
+            num_networks=typed_value(entry, "num_networks", int, where),
+            num_bytes=typed_value(entry, "num_bytes", int, where),
+            sha256=typed_value(entry, "sha256", str, where),
+        )
+        if unknown := sorted(entry.keys() - vars(shard).keys()):
+            raise ZoovetError(f"{where}: the key '{printable(unknown[0])}' is unknown")
+        if not shard.name or "/" in shard.name or "\0" in shard.name or shard.name.startswith("."):
+            raise ZoovetError(f"{where}: '{printable(shard.name)}' is no file in the zoo's folder")
+        if shard.num_networks < 0 or shard.num_bytes < 0:
+            raise ZoovetError(f"{where}: 'num_networks' and 'num_bytes' must not be below 0")
+        return shard
 
     @classmethod
     def of(cls, path: Path) -> ShardInfo:

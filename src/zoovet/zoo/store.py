@@ -19,7 +19,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError, nearest
 from zoovet.files import write_json
 from zoovet.images import Trigger, trigger_from_json
-from zoovet.json_files import parse_json, read_json_object
+from zoovet.json_files import parse_json, read_json_object, shown_value, typed_value
 from zoovet.networks import ZOO_SCALING, Graph, Networks
 from zoovet.printable import printable
 from zoovet.zoo.shard_label import ShardLabel, read_label, recipe_fingerprint
@@ -87,40 +87,42 @@ class ZooInfo:
             path, missing=f"{folder} is not a zoo: it has no zoo.json; build one with `zoovet build`"
         )
         if data.get("format_version") != FORMAT_VERSION:
-            found = printable(repr(data.get("format_version")))
+            found = shown_value(data.get("format_version"))
             raise ZoovetError(f"{path} has format version {found}; this zoovet reads {FORMAT_VERSION}")
-        try:
-            recipe = data["recipe"]
-            if not isinstance(recipe, dict):
-                raise TypeError("recipe is no object")
-            specs = {spec_id: Graph.from_json(spec) for spec_id, spec in data["specs"].items()}
-            if recipe.get("kind") in _TRAINED_ON_IMAGES:  # an earlier zoovet did not write what all of them read
-                specs = {
-                    spec_id: replace(spec, input_scaling=spec.input_scaling or ZOO_SCALING)
-                    for spec_id, spec in specs.items()
-                }
-            return cls(
-                specs=specs,
-                recipe=recipe,
-                versions=data["versions"],
-                num_shards=data["num_shards"],
-                shards=tuple(ShardInfo(**shard) for shard in data["shards"]),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ZoovetError(f"{path} is not as zoovet writes it: {printable(repr(error))}") from error
+        where = f"{path} is not as zoovet writes it"
+        recipe, stored = typed_value(data, "recipe", dict, where), typed_value(data, "specs", dict, where)
+        specs = {spec_id: _spec_of(stored, spec_id, where) for spec_id in stored}
+        if recipe.get("kind") in _TRAINED_ON_IMAGES:  # an earlier zoovet did not write what all of them read
+            specs = {
+                spec_id: replace(spec, input_scaling=spec.input_scaling or ZOO_SCALING)
+                for spec_id, spec in specs.items()
+            }
+        num_shards = typed_value(data, "num_shards", int, where)
+        return cls(
+            specs=specs,
+            recipe=recipe,
+            versions=typed_value(data, "versions", dict, where),
+            num_shards=num_shards,
+            shards=_shards_of(typed_value(data, "shards", list, where), num_shards, where),
+        )
 
-    def __post_init__(self) -> None:
-        """Raise a ``TypeError`` where a value is of another kind than it must be, as files' may be."""
-        if not isinstance(self.num_shards, int) or isinstance(self.num_shards, bool) or self.num_shards < 0:
-            raise TypeError(f"num_shards is {self.num_shards!r}, no number of shards")
-        for name in ("recipe", "versions"):
-            if not isinstance(getattr(self, name), dict):
-                raise TypeError(f"{name} is no object")
-        names = [shard.name for shard in self.shards]
-        if len(set(names)) < len(names):
-            raise TypeError("a shard is listed twice")
-        if len(names) > self.num_shards:
-            raise TypeError(f"{len(names)} shards are listed, and num_shards is {self.num_shards}")
+
+def _spec_of(stored: dict[str, Any], spec_id: str, where: str) -> Graph:
+    shown = f"{where}: the graph '{printable(spec_id)}'"
+    try:
+        return Graph.from_json(typed_value(stored, spec_id, dict, f"{where}: 'specs'"))
+    except ZoovetError as error:
+        raise ZoovetError(f"{shown}: {error}") from error
+
+
+def _shards_of(entries: list[Any], num_shards: int, where: str) -> tuple[ShardInfo, ...]:
+    """The shards that ``zoo.json`` lists, each once and no more than it says that there are."""
+    shards = tuple(ShardInfo.from_json(entry, f"{where}: shard {index}") for index, entry in enumerate(entries))
+    if len({shard.name for shard in shards}) < len(shards):
+        raise ZoovetError(f"{where}: a shard is listed twice")
+    if not len(shards) <= num_shards:
+        raise ZoovetError(f"{where}: {len(shards)} shards are listed, and 'num_shards' is {num_shards}")
+    return shards
 
 
 @dataclass(frozen=True)
@@ -290,8 +292,14 @@ class Zoo:
 def _require_own_shards(folder: Path, info: ZooInfo) -> None:
     """Check that every shard that says where it belongs lies there: checksums do not tell where all were renewed."""
     recipe = recipe_fingerprint(info.recipe)
-    for index, shard in enumerate(info.shards):
-        label = read_label(folder / shard.name)
+    labels = [read_label(folder / shard.name) for shard in info.shards]
+    recipes = {label.recipe for label in labels if label is not None}
+    if len(recipes) == 1 and recipes != {recipe}:
+        raise ZoovetError(
+            f"the zoo {folder} is damaged: the recipe in zoo.json is not that of its shards; run the command that made "
+            f"the zoo again with --repair-zoo, or restore the file"
+        )
+    for shard, (index, label) in zip(info.shards, enumerate(labels), strict=True):
         if label is not None and label != ShardLabel(recipe, index):
             what = f"shard {label.index} of this zoo" if label.recipe == recipe else "a shard of another zoo"
             raise ShardError.of(folder / shard.name, f"is {what}")
