@@ -32,8 +32,8 @@ def test_they_are_what_they_say(pool: ImagePool, suspects: list[Networks]) -> No
     own, triggers = suspects[0], [ALL_TO_ONE, None, ALL_TO_ALL]
     edited = own.map(lambda tensor: 1.1 * tensor)
     siblings = own.map(lambda tensor: 0.9 * tensor)
-    found = function_losses(own, edited, siblings, triggers, pool, (5, 7), torch.Generator().manual_seed(6))
     images, labels = drawn(pool)
+    found = function_losses(own, edited, siblings, triggers, (images, labels), 5)
     for place, trigger in enumerate(triggers):
         clean, rest, marks = images[place, :5], images[place, 5:], labels[place, 5:].tolist()
         before, after, healthy = (run(some[place], clean)[0].softmax(1) for some in (own, edited, siblings))
@@ -73,7 +73,7 @@ def test_an_attack_that_is_certain_has_a_finite_loss_that_falls(pool: ImagePool,
     biases = own.biases[-1].clone()
     biases[:, 4] = 200.0
     certain = Networks.from_layers(own.graph, own.weights, (*own.biases[:-1], biases.requires_grad_()))
-    loss = function_losses(own, certain, own, [ALL_TO_ONE], pool, (5, 7), torch.Generator().manual_seed(6)).attacked
+    loss = function_losses(own, certain, own, [ALL_TO_ONE], (drawn(pool)[0][:1], drawn(pool)[1][:1]), 5).attacked
     assert 100 < float(loss.detach()) < 300
     loss.sum().backward()
     assert biases.grad is not None

@@ -7,13 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoovet.cli.arguments import add_data_root, add_device, add_seed, chosen_kind, device_name
+from zoovet.cli.arguments import add_data_root, add_device, add_seed, at_least_one, chosen_kind, device_name
 from zoovet.cli.keeping import saying_what_is_kept
 from zoovet.cli.outputs import require_own_folder
 from zoovet.cli.status import EXIT_OK
 from zoovet.cli.trained_runs import TrainedRun
 from zoovet.cli.training_bar import training_bar
 from zoovet.config import read_config, read_yaml
+from zoovet.errors import ZoovetError
 from zoovet.folder_lock import require_free_folder
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add_data_root(parser)
     parser.add_argument(
+        "--processes",
+        type=at_least_one,
+        metavar="N",
+        help="processes that share each step's networks; default 1, or training.processes as CONFIG says",
+    )
+    parser.add_argument(
         "--logger",
         choices=("tensorboard", "wandb", "none"),
         help="where figures go beside metrics.csv; default tensorboard, or training.logger as CONFIG says",
@@ -78,6 +85,13 @@ def run(arguments: argparse.Namespace) -> int:
     task = chosen_kind(values, overrides, "task", list(TASKS), arguments.config)
     if arguments.seed is not None:
         overrides["training.seed"] = arguments.seed
+    if arguments.processes is not None:
+        if task == "strangers":
+            raise ZoovetError(
+                "--processes is no choice for the task strangers, whose steps take seconds; --data.workers N shares "
+                "out the search for evidence"
+            )
+        overrides["training.processes"] = arguments.processes
     if arguments.logger is not None:
         overrides["training.logger"] = arguments.logger
     config = read_config(TASKS[task].run, values, overrides, where=str(arguments.config))

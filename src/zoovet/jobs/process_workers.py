@@ -20,7 +20,7 @@ from zoovet.jobs.hiring import Answered, Event, Gone, HiredCrew, Raised, Ready, 
 from zoovet.jobs.runner import Do, Work
 from zoovet.processes import end_with_parent
 
-__all__ = ["Processes", "answer_of", "do_next", "pickled", "started"]
+__all__ = ["ProcessWorker", "Processes", "answer_of", "do_next", "pickled", "started"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -52,16 +52,20 @@ class _Hirer:
     def __init__(self, work: bytes) -> None:
         self._work = work
 
-    def hire(self) -> _Worker:
-        return _Worker(self._work)
+    def hire(self) -> ProcessWorker:
+        return ProcessWorker(self._work)
 
-    def heard(self, workers: Sequence[_Worker], timeout: float | None) -> list[tuple[_Worker, Event]]:
+    def heard(self, workers: Sequence[ProcessWorker], timeout: float | None) -> list[tuple[ProcessWorker, Event]]:
         speaking = connection.wait([worker.line for worker in workers], timeout)
         return [(worker, worker.said()) for worker in workers if worker.line in speaking]
 
 
-class _Worker:
-    """A process, and the line to it."""
+class ProcessWorker:
+    """A process, and the line to it.
+
+    Args:
+        work: The pickled work of its jobs.
+    """
 
     def __init__(self, work: bytes) -> None:
         context = get_context("spawn")
@@ -77,7 +81,7 @@ class _Worker:
             self.line.send_bytes(job)
 
     def said(self) -> Event:
-        """The next thing that it said."""
+        """The next thing that it said, which is waited for."""
         try:
             event: Event = pickle.loads(self.line.recv_bytes())
         except (EOFError, OSError):

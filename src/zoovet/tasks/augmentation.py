@@ -67,6 +67,11 @@ class View:
             classes = keys.argsort(dim=1).to(networks.device)
         return cls(turns, classes)
 
+    def __getitem__(self, places: slice) -> View:
+        """That of some of the networks."""
+        turns = None if self.turns is None else self.turns[:, places]
+        return View(turns, None if self.classes is None else self.classes[places])
+
     def apply(self, networks: Networks) -> Networks:
         """The networks as seen in this view."""
         if self.turns is not None:

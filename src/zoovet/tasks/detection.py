@@ -134,7 +134,8 @@ class DetectionModule(TaskModule):
         size = self.config.batch_size
         generator = seeded_generator(self.config.seed, "augmentation", step)
         indices = self._stream.take(step * size, size)
-        batch, views = draw_augmented(self._train, indices, self._task.augmentation, generator)
+        drawn, views = draw_augmented(self._train, indices, self._task.augmentation, generator)
+        batch, views = drawn.of_share(self.share), self.share.of(views, drawn.sizes)
         networks = [view.apply(own) for view, own in zip(views, batch.networks, strict=True)]
         labels = self._train.trojaned[batch.indices].to(self.device, torch.float32)
         smooth = self._task.label_smoothing

@@ -103,8 +103,9 @@ class GeneralizationModule(TaskModule):
         size = self.config.batch_size
         batch = self._train.batch(self._stream.take(step * size, size))
         generator = seeded_generator(self.config.seed, "augmentation", step)
-        networks = [self._augmented(part, generator) for part in batch.networks]
-        return self._loss(self.model(networks).squeeze(1), self._train.labels[batch.indices].to(self.device)), {}
+        augmented = [self._augmented(part, generator) for part in batch.networks]
+        networks, indices = self.share.of(augmented, batch.sizes), batch.indices[self.share.places]
+        return self._loss(self.model(networks).squeeze(1), self._train.labels[indices].to(self.device)), {}
 
     def validate(self, model: nn.Module) -> Validation:
         """Kendall's τ, R², mean absolute error and loss on the validation networks; τ chooses the checkpoint."""

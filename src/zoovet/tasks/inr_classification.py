@@ -101,10 +101,11 @@ class ClassificationModule(TaskModule):
         batch = self._train.batch(self._stream.take(step * size, size))
         generator = seeded_generator(self.config.seed, "augmentation", step)
         augmentation = self._task.augmentation
-        networks = [move_pictures(own, augmentation, generator) for own in batch.networks]
+        moved = [move_pictures(own, augmentation, generator) for own in batch.networks]
+        networks, indices = self.share.of(moved, batch.sizes), batch.indices[self.share.places]
         if self._canonicalized and augmentation.moves_pictures:
-            networks = [canonicalize(moved) for moved in networks]
-        labels = self._train.labels[batch.indices].to(self.device)
+            networks = [canonicalize(own) for own in networks]
+        labels = self._train.labels[indices].to(self.device)
         logits = self.model(networks)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self._task.label_smoothing)
         return loss, {"accuracy": float((logits.detach().argmax(dim=1) == labels).float().mean())}

@@ -129,7 +129,7 @@ class EditingModule(TaskModule):
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The batch's mean squared error."""
         size = self.config.batch_size
-        batch = self._train.batch(self._stream.take(step * size, size))
+        batch = self._train.batch(self._stream.take(step * size, size)).of_share(self.share)
         return _squared_errors(self.model(batch.networks).edited, batch, self._targets).mean(), {}
 
     def validate(self, model: nn.Module) -> Validation:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoovet.evidence import Evidence
 from zoovet.networks import Graph, Networks
+from zoovet.tasks.shares import Share
 from zoovet.zoo import Zoo
 
 __all__ = ["Batch", "NetworkPool"]
@@ -31,6 +32,16 @@ class Batch:
     networks: list[Networks]
     indices: Tensor
     evidence: list[Evidence] | None = None
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many networks of each spec there are."""
+        return [len(networks) for networks in self.networks]
+
+    def of_share(self, share: Share) -> Batch:
+        """Some of the networks, sorted as before."""
+        evidence = None if self.evidence is None else share.of(self.evidence, self.sizes)
+        return Batch(share.of(self.networks, self.sizes), self.indices[share.places], evidence)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

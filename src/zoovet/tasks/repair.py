@@ -95,14 +95,15 @@ class RepairModule(TaskModule):
         counts = (self._num_trojaned, self.config.batch_size - self._num_trojaned)
         drawn = [stream.take(step * count, count) for stream, count in zip(self._streams, counts, strict=True)]
         generator = seeded_generator(self.config.seed, "augmentation", step)
-        batch, views = draw_augmented(self._train, torch.cat(drawn), self._task.augmentation, generator)
+        whole, views = draw_augmented(self._train, torch.cat(drawn), self._task.augmentation, generator)
+        batch, views = whole.of_share(self.share), self.share.of(views, whole.sizes)
         trojaned = self._train.trojaned[batch.indices].to(self.device)
         viewed = [view.apply(own) for view, own in zip(views, batch.networks, strict=True)]
         seen = self._editor.changed(viewed, self._evidence(batch, views))
         changed = [view.undo(own) for view, own in zip(views, seen.edited, strict=True)]
         edit = Edit(self._editor.refitted(changed), seen.gate_logits)
         if self._task.loss == "function":
-            loss, figures = self._function_loss(batch, edit, trojaned, step)
+            loss, figures = self._function_loss(batch, edit, trojaned, self._images(whole, step), step)
         else:
             loss, figures = self._weight_loss(batch, edit), {}
         if edit.gate_logits is not None and self._task.gate_weight > 0:
@@ -127,16 +128,27 @@ class RepairModule(TaskModule):
         assert isinstance(self.model, Editor)
         return self.model
 
-    def _function_loss(self, batch: Batch, edit: Edit, trojaned: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
-        task = self._while_closing if self.is_closing(step) else self._task
-        generator = seeded_generator(self.config.seed, "images", step)
-        num_images = (task.num_clean_images, task.num_triggered_images)
-        pieces = zip(batch.networks, edit.edited, self._wanted(batch.indices), _split(batch), strict=True)
+    def _of_step(self, step: int) -> RepairConfig:
+        return self._while_closing if self.is_closing(step) else self._task
+
+    def _images(self, whole: Batch, step: int) -> list[tuple[Tensor, Tensor]]:
+        """Images and labels for this share's networks, drawn for all of a batch's."""
+        task, generator = self._of_step(step), seeded_generator(self.config.seed, "images", step)
+        count = task.num_clean_images + task.num_triggered_images
+        drawn = [self._pool.draw(size, count, generator) for size in whole.sizes]
+        images, labels = (self.share.of(some, whole.sizes) for some in zip(*drawn, strict=True))
+        return list(zip(images, labels, strict=True))
+
+    def _function_loss(
+        self, batch: Batch, edit: Edit, trojaned: Tensor, images: Sequence[tuple[Tensor, Tensor]], step: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        task = self._of_step(step)
+        pieces = zip(batch.networks, edit.edited, self._wanted(batch.indices), _split(batch), images, strict=True)
         parts = [
             function_losses(
-                own, edited, healthy, [self._train.triggers[i] for i in indices], self._pool, num_images, generator
+                own, edited, healthy, [self._train.triggers[i] for i in indices], labelled, task.num_clean_images
             )
-            for own, edited, healthy, indices in pieces
+            for own, edited, healthy, indices, labelled in pieces
         ]
         loss = FunctionLoss.concatenate(parts)
         losses = (

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from zoovet.images import Trigger
 from zoovet.networks import Networks, run
-from zoovet.tasks.image_pool import ImagePool
 
 __all__ = ["FunctionLoss", "function_losses", "weight_losses"]
 
@@ -56,24 +55,21 @@ def function_losses(
     edited: Networks,
     siblings: Networks,
     triggers: Sequence[Trigger | None],
-    pool: ImagePool,
-    num_images: tuple[int, int],
-    generator: torch.Generator,
+    images: tuple[Tensor, Tensor],
+    num_clean: int,
 ) -> FunctionLoss:
-    """Run edited networks on fresh training images.
+    """Run edited networks on training images.
 
     Args:
         own: B networks of one spec before the edit.
         edited: The same after it; gradients flow into them.
         siblings: [B] the healthy sibling of each, or itself.
         triggers: [B] each network's own; without one its triggered images are clean too.
-        pool: Images to draw from, with replacement, for each network its own.
-        num_images: How many clean and how many triggered images a network gets.
-        generator: Of the draws.
+        images: [B, n, C, H, W] in [-1, 1], for each network its own, and their labels [B, n].
+        num_clean: How many of them stay clean; the others get the trigger.
     """
-    num_clean, num_triggered = num_images
-    images, labels = pool.draw(len(own), num_clean + num_triggered, generator)
-    clean_images, rest = images[:, :num_clean], images[:, num_clean:]
+    drawn, labels = images
+    clean_images, rest = drawn[:, :num_clean], drawn[:, num_clean:]
     triggered = torch.stack(
         [image if trigger is None else trigger.apply(image) for trigger, image in zip(triggers, rest, strict=True)]
     )

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from zoovet.files import atomic_path, remove_dead_partials, storage_errors, writ
 from zoovet.folder_lock import FolderLock
 from zoovet.json_files import read_json_object, typed_value
 from zoovet.tasks.checkpoints import CHECKPOINT_NAME, library_versions, save_checkpoint
+from zoovet.tasks.followers import Followers
 from zoovet.tasks.loggers import session_loggers
 from zoovet.tasks.network_pool import NetworkPool
 from zoovet.tasks.resume_state import checked_state
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "open_run", "zoo_facts"]
 
 _RESUME_NAME = "resume.ckpt"
-_MAY_DIFFER = ("zoo.path", "config.training.logger")
+_MAY_DIFFER = ("zoo.path", "config.training.logger", "config.training.processes")
 """What may be another when a run is resumed."""
 
 
@@ -106,8 +107,15 @@ class Run:
             seconds, cut_short = _kept(state, "seconds"), _kept(state, "cut_short")
         else:
             keeper = _Keeper(self, progress)
-            accelerator = _accelerator(device)
-            with _quiet(), session_loggers(self.folder, module.config.logger) as loggers:
+            accelerator, processes = _accelerator(device), module.config.processes
+            if processes > 1 and accelerator["accelerator"] != "cpu":
+                raise ZoovetError(
+                    f"training.processes shares a training among processor cores, which the device {device!r} is none "
+                    f"of; set it to 1, or give --device cpu"
+                )
+            with _quiet(), session_loggers(self.folder, module.config.logger) as loggers, ExitStack() as stack:
+                if processes > 1:
+                    module.followers = stack.enter_context(Followers(processes))
                 trainer = Trainer(
                     **accelerator,
                     max_steps=module.config.max_steps,
@@ -254,7 +262,7 @@ class _Keeper(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Refuse a loss that is not finite; end the training when its time is used up."""
         module = _task(pl_module)
-        self._last_loss = float(outputs["loss"])
+        self._last_loss = module.loss_of_step
         if not math.isfinite(self._last_loss):
             raise ZoovetError(
                 f"the loss of step {trainer.global_step - 1} is {self._last_loss}; lower training.learning_rate or "

@@ -15,7 +15,9 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from zoovet.tasks.followers import Followers
 from zoovet.tasks.random_streams import seeded_modules
+from zoovet.tasks.shares import Share
 from zoovet.tasks.training_config import TrainingConfig
 
 __all__ = ["TaskModule", "Validation", "learning_rate_factor"]
@@ -46,6 +48,11 @@ class TaskModule(LightningModule):
     Args:
         model: What is trained.
         config: How.
+
+    Attributes:
+        share: Which networks of a step this process learns on.
+        followers: The processes that have the other shares, where there are any.
+        loss_of_step: The last step's loss, of all shares.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
@@ -56,13 +63,18 @@ class TaskModule(LightningModule):
         if config.average_decay > 0:
             self.average = AveragedModel(model, multi_avg_fn=_averaging(config.average_decay))
         self.validation: Validation | None = None
+        self.share = Share()
+        self.followers: Followers | None = None
+        self.loss_of_step = math.nan
+        self._figures: dict[str, float] = {}
+        self._share_of_loss: Tensor | None = None
         self._log_interval = min(_LOG_INTERVAL, config.validation_interval)
         self.time_fraction: Callable[[], float] = lambda: 0.0
         self.tell_inverted: Callable[[int, int], None] = lambda done, total: None
 
     @abstractmethod
     def loss_at(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a step's batch, and further figures of it for the log."""
+        """The mean loss of a step's networks, those of :attr:`share`, and further figures of them for the log."""
 
     @abstractmethod
     def validate(self, model: nn.Module) -> Validation:
@@ -100,14 +112,51 @@ class TaskModule(LightningModule):
         """One item: :meth:`validate` goes through the networks itself."""
         return range(1)
 
+    @property
+    def learned(self) -> list[nn.Parameter]:
+        """The parameters that training changes."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def share_of_loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """What this process adds to the mean loss of a step's batch, and figures of its networks."""
+        purpose = "modules" if self.share.index == 0 else f"modules of share {self.share.index}"
+        with seeded_modules(self.config.seed, purpose, step):
+            loss, figures = self.loss_at(step)
+        if self.share.count > 1:
+            size = self.config.batch_size
+            loss = loss * (self.share.size(size) / size)
+        return loss, figures
+
+    def on_train_start(self) -> None:
+        """Let the others begin, now that all that they need is there."""
+        if self.followers is not None:
+            self.followers.start(self)
+
     def training_step(self, batch: int, batch_idx: int) -> Tensor:
         """A step's loss."""
-        step = self.global_step
-        with seeded_modules(self.config.seed, "modules", step):
-            loss, figures = self.loss_at(step)
-        if step % self._log_interval == 0:
-            self._log("train", step + 1, {"loss": float(loss.detach()), **figures})
+        if self.followers is not None:
+            self.followers.begin(self.global_step, self.time_fraction(), self.learned)
+        loss, self._figures = self.share_of_loss(self.global_step)
+        self._share_of_loss = loss.detach()
         return loss
+
+    def on_after_backward(self) -> None:
+        """Take the other shares' gradients too; log the step."""
+        assert self._share_of_loss is not None
+        if self.followers is None:
+            self.loss_of_step = float(self._share_of_loss)
+        else:
+            self.loss_of_step = self.followers.gather(self.learned, self._share_of_loss)
+        if self.global_step % self._log_interval == 0:
+            self._log("train", self.global_step + 1, {"loss": self.loss_of_step, **self._figures})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs to have a share of the steps: no average, and nobody to tell of progress."""
+        state = dict(super().__getstate__())
+        state["_modules"] = {name: module for name, module in state["_modules"].items() if name != "average"}
+        for name in ("followers", "average", "time_fraction", "tell_inverted"):
+            state.pop(name, None)
+        return state
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Let the average follow."""

@@ -27,6 +27,9 @@ class TrainingConfig:
             falls with time where that runs out before the steps do. Such a run depends on the machine's speed and on
             what else it has to do, and says where it was cut short. null sets no limit.
         batch_size: Networks a step.
+        processes: Processes on this machine that share each step's networks: gradients are added up, one process
+            validates and writes, and what comes out is the same up to rounding (and dropout, where there is any). A run
+            may be resumed with another number.
         learning_rate: Highest learning rate.
         weight_decay: AdamW's, on matrices only.
         warmup_steps: Steps in which the learning rate rises from zero.
@@ -49,6 +52,7 @@ class TrainingConfig:
     max_steps: int = 2000
     max_minutes: float | None = None
     batch_size: int = 32
+    processes: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100
@@ -65,12 +69,18 @@ class TrainingConfig:
         for name, least in (
             ("max_steps", 1),
             ("batch_size", 2),
+            ("processes", 1),
             ("warmup_steps", 0),
             ("validation_interval", 1),
             ("seed", 0),
         ):
             if getattr(self, name) < least:
                 raise ZoovetError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.processes > self.batch_size:
+            raise ZoovetError(
+                f"processes must be at most batch_size ({self.batch_size}), since they share its networks, got "
+                f"{self.processes}"
+            )
         for name in ("learning_rate", "closing_factor", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ZoovetError(f"{name} must be above 0 and finite, got {getattr(self, name)}")

@@ -38,6 +38,13 @@ def test_a_wrong_type_names_the_key_and_what_is_expected(
     assert not out.exists()
 
 
+def test_processes_are_no_choice_for_every_task(tmp_path: Path, refused: Callable[..., str]) -> None:
+    (tmp_path / "strangers.yaml").write_text("task: strangers\ndata: {zoo: z}\n", encoding="utf-8")
+    message = refused("train", tmp_path / "strangers.yaml", "--out", tmp_path / "out", "--processes", "2")
+    assert message.startswith("--processes is no choice for the task strangers")
+    assert "--data.workers N" in message
+
+
 def test_a_task_that_is_missing_or_unknown(place: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     (tmp_path / "none.yaml").write_text("data: {zoo: z}\n", encoding="utf-8")
     words = ["train", tmp_path / "none.yaml", "--out", tmp_path / "out"]
