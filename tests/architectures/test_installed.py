@@ -52,6 +52,40 @@ def test_the_library_s_network_is_named_whatever_its_classes() -> None:
         read_module(FileContent(tensors=tensors), None, "f")
 
 
+def _vgg11() -> nn.Module:
+    """torchvision's, by its tensors."""
+    places = {0: 64, 3: 128, 6: 256, 8: 256, 11: 512, 13: 512, 16: 512, 18: 512}
+    features, incoming = nn.Sequential(*(nn.ReLU() for _ in range(21))), 3
+    for place, channels in places.items():
+        features[place], incoming = nn.Conv2d(incoming, channels, 3, 1, 1), channels
+    sizes = (nn.Linear(25088, 4096), nn.ReLU(), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.ReLU())
+    return nn.ModuleDict({"features": features, "classifier": nn.Sequential(*sizes, nn.Linear(4096, 1000))})
+
+
+@pytest.mark.usefixtures("library")
+def test_what_names_and_shapes_leave_open_is_settled_by_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in _vgg11().state_dict().items()}
+    content = FileContent(tensors={name: torch.zeros(1).expand(shape) for name, shape in shapes.items()})
+    with pytest.raises(
+        ZoovetError,
+        match=r"f is a VGG-11 whose activation and pooling .*; or --architecture torchvision:vgg11 \(pip install torch",
+    ):
+        read_module(content, None, "f", image=(3, 224, 224))
+    models, num_made = sys.modules["torchvision.models"], list[str]()
+
+    def get_model(name: str, weights: None, **settings: int) -> nn.Module:
+        num_made.append(name)
+        if len(num_made) > 1:
+            raise ValueError("half a gigabyte")
+        return _vgg11()
+
+    monkeypatch.setattr(models, "list_models", lambda module: ["vgg11"])
+    monkeypatch.setattr(models, "get_model", get_model)
+    with pytest.raises(ZoovetError, match=r"^torchvision:vgg11 cannot be made: half a gigabyte$"):
+        read_module(content, None, "f", image=(3, 224, 224))
+
+
 @pytest.mark.usefixtures("library")
 def test_of_several_that_fit_one_is_asked_for() -> None:
     models = sys.modules["torchvision.models"]

@@ -12,7 +12,7 @@ from zoovet.metanets.statnn import weight_statistics
 from zoovet.networks import Graph, LayerSpec, Networks, mlp, run, siren, small_cnn
 from zoovet.symmetry import graph_symmetry, random_action, random_chain, random_networks, random_phase_shift
 from zoovet.symmetry.ties import POSITIVE
-from zoovet.tasks.invariant_statistics import PARTS, invariant_statistics, normalized_scales
+from zoovet.tasks.invariant_statistics import PARTS, invariant_statistics, with_unit_channels
 
 TOLERANCE = 1e-10
 SPECS = {
@@ -107,12 +107,12 @@ def test_scaling_is_no_symmetry_of_tanh() -> None:
 
 
 @pytest.mark.parametrize("name", ["relu", "identity", "flattened", "tanh"])
-def test_normalized_scales_keep_the_function(name: str) -> None:
+def test_unit_channels_keep_the_function(name: str) -> None:
     networks = drawn(SPECS[name])
     networks.weights[0][0, 2] = 0.0
     networks.biases[0][0, 2] = 0.0  # a channel that is always 0
     networks.weights[0][1, 2] = 0.0  # a channel that is always its bias
-    normal = normalized_scales(networks)
+    normal = with_unit_channels(networks)
     inputs = torch.randn(
         9, *networks.graph.input_shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
     )

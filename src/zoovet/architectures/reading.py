@@ -122,8 +122,9 @@ def _read(
         notes.append(f"left out: {num_counters} {_COUNTER}, which no network computes with")
     size = None if image is None or len(image) < 2 else (image[-2], image[-1])
     found = match(kept, size, is_ordered=is_ordered) if architecture is None else []
-    if architecture is None and not found:
-        architecture = _of_library(kept, source)
+    published = _published(found, kept)
+    if architecture is None and (published or not found):
+        architecture = published or _of_library(kept, source)
         notes.append(f"read as {architecture} by its names and shapes (--architecture {architecture})")
     if architecture is not None and is_external(architecture):
         (module, kept), title = _external(architecture, kept, source), architecture
@@ -147,6 +148,14 @@ def _read(
         scaling=scaling,
         notes=tuple(notes),
     )
+
+
+def _published(found: Sequence[Candidate], tensors: Mapping[str, Tensor]) -> str | None:
+    """What the installed library calls a network that is open else, and has its names and shapes."""
+    if not any(one.open and one.published for one in found):
+        return None
+    fitting = installed_matches({name: tuple(tensor.shape) for name, tensor in tensors.items()}) or []
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _of_library(tensors: Mapping[str, Tensor], source: str) -> str:
@@ -198,10 +207,15 @@ def _candidate(
     if candidate.open:
         raise OpenArchitecture(
             f"{source} is a {candidate.title} whose {' and '.join(candidate.open)} no name or shape tells: give "
-            f"{_full(candidate, architecture)}",
+            f"{_full(candidate, architecture)}{_published_way(candidate)}",
             candidate.choices(_said(architecture)),
         )
     return candidate
+
+
+def _published_way(candidate: Candidate) -> str:
+    """The way out where it is a published network, whose library is not there."""
+    return f"; or --architecture {candidate.published} (pip install torchvision)" if candidate.published else ""
 
 
 def _full(candidate: Candidate, architecture: str | None) -> str:

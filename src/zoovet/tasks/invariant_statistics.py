@@ -17,7 +17,7 @@ from zoovet.networks import Graph, Networks, run
 from zoovet.symmetry import canonicalize, graph_symmetry
 from zoovet.symmetry.phases import half_turns_kept
 
-__all__ = ["PARTS", "invariant_statistics", "normalized_scales"]
+__all__ = ["PARTS", "invariant_statistics", "with_unit_channels"]
 
 PARTS = ("size", "answers", "weights")
 """Kinds of statistics; see :func:`invariant_statistics`."""
@@ -73,7 +73,7 @@ def _statistics(networks: Networks) -> dict[str, Tensor]:
     if any(half_turns_kept(networks.graph)):
         networks = canonicalize(networks)
     size, answers = _answers(networks)
-    networks = normalized_scales(networks)
+    networks = with_unit_channels(networks)
     layers = []
     for weight, bias in zip(networks.weights, networks.biases, strict=True):
         layers += [_weight_statistics(weight), _bias_statistics(bias)]
@@ -83,12 +83,13 @@ def _statistics(networks: Networks) -> dict[str, Tensor]:
     }
 
 
-def normalized_scales(networks: Networks) -> Networks:
-    """Networks of the same functions whose hidden channels, where they may be scaled, read weights of the norm 1.
+def with_unit_channels(networks: Networks) -> Networks:
+    """Chains of the same functions whose hidden channels, where they may be scaled, read weights of the norm 1.
 
-    The bias counts as one of the weights. What a channel loses, the weights that read it gain, so that in the end the
-    last layer holds all of the size. Of a channel that is always 0, since its weights and bias are, the weights that
-    read it become 0 as well.
+    Unlike :func:`zoovet.symmetry.normal_scales`, which is for any graph, the bias counts as one of the weights;
+    checkpoints hold statistics of networks in this form. What a channel loses, the weights that read it gain, so that
+    in the end the last layer holds all of the size. Of a channel that is always 0, since its weights and bias are, the
+    weights that read it become 0 as well.
 
     Args:
         networks: B networks.
