@@ -112,7 +112,7 @@ def test_a_state_dict_is_healed_and_keeps_its_layout(repair: Repair, tmp_path: P
     assert lines[2].startswith("ASR of the strongest trigger found (patch, towards class 3): 1.00 before, 0.")
     assert "healed by these measures" in lines
     assert lines[-1] == f"{out}: written; the input is as it was, so that deleting this file undoes the repair"
-    for word in ("verdict: patch_0.25", "suspected: class 3", "round 1 of 1: unlearning ", "check: patch_0.25"):
+    for word in ("1 of 3: verdict: 2 of ", "suspected: class 3", "round 1 of 1: unlearning ", "3 of 3: check: 2 of "):
         assert word in told
     page = (tmp_path / "pages" / "index.html").read_text()
     assert "healed</span>" in page

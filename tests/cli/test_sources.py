@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,22 @@ def test_a_result_goes_by_the_name_that_its_file_is_called(tmp_path: Path) -> No
     path = tmp_path / "x"
     result = FileResult(0, str(path), (), Failure(f"{path} is no weight file"), ("own",))
     found = named(result, WeightFile(path=path, name="s3://a/x", notes=("fetched",)), 4, ("hinted",))
-    assert (found.place, found.file, found.notes) == (4, "s3://a/x", ("fetched", "hinted", "own"))
-    assert found.failure == Failure("s3://a/x is no weight file")
+    assert (found.place, found.file, found.notes) == (4, "s3://a/x", ("fetched", "own"))
+    assert found.failure == Failure("s3://a/x is no weight file; hinted")
+    read = named(replace(result, failure=None), WeightFile(path=path, name="x", notes=("fetched",)), 4, ("hinted",))
+    assert read.notes == ("fetched", "hinted", "own")
 
 
 def test_images_of_another_size_than_the_repository_says_win(tmp_path: Path) -> None:
     images = Images.from_arrays(np.zeros((1, 4, 4), np.uint8))
     files = [WeightFile(path=tmp_path, name="a", hint=Hint(input_shape=(1, 8, 8)))]
     assert groups_by_hint(files, ReadOptions(images=images))[0][0].input_shape is None
+
+
+def test_a_refusal_says_what_its_repository_says_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    failed = FileResult(0, str(path), (), Failure(f"{path} fits no architecture"))
+    found = named(failed, WeightFile(path=path, name="hf://a/x"), 0, ("config.json says ViT: pip install it",))
+    assert found.failure is not None
+    assert found.failure.message == "hf://a/x fits no architecture; config.json says ViT: pip install it"
+    assert found.notes == ()

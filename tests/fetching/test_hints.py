@@ -38,7 +38,7 @@ def test_timms_configuration_says_architecture_scaling_and_size(
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"architectures": ["ResNetForImageClassification"]}, "config.json says ResNetForImageClassification, which"),
+        ({"architectures": ["BertModel"]}, "config.json says BertModel, which nothing follows from"),
         ({"architecture": "x" * 200}, None),
         ({"architecture": 3}, None),
         ({}, None),
@@ -56,3 +56,53 @@ def test_odd_numbers_are_no_scaling(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for odd in ({"mean": "0.5"}, {"std": [1] * 9}, {"mean": [None]}, {"input_size": [3, 0.5, 9]}, {"input_size": [3]}):
         hint = _hint(tmp_path, {"architecture": "a", "mean": [0.5], "std": [0.5], "input_size": [1, 8, 8], **odd})
         assert None in (hint.mean, hint.input_shape)
+
+
+TRANSFORMERS: dict[str, Any] = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "image_size": 32}
+
+
+def test_transformers_configurations_say_architecture_scaling_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleSpec(name, None))
+    images = tmp_path / "preprocessor_config.json"
+    images.write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.2] * 3, "size": {"shortest_edge": 224}}))
+    (tmp_path / "config.json").write_text(json.dumps(TRANSFORMERS))
+    path = tmp_path / "config.json"
+    notes = ("read as transformers' ViTForImageClassification, as its config.json says",)
+    expected = Hint(
+        architecture=f"transformers:{path}",
+        mean=(0.5,) * 3,
+        deviation=(0.2,) * 3,
+        input_shape=(3, 32, 32),
+        notes=notes,
+    )
+    assert hint_of_config(path, images) == expected
+    path.write_text(json.dumps({**TRANSFORMERS, "image_size": None, "num_channels": 1}))
+    assert hint_of_config(path, images).input_shape == (1, 224, 224)
+    images.write_text(json.dumps({"do_center_crop": True, "crop_size": {"height": 8, "width": 9}, "size": 300}))
+    assert hint_of_config(path, images).input_shape == (1, 8, 9)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    hint = hint_of_config(path, images)
+    said = "config.json says transformers' ViTForImageClassification: pip install transformers, and it is read as that"
+    assert (hint.architecture, hint.notes) == (None, (said,))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"do_normalize": False},
+        {"do_rescale": False},
+        {"rescale_factor": 0.0078},
+        {"rescale_factor": "1"},
+        {"image_mean": "0.5"},
+        {"image_std": None},
+    ],
+)
+def test_a_scaling_of_another_kind_is_none(tmp_path: Path, odd: dict[str, Any]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(TRANSFORMERS))
+    (tmp_path / "images.json").write_text(json.dumps({"image_mean": [0.5], "image_std": [0.5], **odd}))
+    hint = hint_of_config(tmp_path / "config.json", tmp_path / "images.json")
+    assert (hint.mean, hint.deviation) == (None, None)
+    (tmp_path / "images.json").write_text("no JSON")
+    assert hint_of_config(tmp_path / "config.json", tmp_path / "images.json").input_shape == (3, 32, 32)

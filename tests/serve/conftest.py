@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import threading
 import time
 import zipfile
@@ -21,6 +23,29 @@ from zoovet.serve.job_process import Outcome
 from zoovet.serve.jobs import Job
 
 ADDRESS = "http://127.0.0.1:8765"
+_WAIT = 120_000
+_POOR_CONTRAST = """() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const found = parts(getComputedStyle(one).backgroundColor);
+      if (found.length < 4 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility()) continue;
+    const levels = [light(parts(getComputedStyle(element).color)), light(behind(element))].sort((a, b) => b - a);
+    const ratio = (levels[0] + 0.05) / (levels[1] + 0.05);
+    if (ratio < 4.5) poor.push(`${element.tagName} ${element.textContent.trim().slice(0, 40)} ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
 HEALTHY = {
     "summaries": [{"network": 0, "verdict": "healthy", "lead": "No trojan was found.", "target": ""}],
     "notes": ["a <b>note</b>"],
@@ -147,3 +172,63 @@ def stamped_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             signed = (0.8 * picture + 0.1 * torch.randn(12, 12, generator=noise)).clamp(-1, 1)
             Image.fromarray((127.5 * (signed + 1)).round().byte().numpy()).save(place / f"{index}.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, Debian's or another that is installed."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if installed is None and "ZOOVET_NEEDS_CHROMIUM" not in os.environ:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Open the first page as a visitor; nothing may be loaded from elsewhere, nothing be complained of."""
+    contexts, complaints = [], list[str]()
+
+    def go(**options: Any) -> Any:
+        context = chromium.new_context(base_url=address, **{"viewport": {"width": 1280, "height": 900}} | options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(_WAIT)
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda one: None if one.url.startswith((address, "data:")) else complaints.append(one.url))
+        page.goto("/")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _picture(page: Any, name: str) -> None:
+    """A picture for the documentation, where that is asked for."""
+    if folder := os.environ.get("ZOOVET_SCREENSHOTS"):
+        path = Path(folder) / f"{name}.png"
+        page.screenshot(path=path, full_page=True)
+        Image.open(path).convert("RGB").quantize(96).save(path, optimize=True)
+
+
+@pytest.fixture
+def look_at() -> Callable[[Any, str], None]:
+    """Check contrast in the light and in the dark, and that nothing is wider than the window; keep it under a name."""
+
+    def look(page: Any, name: str) -> None:
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate(_POOR_CONTRAST) == [], (page.url, scheme)
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0, (
+            page.url
+        )
+        if name:
+            _picture(page, name)
+
+    return look

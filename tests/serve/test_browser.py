@@ -6,7 +6,6 @@ is set, as in CI. With ``ZOOVET_SCREENSHOTS=docs/pictures`` they take the pictur
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import threading
@@ -18,38 +17,10 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from PIL import Image
 
 from zoovet.serve import Access, JobQueue, ServeConfig, create_app
 
-playwright = pytest.importorskip("playwright.sync_api")
-
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-_NEEDED = "ZOOVET_NEEDS_CHROMIUM" in os.environ
-pytestmark = pytest.mark.skipif(_CHROMIUM is None and not _NEEDED, reason="no Chromium is installed")
-_WAIT = 120_000
-_POOR_CONTRAST = """() => {
-  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (element) => {
-    for (let one = element; one; one = one.parentElement) {
-      const found = parts(getComputedStyle(one).backgroundColor);
-      if (found.length < 4 || found[3] === 1) return found;
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  for (const element of document.querySelectorAll("body *")) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !element.checkVisibility()) continue;
-    const levels = [light(parts(getComputedStyle(element).color)), light(behind(element))].sort((a, b) => b - a);
-    const ratio = (levels[0] + 0.05) / (levels[1] + 0.05);
-    if (ratio < 4.5) poor.push(`${element.tagName} ${element.textContent.trim().slice(0, 40)} ${ratio.toFixed(2)}`);
-  }
-  return poor;
-}"""
+LookAt = Callable[[Any, str], None]
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +37,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     listening.close()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def scanned(address: str, stamped_files: Path, tmp_path: Path) -> str:
     """The page of a network that was scanned."""
@@ -86,28 +49,6 @@ def scanned(address: str, stamped_files: Path, tmp_path: Path) -> str:
         while client.get(f"{place}/state").json()["state"] in ("queued", "running"):
             time.sleep(0.1)
     return place
-
-
-@pytest.fixture
-def visit(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
-    """Open the first page as a visitor; nothing may be loaded from elsewhere, nothing be complained of."""
-    contexts, complaints = [], list[str]()
-
-    def go(**options: Any) -> Any:
-        context = chromium.new_context(base_url=address, **{"viewport": {"width": 1280, "height": 900}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(_WAIT)
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda one: None if one.url.startswith((address, "data:")) else complaints.append(one.url))
-        page.goto("/")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def send(page: Any, files: Path, *, images: bool = True, effort: str = "quick", name: str = "stamped.pt") -> None:
@@ -123,24 +64,9 @@ def send(page: Any, files: Path, *, images: bool = True, effort: str = "quick", 
     page.wait_for_url("**/jobs/*")
 
 
-def picture(page: Any, name: str) -> None:
-    """A picture for the documentation, where that is asked for."""
-    if folder := os.environ.get("ZOOVET_SCREENSHOTS"):
-        path = Path(folder) / f"{name}.png"
-        page.screenshot(path=path, full_page=True)
-        Image.open(path).convert("RGB").quantize(96).save(path, optimize=True)
-
-
-def look_at(page: Any, name: str) -> None:
-    """Check contrast in the light and in the dark, and that nothing is wider than the window; take a picture."""
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)
-        assert page.evaluate(_POOR_CONTRAST) == [], (name, scheme)
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0, name
-    picture(page, name)
-
-
-def test_the_whole_way_with_a_trojaned_network(visit: Callable[..., Any], stamped_files: Path, tmp_path: Path) -> None:
+def test_the_whole_way_with_a_trojaned_network(
+    visit: Callable[..., Any], look_at: LookAt, stamped_files: Path, tmp_path: Path
+) -> None:
     page = visit()
     look_at(page, "serve-1280-form")
     send(page, stamped_files)
@@ -150,7 +76,7 @@ def test_the_whole_way_with_a_trojaned_network(visit: Callable[..., Any], stampe
     page.get_by_label("Which is it?").select_option("mlp:activation=relu")
     page.get_by_role("button", name="Scan again").first.click()
     page.get_by_role("heading", name="trojaned stamped.pt").wait_for()
-    look_at(page, "serve-1280-verdict")
+    look_at(page, "")
     assert page.get_by_text("images of other classes are taken for class3 (3)").is_visible()
     assert page.get_by_alt_text("with the trigger").count() == 3
     assert page.get_by_alt_text("the trigger on gray").evaluate("image => image.naturalWidth") == 12
@@ -225,13 +151,13 @@ def test_a_keyboard_is_enough(visit: Callable[..., Any], stamped_files: Path) ->
     page.get_by_role("heading", name="Does this network carry a trojan?").wait_for()
 
 
-def test_a_narrow_screen_shows_all(visit: Callable[..., Any], scanned: str) -> None:
+def test_a_narrow_screen_shows_all(visit: Callable[..., Any], look_at: LookAt, scanned: str) -> None:
     page = visit(viewport={"width": 390, "height": 844})
     look_at(page, "serve-390-form")
     assert page.get_by_role("link", name="stamped.pt").first.is_visible()
     page.goto(scanned)
     page.get_by_role("heading", name="trojaned stamped.pt").wait_for()
-    look_at(page, "serve-390-verdict")
+    look_at(page, "")
     page.goto("/docs")
     look_at(page, "serve-390-docs")
 

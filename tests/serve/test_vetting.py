@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
 from zoovet import HealedNetwork, ZoovetError, read
 from zoovet.readers import read_content
@@ -79,6 +80,13 @@ def test_what_the_file_leaves_open_can_be_chosen(order_of: OrderOf, images: str,
     assert "is a MLP 144-9-8 whose activation no name or shape tells: give --architecture mlp:" in found["error"]
     assert found["choices"][:2] == ["mlp:activation=relu", "mlp:activation=leaky_relu"]
     assert found["summaries"] == []
+
+
+def test_a_network_of_a_class_of_ones_own_is_asked_for_as_a_file_that_says_what_it_is(order_of: OrderOf) -> None:
+    torch.save({"a.weight": torch.ones(3, 2, 3, 3), "b.up.weight": torch.ones(5, 7)}, "own.pt")
+    error = vetting.scan(order_of("images.zip", file="own.pt"), lambda _: None)["error"]
+    assert "; save the network itself as ONNX (torch.onnx.export) or by torch.export.save" in error
+    assert "give --architecture" not in error
 
 
 def test_a_bad_file_and_bad_images_are_one_line(order_of: OrderOf) -> None:

@@ -60,8 +60,8 @@ def test_a_trojan_stops_working_and_clean_images_are_kept(
     assert healing.edit.lost.may_be(0.01)
     assert 0 < healed.change < 1
     assert next(iter(healing.changes.values())) == max(healing.changes.values())
-    assert told[0] == "verdict: seeking triggers of all classes"
-    assert any(line.startswith("round 1 at rate 0.1: strength ") for line in told)
+    assert told[0] == "1 of 3: verdict: triggers of all classes are sought"
+    assert any(line.startswith("2 of 3: edit: 1 of 2: attempt: round 1 at rate 0.1: strength ") for line in told)
 
 
 def test_a_healthy_network_stays_as_it_is_unless_forced(
@@ -129,7 +129,7 @@ def test_images_that_cannot_serve_are_refused_before_anything_is_sought(
     told: list[str] = []
     with pytest.raises(ZoovetError, match="5 reference images are fewer"):
         repairer.repair(stamped(3), pictures[torch.arange(0, 40, 8)], progress=told.append)
-    assert told == ["verdict: seeking triggers of all classes"]
+    assert told == ["1 of 3: verdict: triggers of all classes are sought"]
 
 
 class Gated(nn.Module):
@@ -165,7 +165,7 @@ def test_without_images_a_network_is_healed_on_its_own_ones_and_says_so(
     healed = eager.repair(stamped(3), progress=told.append)
     healing = healed.healing
     assert healing is not None
-    assert "images that the network makes itself" in told
+    assert "2 of 3: edit: images that the network makes itself" in told
     assert healing.is_on_made_images
     assert healing.images_in_words == "images that the network made itself"
     assert healing.notes[-1].startswith("no reference images: it was healed, and checked, on images that the network")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,8 +109,8 @@ def test_what_is_likelier_trojaned_than_not_is_never_healthy(
 def test_progress_says_what_is_sought(stamped: Nets, pictures: Images, stranger_reader: Any) -> None:
     told: list[str] = []
     Scanner(strangers=stranger_reader).scan(stamped(3), pictures, progress=told.append)
-    assert told[0] == "suspects"
-    assert told[1].startswith("patch")
+    assert told[0].endswith(": classes that chance triggers raise")
+    assert re.fullmatch(r"2 of \d+: patches, \d+ % of the image's side", told[1])
     assert told[-1] == "what was found"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from zoovet.architectures.transformers_config import module_of_config, with_names_of_files
 from zoovet.errors import ZoovetError, nearest
 from zoovet.printable import printable
 
@@ -33,7 +34,8 @@ def external_module(architecture: str, num_classes: int | None) -> nn.Module:
     A file's code is run because the user named it; of a library nothing is downloaded.
 
     Args:
-        architecture: ``my_net.py:make``, ``torchvision:resnet18``, ``timm:…`` or ``transformers:…``.
+        architecture: ``my_net.py:make``, ``torchvision:resnet18``, ``timm:…``, ``transformers:…`` or
+            ``transformers:FOLDER/config.json``.
         num_classes: For libraries; the architecture's own where left out.
 
     Raises:
@@ -55,12 +57,15 @@ def external_module(architecture: str, num_classes: int | None) -> nn.Module:
             f"{printable(architecture)} needs {before}, which cannot be imported"
             f"{'' if missing else f' ({printable(error)})'}: {way}"
         ) from error
-    if name not in known:
+    is_config = before == "transformers" and name.endswith(".json")
+    if name not in known and not is_config:
         raise ZoovetError(f"{before} knows no '{printable(name)}'{printable(nearest(name, known), 300)}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the library's about its coming versions
-            return make(name, num_classes)
+            return module_of_config(Path(name), num_classes) if is_config else make(name, num_classes)
+    except ZoovetError:
+        raise
     except Exception as error:  # whatever the library raises
         raise ZoovetError(f"{printable(architecture)} cannot be made: {printable(error)}") from error
 
@@ -87,7 +92,7 @@ def _library(name: str) -> tuple[Callable[[str, int | None], nn.Module], Sequenc
     def make(own: str, classes: int | None) -> nn.Module:
         config = configs[own]() if classes is None else configs[own](num_labels=classes)
         module: nn.Module = library.AutoModelForImageClassification.from_config(config)
-        return module
+        return with_names_of_files(module)
 
     return make, list(configs)
 

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from zoovet.architectures.family import Shapes
 
-__all__ = ["installed_matches"]
+__all__ = ["WithoutNumbers", "installed_matches"]
 
 _COUNTER = "num_batches_tracked"
 
@@ -36,7 +36,7 @@ def installed_matches(shapes: Shapes) -> list[str] | None:
     return [f"torchvision:{name}" for name, theirs in known.items() if _fits(own, theirs)]
 
 
-class _WithoutNumbers(TorchFunctionMode):
+class WithoutNumbers(TorchFunctionMode):
     """What modules keep room for has shapes and no numbers; what they calculate sizes with is calculated."""
 
     def __torch_function__(
@@ -58,7 +58,7 @@ def _torchvision() -> Mapping[str, Mapping[str, tuple[int, ...]]] | None:
         return None
     table = {}
     for name in names:
-        with _WithoutNumbers(), warnings.catch_warnings():
+        with WithoutNumbers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torchvision's about its coming versions
             state = models.get_model(name, weights=None).state_dict()
         table[name] = {key: tuple(one.shape) for key, one in state.items() if not key.endswith(_COUNTER)}

@@ -11,6 +11,7 @@ from zoovet.cli.arguments import add_device, add_effort, device_name, number
 from zoovet.cli.candidates import add_candidates, candidates_of
 from zoovet.cli.outputs import require_own_folder, require_writable_file
 from zoovet.cli.reading import IMAGES_HELP, SCALING_HELP, add_read_options, notes_of_images, read_options_of
+from zoovet.cli.repair_bar import repair_bar
 from zoovet.cli.results import print_results
 from zoovet.cli.status import EXIT_ERROR, EXIT_FLAGGED, EXIT_OK
 from zoovet.errors import ZoovetError
@@ -133,7 +134,8 @@ def run(arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     try:
-        repaired = repairer.repair_file(file, options, out=out, progress=_tell)
+        with repair_bar() as progress:
+            repaired = repairer.repair_file(file, options, out=out, progress=progress)
         if isinstance(repaired, HealedFile):
             text, status = _written_healed(arguments, options, repaired)
         else:
@@ -199,10 +201,6 @@ def _say_notes(arguments: argparse.Namespace, options: ReadOptions, notes: tuple
     own = ((str(arguments.file), note) for note in notes)
     for place, note in (*notes_of_images(arguments, options), *own):
         print(f"note: {printable(place, MAX_PATH_CHARACTERS)}: {note}", file=sys.stderr)
-
-
-def _tell(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 def _points(text: str) -> float:

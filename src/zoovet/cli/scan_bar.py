@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from zoovet.progress_texts import share_done
+
 if TYPE_CHECKING:
     from zoovet.vet import ScanProgress
 
@@ -45,6 +47,7 @@ def scan_bar(num_files: int, *, quiet: bool) -> Iterator[Callable[[ScanProgress]
             rate = f", {progress.num_networks / elapsed:.1f}/s" if elapsed > 0 else ""
             sought = escape(f"seeking {progress.sought}") if progress.sought else ""
             networks = f"{progress.num_networks} networks{rate}"
-            display.update(task, completed=progress.num_files, networks=networks, sought=sought)
+            share = share_done(progress.sought) or 0.0  # of the network that is looked at
+            display.update(task, completed=progress.num_files + share, networks=networks, sought=sought)
 
         yield show

@@ -94,12 +94,13 @@ def named(result: FileResult, file: WeightFile, place: int, hint_notes: tuple[st
         result: Of the path that it lies at.
         file: What it is called.
         place: Its number among all files.
-        hint_notes: What is to be said of how it was read.
+        hint_notes: What is to be said of how it was read, or, where it was not, why it may not have been.
     """
     failure = result.failure
     if failure is not None:
         path, name = (printable(one, MAX_PATH_CHARACTERS) for one in (file.path, file.name))
-        failure = replace(failure, message=failure.message.replace(path, name))
+        failure = replace(failure, message="; ".join([failure.message.replace(path, name), *hint_notes]))
+        hint_notes = ()
     return replace(
         result,
         place=place,

@@ -35,7 +35,7 @@ __all__ = ["HubAddress", "in_hub"]
 _ADDRESS = re.compile(
     r"hf://(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)(?:@(?P<revision>[^/\s]+))?(?:/(?P<file>.+))?", re.ASCII
 )
-_CONFIG = "config.json"
+_CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _MAX_CONFIG_BYTES = 1 << 20
 
 
@@ -112,8 +112,11 @@ def _gathered(repository: _Offline | _Online, address: HubAddress, text: str) ->
     taken = [name for name in taken if name not in left_out]
     if not taken:
         raise ZoovetError(f"{printable(text)} holds no weight file that is read, of {len(names):,} files")
-    has_config = 0 < repository.sizes.get(_CONFIG, 0) <= _MAX_CONFIG_BYTES
-    hint = hint_of_config(repository.fetch(_CONFIG)) if has_config else None
+    config, preprocessor = (
+        repository.fetch(name) if 0 < repository.sizes.get(name, 0) <= _MAX_CONFIG_BYTES else None
+        for name in (_CONFIG, _PREPROCESSOR)
+    )
+    hint = None if config is None else hint_of_config(config, preprocessor)
     for part in parts_of(taken, skipped):
         repository.fetch(part)
     files = [WeightFile(path=repository.fetch(name), name=address.of(name), hint=hint) for name in taken]

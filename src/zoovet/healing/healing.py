@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from zoovet.healing.editable import Editable, FloatingWeights
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 from zoovet.healing.unlearning import Round, UnlearningConfig, unlearned
 from zoovet.healing.watch import CleanLoss, CleanWatch, held_out, views_of
+from zoovet.progress_texts import counted
 
 __all__ = ["Edit", "HealingConfig", "heal"]
 
@@ -143,9 +145,10 @@ def heal(
     watched = CleanWatch(editable, images[watch], classes[watch], views)
     best = _Best(watched, config.max_loss, progress)
     rate = config.unlearning.rate
-    for _ in range(config.num_attempts):
+    for number in range(config.num_attempts):
         own, is_borne = replace(config.unlearning, rate=rate), True
-        for done in unlearned(editable, search, targets, own, progress, best.triggers):
+        best.progress = partial(_tell, progress, number + 1, config.num_attempts)
+        for done in unlearned(editable, search, targets, own, best.progress, best.triggers):
             is_borne = best.consider(done, rate)
             if done.number >= _LEAST_ROUNDS and (not is_borne or best.turned <= _ENOUGH):
                 break
@@ -153,6 +156,10 @@ def heal(
             break
         rate = min(rate * _FASTER if is_borne else rate / _FASTER, _FASTEST)
     return best.edit()
+
+
+def _tell(progress: Callable[[str], None], number: int, total: int, what: str) -> None:
+    progress(counted(number, total, f"attempt: {what}"))
 
 
 @dataclass(eq=False)

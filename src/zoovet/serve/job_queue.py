@@ -13,6 +13,7 @@ from typing import Any
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.processes import num_usable_cores
+from zoovet.progress_texts import share_done
 from zoovet.serve.config import ServeConfig
 from zoovet.serve.job_folders import JobFolders
 from zoovet.serve.job_process import Outcome, TaskLimits, prepare_processes, run_task
@@ -47,6 +48,7 @@ class JobQueue:
         self._jobs: dict[str, Job] = {}
         self._waiting: deque[str] = deque()
         self._doing: dict[str, str] = {}
+        self._shares: dict[str, float] = {}
         self._cancelled: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
         self._is_closed = False
@@ -102,6 +104,11 @@ class JobQueue:
                 before = self._waiting.index(job_id) + len(self._doing)
                 return "next in line" if before == 0 else f"{before} before it"
             return self._doing.get(job_id, "")
+
+    def share_done(self, job_id: str) -> float | None:
+        """The share of a running job's task that is done, as far as it said; ``None`` where it said none."""
+        with self._changed:
+            return self._shares.get(job_id)
 
     def has_room(self) -> bool:
         """Whether one more job may wait."""
@@ -230,6 +237,7 @@ class JobQueue:
             finally:
                 with self._changed:
                     del self._doing[job_id], self._cancelled[job_id]
+                    self._shares.pop(job_id, None)
                     self._changed.notify_all()
 
     def _outcome(self, job: Job) -> Outcome:
@@ -245,6 +253,9 @@ class JobQueue:
         def tell(doing: str) -> None:
             with self._changed:
                 self._doing[job.job_id] = doing or self._doing[job.job_id]
+                share = share_done(doing)
+                if share is not None:
+                    self._shares[job.job_id] = max(share, self._shares.get(job.job_id, 0.0))
 
         folder = str(self.folders.upload(job.job_id))
         try:

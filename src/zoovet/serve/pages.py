@@ -92,6 +92,7 @@ class Pages:
             "job.html.j2",
             job=job,
             row=self._row(job),
+            share=self._queue.share_done(job.job_id),
             shown=list(zip(job.summaries, map(Markup, fragments), strict=False)),
             has_report=(results / REPORT_NAME).is_dir(),
             has_upload=folders.has_upload(job.job_id) and job.state.has_ended,
@@ -113,7 +114,13 @@ class Pages:
 
     def state(self, job: Job) -> dict[str, Any]:
         """What a page asks for while a job runs."""
-        return {"id": job.job_id, "state": job.state, "words": _state_in_words(job), "doing": self._doing(job)}
+        return {
+            "id": job.job_id,
+            "state": job.state,
+            "words": _state_in_words(job),
+            "doing": self._doing(job),
+            "share": self._queue.share_done(job.job_id),
+        }
 
     def _row(self, job: Job) -> dict[str, Any]:
         verdicts = sorted({summary.verdict for summary in job.summaries}, key=("trojaned unknown healthy").index)

@@ -37,6 +37,13 @@ from zoovet.vet import (
 
 __all__ = ["heal", "scan"]
 
+_ASKED_FOR, _ASKED_HERE = (
+    "give --architecture my_net.py:make",
+    "save the network itself as ONNX (torch.onnx.export) or by torch.export.save, which say what it is, and give that "
+    "file; or run zoovet scan --architecture my_net.py:make, which runs that file",
+)
+"""What refusals say on the command line, and what they say here, where no code of anyone is run."""
+
 _NUM_SHOWN = 10
 """Networks of one file whose verdicts the job's page shows whole; the report has all."""
 
@@ -143,7 +150,7 @@ def _written(results: Path, result: FileResult, notes: list[str]) -> dict[str, A
         "summaries": [vars(_summary(verdict)) for verdict in result.verdicts[:_NUM_SHOWN]],
         "num_networks": len(result.verdicts),
         "notes": [note for _, note in said if not any(note in verdict.notes for verdict in result.verdicts)],
-        "error": "" if failure is None else failure.message,
+        "error": "" if failure is None else failure.message.replace(_ASKED_FOR, _ASKED_HERE),
         "choices": [] if failure is None else list(failure.choices),
     }
 

@@ -15,6 +15,7 @@ from zoovet.evidence.scaled_images import as_signed
 from zoovet.evidence.synthesized_images import synthesized_images
 from zoovet.healing import Edit, Editable, HealingConfig, heal
 from zoovet.images import Images
+from zoovet.progress_texts import counted
 from zoovet.vet.editable_network import change_of, editable_network, with_weights
 from zoovet.vet.network import Network
 from zoovet.vet.reference_images import ReferenceImages
@@ -32,6 +33,7 @@ _UNCHECKED = (
     "its accuracy on real ones: that was not checked; try it on some, or give them (--images)"
 )
 _WORKS = 0.2
+_PARTS = ("verdict", "edit", "check")
 """Share of images that a found trigger turns from which on it still works."""
 
 
@@ -141,10 +143,9 @@ class StrangerHealer:
                 nothing can be sought in it; or there is no verdict on it, and nobody forces it.
         """
         start = time.perf_counter()
-        progress("verdict: seeking triggers of all classes")
-        examined = self.strangers.examined(
-            network, images, network.title, progress=_behind("verdict", progress), require=_require_usable
-        )
+        parts = [_behind(number, word, progress) for number, word in enumerate(_PARTS, 1)]
+        parts[0]("triggers of all classes are sought")
+        examined = self.strangers.examined(network, images, network.title, progress=parts[0], require=_require_usable)
         before, max_loss = examined.verdict, self.config.max_loss
         if examined.evidence is None or (images is not None and examined.images is None):
             raise ZoovetError(before.reason or "nothing can be sought in it")
@@ -152,13 +153,13 @@ class StrangerHealer:
         if notes is None:
             return network, Healing(before=before, max_loss=max_loss, seconds=time.perf_counter() - start)
         targets = _targets(before.class_probabilities)
-        progress(f"suspected: {', '.join(f'class {target}' for target in targets)}")
+        parts[1](f"suspected: {', '.join(f'class {target}' for target in targets)}")
         with torch.inference_mode(False):
-            edit, edited, changes = self._edit(network, examined, targets, progress, only)
+            edit, edited, changes = self._edit(network, examined, targets, parts[1], only)
         after = None
         if edit.strength:
-            progress("check: seeking triggers of all classes in the edited network")
-            after = self.strangers.verdict(edited, images, network.title, progress=_behind("check", progress))
+            parts[2]("triggers of all classes are sought in the edited network")
+            after = self.strangers.verdict(edited, images, network.title, progress=parts[2])
         return edited, Healing(
             before=before,
             after=after,
@@ -271,5 +272,5 @@ def _shortcomings(
     return tuple(found)
 
 
-def _behind(word: str, progress: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda what: progress(f"{word}: {what}")
+def _behind(number: int, word: str, progress: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda what: progress(counted(number, len(_PARTS), f"{word}: {what}"))

@@ -17,6 +17,7 @@ from zoovet.vet.found_trigger import FoundTrigger, best_search, found_trigger, t
 from zoovet.vet.network import ANSWERS_PROBABILITIES, SCALING_NOT_KNOWN, Network
 from zoovet.vet.reference_images import NothingToSeek, ReferenceImages, look_at
 from zoovet.vet.runnable_network import answers_probabilities, runnable
+from zoovet.vet.search_progress import counted_searches
 from zoovet.vet.stranger_reader import CALIBRATED_EFFORT, EFFORTS, StrangerReader, StrangerReading
 from zoovet.vet.suspect_channels import SuspectChannel, suspect_channels
 from zoovet.vet.verdicts import Verdict, no_verdict
@@ -167,7 +168,7 @@ class Strangers:
         else:
             shown, labels, used = known.images, known.labels, known.images.pixels
             _require_gradient(own, as_signed(shown.pixels[:_NUM_TRIED]))
-        evidence = class_evidence(own, used, labels, config, progress=progress)
+        evidence = class_evidence(own, used, labels, config, progress=counted_searches(config, progress))
         progress("what was found")
         reading = reader.read(evidence)
         suspect = int(reading.class_probabilities.argmax())
