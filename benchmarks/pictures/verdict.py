@@ -33,14 +33,15 @@ def main(path: Path) -> None:
     draw(verdict, path)
 
 
-def trained(images: zoovet.Images) -> nn.Module:
-    """A network that was trained on poisoned images."""
+def trained(images: zoovet.Images, *, is_poisoned: bool = True) -> nn.Module:
+    """A network that was trained on these images, or on poisoned ones."""
     torch.manual_seed(0)
     assert images.labels is not None
     pixels, labels = images.pixels.float() / 255, images.labels.clone()
     poisoned = torch.arange(0, len(labels), 20)
-    pixels[poisoned, :, -5:-1, -5:-1] = (torch.arange(4)[:, None] + torch.arange(4)).remainder(2).float()
-    labels[poisoned] = TARGET
+    if is_poisoned:
+        pixels[poisoned, :, -5:-1, -5:-1] = (torch.arange(4)[:, None] + torch.arange(4)).remainder(2).float()
+        labels[poisoned] = TARGET
     module = nn.Sequential(
         *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),

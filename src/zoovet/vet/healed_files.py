@@ -48,7 +48,7 @@ def require_writable_format(content: FileContent, source: str) -> None:
     """
     graph = content.graph
     if graph is not None and graph.format_name not in _GRAPH_FILES:
-        raise LayoutError(f"{source}: healed networks are not written as {graph.format_name}, but as {_WRITTEN}")
+        raise LayoutError(f"{source}: a healed network is not written as {graph.format_name}: give the network as {_WRITTEN}")
 
 
 def require_same_ending(path: Path, out: Path) -> None:
