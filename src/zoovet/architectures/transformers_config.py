@@ -66,7 +66,7 @@ def with_names_of_files(module: nn.Module) -> nn.Module:
     named = {name: places.get(id(tensor)) for name, tensor in to_files(module, dict(own)).items()}
     if len(named) != len(own) or None in named.values():
         return module  # tensors are joined or cut in files
-    in_files = {mine: name for name, mine in named.items()}
+    in_files = {mine: name for name, mine in named.items() if mine is not None}
 
     def give(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
         taken = {name: state.pop(prefix + mine) for mine, name in in_files.items()}

@@ -21,7 +21,7 @@ from zoovet.vet.network import Network
 
 __all__ = ["HealedFile", "require_same_ending", "require_writable_format", "writable_names", "write_healed"]
 
-_WRITTEN = "safetensors, state dicts by torch.save (.pt, .pth), ONNX with its weights inside, Keras (.keras, .h5)"
+_WRITTEN = "safetensors, a state dict by torch.save (.pt, .pth), ONNX with its weights inside, or Keras (.keras, .h5)"
 _GRAPH_FILES = ("ONNX", "Keras")
 
 
@@ -48,7 +48,9 @@ def require_writable_format(content: FileContent, source: str) -> None:
     """
     graph = content.graph
     if graph is not None and graph.format_name not in _GRAPH_FILES:
-        raise LayoutError(f"{source}: a healed network is not written as {graph.format_name}: give the network as {_WRITTEN}")
+        raise LayoutError(
+            f"{source}: no healed network is written as {graph.format_name}; give the network as {_WRITTEN}"
+        )
 
 
 def require_same_ending(path: Path, out: Path) -> None:
