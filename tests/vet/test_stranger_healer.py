@@ -61,7 +61,7 @@ def test_a_trojan_stops_working_and_clean_images_are_kept(
     assert 0 < healed.change < 1
     assert next(iter(healing.changes.values())) == max(healing.changes.values())
     assert told[0] == "1 of 3: verdict: triggers of all classes are sought"
-    assert any(line.startswith("2 of 3: edit: 1 of 2: attempt: round 1 at rate 0.1: strength ") for line in told)
+    assert any(line.startswith("2 of 3: edit: 1 of 1: attempt: round 1 at rate 0.1: strength ") for line in told)
 
 
 def test_a_healthy_network_stays_as_it_is_unless_forced(
