@@ -12,7 +12,8 @@ function watchJob(section) {
       if (job.state !== "queued" && job.state !== "running") return location.reload();
       section.querySelector("[data-words]").textContent = job.words;
       section.querySelector("[data-doing]").textContent = job.doing ? `: ${job.doing}` : "";
-      if (job.share !== null) section.querySelector("progress").value = job.share; // without one it moves to and fro
+      // Without a value it moves to and fro.
+      if (job.share !== null) section.querySelector("progress").value = job.share;
     } catch {
       section.querySelector("[data-doing]").textContent = ": the server does not answer";
     }
