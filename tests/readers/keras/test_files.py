@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import zoovet
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.run import run
@@ -57,6 +58,21 @@ def test_it_answers_as_keras_does(tmp_path: Path, archive: dict[str, np.ndarray]
     found = _logits(networks, torch.from_numpy(archive["images"]))
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
     assert (networks.graph.input_scaling is not None) == (name == "functional")
+
+
+def test_of_several_outputs_one_is_chosen(tmp_path: Path, archive: dict[str, np.ndarray]) -> None:
+    path = _written(tmp_path, archive, "functional", "keras")
+    whole = zoovet.read(path)
+    both = '"output_layers": [["dense", 0, 0], ["dense_1", 0, 0]]'
+    _with_config(path, ('"output_layers": ["dense_1", 0, 0]', both))
+    with pytest.raises(ZoovetError, match=r"answers 2 things for an image \(.dense., .dense_1.\): say which .*--output"):
+        zoovet.read(path)
+    images = zoovet.Images.from_arrays(archive["images"].transpose(0, 2, 3, 1).astype(np.uint8))
+    last = zoovet.read(path, output=1)
+    assert torch.equal(last.logits(images), whole.logits(images))
+    assert zoovet.read(path, output=0).logits(images).shape != last.logits(images).shape
+    with pytest.raises(ZoovetError, match="output must lie in 0 to 1, got 2"):
+        zoovet.read(path, output=2)
 
 
 def test_an_average_leaves_uneven_padding_out(tmp_path: Path, archive: dict[str, np.ndarray]) -> None:

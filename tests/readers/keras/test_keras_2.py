@@ -174,7 +174,7 @@ def test_a_tensor_too_few_or_too_many_is_said(tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match=r"Dense has no kernel in the file, layer 'dense'$"):
         read_keras(_write_h5(tmp_path / "few.h5", _SEQUENTIAL, few))
     many = {**_WEIGHTS, "flatten": [("flatten/kernel:0", _BIAS)]}
-    with pytest.raises(ZoovetError, match=r"Flatten has 1 tensors more than were read, layer 'flatten'$"):
+    with pytest.raises(ZoovetError, match=r"Flatten has 1 tensor more than it reads, layer 'flatten'$"):
         read_keras(_write_h5(tmp_path / "many.h5", _SEQUENTIAL, many))
 
 

@@ -158,7 +158,7 @@ class LayerCall:
     def require_all_used(self) -> None:
         """Refuse tensors that were not read."""
         if self._tensors:
-            raise Unreadable(f"has {len(self._tensors)} tensors more than were read")
+            raise Unreadable(f"has {len(self._tensors)} tensor{'s' * (len(self._tensors) > 1)} more than it reads")
 
 
 LayerReader = Callable[[LayerCall], Map]
