@@ -65,7 +65,7 @@ def test_of_several_outputs_one_is_chosen(tmp_path: Path, archive: dict[str, np.
     whole = zoovet.read(path)
     both = '"output_layers": [["dense", 0, 0], ["dense_1", 0, 0]]'
     _with_config(path, ('"output_layers": ["dense_1", 0, 0]', both))
-    with pytest.raises(ZoovetError, match=r"answers 2 things for an image \(.dense., .dense_1.\): say which .*--output"):
+    with pytest.raises(ZoovetError, match=r"answers 2 things for an image .*: say which .*--output"):
         zoovet.read(path)
     images = zoovet.Images.from_arrays(archive["images"].transpose(0, 2, 3, 1).astype(np.uint8))
     last = zoovet.read(path, output=1)
