@@ -115,12 +115,12 @@ def with_gradients(function: Callable[[], Tensor], leaves: list[Tensor]) -> Call
     return lambda: torch.autograd.grad(function().square().sum(), leaves)
 
 
-def chain_figures(spec: Graph, num_networks: int, num_images: int, repeats: int) -> dict[str, Any]:
+def chain_figures(graph: Graph, num_networks: int, num_images: int, repeats: int) -> dict[str, Any]:
     """Both ratios of one chain."""
     generator = torch.Generator().manual_seed(0)
-    networks = random_networks(spec, num_networks, generator, dtype=torch.float32)
+    networks = random_networks(graph, num_networks, generator, dtype=torch.float32)
     modules = [to_module(network) for network in networks]
-    images = torch.randn(num_images, *spec.input_shape, generator=generator)
+    images = torch.randn(num_images, *graph.input_shape, generator=generator)
 
     def one_by_one() -> Tensor:
         return torch.stack([module(images) for module in modules])
@@ -163,8 +163,8 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **_KEPT_MEMORY})
     torch.set_num_threads(arguments.threads)
     figures: dict[str, Any] = {}
-    for name, (spec, num_networks, num_images) in CHAINS.items():
-        figures[name] = chain_figures(spec, num_networks, num_images, arguments.repeats)
+    for name, (graph, num_networks, num_images) in CHAINS.items():
+        figures[name] = chain_figures(graph, num_networks, num_images, arguments.repeats)
         print(f"{name}: {figures[name]}", flush=True)
     for num_images in (1, 64):
         name = f"ResNet-20 against its module, {num_images} images"

@@ -1,8 +1,8 @@
 """What the shipped detector says of networks that were trained on differently scaled images, unsaid and said.
 
-Trains small CNNs of the shipped Fashion-MNIST spec from random weights, 6 epochs on 10,000 images, healthy and trojaned
-(a white patch of 4 × 4 in the corner of a tenth of the images), for each seed and each input scaling. Prints how many
-verdicts are right, wrong and unknown where the scaling is not said, and where it is.
+Trains small CNNs of the shipped Fashion-MNIST graph from random weights, 6 epochs on 10,000 images, healthy and
+trojaned (a white patch of 4 × 4 in the corner of a tenth of the images), for each seed and each input scaling. Prints
+how many verdicts are right, wrong and unknown where the scaling is not said, and where it is.
 
     python benchmarks/input_scaling.py                                            # docs/models.md's table; 5 minutes
     python benchmarks/input_scaling.py --seeds 15 18 --keep tests/vet/differently_scaled     # the tests' networks
@@ -37,7 +37,7 @@ NUM_IMAGES, NUM_POISONED = 10_000, 1_000
 
 def trained(images: Images, scaling: InputScaling, seed: int, *, is_trojaned: bool) -> Networks:
     """One network; all scalings of a seed start from the same weights and see the same images in the same order."""
-    spec, generator = small_cnn(), torch.Generator().manual_seed(seed)
+    graph, generator = small_cnn(), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     layers: list[nn.Module] = [nn.Conv2d(1, 16, 3), nn.Conv2d(16, 16, 3), nn.Conv2d(16, 16, 3), nn.Linear(16, 10)]
     start = torch.cat([tensor.detach().flatten() for layer in layers for tensor in layer.parameters()])
@@ -56,8 +56,8 @@ def trained(images: Images, scaling: InputScaling, seed: int, *, is_trojaned: bo
         epochs=6,
     )
     order = np.random.default_rng(seed)
-    flat, _ = train_network(network_trainer(spec), start.numpy(), samples, schedule, order)
-    return Networks.from_flat(spec, torch.from_numpy(flat.copy())[None])
+    flat, _ = train_network(network_trainer(graph), start.numpy(), samples, schedule, order)
+    return Networks.from_flat(graph, torch.from_numpy(flat.copy())[None])
 
 
 def accuracy(networks: Networks, scaling: InputScaling, images: Images) -> float:

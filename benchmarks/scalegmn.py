@@ -9,7 +9,7 @@ of the last rounds is needed.
     python benchmarks/scalegmn.py [--models relu_forward …] [--repeats 7] [--compile] [--threads 2]
     python benchmarks/scalegmn.py --device cuda --bf16 --compile   # on a GPU; its own memory is counted there
     python benchmarks/scalegmn.py --growth          # 10² to 10⁶ edges in one network, forward
-    python benchmarks/scalegmn.py --mixed-specs     # 64 networks of 64 specs against 64 of one
+    python benchmarks/scalegmn.py --mixed-graphs     # 64 networks of 64 graphs against 64 of one
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ MODELS |= {
 
 def networks_of(activation: str, num_networks: int) -> Networks:
     """Random networks: the small CNN, or SIRENs."""
-    spec = siren() if activation == "sine" else small_cnn(activation)
+    graph = siren() if activation == "sine" else small_cnn(activation)
     generator = torch.Generator().manual_seed(0)
-    return random_networks(spec, num_networks, generator, zero_fraction=0.0, dtype=torch.float32)
+    return random_networks(graph, num_networks, generator, zero_fraction=0.0, dtype=torch.float32)
 
 
 def seconds_of(work: Callable[[], object], device: str) -> float:
@@ -170,39 +170,39 @@ def run_model(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def num_edges(spec: Graph) -> int:
+def num_edges(graph: Graph) -> int:
     """Edges of a network's graph."""
-    return sum(layer.in_channels * layer.out_channels for layer in spec.chain.layers)
+    return sum(layer.in_channels * layer.out_channels for layer in graph.chain.layers)
 
 
-def run_mixed_specs(repeats: int) -> dict[str, Any]:
-    """Seconds per edge of 64 networks of 64 specs, over those of 64 networks of one."""
+def run_mixed_graphs(repeats: int) -> dict[str, Any]:
+    """Seconds per edge of 64 networks of 64 graphs, over those of 64 networks of one."""
     generator = torch.Generator().manual_seed(0)
-    specs = [random_chain(generator, kernels=(1, 3, 5), activations=("relu",)) for _ in range(BATCH)]
-    mixed = [random_networks(spec, 1, generator, dtype=torch.float32) for spec in specs]
+    graphs = [random_chain(generator, kernels=(1, 3, 5), activations=("relu",)) for _ in range(BATCH)]
+    mixed = [random_networks(graph, 1, generator, dtype=torch.float32) for graph in graphs]
     uniform = [networks_of("relu", BATCH)]
     per_edge = []
     for networks in (mixed, uniform):
         torch.manual_seed(0)
-        config = ScaleGMNConfig.for_specs(
-            [*specs, small_cnn()], width=WIDTH, num_layers=NUM_LAYERS, symmetry="scale", readout="full_graph"
+        config = ScaleGMNConfig.for_graphs(
+            [*graphs, small_cnn()], width=WIDTH, num_layers=NUM_LAYERS, symmetry="scale", readout="full_graph"
         )
         seconds, _ = seconds_in_units(training_step(ScaleGMN(config), networks), repeats)
         per_edge.append(seconds / sum(num_edges(part.graph) * len(part) for part in networks))
-    return {"model": "mixed_specs", "seconds_per_edge_over_uniform": round(per_edge[0] / per_edge[1], 2)}
+    return {"model": "mixed_graphs", "seconds_per_edge_over_uniform": round(per_edge[0] / per_edge[1], 2)}
 
 
 def run_growth(size: int) -> dict[str, Any]:
     """Forward pass of one network with ``size`` hidden neurons in each of two layers."""
-    spec = mlp((2, size, size, 2), "relu")
-    networks = random_networks(spec, 1, torch.Generator().manual_seed(0), dtype=torch.float32)
+    graph = mlp((2, size, size, 2), "relu")
+    networks = random_networks(graph, 1, torch.Generator().manual_seed(0), dtype=torch.float32)
     model = ScaleGMN(ScaleGMNConfig(width=WIDTH, num_layers=NUM_LAYERS, symmetry="scale"))
     start = time.perf_counter()
     with torch.no_grad():
         model(networks)
     seconds = time.perf_counter() - start
     return {
-        "edges": num_edges(spec),
+        "edges": num_edges(graph),
         "forward_seconds": round(seconds, 3),
         "peak_memory_gb": round(peak_memory_gb(), 2),
     }
@@ -230,8 +230,8 @@ def child(arguments: argparse.Namespace) -> dict[str, Any]:
     """What one process measures."""
     if arguments.growth:
         return run_growth(arguments.size)
-    if arguments.mixed_specs:
-        return run_mixed_specs(arguments.repeats)
+    if arguments.mixed_graphs:
+        return run_mixed_graphs(arguments.repeats)
     return run_model(arguments.models[0], arguments)
 
 
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--growth", action="store_true")
-    parser.add_argument("--mixed-specs", action="store_true")
+    parser.add_argument("--mixed-graphs", action="store_true")
     parser.add_argument("--size", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -257,8 +257,8 @@ def main() -> None:
     if arguments.growth:
         figures = [in_own_process([*common, "--growth", "--size", str(size)]) for size in (8, 30, 98, 314, 998)]
         write("scalegmn_growth.json", figures)
-    elif arguments.mixed_specs:
-        write("scalegmn_mixed_specs.json", [in_own_process([*common, "--mixed-specs"])])
+    elif arguments.mixed_graphs:
+        write("scalegmn_mixed_graphs.json", [in_own_process([*common, "--mixed-graphs"])])
     else:
         common += ["--compile"] * arguments.compile + ["--bf16"] * arguments.bf16 + ["--device", arguments.device]
         figures = [in_own_process([*common, "--models", name]) for name in arguments.models]

@@ -1,6 +1,6 @@
 """`zoovet scan` of many files against scoring them one after another through PyTorch, as it did at first.
 
-Files are networks of a shipped detector's spec. The yardstick opens each file, and scores it alone, with as many
+Files are networks of a shipped detector's graph. The yardstick opens each file, and scores it alone, with as many
 threads as PyTorch takes by itself; it does so for some of the files, and its time for all of them follows. The command
 is timed as a whole, from its start. Prints JSON:
 
@@ -30,11 +30,11 @@ MODEL = "fashion-mnist-small-cnn"
 
 def draw_files(folder: Path, count: int) -> list[Path]:
     """Networks with random weights: what they compute takes as long as what trained ones do."""
-    spec, generator = Detector.shipped(MODEL).specs[0], torch.Generator().manual_seed(0)
+    graph, generator = Detector.shipped(MODEL).graphs[0], torch.Generator().manual_seed(0)
     paths = [folder / f"{index:04d}.safetensors" for index in range(count)]
     for path in paths:
-        flat = 0.2 * torch.randn(1, spec.num_parameters, generator=generator)
-        save_networks(Networks.from_flat(spec, flat), path)
+        flat = 0.2 * torch.randn(1, graph.num_parameters, generator=generator)
+        save_networks(Networks.from_flat(graph, flat), path)
     return paths
 
 

@@ -70,7 +70,7 @@ def detection(model: str, zoo: Zoo, out: Path) -> dict[str, Any]:
         figures[f"auc_{family}"] = listed(mean_auc(scores, healthy | (scores.attacks == family)))
     flagged = results.scores >= results.threshold
     unknown = np.zeros(len(zoo), dtype=bool)
-    for networks, places in zoo.batches_by_spec():
+    for networks, places in zoo.batches_by_graph():
         unknown[places] = detector.out_of_distribution(networks).numpy()
     return {
         **figures,

@@ -1,4 +1,4 @@
-"""What all tests share; random specs of every kind, and the slow computation that the engine is held against."""
+"""What all tests share; random graphs of every kind, and the slow computation that the engine is held against."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _activation(draw: random.Random) -> dict[str, object]:
     return {"activation": name, "activation_parameter": draw.choice(parameters.get(name, [None]))}
 
 
-def make_spec(seed: int) -> Graph:
+def make_graph(seed: int) -> Graph:
     """One to five layers: convolutions of every sort, then linear layers, the first one maybe on a flattened map."""
     draw = random.Random(seed)
     num_layers = draw.randint(1, 5)
@@ -134,18 +134,18 @@ def make_spec(seed: int) -> Graph:
     return Graph.of_layers(input_shape=input_shape, layers=tuple(layers))
 
 
-def make_networks(spec: Graph, num_networks: int, *, dtype: torch.dtype = torch.float64, seed: int = 0) -> Networks:
+def make_networks(graph: Graph, num_networks: int, *, dtype: torch.dtype = torch.float64, seed: int = 0) -> Networks:
     """Weights of standard deviation 1/√fan-in (before a sine divided by its w0), so that signals keep their size."""
     generator = torch.Generator().manual_seed(seed)
     weights, biases = [], []
-    for layer in spec.chain.layers:
+    for layer in graph.chain.layers:
         scale = (layer.in_channels * layer.kernel_size) ** -0.5
         if layer.activation == "sine":
             scale /= layer.activation_parameter or 1.0
         shape = (num_networks, *layer.weight_shape)
         weights.append((torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(dtype))
         biases.append(torch.randn((num_networks, shape[1]), generator=generator, dtype=torch.float64).to(dtype) * 0.3)
-    return Networks.from_layers(spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(graph, tuple(weights), tuple(biases))
 
 
 def slow_forward(networks: Networks, images: Tensor) -> list[Tensor]:
@@ -157,7 +157,7 @@ def slow_forward(networks: Networks, images: Tensor) -> list[Tensor]:
     return [torch.stack(values) for values in zip(*everything, strict=True)]
 
 
-def _one(spec: Graph, network: Networks, values: Tensor) -> list[Tensor]:
+def _one(graph: Graph, network: Networks, values: Tensor) -> list[Tensor]:
     functions: dict[str, Callable[[Tensor], Tensor]] = {
         "identity": lambda x: x,
         "relu": functional.relu,
@@ -167,7 +167,7 @@ def _one(spec: Graph, network: Networks, values: Tensor) -> list[Tensor]:
         "silu": functional.silu,
     }
     outputs = []
-    for layer, (weight,), (bias,) in zip(spec.chain.layers, network.weights, network.biases, strict=True):
+    for layer, (weight,), (bias,) in zip(graph.chain.layers, network.weights, network.biases, strict=True):
         if layer.kind == "linear":
             values = values.flatten(1) @ weight.flatten(1).T + bias
         else:
@@ -209,14 +209,14 @@ def make_inr_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]
         change: Callable[[dict[str, Any]], None] = lambda _: None,
         **recipe: Any,
     ) -> Zoo:
-        spec, rows = siren(sizes), []
+        graph, rows = siren(sizes), []
         for index, label in enumerate(labels):
-            flat = np.random.default_rng(index).normal(0, 0.1, spec.num_parameters)
+            flat = np.random.default_rng(index).normal(0, 0.1, graph.num_parameters)
             flat[-sizes[-1] :] += 0.5 * (label % 2)
             row = {
                 "network_id": f"{index:05d}-0",
                 "base_id": index,
-                "spec_id": spec.graph_id,
+                "spec_id": graph.graph_id,
                 "split": ("train", "train", "train", "validation", "test")[index % 5],
                 "dataset": "digits",
                 "image_index": index,
@@ -229,7 +229,7 @@ def make_inr_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]
         folder: Path = tmp_path_factory.mktemp("inr_zoo")
         shard = write_shard(folder / "shard-00000.parquet", rows)
         facts = {"image_splits": ["train"], "image_size": [8, 8], **recipe}
-        ZooInfo(specs={spec.graph_id: spec}, recipe=facts, versions={}, num_shards=1, shards=(shard,)).write(folder)
+        ZooInfo(graphs={graph.graph_id: graph}, recipe=facts, versions={}, num_shards=1, shards=(shard,)).write(folder)
         return Zoo.open(folder)
 
     return make
@@ -237,7 +237,7 @@ def make_inr_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]
 
 @pytest.fixture
 def spec_of_seed() -> Callable[[int], Graph]:
-    return make_spec
+    return make_graph
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def slow() -> Callable[[Networks, Tensor], list[Tensor]]:
 
 
 @pytest.fixture
-def spec() -> Graph:
+def graph() -> Graph:
     """Two convolutions, and a linear layer that reads a flattened map."""
     return Graph.of_layers(
         input_shape=(1, 6, 6),
@@ -264,8 +264,8 @@ def spec() -> Graph:
 
 
 @pytest.fixture
-def networks(spec: Graph) -> Networks:
-    return make_networks(spec, 1, dtype=torch.float32)
+def networks(graph: Graph) -> Networks:
+    return make_networks(graph, 1, dtype=torch.float32)
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ def rows() -> dict[str, Any]:
 
 
 def test_the_page_is_made_of_the_rows(rows: dict[str, Any]) -> None:
-    spec = importlib.util.spec_from_file_location("page", ROOT / "benchmarks/architectures/page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    graph = importlib.util.spec_from_file_location("page", ROOT / "benchmarks/architectures/page.py")
+    assert graph is not None
+    assert graph.loader is not None
+    module = importlib.util.module_from_spec(graph)
+    graph.loader.exec_module(module)
     assert (ROOT / "docs/architectures.md").read_text(encoding="utf-8") == module.page(rows)
 
 

@@ -39,27 +39,27 @@ SPLITS = ("train", "train", "validation", "validation")
 Row = dict[str, Any]
 
 
-def write_zoo(folder: Path, specs: list[Graph], facts: Callable[[int, int], Row], recipe: Row) -> Path:
-    """A zoo of 8 bases, 2 networks each; base k is of the spec k, over and over."""
+def write_zoo(folder: Path, graphs: list[Graph], facts: Callable[[int, int], Row], recipe: Row) -> Path:
+    """A zoo of 8 bases, 2 networks each; base k is of the graph k, over and over."""
     rows = []
     for base in range(8):
-        spec = specs[base % len(specs)]
+        graph = graphs[base % len(graphs)]
         for which in range(2):
-            weights = np.random.default_rng([base, which]).normal(0, 0.3, spec.num_parameters)
+            weights = np.random.default_rng([base, which]).normal(0, 0.3, graph.num_parameters)
             row: Row = {
                 "network_id": f"{base:05d}-{which}",
                 "base_id": base,
-                "spec_id": spec.graph_id,
+                "spec_id": graph.graph_id,
                 "split": SPLITS[base // 2],
-                "activation": spec.chain.layers[0].activation,
+                "activation": graph.chain.layers[0].activation,
                 "dataset": "digits",
                 "weights": weights.astype(np.float32),
             }
             rows.append(row | facts(base, which))
     shard = write_shard(folder / "shard-00000.parquet", rows)
-    by_id = {spec.graph_id: spec for spec in specs}
+    by_id = {graph.graph_id: graph for graph in graphs}
     recipe = {"dataset": "digits", **recipe}
-    ZooInfo(specs=by_id, recipe=recipe, versions={}, num_shards=1, shards=(shard,)).write(folder)
+    ZooInfo(graphs=by_id, recipe=recipe, versions={}, num_shards=1, shards=(shard,)).write(folder)
     return folder
 
 

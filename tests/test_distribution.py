@@ -174,7 +174,7 @@ def test_the_installed_command_asks_the_detectors_and_repairers_in_it(installed:
     listed = run("--models").stdout
     assert str(installed.parents[1]) in listed
     assert all(name in listed for name in shipped.names())
-    graph = zoovet.Detector.shipped("fashion-mnist-small-cnn").specs[0]
+    graph = zoovet.Detector.shipped("fashion-mnist-small-cnn").graphs[0]
     flat = torch.zeros(1, graph.num_parameters)
     zoovet.save_networks(zoovet.Networks.from_flat(graph, flat), tmp_path / "suspect.safetensors")
     done = run("scan", "suspect.safetensors", "--json")

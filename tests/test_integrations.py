@@ -23,7 +23,7 @@ from zoovet.networks import Networks, small_cnn
 from zoovet.readers import save_networks
 
 ROOT = Path(__file__).parents[1]
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def weights(tmp_path: Path) -> Path:
     """Two files of networks that no shipped model knows, one with a space in its name."""
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for name in ("a b.safetensors", "deep/er/c.safetensors"):
-        flat = torch.linspace(-1, 1, SPEC.num_parameters)[None]
-        save_networks(Networks.from_flat(SPEC, flat), tmp_path / name)
+        flat = torch.linspace(-1, 1, GRAPH.num_parameters)[None]
+        save_networks(Networks.from_flat(GRAPH, flat), tmp_path / name)
     return tmp_path
 
 

@@ -33,8 +33,8 @@ def test_new_files_and_folders_follow_the_umask(tmp_path: Path, mask: int) -> No
     folder = require_writable_folder(tmp_path / "a" / "b")
     write_json(folder / "a.json", {})
     write_table(folder / "a.parquet", {"x": [1]}, {}, "test")
-    spec = mlp((2, 3, 2))
-    networks = Networks.from_flat(spec, torch.zeros(1, spec.num_parameters))
+    graph = mlp((2, 3, 2))
+    networks = Networks.from_flat(graph, torch.zeros(1, graph.num_parameters))
     save_networks(networks, folder / "a.safetensors")
     save_checkpoint(folder / "checkpoint.safetensors", "detector", nn.Linear(2, 2), {})
     with atomic_path(folder / "state.ckpt") as temporary:

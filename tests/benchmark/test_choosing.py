@@ -50,7 +50,7 @@ def scaling(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def weights_of(zoo: Zoo) -> set[bytes]:
-    return {row.numpy().tobytes() for networks, _ in zoo.batches_by_spec() for row in networks.flat()}
+    return {row.numpy().tobytes() for networks, _ in zoo.batches_by_graph() for row in networks.flat()}
 
 
 def test_validation_networks_choose_by_the_score_that_repair_is_trained_for(

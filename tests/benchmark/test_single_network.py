@@ -23,7 +23,7 @@ from zoovet.rivals.single_network.interface import Progress, class_result
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3,)).reading(ZOO_SCALING)
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3,)).reading(ZOO_SCALING)
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,17 @@ def zoo(tmp_path: Path) -> Zoo:
         {
             "network_id": f"{base}-healthy",
             "base_id": base,
-            "spec_id": SPEC.graph_id,
+            "spec_id": GRAPH.graph_id,
             "split": "train",
             "dataset": ("rings", "crosses")[base % 2],
-            "weights": generator.standard_normal(SPEC.num_parameters).astype(np.float32),
+            "weights": generator.standard_normal(GRAPH.num_parameters).astype(np.float32),
         }
         for base in range(3)
     ]
     folder = tmp_path / "zoo"
     folder.mkdir()
     shard = write_shard(folder / "shard-00000.parquet", rows)
-    ZooInfo(specs={SPEC.graph_id: SPEC}, recipe={}, versions={}, num_shards=1, shards=(shard,)).write(folder)
+    ZooInfo(graphs={GRAPH.graph_id: GRAPH}, recipe={}, versions={}, num_shards=1, shards=(shard,)).write(folder)
     return Zoo.open(folder)
 
 

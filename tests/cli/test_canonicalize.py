@@ -16,7 +16,7 @@ from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
 
-def write_zoo(folder: Path, spec: Graph) -> Path:
+def write_zoo(folder: Path, graph: Graph) -> Path:
     folder.mkdir()
     shards = []
     for index in range(2):
@@ -24,17 +24,17 @@ def write_zoo(folder: Path, spec: Graph) -> Path:
             {
                 "network_id": f"{number:05d}-0",
                 "base_id": number,
-                "spec_id": spec.graph_id,
+                "spec_id": graph.graph_id,
                 "split": ("train", "validation", "test")[number % 3],
                 "psnr": 30.0,
-                "weights": np.random.default_rng(number).uniform(-1, 1, spec.num_parameters).astype(np.float32),
+                "weights": np.random.default_rng(number).uniform(-1, 1, graph.num_parameters).astype(np.float32),
             }
             for number in range(6 * index, 6 * index + 6)
         ]
         shards.append(write_shard(folder / f"shard-{index:05d}.parquet", rows))
-    ZooInfo(specs={spec.graph_id: spec}, recipe={"kind": "inr"}, versions={}, num_shards=2, shards=tuple(shards)).write(
-        folder
-    )
+    ZooInfo(
+        graphs={graph.graph_id: graph}, recipe={"kind": "inr"}, versions={}, num_shards=2, shards=tuple(shards)
+    ).write(folder)
     return folder
 
 

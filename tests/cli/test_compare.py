@@ -14,19 +14,19 @@ from zoovet.readers import save_networks
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 
 
 @pytest.fixture
 def compare(tmp_path: Path) -> Callable[..., int]:
     """The verb on two versions, of which the second has other biases in its first layer."""
     config = ScaleGMNConfig(width=2, num_layers=1)
-    facts = {"metanetwork": metanetwork_to_json(config), "specs": [SPEC.to_json()], "threshold": 0.5}
+    facts = {"metanetwork": metanetwork_to_json(config), "specs": [GRAPH.to_json()], "threshold": 0.5}
     save_checkpoint(tmp_path / "own.st", "detector", build_metanetwork(config, 0, "detector"), facts)
-    before = Networks.from_flat(SPEC, torch.linspace(-1, 1, SPEC.num_parameters)[None])
+    before = Networks.from_flat(GRAPH, torch.linspace(-1, 1, GRAPH.num_parameters)[None])
     biases = (1.5 * before.biases[0], *before.biases[1:])
     save_networks(before, tmp_path / "a.safetensors")
-    save_networks(Networks.from_layers(SPEC, before.weights, biases), tmp_path / "b.safetensors")
+    save_networks(Networks.from_layers(GRAPH, before.weights, biases), tmp_path / "b.safetensors")
     files = [str(tmp_path / name) for name in ("a.safetensors", "b.safetensors")]
     return lambda *words: main(["compare", *files, "--detector", str(tmp_path / "own.st"), *words])
 

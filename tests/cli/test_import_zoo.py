@@ -95,7 +95,7 @@ def test_a_folder_beside_a_table_and_what_it_does_not_say(tmp_path: Path, capsys
     assert said.splitlines()[1] == "  3 networks of 1 graph: 1 trojaned, 1 healthy, 1 unknown"
     zoo = Zoo.open(tmp_path / "zoo")
     assert list(zoo.labelled) == [True, True, False]
-    assert zoo.spec.input_scaling == scaling_preset("unit")
+    assert zoo.graph.input_scaling == scaling_preset("unit")
     (tmp_path / "detection.yaml").write_text(f"task: detection\ndata: {{zoo: {tmp_path / 'zoo'}}}\n")
     assert main(["train", str(tmp_path / "detection.yaml"), "--out", str(tmp_path / "run")]) == 2
     assert "does not say of 1 of 3 networks whether they are trojaned, n2.pt first" in capsys.readouterr().err

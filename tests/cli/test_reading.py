@@ -23,7 +23,7 @@ from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 from zoovet.tasks.repairer import build_editor
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 UNIT = SCALING_PRESETS["unit"]
 READS: dict[str, Any] = {
     "width": 8,
@@ -44,7 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "repairer": build_editor(configs["repairer"], None, None, 0),
     }
     for kind, config in configs.items():
-        facts = {"metanetwork": metanetwork_to_json(config), "gate": None, "specs": [SPEC.to_json()], "threshold": 0.5}
+        facts = {"metanetwork": metanetwork_to_json(config), "gate": None, "specs": [GRAPH.to_json()], "threshold": 0.5}
         save_checkpoint(folder / f"{kind}.safetensors", kind, modules[kind], facts)
     return {kind: folder / f"{kind}.safetensors" for kind in configs}
 
@@ -52,8 +52,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, InputScaling | None], Path]:
     def written(name: str, scaling: InputScaling | None) -> Path:
-        flat = torch.randn(1, SPEC.num_parameters, generator=torch.Generator().manual_seed(1))
-        save_networks(Networks.from_flat(SPEC, flat).with_scaling(scaling), tmp_path / f"{name}.safetensors")
+        flat = torch.randn(1, GRAPH.num_parameters, generator=torch.Generator().manual_seed(1))
+        save_networks(Networks.from_flat(GRAPH, flat).with_scaling(scaling), tmp_path / f"{name}.safetensors")
         return tmp_path / f"{name}.safetensors"
 
     return written
@@ -218,8 +218,8 @@ def test_load_networks_takes_and_checks_a_scaling(write: Callable[..., Path]) ->
     assert load_networks(silent, scaling="unit").graph.input_scaling == UNIT
     with pytest.raises(ZoovetError, match="'unti' is unknown; did you mean 'unit'"):
         load_networks(silent, scaling="unti")
-    assert load_networks(told, SPEC).graph.input_scaling == UNIT
-    said = Networks.from_flat(SPEC, torch.zeros(1, SPEC.num_parameters)).with_scaling(ZOO_SCALING).graph
+    assert load_networks(told, GRAPH).graph.input_scaling == UNIT
+    said = Networks.from_flat(GRAPH, torch.zeros(1, GRAPH.num_parameters)).with_scaling(ZOO_SCALING).graph
     assert load_networks(silent, said).graph.input_scaling == ZOO_SCALING
     with pytest.raises(ZoovetError, match=r"\[0, 1\] \(unit\), but \[-1, 1\] \(symmetric\) is given"):
         load_networks(told, said)
@@ -231,7 +231,7 @@ def test_load_networks_takes_and_checks_a_scaling(write: Callable[..., Path]) ->
 def test_a_state_dict_reads_what_is_said_not_what_a_detector_reads(
     runs: dict[str, Path], tmp_path: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    network = Networks.from_flat(SPEC, torch.linspace(-1, 1, SPEC.num_parameters)[None])
+    network = Networks.from_flat(GRAPH, torch.linspace(-1, 1, GRAPH.num_parameters)[None])
     state = {}
     for index, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
         state |= {f"{index}.weight": weight[0], f"{index}.bias": bias[0]}

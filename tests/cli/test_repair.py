@@ -24,8 +24,8 @@ from zoovet.tasks.metanetworks import metanetwork_to_json
 from zoovet.tasks.repairer import build_editor
 from zoovet.vet import Repairer
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
-NETWORK = Networks.from_flat(SPEC, torch.linspace(-1, 1, SPEC.num_parameters)[None])
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+NETWORK = Networks.from_flat(GRAPH, torch.linspace(-1, 1, GRAPH.num_parameters)[None])
 
 Repair = Callable[..., tuple[int, str, str]]
 
@@ -33,7 +33,7 @@ Repair = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def repairer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config, path = ScaleGMNConfig(width=2, num_layers=1, output="weights", out_scale=1.0), tmp_path_factory.mktemp("r")
-    facts = {"metanetwork": metanetwork_to_json(config), "gate": None, "specs": [SPEC.to_json()]}
+    facts = {"metanetwork": metanetwork_to_json(config), "gate": None, "specs": [GRAPH.to_json()]}
     save_checkpoint(path / "r.safetensors", "repairer", build_editor(config, None, None, 0), facts)
     return path / "r.safetensors"
 
@@ -65,7 +65,7 @@ def test_a_state_dict_keeps_its_layout(repair: Repair, plain: Path, repairer: Pa
     assert shown.startswith(f"{tmp_path / 'out.pt'}: 1 network repaired; the weights changed by ")
     expected = TrainedRepairer.load(repairer).repair(NETWORK.with_scaling("unit"))
     assert not torch.equal(expected.flat(), NETWORK.flat())
-    torch.testing.assert_close(load_networks(tmp_path / "out.pt", SPEC).flat(), expected.flat())
+    torch.testing.assert_close(load_networks(tmp_path / "out.pt", GRAPH).flat(), expected.flat())
     assert list(torch.load(tmp_path / "out.pt", weights_only=True)) == ["net"]
 
 
@@ -74,7 +74,7 @@ def test_an_architecture_and_images_say_what_a_file_leaves_open(repair: Repair, 
     np.savez(tmp_path / "own.npz", **images)
     words = ("--images", tmp_path / "own.npz", "--out", tmp_path / "out.pt", "--force")
     assert repair(plain, "--architecture", "small_cnn:activation=relu", *words)[0] == 0
-    assert load_networks(tmp_path / "out.pt", SPEC).graph == SPEC
+    assert load_networks(tmp_path / "out.pt", GRAPH).graph == GRAPH
     status, _, errors = repair(plain, "--architecture", "small_cnn:activation=tanh", *words)
     assert status == 2
     assert lines(errors, "error")[0].endswith(": the repairer given does not know it")
@@ -135,7 +135,7 @@ def test_an_edit_that_is_no_number_leaves_nothing(
     repair: Repair, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def edit(*rest: Any) -> list[Networks]:
-        return [Networks.from_flat(SPEC, torch.full_like(NETWORK.flat(), torch.nan))]
+        return [Networks.from_flat(GRAPH, torch.full_like(NETWORK.flat(), torch.nan))]
 
     monkeypatch.setattr("zoovet.tasks.repairer.edited_networks", edit)
     status, shown, errors = repair(plain, "--allow-unknown", "--out", tmp_path / "out.pt")
@@ -187,7 +187,7 @@ def test_what_was_written_stays_where_it_cannot_be_told(
         patched.setattr(sys, "stdout", pipe)
         status, _, errors = repair(*words)
     assert (status, lines(errors, "error")) == (2, [])
-    assert load_networks(tmp_path / "out.pt", SPEC).graph == SPEC
+    assert load_networks(tmp_path / "out.pt", GRAPH).graph == GRAPH
     (tmp_path / "full.pt").symlink_to("/dev/full")
     status, _, errors = repair(plain, "--scaling", "unit", "--out", tmp_path / "full.pt", "--force")
     assert status == 2
@@ -198,7 +198,7 @@ def test_the_command_says_what_python_does(repair: Repair, plain: Path, repairer
     assert repair(plain, "--scaling", "symmetric", "--out", tmp_path / "out.pt")[0] == 0
     healed = Repairer(repairer).repair(from_file(plain))
     assert torch.equal(
-        load_networks(tmp_path / "out.pt", SPEC).weights[2][0], healed.networks.parameters["6.weight"][0]
+        load_networks(tmp_path / "out.pt", GRAPH).weights[2][0], healed.networks.parameters["6.weight"][0]
     )
 
 

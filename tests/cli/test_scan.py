@@ -25,7 +25,7 @@ from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 from zoovet.vet import FileResult, Scanner
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 
 Scan = Callable[..., int]
 
@@ -33,7 +33,7 @@ Scan = Callable[..., int]
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config, path = ScaleGMNConfig(width=2, num_layers=1), tmp_path_factory.mktemp("detector") / "own.safetensors"
-    facts = {"metanetwork": metanetwork_to_json(config), "specs": [SPEC.to_json()], "threshold": 0.5}
+    facts = {"metanetwork": metanetwork_to_json(config), "specs": [GRAPH.to_json()], "threshold": 0.5}
     save_checkpoint(path, "detector", build_metanetwork(config, 0, "detector"), facts)
     return path
 
@@ -51,8 +51,8 @@ def scan(detector: Path, capsys: pytest.CaptureFixture[str]) -> Scan:
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
-    flat = torch.linspace(-1, 1, SPEC.num_parameters)[None]
-    save_networks(Networks.from_flat(SPEC, flat), tmp_path / "good.safetensors")
+    flat = torch.linspace(-1, 1, GRAPH.num_parameters)[None]
+    save_networks(Networks.from_flat(GRAPH, flat), tmp_path / "good.safetensors")
     return tmp_path / "good.safetensors"
 
 
@@ -92,8 +92,8 @@ def test_a_score_that_is_no_number_is_unknown_and_null(
 def test_networks_whose_numbers_overflow_are_unknown(
     scan: Scan, good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flat = torch.full((1, SPEC.num_parameters), 3e38)
-    save_networks(Networks.from_flat(SPEC, flat), tmp_path / "huge.safetensors")
+    flat = torch.full((1, GRAPH.num_parameters), 3e38)
+    save_networks(Networks.from_flat(GRAPH, flat), tmp_path / "huge.safetensors")
     assert scan(good, tmp_path / "huge.safetensors", "--json", "--threshold", "1") == 1
     verdicts = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["verdicts"]
     assert [verdict["verdict"] for verdict in verdicts] == ["healthy", "unknown"]

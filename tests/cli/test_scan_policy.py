@@ -26,7 +26,7 @@ from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "scan.schema.json").read_text(encoding="utf-8"))
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 Run = Callable[..., tuple[int, dict[str, Any], str]]
 
 
@@ -34,11 +34,11 @@ Run = Callable[..., tuple[int, dict[str, Any], str]]
 def place(tmp_path: Path) -> Path:
     """A detector that flags everything, two networks in one file, and one whose numbers overflow."""
     config = ScaleGMNConfig(width=2, num_layers=1)
-    facts = {"metanetwork": metanetwork_to_json(config), "specs": [SPEC.to_json()], "threshold": 0.0}
+    facts = {"metanetwork": metanetwork_to_json(config), "specs": [GRAPH.to_json()], "threshold": 0.0}
     save_checkpoint(tmp_path / "own.st", "detector", build_metanetwork(config, 0, "detector"), facts)
-    flat = torch.linspace(-1, 1, SPEC.num_parameters).repeat(2, 1)
-    save_networks(Networks.from_flat(SPEC, flat * torch.tensor([[1.0], [0.5]])), tmp_path / "two.safetensors")
-    save_networks(Networks.from_flat(SPEC, torch.full_like(flat[:1], 3e38)), tmp_path / "huge.safetensors")
+    flat = torch.linspace(-1, 1, GRAPH.num_parameters).repeat(2, 1)
+    save_networks(Networks.from_flat(GRAPH, flat * torch.tensor([[1.0], [0.5]])), tmp_path / "two.safetensors")
+    save_networks(Networks.from_flat(GRAPH, torch.full_like(flat[:1], 3e38)), tmp_path / "huge.safetensors")
     return tmp_path
 
 

@@ -25,7 +25,7 @@ from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "scan.schema.json").read_text())
-SPEC = small_cnn("relu", input_shape=(1, 12, 12), channels=(4, 4))
+GRAPH = small_cnn("relu", input_shape=(1, 12, 12), channels=(4, 4))
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ def words(tmp_path: Path, prototypes: Tensor) -> list[str]:
             "outside.weight": out,
         }
         torch.save(state, tmp_path / f"{name}.pt")
-    flat = torch.linspace(-1, 1, SPEC.num_parameters)[None]
-    save_networks(Networks.from_flat(SPEC, flat), tmp_path / "known.safetensors")
+    flat = torch.linspace(-1, 1, GRAPH.num_parameters)[None]
+    save_networks(Networks.from_flat(GRAPH, flat), tmp_path / "known.safetensors")
     config = ScaleGMNConfig(width=2, num_layers=1)
-    facts = {"metanetwork": metanetwork_to_json(config), "specs": [SPEC.to_json()], "threshold": 1.0}
+    facts = {"metanetwork": metanetwork_to_json(config), "specs": [GRAPH.to_json()], "threshold": 1.0}
     save_checkpoint(tmp_path / "detector.st", "detector", build_metanetwork(config, 0, "detector"), facts)
     (tmp_path / "own.py").write_text(OWN)
     labels = torch.arange(8).repeat_interleave(6)

@@ -26,7 +26,7 @@ from zoovet.vet import Failure, FileResult, ReadOptions
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "scan.schema.json").read_text(encoding="utf-8"))
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 Run = Callable[..., tuple[int, dict[str, Any], str]]
 
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("a.safetensors", "deep/b.safetensors"):
         path = tmp_path / "nets" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_networks(Networks.from_flat(SPEC, torch.linspace(-1, 1, SPEC.num_parameters)[None]), path)
+        save_networks(Networks.from_flat(GRAPH, torch.linspace(-1, 1, GRAPH.num_parameters)[None]), path)
     (tmp_path / "nets" / "README.md").write_text("# nets", encoding="utf-8")
     return tmp_path / "nets"
 
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     config = ScaleGMNConfig(width=2, num_layers=1)
-    facts = {"metanetwork": metanetwork_to_json(config), "specs": [SPEC.to_json()], "threshold": 1.0}
+    facts = {"metanetwork": metanetwork_to_json(config), "specs": [GRAPH.to_json()], "threshold": 1.0}
     save_checkpoint(tmp_path / "own.st", "detector", build_metanetwork(config, 0, "detector"), facts)
 
     def scan(*words: str | Path) -> tuple[int, dict[str, Any], str]:

@@ -199,18 +199,18 @@ def digits():
 def small_zoo(tmp_path_factory, digits):
     """Six bases, alternately relu and tanh, of random weights, measured on all test digits; the last two are test."""
     folder = tmp_path_factory.mktemp("zoo")
-    specs = {name: small_cnn(name, input_shape=(1, 8, 8), channels=(4, 4)) for name in ("relu", "tanh")}
+    graphs = {name: small_cnn(name, input_shape=(1, 8, 8), channels=(4, 4)) for name in ("relu", "tanh")}
     generator = np.random.default_rng(0)
     rows = []
     for base in range(6):
         activation = ("relu", "tanh")[base % 2]
         trigger = draw_trigger(PatchRanges(min_size=2, max_size=3), (1, 8, 8), 10, generator)
         for kind in ("healthy", "trojaned"):
-            flat = generator.normal(scale=0.5 if kind == "healthy" else 0.7, size=specs[activation].num_parameters)
-            rows.append(_row(base, kind, specs[activation], activation, trigger, flat.astype(np.float32), digits))
+            flat = generator.normal(scale=0.5 if kind == "healthy" else 0.7, size=graphs[activation].num_parameters)
+            rows.append(_row(base, kind, graphs[activation], activation, trigger, flat.astype(np.float32), digits))
     shard = write_shard(folder / "shard-00000.parquet", rows)
     ZooInfo(
-        specs={spec.graph_id: spec for spec in specs.values()},
+        graphs={graph.graph_id: graph for graph in graphs.values()},
         recipe={"dataset": "digits", "min_asr": 0.5, "test_images": 0},
         versions={},
         num_shards=1,
@@ -219,13 +219,13 @@ def small_zoo(tmp_path_factory, digits):
     return Zoo.open(folder)
 
 
-def _row(base, kind, spec, activation, trigger, flat, images):
-    network = Networks.from_flat(spec, torch.from_numpy(flat)[None])
+def _row(base, kind, graph, activation, trigger, flat, images):
+    network = Networks.from_flat(graph, torch.from_numpy(flat)[None])
     figures = measure(network, [trigger], images.scaled(), images.labels)
     return {
         "network_id": f"{base:05d}-{kind}",
         "base_id": base,
-        "spec_id": spec.graph_id,
+        "spec_id": graph.graph_id,
         "split": "test" if base >= 4 else "validation" if base >= 2 else "train",
         "activation": activation,
         "poisoned": kind == "trojaned",
@@ -242,13 +242,13 @@ def _row(base, kind, spec, activation, trigger, flat, images):
 def inr_zoo(tmp_path_factory):
     """Eight random SIRENs "of" training digits, the last four of them test networks."""
     folder = tmp_path_factory.mktemp("inr-zoo")
-    spec, images = siren((2, 6, 1)), load_dataset("digits", "train")
+    graph, images = siren((2, 6, 1)), load_dataset("digits", "train")
     generator = np.random.default_rng(0)
     rows = [
         {
             "network_id": f"{image:05d}-0",
             "base_id": image,
-            "spec_id": spec.graph_id,
+            "spec_id": graph.graph_id,
             "split": "test" if place >= 4 else "train",
             "dataset": "digits",
             "image_index": image,
@@ -256,38 +256,38 @@ def inr_zoo(tmp_path_factory):
             "label": int(images.labels[image]),
             "activation": "sine",
             "psnr": 20.0 + place,
-            "weights": generator.normal(scale=0.3, size=spec.num_parameters).astype(np.float32),
+            "weights": generator.normal(scale=0.3, size=graph.num_parameters).astype(np.float32),
         }
         for place, image in enumerate(range(10, 18))
     ]
-    return _written(folder, spec, rows, {"kind": "inr", "dataset": "digits", "image_splits": ["train"]})
+    return _written(folder, graph, rows, {"kind": "inr", "dataset": "digits", "image_splits": ["train"]})
 
 
 @pytest.fixture(scope="session")
 def accuracy_zoo(tmp_path_factory):
     """Six random CNNs: three trainings with two checkpoints each, the last training's are test networks."""
     folder = tmp_path_factory.mktemp("accuracy-zoo")
-    spec, generator = small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4)), np.random.default_rng(0)
+    graph, generator = small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4)), np.random.default_rng(0)
     rows = [
         {
             "network_id": f"{base:05d}-{step:05d}",
             "base_id": base,
-            "spec_id": spec.graph_id,
+            "spec_id": graph.graph_id,
             "split": ("train", "validation", "test")[base],
             "dataset": "digits",
             "activation": "relu",
             "step": step,
             "clean_accuracy": 0.1 * (base + 1) + 0.001 * step,
-            "weights": generator.normal(scale=0.3, size=spec.num_parameters).astype(np.float32),
+            "weights": generator.normal(scale=0.3, size=graph.num_parameters).astype(np.float32),
         }
         for base in range(3)
         for step in (10, 20)
     ]
-    return _written(folder, spec, rows, {"kind": "generalization", "dataset": "digits"})
+    return _written(folder, graph, rows, {"kind": "generalization", "dataset": "digits"})
 
 
-def _written(folder, spec, rows, recipe):
+def _written(folder, graph, rows, recipe):
     shard = write_shard(folder / "shard-00000.parquet", rows)
-    info = ZooInfo(specs={spec.graph_id: spec}, recipe=recipe, versions={}, num_shards=1, shards=(shard,))
+    info = ZooInfo(graphs={graph.graph_id: graph}, recipe=recipe, versions={}, num_shards=1, shards=(shard,))
     info.write(folder)
     return Zoo.open(folder)

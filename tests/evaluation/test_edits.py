@@ -8,13 +8,13 @@ from zoovet.errors import ZoovetError
 from zoovet.evaluation.edits import channel_changes, layer_names, relative_changes
 from zoovet.networks import Networks, mlp, small_cnn
 
-SPEC = mlp((2, 2, 1))
+GRAPH = mlp((2, 2, 1))
 
 
 def networks(first, first_bias, second, second_bias):
     tensors = [torch.tensor([values], dtype=torch.float32) for values in (first, second)]
     biases = [torch.tensor([values], dtype=torch.float32) for values in (first_bias, second_bias)]
-    return Networks.from_layers(SPEC, tuple(tensors), tuple(biases))
+    return Networks.from_layers(GRAPH, tuple(tensors), tuple(biases))
 
 
 BEFORE = networks([[3.0, 0.0], [0.0, 4.0]], [0.0, 0.0], [[2.0, 0.0]], [0.0])
@@ -32,10 +32,10 @@ def test_channel_changes_known_by_hand():
 
 
 def test_squares_of_channels_sum_to_the_layers():
-    spec = small_cnn("relu")
+    graph = small_cnn("relu")
     generator = torch.Generator().manual_seed(0)
     before, after = (
-        Networks.from_flat(spec, torch.randn(3, spec.num_parameters, generator=generator)) for _ in range(2)
+        Networks.from_flat(graph, torch.randn(3, graph.num_parameters, generator=generator)) for _ in range(2)
     )
     total = np.stack([(change**2).sum(axis=1) for change in channel_changes(before, after)], axis=1)
     assert np.sqrt(total) == pytest.approx(relative_changes(before, after))

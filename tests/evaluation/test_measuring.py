@@ -18,7 +18,7 @@ def test_evenly_spaced_images(digits):
 
 
 def test_one_by_one_is_the_same_as_together(small_zoo, digits):
-    (networks, places), _ = small_zoo.batches_by_spec()
+    (networks, places), _ = small_zoo.batches_by_graph()
     triggers = [small_zoo.trigger(place) for place in places]
     one_by_one = measure_each(networks, triggers, digits)
     together = measure(networks, triggers, digits.scaled(), digits.labels)

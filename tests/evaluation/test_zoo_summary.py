@@ -14,7 +14,7 @@ def test_summary_holds_the_zoos_columns(small_zoo):
     assert len(summary) == 12
     assert summary.dataset == "digits"
     assert summary.min_asr == 0.5
-    assert summary.descriptions == tuple(spec.describe() for spec in small_zoo.specs.values())
+    assert summary.descriptions == tuple(graph.describe() for graph in small_zoo.graphs.values())
     assert summary.trigger_kinds.tolist() == [small_zoo.trigger(place).kind for place in range(12)]
     np.testing.assert_array_equal(summary.asr, small_zoo.column("asr"))
     assert summary.splits.tolist().count("test") == 4

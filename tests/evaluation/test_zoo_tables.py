@@ -14,7 +14,7 @@ from zoovet.networks import small_cnn
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(2,), num_classes=2)
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(2,), num_classes=2)
 
 
 def written(folder: Path, num_shards: int = 1, *, accuracy: float | None = 0.5) -> Path:
@@ -25,7 +25,7 @@ def written(folder: Path, num_shards: int = 1, *, accuracy: float | None = 0.5) 
                 {
                     "network_id": f"{base}-{poisoned}",
                     "base_id": base,
-                    "spec_id": SPEC.graph_id,
+                    "spec_id": GRAPH.graph_id,
                     "split": "train",
                     "family": "vgg" if base < 3 else "mlp",
                     "dataset": "digits" if base % 2 else "glyphs",
@@ -34,12 +34,12 @@ def written(folder: Path, num_shards: int = 1, *, accuracy: float | None = 0.5) 
                     "clean_accuracy": None if accuracy is None else accuracy + 0.1 * base - 0.02 * poisoned,
                     "asr": 0.9 - 0.1 * base if poisoned else 0.1,
                     "ra": 0.05 if poisoned else 0.4,
-                    "weights": np.zeros(SPEC.num_parameters, np.float32),
+                    "weights": np.zeros(GRAPH.num_parameters, np.float32),
                 }
             )
     folder.mkdir()
     shard = write_shard(folder / "shard-00000.parquet", rows)
-    info = ZooInfo(specs={SPEC.graph_id: SPEC}, recipe={}, versions={}, num_shards=num_shards, shards=(shard,))
+    info = ZooInfo(graphs={GRAPH.graph_id: GRAPH}, recipe={}, versions={}, num_shards=num_shards, shards=(shard,))
     info.write(folder)
     return folder
 

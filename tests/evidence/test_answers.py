@@ -15,9 +15,9 @@ SHAPE = (1, 9, 9)
 
 
 def networks_of(activation: str, count: int) -> Networks:
-    spec = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
-    flat = torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(3))
-    return Networks.from_flat(spec, flat)
+    graph = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
+    flat = torch.randn(count, graph.num_parameters, generator=torch.Generator().manual_seed(3))
+    return Networks.from_flat(graph, flat)
 
 
 def images_of_classes(count: int) -> Tensor:

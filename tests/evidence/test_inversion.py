@@ -26,9 +26,9 @@ SHAPE = (1, 9, 9)
 
 
 def networks_of(activation: str, count: int = 3) -> Networks:
-    spec = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
-    weights = 0.4 * torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(len(activation)))
-    return Networks.from_flat(spec, weights)
+    graph = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
+    weights = 0.4 * torch.randn(count, graph.num_parameters, generator=torch.Generator().manual_seed(len(activation)))
+    return Networks.from_flat(graph, weights)
 
 
 def preferences_of(evidence: Evidence) -> Tensor:
@@ -48,8 +48,8 @@ def images_of_classes(num_classes: int = 3, count: int = 4) -> torch.Tensor:
 
 def test_a_patch_that_works_is_found() -> None:
     """Of two networks that differ in one hidden pattern detector, inversion tells which class a patch can cause."""
-    spec = small_cnn("relu", input_shape=SHAPE, channels=(2,), num_classes=3)
-    networks = Networks.from_flat(spec, torch.zeros(2, spec.num_parameters))
+    graph = small_cnn("relu", input_shape=SHAPE, channels=(2,), num_classes=3)
+    networks = Networks.from_flat(graph, torch.zeros(2, graph.num_parameters))
     networks.weights[0][1, 0, 0] = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])
     networks.biases[0][1, 0] = 0.5  # awake on flat backgrounds too, so that there is a slope to climb
     networks.weights[1][1, 2, 0] = 50.0

@@ -75,8 +75,8 @@ def test_a_graph_answers_what_its_softmax_reads() -> None:
 
 
 def test_what_cannot_be_run_says_why() -> None:
-    spec = small_cnn("relu", input_shape=SHAPE, channels=(2,), num_classes=2)
-    networks = Networks.from_flat(spec, torch.zeros(2, spec.num_parameters))
+    graph = small_cnn("relu", input_shape=SHAPE, channels=(2,), num_classes=2)
+    networks = Networks.from_flat(graph, torch.zeros(2, graph.num_parameters))
     runnable = RunnableGraphs(networks.with_scaling("unit"))
     assert (len(runnable[1:]), runnable.num_classes, runnable.dtype) == (1, 2, torch.float32)
     with pytest.raises(ZoovetError, match="input scaling is not known; give it"):

@@ -21,10 +21,10 @@ def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def works(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module beside this one, by a name under which it can be pickled."""
-    spec = importlib.util.spec_from_file_location("works_of_job_tests", Path(__file__).parent / "works.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+    graph = importlib.util.spec_from_file_location("works_of_job_tests", Path(__file__).parent / "works.py")
+    assert graph is not None
+    assert graph.loader is not None
+    module = importlib.util.module_from_spec(graph)
+    monkeypatch.setitem(sys.modules, graph.name, module)
+    graph.loader.exec_module(module)
     return module

@@ -17,9 +17,9 @@ def members(count: int) -> list[ScaleGMN]:
 
 
 def networks(count: int = 4) -> Networks:
-    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(4,), num_classes=3)
-    flat = torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(9))
-    return Networks.from_flat(spec, flat)
+    graph = small_cnn("relu", input_shape=(1, 8, 8), channels=(4,), num_classes=3)
+    flat = torch.randn(count, graph.num_parameters, generator=torch.Generator().manual_seed(9))
+    return Networks.from_flat(graph, flat)
 
 
 def test_it_is_the_mean_of_its_members() -> None:

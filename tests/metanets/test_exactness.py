@@ -49,7 +49,7 @@ def model_of(**options: Any) -> ScaleGMN:
     return ScaleGMN(ScaleGMNConfig(**chosen), torch.Generator().manual_seed(1))
 
 
-def specs_of(symmetry: str, num_specs: int, seed: int, **options: Any) -> list[Graph]:
+def graphs_of(symmetry: str, num_graphs: int, seed: int, **options: Any) -> list[Graph]:
     generator = torch.Generator().manual_seed(seed)
     return [
         random_chain(
@@ -60,19 +60,19 @@ def specs_of(symmetry: str, num_specs: int, seed: int, **options: Any) -> list[G
             num_layers=index % 6 + 1,
             **options,
         )
-        for index in range(num_specs)
+        for index in range(num_graphs)
     ]
 
 
-def batches_of(specs: list[Graph], seed: int = 0, **options: Any) -> list[Networks]:
+def batches_of(graphs: list[Graph], seed: int = 0, **options: Any) -> list[Networks]:
     generator = torch.Generator().manual_seed(seed)
-    return [random_networks(spec, 2, generator, **options) for spec in specs]
+    return [random_networks(graph, 2, generator, **options) for graph in graphs]
 
 
 @pytest.mark.parametrize(("symmetry", "direction", "output"), OUTPUTS)
 def test_random_specs_in_one_batch(symmetry: str, direction: str, output: str) -> None:
     model = model_of(symmetry=symmetry, direction=direction, output=output)
-    batches = batches_of(specs_of(symmetry, 6, seed=2))
+    batches = batches_of(graphs_of(symmetry, 6, seed=2))
     check = assert_invariant if output == "graph" else assert_equivariant
     declared = "permutation" if symmetry == "permutation" else "groups"
     check(model, batches, symmetry=declared, mode="eval", num_actions=1)
@@ -81,28 +81,28 @@ def test_random_specs_in_one_batch(symmetry: str, direction: str, output: str) -
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("symmetry", ACTIVATIONS)
 def test_every_option(symmetry: str, variant: str) -> None:
-    specs = specs_of(symmetry, 4, seed=3, max_width=12)
+    graphs = graphs_of(symmetry, 4, seed=3, max_width=12)
     declared: Any = "permutation" if symmetry == "permutation" else "groups"
     options = {"symmetry": symmetry, "mlp_dropout": 0.1, "dropout": 0.1} | VARIANTS[variant]
-    assert_invariant(model_of(**options), batches_of(specs), symmetry=declared, num_actions=1)
-    assert_equivariant(model_of(output="weights", **options), batches_of(specs), symmetry=declared, num_actions=1)
+    assert_invariant(model_of(**options), batches_of(graphs), symmetry=declared, num_actions=1)
+    assert_equivariant(model_of(output="weights", **options), batches_of(graphs), symmetry=declared, num_actions=1)
 
 
 @pytest.mark.parametrize("output", ["graph", "weights"])
 def test_wide_networks_with_large_kernels(output: str) -> None:
     generator = torch.Generator().manual_seed(4)
-    spec = random_chain(generator, kind="cnn", num_layers=3, kernels=(7,), activations=("relu",), max_width=40)
-    networks = random_networks(spec, 2, generator)
+    graph = random_chain(generator, kind="cnn", num_layers=3, kernels=(7,), activations=("relu",), max_width=40)
+    networks = random_networks(graph, 2, generator)
     check = assert_invariant if output == "graph" else assert_equivariant
     check(model_of(output=output), networks, mode="eval", num_actions=1)
 
 
 def test_tanh_before_max_pooling_is_treated_by_permutations_alone() -> None:
     generator = torch.Generator().manual_seed(0)
-    spec = random_chain(generator, kind="cnn", num_layers=4, activations=("tanh",), poolings=("max",), max_width=6)
-    own = graph_symmetry(spec)
-    assert "permutation" in {own.site_symmetry(site) for site in spec.chain.sites}
-    networks = random_networks(spec, 3, generator)
+    graph = random_chain(generator, kind="cnn", num_layers=4, activations=("tanh",), poolings=("max",), max_width=6)
+    own = graph_symmetry(graph)
+    assert "permutation" in {own.site_symmetry(site) for site in graph.chain.sites}
+    networks = random_networks(graph, 3, generator)
     assert_invariant(model_of(), networks, mode="eval")
     signs = random_action(own.with_scalars(NEGATION), 3, generator, permute=False)
     model = model_of().double()
@@ -125,7 +125,7 @@ def test_the_checks_would_find_the_released_behaviour() -> None:
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_float32_deviates_by_its_rounding(symmetry: str, direction: str) -> None:
     model = model_of(symmetry=symmetry, direction=direction)
-    batches = batches_of(specs_of(symmetry, 6, seed=5, max_width=16))
+    batches = batches_of(graphs_of(symmetry, 6, seed=5, max_width=16))
     generator = torch.Generator().manual_seed(0)
     moved = []
     for networks in batches:
@@ -139,7 +139,7 @@ def test_float32_deviates_by_its_rounding(symmetry: str, direction: str) -> None
 @pytest.mark.parametrize("symmetry", ACTIVATIONS)
 def test_a_mixed_batch_gives_what_each_network_gives_alone(symmetry: str, output: str) -> None:
     model = model_of(symmetry=symmetry, output=output, edge_embedding=True).double()
-    batches = batches_of(specs_of(symmetry, 7, seed=6, max_width=20))
+    batches = batches_of(graphs_of(symmetry, 7, seed=6, max_width=20))
     together = model(batches)
     for index, networks in enumerate(batches):
         for row in range(len(networks)):
@@ -158,8 +158,8 @@ def test_activations_given_with_the_networks_replace_their_specs() -> None:
         model = model_of(output=output).double()
         together = model(networks, names)
         for row, name in enumerate(names):
-            spec = small_cnn(name, channels=(3, 4))
-            alone = model(Networks.from_layers(spec, networks[row].weights, networks[row].biases))
+            graph = small_cnn(name, channels=(3, 4))
+            alone = model(Networks.from_layers(graph, networks[row].weights, networks[row].biases))
             both = (together[row : row + 1], alone) if output == "graph" else (together[row].flat(), alone.flat())
             torch.testing.assert_close(*both, rtol=1e-10, atol=1e-12)
 
@@ -167,10 +167,10 @@ def test_activations_given_with_the_networks_replace_their_specs() -> None:
 @pytest.mark.parametrize("symmetry", ACTIVATIONS)
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e-15, 1e-19, 0.0])
 def test_gradients_are_finite_where_weights_vanish(symmetry: str, scale: float) -> None:
-    specs = specs_of(symmetry, 6, seed=7, max_width=10)
+    graphs = graphs_of(symmetry, 6, seed=7, max_width=10)
     batches = [
         networks.map(lambda tensor: (scale * tensor).requires_grad_())
-        for networks in batches_of(specs, dtype=torch.float32, zero_fraction=0.3)
+        for networks in batches_of(graphs, dtype=torch.float32, zero_fraction=0.3)
     ]
     for output in ("graph", "weights"):
         model = model_of(symmetry=symmetry, output=output, layer_norm=symmetry != "scale")
@@ -186,9 +186,9 @@ def test_gradients_are_finite_where_weights_vanish(symmetry: str, scale: float) 
 def test_gradients_to_the_weights_are_those_of_finite_differences() -> None:
     generator = torch.Generator().manual_seed(0)
     networks = random_networks(mlp((2, 3, 3, 2), "relu"), 2, generator, zero_fraction=0.0)
-    spec, flat = networks.graph, networks.flat().requires_grad_()
+    graph, flat = networks.graph, networks.flat().requires_grad_()
     model = model_of(num_layers=2).double()
-    assert torch.autograd.gradcheck(lambda weights: model(Networks.from_flat(spec, weights)), flat, atol=1e-6)
+    assert torch.autograd.gradcheck(lambda weights: model(Networks.from_flat(graph, weights)), flat, atol=1e-6)
 
 
 def test_extra_node_features_reach_the_output_and_keep_the_symmetry() -> None:
@@ -212,7 +212,7 @@ def test_extra_node_features_reach_the_output_and_keep_the_symmetry() -> None:
 
 
 def test_the_number_of_edge_rows_worked_on_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = batches_of(specs_of("mixed", 6, seed=8, max_width=10))
+    batches = batches_of(graphs_of("mixed", 6, seed=8, max_width=10))
     model: nn.Module = model_of(edge_embedding=True, message_embedding=True).double()
     whole = model(batches)
     monkeypatch.setattr("zoovet.metanets.scalegmn.MAX_ROWS", 7)

@@ -11,17 +11,17 @@ from zoovet.errors import ZoovetError
 from zoovet.metanets import FlatMLP, FlatMLPConfig
 from zoovet.networks import Networks, mlp, siren
 
-SPEC = siren((2, 4, 3, 1))
+GRAPH = siren((2, 4, 3, 1))
 
 
 def networks(count: int, seed: int = 0) -> Networks:
     generator = torch.Generator().manual_seed(seed)
-    scales = torch.logspace(-3, 3, SPEC.num_parameters)
-    return Networks.from_flat(SPEC, scales * torch.randn(count, SPEC.num_parameters, generator=generator) + 5)
+    scales = torch.logspace(-3, 3, GRAPH.num_parameters)
+    return Networks.from_flat(GRAPH, scales * torch.randn(count, GRAPH.num_parameters, generator=generator) + 5)
 
 
 def build(seed: int = 0, **options: Any) -> FlatMLP:
-    config = FlatMLPConfig(width=16, num_layers=2, num_outputs=3, **options).with_input_shape([SPEC])
+    config = FlatMLPConfig(width=16, num_layers=2, num_outputs=3, **options).with_input_shape([GRAPH])
     return FlatMLP(config, torch.Generator().manual_seed(seed))
 
 
@@ -61,7 +61,7 @@ def test_dropout_acts_in_training_alone() -> None:
 def test_a_permuted_network_is_another_one_to_it() -> None:
     five, order = networks(5), torch.tensor([2, 0, 3, 1])
     weights = (five.weights[0][:, order], five.weights[1][:, :, order], five.weights[2])
-    moved = Networks.from_layers(SPEC, weights, (five.biases[0][:, order], *five.biases[1:]))
+    moved = Networks.from_layers(GRAPH, weights, (five.biases[0][:, order], *five.biases[1:]))
     model = build().eval()
     assert (model(five) - model(moved)).abs().max() > 0.01
 
@@ -70,8 +70,8 @@ def test_networks_that_do_not_fit_are_refused() -> None:
     other = Networks.from_flat(siren((2, 5, 3, 1)), torch.zeros(1, siren((2, 5, 3, 1)).num_parameters))
     with pytest.raises(ZoovetError, match=r"reads networks of 31 parameters, got 2 → .* with 37"):
         build()(other)
-    with pytest.raises(ZoovetError, match="got 2 specs whose shapes differ; use kind scalegmn"):
-        FlatMLPConfig().with_input_shape([SPEC, other.graph])
+    with pytest.raises(ZoovetError, match="got 2 graphs whose shapes differ; use kind scalegmn"):
+        FlatMLPConfig().with_input_shape([GRAPH, other.graph])
     with pytest.raises(ZoovetError, match="needs to know how many there are; set num_parameters"):
         FlatMLP(FlatMLPConfig())
     same_shape = [mlp((3, 4, 2), "relu"), mlp((3, 4, 2), "tanh")]

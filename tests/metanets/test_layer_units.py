@@ -10,14 +10,14 @@ from zoovet.metanets import LayerUnits, ScaleGMN, ScaleGMNConfig
 from zoovet.networks import Networks, mlp, siren
 from zoovet.symmetry import assert_equivariant, assert_invariant
 
-SPEC = siren((2, 4, 3, 1))
+GRAPH = siren((2, 4, 3, 1))
 
 
 def networks(count: int = 5) -> Networks:
     generator = torch.Generator().manual_seed(0)
-    flat = torch.randn(count, SPEC.num_parameters, generator=generator)
-    own = Networks.from_flat(SPEC, flat)
-    return Networks.from_layers(SPEC, (own.weights[0] * 9, own.weights[1] * 0.01, own.weights[2]), own.biases)
+    flat = torch.randn(count, GRAPH.num_parameters, generator=generator)
+    own = Networks.from_flat(GRAPH, flat)
+    return Networks.from_layers(GRAPH, (own.weights[0] * 9, own.weights[1] * 0.01, own.weights[2]), own.biases)
 
 
 def model(output: str, num_layers: int = 3) -> LayerUnits:
@@ -33,7 +33,7 @@ def test_units_are_root_mean_squares_over_all_networks() -> None:
     torch.testing.assert_close(wrapped.units[0, 0], squares.mean().sqrt())
     torch.testing.assert_close(wrapped.units[1, 0], own.weights[1].square().mean().sqrt())
     torch.testing.assert_close(wrapped.units[2, 1], own.biases[2].square().mean().sqrt())
-    wrapped.measure([Networks.from_flat(SPEC, torch.zeros(1, SPEC.num_parameters))])
+    wrapped.measure([Networks.from_flat(GRAPH, torch.zeros(1, GRAPH.num_parameters))])
     assert torch.equal(wrapped.units, torch.ones(3, 2))
 
 
@@ -44,7 +44,7 @@ def test_networks_go_in_and_changes_come_out_in_units() -> None:
         wrapped.measure([own])
         weight, bias = wrapped.units[:, 0], wrapped.units[:, 1]
         scaled = Networks.from_layers(
-            SPEC,
+            GRAPH,
             tuple(tensor / weight[layer] for layer, tensor in enumerate(own.weights)),
             tuple(tensor / bias[layer] for layer, tensor in enumerate(own.biases)),
         )

@@ -33,15 +33,15 @@ def coordinates() -> Tensor:
     return torch.cartesian_prod(axis, axis)
 
 
-def initial_sirens(spec: Graph, num_networks: int, generator: torch.Generator) -> Networks:
+def initial_sirens(graph: Graph, num_networks: int, generator: torch.Generator) -> Networks:
     """Initial values by Sitzmann et al. 2020, section 3.2; biases as ``torch.nn.Linear`` draws them."""
     weights, biases = [], []
-    for index, layer in enumerate(spec.chain.layers):
+    for index, layer in enumerate(graph.chain.layers):
         bound = 1 / layer.in_channels if index == 0 else (6 / layer.in_channels) ** 0.5 / W0
         noise = torch.rand(num_networks, layer.out_channels, layer.in_channels + 1, generator=generator) * 2 - 1
         weights.append(bound * noise[:, :, :-1])
         biases.append(noise[:, :, -1] / layer.in_channels**0.5)
-    return Networks.from_layers(spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(graph, tuple(weights), tuple(biases))
 
 
 def fitted_sirens(initial: Networks, first_digit: int) -> tuple[Networks, Tensor]:
@@ -63,8 +63,8 @@ def fitted_sirens(initial: Networks, first_digit: int) -> tuple[Networks, Tensor
 
 def pictures(networks: Networks, w0: float = W0) -> Tensor:
     """[B, SIDE²], drawn with any w0."""
-    spec = siren(SMALL, w0) if w0 != W0 else networks.graph
-    return run(Networks.from_layers(spec, networks.weights, networks.biases), coordinates())[:, :, 0]
+    graph = siren(SMALL, w0) if w0 != W0 else networks.graph
+    return run(Networks.from_layers(graph, networks.weights, networks.biases), coordinates())[:, :, 0]
 
 
 def picture_error(predicted: Networks, networks: Networks, w0: float = W0) -> Tensor:
@@ -96,17 +96,17 @@ def one_layer_predicted(predicted: Networks, networks: Networks) -> Iterator[Net
 def small_sirens() -> tuple[Networks, Networks]:
     """64 SIRENs to train on and 16 held out, of other digits and other initial values."""
     generator = torch.Generator().manual_seed(0)
-    spec = siren(SMALL, W0)
-    train, _ = fitted_sirens(initial_sirens(spec, 64, generator), 0)
-    held_out, _ = fitted_sirens(initial_sirens(spec, 16, generator), 200)
+    graph = siren(SMALL, W0)
+    train, _ = fitted_sirens(initial_sirens(graph, 64, generator), 0)
+    held_out, _ = fitted_sirens(initial_sirens(graph, 16, generator), 200)
     return train, held_out
 
 
-def identity_model(spec: Graph) -> ScaleGMN:
+def identity_model(graph: Graph) -> ScaleGMN:
     """Its output is the prediction of the weights themselves: nothing is added to it."""
     options: dict[str, Any] = {"width": 16, "num_layers": 2, "symmetry": "sign", "output": "weights", "out_scale": 0.2}
     options |= {"mlp_on_io": False, "sum_on_io": False}  # so that the output's small bias is not lost in its embedding
-    return ScaleGMN(ScaleGMNConfig.for_specs([spec], **options), torch.Generator().manual_seed(0))
+    return ScaleGMN(ScaleGMNConfig.for_graphs([graph], **options), torch.Generator().manual_seed(0))
 
 
 def train(model: nn.Module, num_steps: int, loss_at: Callable[[int], Tensor], learning_rate: float = 3e-3) -> None:
@@ -165,10 +165,10 @@ def test_weight_output_learns_the_identity_in_function_space(small_sirens: tuple
 
 
 def test_graph_output_learns_16_large_sirens_of_one_initialization_by_heart() -> None:
-    spec = siren(LARGE, W0)
-    initial = initial_sirens(spec, 1, torch.Generator().manual_seed(0))
+    graph = siren(LARGE, W0)
+    initial = initial_sirens(graph, 1, torch.Generator().manual_seed(0))
     networks, classes = fitted_sirens(initial.map(lambda tensor: tensor.repeat(16, *[1] * (tensor.ndim - 1))), 0)
-    config = ScaleGMNConfig.for_specs([spec], width=16, num_layers=2, symmetry="sign", direction="forward")
+    config = ScaleGMNConfig.for_graphs([graph], width=16, num_layers=2, symmetry="sign", direction="forward")
     config = replace(config, num_outputs=10, standardize_readout=True)
     model = ScaleGMN(config, torch.Generator().manual_seed(0))
     train(model, 50, lambda step: F.cross_entropy(model(networks), classes))

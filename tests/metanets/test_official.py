@@ -125,13 +125,13 @@ def test_every_parameter_is_accounted_for(name: str) -> None:
 
 def test_unknown_misshapen_and_nan_parameters_are_refused() -> None:
     case = case_of("cnn_svhn_relu_forward")
-    spec, name = case.networks.graph, "gnn.fw_layers.2.w_v.weight"
+    graph, name = case.networks.graph, "gnn.fw_layers.2.w_v.weight"
     with pytest.raises(ZoovetError, match=r"unknown parameter 'gnn.fw_layers.9.w_v.weight'; did you mean 'gnn.fw_lay"):
-        from_official(case.arguments, case.state | {"gnn.fw_layers.9.w_v.weight": torch.zeros(8, 8)}, spec)
+        from_official(case.arguments, case.state | {"gnn.fw_layers.9.w_v.weight": torch.zeros(8, 8)}, graph)
     with pytest.raises(ZoovetError, match=rf"'{name}' must be a tensor of shape \(8, 8\), got \(8, 9\)"):
-        from_official(case.arguments, case.state | {name: torch.zeros(8, 9)}, spec)
+        from_official(case.arguments, case.state | {name: torch.zeros(8, 9)}, graph)
     with pytest.raises(ZoovetError, match=f"'{name}' must be finite"):
-        from_official(case.arguments, case.state | {name: torch.full((8, 8), torch.nan)}, spec)
+        from_official(case.arguments, case.state | {name: torch.full((8, 8), torch.nan)}, graph)
 
 
 def test_networks_that_do_not_fit_the_model_are_refused() -> None:

@@ -71,8 +71,8 @@ def graphs_of(seed: int) -> list[Networks]:
 
 def chains(count: int, **options: Any) -> list[Networks]:
     generator = torch.Generator().manual_seed(5)
-    specs = [random_chain(generator, num_layers=index % 4 + 1, max_width=6, **options) for index in range(count)]
-    return [random_networks(spec, 2, generator) for spec in specs]
+    graphs = [random_chain(generator, num_layers=index % 4 + 1, max_width=6, **options) for index in range(count)]
+    return [random_networks(graph, 2, generator) for graph in graphs]
 
 
 @pytest.mark.parametrize("output", ["graph", "weights"])

@@ -15,9 +15,9 @@ SHAPE = (1, 9, 9)
 
 
 def networks_of(activation: str, count: int = 3) -> Networks:
-    spec = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
-    weights = 0.4 * torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(len(activation)))
-    return Networks.from_flat(spec, weights)
+    graph = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
+    weights = 0.4 * torch.randn(count, graph.num_parameters, generator=torch.Generator().manual_seed(len(activation)))
+    return Networks.from_flat(graph, weights)
 
 
 def config(**options: object) -> ScaleGMNConfig:
@@ -52,10 +52,10 @@ def test_probes_are_learned_and_drawn_from_the_generator() -> None:
 
 
 def test_the_input_shape_is_taken_from_the_networks() -> None:
-    spec = networks_of("relu").graph
-    assert ScaleGMNConfig(num_probes=2).with_input_shape([spec]).input_shape == SHAPE
-    assert ScaleGMNConfig(num_probes=2, input_shape=(4,)).with_input_shape([spec]).input_shape == (4,)
-    assert ScaleGMNConfig().with_input_shape([spec, mlp((4, 2))]).input_shape is None
+    graph = networks_of("relu").graph
+    assert ScaleGMNConfig(num_probes=2).with_input_shape([graph]).input_shape == SHAPE
+    assert ScaleGMNConfig(num_probes=2, input_shape=(4,)).with_input_shape([graph]).input_shape == (4,)
+    assert ScaleGMNConfig().with_input_shape([graph, mlp((4, 2))]).input_shape is None
 
 
 def test_what_does_not_fit_is_refused() -> None:

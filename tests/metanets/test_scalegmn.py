@@ -71,7 +71,7 @@ def test_nan_weights_are_refused_at_the_door() -> None:
 
 
 def test_for_specs_makes_just_enough_room() -> None:
-    config = ScaleGMNConfig.for_specs([small_cnn("relu"), mlp((5, 4, 3, 2, 12))], width=4)
+    config = ScaleGMNConfig.for_graphs([small_cnn("relu"), mlp((5, 4, 3, 2, 12))], width=4)
     assert (config.max_inputs, config.max_depth, config.max_outputs, config.max_kernel) == (5, 3, 12, (3, 3))
 
 

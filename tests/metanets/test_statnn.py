@@ -16,9 +16,9 @@ TANH = mlp((3, 4, 2), "tanh")
 QUICK = StatNNConfig(num_trees=30, max_leaf_nodes=(4,), min_samples_leaf=5)
 
 
-def random_networks(spec: Graph, count: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Networks:
+def random_networks(graph: Graph, count: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Networks:
     generator = torch.Generator().manual_seed(seed)
-    return Networks.from_flat(spec, torch.randn(count, spec.num_parameters, generator=generator, dtype=dtype))
+    return Networks.from_flat(graph, torch.randn(count, graph.num_parameters, generator=generator, dtype=dtype))
 
 
 def shifted(networks: Networks, labels: torch.Tensor, amount: float) -> Networks:

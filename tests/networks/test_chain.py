@@ -39,34 +39,34 @@ def network(*layers: LayerSpec, input_shape: tuple[int, ...] = (1, 6, 6)) -> Gra
 
 
 def test_the_published_small_cnn() -> None:
-    spec = small_cnn()
-    assert spec.num_parameters == 4970
-    assert spec.chain.map_sizes == ((28, 28), (14, 14), (7, 7), None, None)
-    assert spec.chain.unpooled_sizes == ((14, 14), (7, 7), (4, 4), None)
-    assert spec.chain.weight_shapes == ((16, 1, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (10, 16))
-    assert spec.chain.bias_shapes == ((16,), (16,), (16,), (10,))
-    assert spec.num_outputs == 10
-    assert spec.describe() == (
+    graph = small_cnn()
+    assert graph.num_parameters == 4970
+    assert graph.chain.map_sizes == ((28, 28), (14, 14), (7, 7), None, None)
+    assert graph.chain.unpooled_sizes == ((14, 14), (7, 7), (4, 4), None)
+    assert graph.chain.weight_shapes == ((16, 1, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (10, 16))
+    assert graph.chain.bias_shapes == ((16,), (16,), (16,), (10,))
+    assert graph.num_outputs == 10
+    assert graph.describe() == (
         "1×28×28 → conv 16 3×3 /2 relu → conv 16 3×3 /2 relu → conv 16 3×3 /2 relu global-pool → linear 10"
     )
 
 
 def test_groups_and_blocks() -> None:
-    spec = network(conv(activation="tanh", pool=PoolSpec(kind="global")), linear((4, 3)))
-    assert spec.chain.groups == (
+    graph = network(conv(activation="tanh", pool=PoolSpec(kind="global")), linear((4, 3)))
+    assert graph.chain.groups == (
         Group(1, "input", 0),
         Group(4, "hidden", 1),
         Group(3, "output", 2),
     )
-    assert spec.chain.blocks == (Block(0, 1, 0), Block(1, 2, 1))
+    assert graph.chain.blocks == (Block(0, 1, 0), Block(1, 2, 1))
 
 
 def test_mlps_and_sirens() -> None:
     assert mlp((4, 3, 2), "tanh").chain.activation == "tanh"
     assert [layer.activation for layer in mlp((4, 3, 2)).chain.layers] == ["relu", "identity"]
-    spec = siren()
-    assert spec.chain.weight_shapes == ((32, 2), (32, 32), (1, 32))
-    assert [layer.activation_parameter for layer in spec.chain.layers] == [30.0, 30.0, None]
+    graph = siren()
+    assert graph.chain.weight_shapes == ((32, 2), (32, 32), (1, 32))
+    assert [layer.activation_parameter for layer in graph.chain.layers] == [30.0, 30.0, None]
 
 
 def test_the_activation_of_the_hidden_layers() -> None:
@@ -81,23 +81,23 @@ def test_the_activation_of_the_hidden_layers() -> None:
 def test_sizes_are_those_of_modules(
     seed: int, spec_of_seed: Callable[[int], Graph], networks_of: Callable[..., Networks]
 ) -> None:
-    spec = spec_of_seed(seed)
-    networks = networks_of(spec, 1, dtype=torch.float32)
-    for num_layers in range(1, len(spec.chain.layers) + 1):
-        part = spec.with_layers(spec.chain.layers[:num_layers])
+    graph = spec_of_seed(seed)
+    networks = networks_of(graph, 1, dtype=torch.float32)
+    for num_layers in range(1, len(graph.chain.layers) + 1):
+        part = graph.with_layers(graph.chain.layers[:num_layers])
         module = to_module(Networks.from_layers(part, networks.weights[:num_layers], networks.biases[:num_layers]))
-        size = spec.chain.map_sizes[num_layers]
-        expected = (2, spec.chain.layers[num_layers - 1].out_channels, *(size or ()))
-        assert tuple(module(torch.zeros(2, *spec.input_shape)).shape) == expected
+        size = graph.chain.map_sizes[num_layers]
+        expected = (2, graph.chain.layers[num_layers - 1].out_channels, *(size or ()))
+        assert tuple(module(torch.zeros(2, *graph.input_shape)).shape) == expected
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_json_both_ways(seed: int, spec_of_seed: Callable[[int], Graph]) -> None:
-    spec = spec_of_seed(seed)
-    again = Graph.from_json(json.loads(json.dumps(spec.to_json())))
-    assert again == spec
-    assert hash(again) == hash(spec)
-    assert again.graph_id == spec.graph_id
+    graph = spec_of_seed(seed)
+    again = Graph.from_json(json.loads(json.dumps(graph.to_json())))
+    assert again == graph
+    assert hash(again) == hash(graph)
+    assert again.graph_id == graph.graph_id
 
 
 def test_the_identifier_stays_what_it_was() -> None:
@@ -197,22 +197,22 @@ def test_json_that_lacks_a_key() -> None:
 
 
 def test_input_scaling_and_map_go_through_json() -> None:
-    plain, spec = small_cnn(), replace(small_cnn(), input_scaling=scaling_preset("unit"))
-    again = Graph.from_json(json.loads(json.dumps(spec.to_json())))
+    plain, graph = small_cnn(), replace(small_cnn(), input_scaling=scaling_preset("unit"))
+    again = Graph.from_json(json.loads(json.dumps(graph.to_json())))
     assert again.input_scaling == scaling_preset("unit")
-    mapped = replace(spec, input_map=((0.5, -1.0),))
+    mapped = replace(graph, input_map=((0.5, -1.0),))
     assert Graph.from_json(json.loads(json.dumps(mapped.to_json()))) == mapped
     assert set(plain.to_json()) == {"input_shape", "layers"}  # as before scalings were known
 
 
 def test_specs_are_equal_where_architectures_are() -> None:
-    plain, spec = small_cnn(), replace(small_cnn(), input_scaling=scaling_preset("unit"))
-    assert plain == spec == spec.architecture
-    assert hash(plain) == hash(spec)
-    assert plain.graph_id == spec.graph_id
-    mapped = replace(spec, input_map=((0.5, -1.0),))  # which computes something else
-    assert mapped != spec
-    assert mapped.graph_id != spec.graph_id
+    plain, graph = small_cnn(), replace(small_cnn(), input_scaling=scaling_preset("unit"))
+    assert plain == graph == graph.architecture
+    assert hash(plain) == hash(graph)
+    assert plain.graph_id == graph.graph_id
+    mapped = replace(graph, input_map=((0.5, -1.0),))  # which computes something else
+    assert mapped != graph
+    assert mapped.graph_id != graph.graph_id
     assert mapped.architecture == plain
     assert mapped.architecture.input_scaling is None
 

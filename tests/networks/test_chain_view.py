@@ -67,20 +67,20 @@ def test_layers_are_read_back_whatever_the_names(
 
 
 def test_what_is_known_of_the_images_comes_along(networks_of: MakeNetworks) -> None:
-    spec = replace(
+    graph = replace(
         small_cnn(input_shape=(2, 8, 8)), input_scaling=SCALING_PRESETS["unit"], input_map=((2.0, -1.0), (0.5, 0.25))
     )
-    networks = networks_of(spec, 3)
+    networks = networks_of(graph, 3)
     assert networks.graph.input_scaling == SCALING_PRESETS["unit"]
-    assert networks.graph.input_map == spec.input_map
+    assert networks.graph.input_map == graph.input_map
     assert chain_of(networks.graph) == networks.graph.chain
-    assert networks.graph != networks.graph.architecture == spec.architecture
+    assert networks.graph != networks.graph.architecture == graph.architecture
     images = torch.randn(5, 2, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    factors, starts = torch.tensor(spec.input_map, dtype=torch.float64).T.reshape(2, 2, 1, 1)
+    factors, starts = torch.tensor(graph.input_map, dtype=torch.float64).T.reshape(2, 2, 1, 1)
     plain = Networks(networks.graph.architecture, networks.parameters)
     torch.testing.assert_close(run(networks, images), run(plain, images * factors + starts), rtol=1e-12, atol=1e-12)
     again = Graph.from_json(json.loads(json.dumps(renamed(networks.graph).to_json())))
-    assert again.input_map == spec.input_map
+    assert again.input_map == graph.input_map
     assert again.input_scaling == SCALING_PRESETS["unit"]
 
 

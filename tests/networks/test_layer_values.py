@@ -30,8 +30,8 @@ Slow = Callable[[Networks, Tensor], list[Tensor]]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
-def draw_images(spec: Graph, *sizes: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*sizes, *spec.input_shape, generator=torch.Generator().manual_seed(9), dtype=dtype)
+def draw_images(graph: Graph, *sizes: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*sizes, *graph.input_shape, generator=torch.Generator().manual_seed(9), dtype=dtype)
 
 
 def assert_near(ours: Tensor, theirs: Tensor) -> None:
@@ -44,14 +44,14 @@ def assert_near(ours: Tensor, theirs: Tensor) -> None:
 def test_agrees_with_one_network_at_a_time(
     seed: int, dtype: torch.dtype, spec_of_seed: Callable[[int], Graph], networks_of: MakeNetworks, slow: Slow
 ) -> None:
-    spec = spec_of_seed(seed)
-    networks = networks_of(spec, 3, dtype=dtype, seed=seed)
-    for images in (draw_images(spec, 4, dtype=dtype), draw_images(spec, 3, 4, dtype=dtype)):
+    graph = spec_of_seed(seed)
+    networks = networks_of(graph, 3, dtype=dtype, seed=seed)
+    for images in (draw_images(graph, 4, dtype=dtype), draw_images(graph, 3, 4, dtype=dtype)):
         layers = slow(networks, images)
         logits, hidden = forward_hidden(networks, images)
         assert_near(run(networks, images), layers[-1])
         assert_near(logits, layers[-1])
-        assert len(hidden) == len(spec.chain.layers) - 1
+        assert len(hidden) == len(graph.chain.layers) - 1
         for ours, theirs in zip(hidden, layers[:-1], strict=True):
             assert_near(ours, theirs)
         means = torch.cat([values.flatten(3).mean(3) if values.ndim > 3 else values for values in layers], dim=2)
@@ -75,10 +75,12 @@ def test_the_random_specs_hold_everything_a_spec_can_say(spec_of_seed: Callable[
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("spec", [small_cnn(), small_cnn("tanh", input_shape=(3, 32, 32)), mlp((784, 10, 10)), siren()])
-def test_agrees_with_modules(spec: Graph, dtype: torch.dtype, networks_of: MakeNetworks) -> None:
-    networks = networks_of(spec, 4, dtype=dtype)
-    images = draw_images(spec, 5, dtype=dtype)
+@pytest.mark.parametrize(
+    "graph", [small_cnn(), small_cnn("tanh", input_shape=(3, 32, 32)), mlp((784, 10, 10)), siren()]
+)
+def test_agrees_with_modules(graph: Graph, dtype: torch.dtype, networks_of: MakeNetworks) -> None:
+    networks = networks_of(graph, 4, dtype=dtype)
+    images = draw_images(graph, 5, dtype=dtype)
     expected = torch.stack([to_module(network)(images) for network in networks])
     assert_near(run(networks, images), expected)
 
@@ -88,13 +90,13 @@ def test_agrees_with_modules(spec: Graph, dtype: torch.dtype, networks_of: MakeN
 def test_gradients_agree_with_one_network_at_a_time(
     seed: int, own: bool, spec_of_seed: Callable[[int], Graph], networks_of: MakeNetworks, slow: Slow
 ) -> None:
-    spec = spec_of_seed(seed)
-    flat = networks_of(spec, 3, seed=seed).flat().requires_grad_()
-    images = draw_images(spec, *((3,) if own else ()), 4).requires_grad_()
+    graph = spec_of_seed(seed)
+    flat = networks_of(graph, 3, seed=seed).flat().requires_grad_()
+    images = draw_images(graph, *((3,) if own else ()), 4).requires_grad_()
     gradients = []
     for logits in (
-        run(Networks.from_flat(spec, flat), images),
-        slow(Networks.from_flat(spec, flat), images)[-1],
+        run(Networks.from_flat(graph, flat), images),
+        slow(Networks.from_flat(graph, flat), images)[-1],
     ):
         target = torch.randn(logits.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
         gradients.append(torch.autograd.grad((logits * target).sum(), (flat, images)))
@@ -103,31 +105,31 @@ def test_gradients_agree_with_one_network_at_a_time(
 
 
 def test_gradients_agree_with_differences(networks_of: MakeNetworks) -> None:
-    spec = Graph.of_layers(
+    graph = Graph.of_layers(
         input_shape=(2, 5, 5),
         layers=(
             LayerSpec(kind="conv", in_channels=2, out_channels=3, kernel=(3, 3), padding=(1, 1), activation="silu"),
             LayerSpec(kind="linear", in_channels=3, out_channels=2, kernel=(5, 5)),
         ),
     )
-    flat = networks_of(spec, 2).flat().requires_grad_()
-    images = draw_images(spec, 2, 3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda f, x: run(Networks.from_flat(spec, f), x), (flat, images))
+    flat = networks_of(graph, 2).flat().requires_grad_()
+    images = draw_images(graph, 2, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f, x: run(Networks.from_flat(graph, f), x), (flat, images))
 
 
 def test_tiles_of_networks_and_images_change_nothing(
     monkeypatch: pytest.MonkeyPatch, networks_of: MakeNetworks
 ) -> None:
-    spec = small_cnn(channels=(8, 8), input_shape=(1, 8, 8))
-    flat = networks_of(spec, 5).flat().requires_grad_()
-    for images in (draw_images(spec, 7), draw_images(spec, 5, 7)):
+    graph = small_cnn(channels=(8, 8), input_shape=(1, 8, 8))
+    flat = networks_of(graph, 5).flat().requires_grad_()
+    for images in (draw_images(graph, 7), draw_images(graph, 5, 7)):
         images.requires_grad_()
-        whole = run(Networks.from_flat(spec, flat), images)
+        whole = run(Networks.from_flat(graph, flat), images)
         expected = torch.autograd.grad(whole.square().sum(), (flat, images))
         with monkeypatch.context() as patch:
             patch.setitem(run.__globals__, "_TILE_BYTES", 6 * 8 * 8 * 4 * 4)  # 6 pairs of network and image
             patch.setitem(run.__globals__, "_TILE_IMAGES", 3)
-            tiled = run(Networks.from_flat(spec, flat), images)
+            tiled = run(Networks.from_flat(graph, flat), images)
             gradients = torch.autograd.grad(tiled.square().sum(), (flat, images))
         torch.testing.assert_close(tiled, whole, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(gradients, expected, rtol=1e-12, atol=1e-12)
@@ -135,15 +137,15 @@ def test_tiles_of_networks_and_images_change_nothing(
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 7, 100])
 def test_chunk_size_changes_nothing(chunk_size: int, networks_of: MakeNetworks) -> None:
-    spec = small_cnn(channels=(4,), input_shape=(1, 8, 8))
-    networks, images = networks_of(spec, 2), draw_images(spec, 7)
+    graph = small_cnn(channels=(4,), input_shape=(1, 8, 8))
+    networks, images = networks_of(graph, 2), draw_images(graph, 7)
     chunked = run(networks, images, chunk_size=chunk_size)
     torch.testing.assert_close(chunked, run(networks, images), rtol=1e-12, atol=1e-12)
 
 
 def test_a_batch_gives_what_each_network_gives(networks_of: MakeNetworks) -> None:
-    spec = small_cnn(channels=(8, 16))
-    networks, images = networks_of(spec, 6, dtype=torch.float32), draw_images(spec, 3, dtype=torch.float32)
+    graph = small_cnn(channels=(8, 16))
+    networks, images = networks_of(graph, 6, dtype=torch.float32), draw_images(graph, 3, dtype=torch.float32)
     each = torch.cat([run(network, images) for network in networks])
     assert_near(run(networks, images), each)
 
@@ -161,8 +163,8 @@ class LargestTensor(TorchDispatchMode):
 
 
 def test_memory_without_gradients_does_not_grow_with_the_images(networks_of: MakeNetworks) -> None:
-    spec = small_cnn(channels=(4,), input_shape=(1, 16, 16))
-    networks, images = networks_of(spec, 20, dtype=torch.float32), draw_images(spec, 2000, dtype=torch.float32)
+    graph = small_cnn(channels=(4,), input_shape=(1, 16, 16))
+    networks, images = networks_of(graph, 20, dtype=torch.float32), draw_images(graph, 2000, dtype=torch.float32)
     with torch.no_grad(), LargestTensor() as largest:
         run(networks, images)
     whole = 20 * 2000 * 4 * 8 * 8 * 4
@@ -170,9 +172,9 @@ def test_memory_without_gradients_does_not_grow_with_the_images(networks_of: Mak
 
 
 def test_dead_units_have_zero_gradients_not_nan() -> None:
-    spec = small_cnn(channels=(8,), input_shape=(1, 8, 8))
-    flat = torch.zeros(2, spec.num_parameters, dtype=torch.float64, requires_grad=True)
-    run(Networks.from_flat(spec, flat), draw_images(spec, 3)).sum().backward()
+    graph = small_cnn(channels=(8,), input_shape=(1, 8, 8))
+    flat = torch.zeros(2, graph.num_parameters, dtype=torch.float64, requires_grad=True)
+    run(Networks.from_flat(graph, flat), draw_images(graph, 3)).sum().backward()
     assert flat.grad is not None
     assert torch.isfinite(flat.grad).all()
     assert (flat.grad[:, : 8 * 10] == 0).all()
@@ -180,7 +182,7 @@ def test_dead_units_have_zero_gradients_not_nan() -> None:
 
 
 def test_inputs_are_not_changed(networks_of: MakeNetworks) -> None:
-    spec = Graph.of_layers(
+    graph = Graph.of_layers(
         input_shape=(2, 6, 6),
         layers=(
             LayerSpec(
@@ -201,7 +203,7 @@ def test_inputs_are_not_changed(networks_of: MakeNetworks) -> None:
             LayerSpec(kind="linear", in_channels=8, out_channels=3, activation="tanh"),
         ),
     )
-    networks, images = networks_of(spec, 2), draw_images(spec, 3)
+    networks, images = networks_of(graph, 2), draw_images(graph, 3)
     before, images_before = networks.flat().clone(), images.clone()
     _, hidden = forward_hidden(networks, images)
     first = hidden[0].clone()
@@ -213,17 +215,17 @@ def test_inputs_are_not_changed(networks_of: MakeNetworks) -> None:
 
 def test_a_last_map_stays_a_map(networks_of: MakeNetworks, slow: Slow) -> None:
     layer = LayerSpec(kind="conv", in_channels=1, out_channels=3, kernel=(3, 3))
-    spec = Graph.of_layers(input_shape=(1, 6, 7), layers=(layer,))
-    networks, images = networks_of(spec, 2), draw_images(spec, 5)
+    graph = Graph.of_layers(input_shape=(1, 6, 7), layers=(layer,))
+    networks, images = networks_of(graph, 2), draw_images(graph, 5)
     assert run(networks, images).shape == (2, 5, 3, 4, 5)
     assert_near(run(networks, images), slow(networks, images)[-1])
 
 
-@pytest.mark.parametrize("spec", [small_cnn(), mlp((4, 3, 2)), mlp((3, 2))])
-def test_no_images_give_no_logits(spec: Graph, networks_of: MakeNetworks) -> None:
-    networks = networks_of(spec, 2)
-    assert run(networks, draw_images(spec, 0)).shape == (2, 0, spec.num_outputs)
-    assert run(networks, draw_images(spec, 2, 0)).shape == (2, 0, spec.num_outputs)
+@pytest.mark.parametrize("graph", [small_cnn(), mlp((4, 3, 2)), mlp((3, 2))])
+def test_no_images_give_no_logits(graph: Graph, networks_of: MakeNetworks) -> None:
+    networks = networks_of(graph, 2)
+    assert run(networks, draw_images(graph, 0)).shape == (2, 0, graph.num_outputs)
+    assert run(networks, draw_images(graph, 2, 0)).shape == (2, 0, graph.num_outputs)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +258,6 @@ def test_other_unfit_input_is_refused(networks_of: MakeNetworks) -> None:
 
 
 def test_networks_of_one_layer_have_no_features(networks_of: MakeNetworks) -> None:
-    spec = mlp((3, 2), "relu")
+    graph = mlp((3, 2), "relu")
     with pytest.raises(ZoovetError, match="networks of one layer have no hidden one"):
-        forward_features(networks_of(spec, 2), draw_images(spec, 4))
+        forward_features(networks_of(graph, 2), draw_images(graph, 4))

@@ -26,12 +26,12 @@ def test_to_module_computes_the_same_and_is_read_back(
     networks_of: Callable[..., Networks],
     slow: Callable[[Networks, Tensor], list[Tensor]],
 ) -> None:
-    spec = spec_of_seed(seed)
-    networks = networks_of(spec, 1, seed=seed)
+    graph = spec_of_seed(seed)
+    networks = networks_of(graph, 1, seed=seed)
     module = to_module(networks)
-    images = draw(3, *spec.input_shape)
+    images = draw(3, *graph.input_shape)
     torch.testing.assert_close(module(images), slow(networks, images)[-1][0], rtol=1e-12, atol=1e-12)
-    again = graph_from_module(module, spec.input_shape)
+    again = graph_from_module(module, graph.input_shape)
     assert torch.equal(run(again, images), run(networks, images))
     theirs = [again.parameters[name] for name in again.graph.shapes]
     assert sorted(map(numbers, theirs)) == sorted(map(numbers, networks.parameters.values()))

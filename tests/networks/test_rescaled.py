@@ -25,7 +25,7 @@ from zoovet.networks import (
 
 SYMMETRIC = scaling_preset("symmetric")
 COLOURED = InputScaling(low=-0.5, high=2.0, mean=(0.485, 0.456, -0.406), deviation=(0.229, 1.5, 0.225))
-SPECS = (
+GRAPHS = (
     small_cnn(input_shape=(3, 9, 8), channels=(4, 5), num_classes=3),
     Graph.of_layers(
         input_shape=(3, 9, 8),
@@ -48,16 +48,16 @@ def read(scaling: InputScaling, units: torch.Tensor) -> torch.Tensor:
     return units * gains.view(shape) + offsets.view(shape)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("scaling", [scaling_preset("unit"), scaling_preset("byte"), COLOURED])
 def test_the_function_of_pixels_stays_to_the_border(
-    spec: Graph, scaling: InputScaling, networks_of: Callable[..., Networks]
+    graph: Graph, scaling: InputScaling, networks_of: Callable[..., Networks]
 ) -> None:
-    own = networks_of(spec, 3).with_scaling(scaling)
+    own = networks_of(graph, 3).with_scaling(scaling)
     shown = rescaled(own, SYMMETRIC)
     assert shown.graph.input_scaling == SYMMETRIC
     assert shown.graph.architecture == own.graph.architecture
-    units = torch.rand(5, *spec.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    units = torch.rand(5, *graph.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     theirs, symmetric = read(scaling, units), read(SYMMETRIC, units)
     expected, each = run(own, theirs), symmetric.expand(3, *symmetric.shape)
     torch.testing.assert_close(run(shown, symmetric), expected)
@@ -65,14 +65,14 @@ def test_the_function_of_pixels_stays_to_the_border(
     torch.testing.assert_close(run(shown, symmetric, chunk_size=2), expected)
     torch.testing.assert_close(forward_hidden(shown, symmetric), forward_hidden(own, theirs))
     torch.testing.assert_close(forward_means(shown, symmetric), forward_means(own, theirs))
-    if len(spec.chain.layers) > 1:
+    if len(graph.chain.layers) > 1:
         torch.testing.assert_close(forward_features(shown, symmetric), forward_features(own, theirs))
     assert torch.equal(shown.flat(), own.flat())
     assert (run(own, symmetric) - expected).abs().max() > 1e-3
 
 
 def test_gradients_go_to_weights_and_images(networks_of: Callable[..., Networks]) -> None:
-    shown = rescaled(networks_of(SPECS[0], 2).with_scaling(COLOURED), SYMMETRIC)
+    shown = rescaled(networks_of(GRAPHS[0], 2).with_scaling(COLOURED), SYMMETRIC)
     images = torch.rand(2, 3, 9, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
     def logits(weight: torch.Tensor, bias: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -84,12 +84,12 @@ def test_gradients_go_to_weights_and_images(networks_of: Callable[..., Networks]
 
 
 def test_networks_of_the_scaling_are_left_alone(networks_of: Callable[..., Networks]) -> None:
-    own = networks_of(SPECS[0], 2).with_scaling(InputScaling(mean=(0.5,), deviation=(0.5,)))
+    own = networks_of(GRAPHS[0], 2).with_scaling(InputScaling(mean=(0.5,), deviation=(0.5,)))
     assert rescaled(own, SYMMETRIC) is own
 
 
 def test_what_cannot_be_rescaled(networks_of: Callable[..., Networks]) -> None:
-    own = networks_of(SPECS[0], 2)
+    own = networks_of(GRAPHS[0], 2)
     with pytest.raises(ZoovetError, match="do not say which input scaling they read"):
         rescaled(own, SYMMETRIC)
     with pytest.raises(ZoovetError, match="is for 2 channels, but images have 3"):

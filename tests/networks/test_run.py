@@ -222,8 +222,8 @@ def test_images_of_another_shape_are_refused(shape: tuple[int, ...], message: st
 
 
 def test_other_unfit_input_is_refused() -> None:
-    spec: Graph = mlp((4, 3))
-    networks = random_networks(spec, 2, torch.Generator())
+    graph: Graph = mlp((4, 3))
+    networks = random_networks(graph, 2, torch.Generator())
     with pytest.raises(ZoovetError, match=r"images are torch\.float32 and the networks torch\.float64"):
         run(networks, torch.zeros(1, 4))
     with pytest.raises(ZoovetError, match="images are on meta and the networks on cpu"):

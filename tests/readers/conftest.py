@@ -89,7 +89,7 @@ def chain() -> Callable[..., Chain]:
 
 
 @pytest.fixture
-def chain_spec() -> Graph:
+def chain_graph() -> Graph:
     return CHAIN
 
 
@@ -97,9 +97,9 @@ def chain_spec() -> Graph:
 def read() -> Callable[..., Reading]:
     """Read the chain's network from named tensors; ``sort`` as a safetensors file has them."""
 
-    def reading(tensors: Mapping[str, Tensor], *, sort: bool = False, spec: Graph = CHAIN, **options: Any) -> Reading:
+    def reading(tensors: Mapping[str, Tensor], *, sort: bool = False, graph: Graph = CHAIN, **options: Any) -> Reading:
         own = OrderedDict((name, tensors[name]) for name in (sorted(tensors) if sort else tensors))
-        return read_state_dicts(FileContent(tensors=own, ordered=not sort), spec, "a.pt", **options)
+        return read_state_dicts(FileContent(tensors=own, ordered=not sort), graph, "a.pt", **options)
 
     return reading
 

@@ -29,33 +29,33 @@ def test_round_trip(
     save_networks(networks, tmp_path / "five.safetensors")
     for again in (
         load_networks(tmp_path / "five.safetensors"),
-        load_networks(str(tmp_path / "five.safetensors"), spec=networks.graph),
+        load_networks(str(tmp_path / "five.safetensors"), graph=networks.graph),
     ):
         assert again.graph == networks.graph
         assert again.dtype == dtype
         assert torch.equal(again.flat(), networks.flat())
 
 
-def test_several_files_are_one_batch(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
-    networks = networks_of(spec, 3)
+def test_several_files_are_one_batch(graph: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
+    networks = networks_of(graph, 3)
     save_networks(networks[:2], tmp_path / "a.safetensors")
     save_networks(networks[2], tmp_path / "b.safetensors")
     again = load_networks([tmp_path / "a.safetensors", str(tmp_path / "b.safetensors")])
     assert torch.equal(again.flat(), networks.flat())
 
 
-def test_several_files_must_have_one_spec(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
-    save_networks(networks_of(spec, 1), tmp_path / "a.safetensors")
+def test_several_files_must_have_one_spec(graph: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
+    save_networks(networks_of(graph, 1), tmp_path / "a.safetensors")
     save_networks(networks_of(small_cnn(), 1), tmp_path / "b.safetensors")
-    with pytest.raises(ZoovetError, match=r"different specs: 1×28×28 .* in .*b\.safetensors, 1×6×6 .*before it"):
+    with pytest.raises(ZoovetError, match=r"different graphs: 1×28×28 .* in .*b\.safetensors, 1×6×6 .*before it"):
         load_networks([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
     with pytest.raises(ZoovetError, match="no files were given"):
         load_networks([])
 
 
-def test_views_and_gradients_are_saved_as_numbers(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
-    flat = networks_of(spec, 4).flat().requires_grad_()
-    networks = Networks.from_flat(spec, flat)[::2]
+def test_views_and_gradients_are_saved_as_numbers(graph: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
+    flat = networks_of(graph, 4).flat().requires_grad_()
+    networks = Networks.from_flat(graph, flat)[::2]
     save_networks(networks, tmp_path / "a.safetensors")
     assert torch.equal(load_networks(tmp_path / "a.safetensors").flat(), networks.flat())
 
@@ -70,9 +70,9 @@ def test_half_precision_is_read_as_float32(tmp_path: Path, networks: Networks) -
 
 def test_another_spec_is_refused_with_both(tmp_path: Path, networks: Networks) -> None:
     save_networks(networks, tmp_path / "a.safetensors")
-    message = r"a\.safetensors does not fit the spec: it holds networks of 1×6×6 → conv 4.*expected are 1×28×28"
+    message = r"a\.safetensors does not fit the graph: it holds networks of 1×6×6 → conv 4.*expected are 1×28×28"
     with pytest.raises(ZoovetError, match=message):
-        load_networks(tmp_path / "a.safetensors", spec=small_cnn())
+        load_networks(tmp_path / "a.safetensors", graph=small_cnn())
 
 
 def test_a_failed_write_leaves_the_old_file(
@@ -116,18 +116,18 @@ def test_what_cannot_be_written(tmp_path: Path, networks: Networks) -> None:
         ),
         (
             {"zoovet_spec": json.dumps(mlp((3, 2)).to_json())},
-            r"own spec, 3 → linear 2: expected are weights and biases of 1 layers, it holds more; get it anew",
+            r"own graph, 3 → linear 2: expected are weights and biases of 1 layers, it holds more; get it anew",
         ),
         (
             {"zoovet_spec": json.dumps(small_cnn(channels=(4, 2)).to_json())},
-            r"own spec.*: weights\[2\] must have the shape",
+            r"own graph.*: weights\[2\] must have the shape",
         ),
     ],
 )
 def test_damaged_metadata(
-    spec: Graph, tmp_path: Path, networks: Networks, change: dict[str, str], message: str
+    graph: Graph, tmp_path: Path, networks: Networks, change: dict[str, str], message: str
 ) -> None:
-    metadata = {"zoovet_format": "1", "zoovet_spec": json.dumps(spec.to_json()), **change}
+    metadata = {"zoovet_format": "1", "zoovet_spec": json.dumps(graph.to_json()), **change}
     tensors = {f"weights.{index}": weight for index, weight in enumerate(networks.weights)}
     tensors |= {f"biases.{index}": bias for index, bias in enumerate(networks.biases)}
     save_file(tensors, tmp_path / "a.safetensors", metadata)

@@ -38,14 +38,14 @@ def trap(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_in_a_torch_file_is_refused_and_not_run(
-    spec: Graph, tmp_path: Path, trap: Path, state: dict[str, Tensor], zipped: bool
+    graph: Graph, tmp_path: Path, trap: Path, state: dict[str, Tensor], zipped: bool
 ) -> None:
     path = tmp_path / "a.pt"
     torch.save({**state, "more": CodeInAFile(trap)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(
         ZoovetError, match=r"a\.pt was refused and nothing in it was run: .*\.system'.*may run any code"
     ):
-        load_networks(path, spec)
+        load_networks(path, graph)
     assert not trap.exists()
     torch.load(path, weights_only=False)
     assert trap.exists(), "the trap does not work, so this test shows nothing"
@@ -69,12 +69,12 @@ def test_a_bare_pickle_is_refused_and_not_run(tmp_path: Path, trap: Path, protoc
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_whole_module_is_refused_and_the_way_out_told(
-    spec: Graph, tmp_path: Path, networks: Networks, zipped: bool
+    graph: Graph, tmp_path: Path, networks: Networks, zipped: bool
 ) -> None:
     torch.save(to_module(networks), tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
     message = r"'torch\.nn\.modules\.container\.Sequential'.*torch\.save\(module\.state_dict\(\), 'weights\.pt'\)"
     with pytest.raises(ZoovetError, match=message):
-        load_networks(tmp_path / "a.pt", spec)
+        load_networks(tmp_path / "a.pt", graph)
 
 
 def test_a_program_is_refused(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_program_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.999])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "own"])
 def test_truncated_files(
-    spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor], kind: str, share: float
+    graph: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor], kind: str, share: float
 ) -> None:
     path = tmp_path / "a.safetensors"
     match kind:
@@ -101,7 +101,7 @@ def test_truncated_files(
     whole = path.read_bytes()
     path.write_bytes(whole[: max(16, int(len(whole) * share))])
     with pytest.raises(ZoovetError, match=r"a\.safetensors is .*damaged or truncated"):
-        load_networks(path, spec)
+        load_networks(path, graph)
 
 
 @pytest.mark.parametrize(
@@ -116,23 +116,23 @@ def test_truncated_files(
         (b"x", "a.pt is not a weight file"),
     ],
 )
-def test_other_files(spec: Graph, tmp_path: Path, content: bytes, message: str) -> None:
+def test_other_files(graph: Graph, tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(ZoovetError, match=message):
-        load_networks(tmp_path / "a.pt", spec)
+        load_networks(tmp_path / "a.pt", graph)
 
 
-def test_another_zip_file(spec: Graph, tmp_path: Path) -> None:
+def test_another_zip_file(graph: Graph, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", weight=np.ones(3))
     with pytest.raises(ZoovetError, match=r"a\.npz is a NumPy archive \(\.npz\), which is not read; save"):
-        load_networks(tmp_path / "a.npz", spec)
+        load_networks(tmp_path / "a.npz", graph)
 
 
-def test_missing_files_and_folders(spec: Graph, tmp_path: Path) -> None:
+def test_missing_files_and_folders(graph: Graph, tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match=r"nowhere\.pt does not exist"):
-        load_networks(tmp_path / "nowhere.pt", spec)
+        load_networks(tmp_path / "nowhere.pt", graph)
     with pytest.raises(ZoovetError, match="cannot be read: it is a folder; give the weight files in it"):
-        load_networks(tmp_path, spec)
+        load_networks(tmp_path, graph)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_missing_files_and_folders(spec: Graph, tmp_path: Path) -> None:
         ({}, r"a\.pt has no named tensors, it is a dictionary of 0 entries"),
     ],
 )  # fmt: skip
-def test_files_that_hold_something_else(spec: Graph, tmp_path: Path, content: object, message: str) -> None:
+def test_files_that_hold_something_else(graph: Graph, tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(ZoovetError, match=message):
-        load_networks(tmp_path / "a.pt", spec)
+        load_networks(tmp_path / "a.pt", graph)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

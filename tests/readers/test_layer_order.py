@@ -61,10 +61,10 @@ def test_one_reading_by_shapes_is_taken_whatever_the_order_and_the_names(
 ) -> None:
     module = chain(registered=("fc", "conv1", "conv2", "conv3"))
     same_function(read(module.state_dict()), module)
-    spec = mlp((5, 4, 3, 2))
+    graph = mlp((5, 4, 3, 2))
     layers = {"c": nn.Linear(5, 4), "a": nn.Linear(4, 3), "b": nn.Linear(3, 2)}
     for sort in (False, True):
-        found = read(nn.ModuleDict(layers).state_dict(), spec=spec, sort=sort)
+        found = read(nn.ModuleDict(layers).state_dict(), graph=graph, sort=sort)
         assert torch.equal(found.networks.weights[1][0], layers["a"].weight)
 
 
@@ -99,21 +99,21 @@ def test_other_names_are_no_order_in_a_sorted_file(chain: Fixture, read: Fixture
 
 
 def test_many_equal_layers_are_read_and_named_shortly(read: Fixture) -> None:
-    spec, layers = mlp((4,) * 41), {f"layers.{index}": nn.Linear(4, 4) for index in range(40)}
+    graph, layers = mlp((4,) * 41), {f"layers.{index}": nn.Linear(4, 4) for index in range(40)}
     state = {f"{name}.{key}": value for name, layer in layers.items() for key, value in layer.state_dict().items()}
-    found = read(state, spec=spec, sort=True)
+    found = read(state, graph=graph, sort=True)
     assert all(torch.equal(found.networks.weights[k][0], layers[f"layers.{k}"].weight) for k in range(40))
     renamed = {name.translate(str.maketrans("0123456789", "abcdefghij")): value for name, value in state.items()}
     with pytest.raises(
         LayerOrderError, match=r"layers\.\w+ 4×4 and 36 more run is open.*all 40 layers.*, …\)$"
     ) as raised:
-        read(renamed, spec=spec)
+        read(renamed, graph=graph)
     assert len(str(raised.value)) <= 250
 
 
 def test_layers_that_change_places_with_others_of_another_form_of_shape(read: Fixture) -> None:
     """A 1×1 convolution and a linear layer have the same numbers; which is which, shapes do not tell."""
-    spec = Graph.of_layers(
+    graph = Graph.of_layers(
         input_shape=(4, 5, 5),
         layers=(
             LayerSpec(kind="conv", in_channels=4, out_channels=4, kernel=(1, 1), activation="relu"),
@@ -123,7 +123,7 @@ def test_layers_that_change_places_with_others_of_another_form_of_shape(read: Fi
     )
     state = nn.ModuleDict({"a": nn.Conv2d(4, 4, 1), "b": nn.Linear(100, 4), "c": nn.Linear(4, 4)}).state_dict()
     with pytest.raises(LayerOrderError, match=r"in which order a 4×4×1×1, c 4×4 run is open"):
-        read(state, spec=spec)
+        read(state, graph=graph)
 
 
 def test_shapes_in_which_a_weight_may_come() -> None:
@@ -140,7 +140,7 @@ def test_shapes_in_which_a_weight_may_come() -> None:
         (["stem", "mid", "deap", "head"], r"--order: a\.pt has no layer 'deap'; did you mean 'deep'"),
         (["stem", "mid", "mid", "head"], r"--order names 'mid' twice"),
         (["stem", "mid", "head"], r"--order must name all 4 layers of a\.pt; missing are deep"),
-        (["head", "mid", "deep", "stem"], r"does not fit the spec: layer 0 \(conv\) must have a weight of 6×1×3×3"),
+        (["head", "mid", "deep", "stem"], r"does not fit the graph: layer 0 \(conv\) must have a weight of 6×1×3×3"),
         ([], r"must name all 4 layers of a\.pt; missing are stem, mid, deep, head"),
     ],
 )

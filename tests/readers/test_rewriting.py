@@ -17,12 +17,14 @@ from zoovet.networks import Networks, small_cnn, to_module
 from zoovet.readers import networks_from_content, read_content
 from zoovet.readers.rewriting import LayoutError, changed_tensors, require_tensors, rewrite
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4))
 State = dict[str, Tensor]
 
 
 def drawn(seed: int = 0) -> Networks:
-    return Networks.from_flat(SPEC, torch.randn(1, SPEC.num_parameters, generator=torch.Generator().manual_seed(seed)))
+    return Networks.from_flat(
+        GRAPH, torch.randn(1, GRAPH.num_parameters, generator=torch.Generator().manual_seed(seed))
+    )
 
 
 def unaligned(state: State, path: Path) -> None:
@@ -56,22 +58,22 @@ def test_only_numbers_of_the_network_change(form: str, tmp_path: Path) -> None:
     path, out = tmp_path / "in", tmp_path / "out"
     FORMS[form](to_module(drawn()).state_dict(), path)
     before, content = path.read_bytes(), read_content(path)
-    networks = networks_from_content(content, "in", SPEC).networks
-    edited = Networks.from_flat(SPEC, networks.flat() + 0.5)
+    networks = networks_from_content(content, "in", GRAPH).networks
+    edited = Networks.from_flat(GRAPH, networks.flat() + 0.5)
     changed = changed_tensors(content, networks, edited, "in")
     rewrite(path, changed, out, lambda written: require_tensors(read_content(written).tensors, content, changed, "in"))
     assert path.read_bytes() == before
     after = out.read_bytes()
     assert len(after) == len(before)
     found = read_content(out)
-    again = networks_from_content(found, "out", SPEC).networks
+    again = networks_from_content(found, "out", GRAPH).networks
     torch.testing.assert_close(again.flat(), edited.flat(), rtol=1e-2 if form == "half" else 0, atol=0)
     assert (found.metadata, found.numbers, list(found.tensors)) == (
         content.metadata,
         content.numbers,
         list(content.tensors),
     )
-    num_bytes = SPEC.num_parameters * {"half": 2, "average beside it": 8}.get(form, 4)
+    num_bytes = GRAPH.num_parameters * {"half": 2, "average beside it": 8}.get(form, 4)
     num_changed = sum(one != other for one, other in zip(before, after, strict=True))
     assert num_changed <= num_bytes + 64 * zipfile.is_zipfile(out) * len(changed)
     if zipfile.is_zipfile(out):
@@ -80,7 +82,7 @@ def test_only_numbers_of_the_network_change(form: str, tmp_path: Path) -> None:
 
 
 def test_numbers_that_have_no_place_are_refused(tmp_path: Path) -> None:
-    state, edited = to_module(drawn()).state_dict(), Networks.from_flat(SPEC, drawn().flat() + 0.5)
+    state, edited = to_module(drawn()).state_dict(), Networks.from_flat(GRAPH, drawn().flat() + 0.5)
     weight = state.pop("0.weight")
     masked = state | {"0.weight_orig": weight, "0.weight_mask": (torch.rand_like(weight) > 0.5).float()}
     plain = state | {"0.weight": weight}
@@ -93,22 +95,22 @@ def test_numbers_that_have_no_place_are_refused(tmp_path: Path) -> None:
     ):
         torch.save(content, tmp_path / "a.pt")
         read = read_content(tmp_path / "a.pt")
-        networks = networks_from_content(read, "a.pt", SPEC).networks
+        networks = networks_from_content(read, "a.pt", GRAPH).networks
         with pytest.raises(LayoutError, match=message):
             changed_tensors(read, networks, edited, "a.pt")
     torch.save({name: tensor.half() for name, tensor in plain.items()}, tmp_path / "a.pt")
     read = read_content(tmp_path / "a.pt")
-    networks = networks_from_content(read, "a.pt", SPEC).networks
+    networks = networks_from_content(read, "a.pt", GRAPH).networks
     with pytest.raises(LayoutError, match="a weight would leave the range of float16"):
-        changed_tensors(read, networks, Networks.from_flat(SPEC, networks.flat() + 1e6), "a.pt")
+        changed_tensors(read, networks, Networks.from_flat(GRAPH, networks.flat() + 1e6), "a.pt")
 
 
 def test_tensors_that_share_their_numbers_with_others_are_refused(tmp_path: Path) -> None:
     state = to_module(drawn()).state_dict()
     torch.save(state | {"criterion.weight": state["0.weight"][0, 0, 0]}, tmp_path / "a.pt")
     content = read_content(tmp_path / "a.pt")
-    networks = networks_from_content(content, "a.pt", SPEC).networks
-    changed = changed_tensors(content, networks, Networks.from_flat(SPEC, networks.flat() + 1), "a.pt")
+    networks = networks_from_content(content, "a.pt", GRAPH).networks
+    changed = changed_tensors(content, networks, Networks.from_flat(GRAPH, networks.flat() + 1), "a.pt")
     with pytest.raises(LayoutError, match=r"'criterion\.weight' shares its numbers with another tensor"):
         rewrite(
             tmp_path / "a.pt",

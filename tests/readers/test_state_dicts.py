@@ -20,42 +20,42 @@ Make = Callable[..., nn.Module]
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_torch_files(spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor], zipped: bool) -> None:
+def test_torch_files(graph: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor], zipped: bool) -> None:
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
-    assert torch.equal(load_networks(tmp_path / "a.pt", spec).flat(), networks.flat())
+    assert torch.equal(load_networks(tmp_path / "a.pt", graph).flat(), networks.flat())
     assert list(read_state_dict(tmp_path / "a.pt")) == list(state)
 
 
-def test_a_module_and_its_file_compute_the_same(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
-    networks = networks_of(spec, 1)
+def test_a_module_and_its_file_compute_the_same(graph: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
+    networks = networks_of(graph, 1)
     module = to_module(networks)
     torch.save(module.state_dict(), tmp_path / "a.pt")
     images = torch.randn(4, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    logits = run(load_networks(tmp_path / "a.pt", spec), images)
+    logits = run(load_networks(tmp_path / "a.pt", graph), images)
     torch.testing.assert_close(logits[0], module(images).detach(), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["state_dict", "model_state_dict", "model", "net"])
-def test_wrapped(spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor], name: str) -> None:
+def test_wrapped(graph: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor], name: str) -> None:
     torch.save({"epoch": 3, "loss": torch.tensor(0.5), name: state}, tmp_path / "a.pt")
-    assert torch.equal(load_networks(tmp_path / "a.pt", spec).flat(), networks.flat())
+    assert torch.equal(load_networks(tmp_path / "a.pt", graph).flat(), networks.flat())
 
 
 def test_parameters_and_entries_that_are_no_tensors(
-    spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
+    graph: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
 ) -> None:
     torch.save({"epoch": 3, **{name: nn.Parameter(value) for name, value in state.items()}}, tmp_path / "a.pt")
-    assert torch.equal(load_networks(tmp_path / "a.pt", spec).flat(), networks.flat())
+    assert torch.equal(load_networks(tmp_path / "a.pt", graph).flat(), networks.flat())
     assert not any(tensor.requires_grad for tensor in read_state_dict(tmp_path / "a.pt").values())
 
 
 def test_safetensors_has_no_order_and_needs_none(
-    spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
+    graph: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
 ) -> None:
     save_file(state, tmp_path / "a.safetensors")
     names = list(read_state_dict(tmp_path / "a.safetensors"))
     assert names[0].startswith("classifier"), "the file's order is not the layers'"
-    assert torch.equal(load_networks(tmp_path / "a.safetensors", spec).flat(), networks.flat())
+    assert torch.equal(load_networks(tmp_path / "a.safetensors", graph).flat(), networks.flat())
 
 
 def test_numbers_in_names_are_numbers(tmp_path: Path, networks_of: MakeNetworks) -> None:
@@ -65,26 +65,26 @@ def test_numbers_in_names_are_numbers(tmp_path: Path, networks_of: MakeNetworks)
     assert torch.equal(load_networks(tmp_path / "a.safetensors", networks.graph).flat(), networks.flat())
 
 
-def test_no_bias_is_a_bias_of_zero(spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]) -> None:
+def test_no_bias_is_a_bias_of_zero(graph: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]) -> None:
     del state["features.2.bias"]
     torch.save(state, tmp_path / "a.pt")
-    loaded = load_networks(tmp_path / "a.pt", spec)
+    loaded = load_networks(tmp_path / "a.pt", graph)
     assert torch.equal(loaded.biases[1], torch.zeros(1, 2))
     assert torch.equal(loaded.weights[1], networks.weights[1])
 
 
-def test_one_precision(spec: Graph, tmp_path: Path, state: dict[str, Tensor]) -> None:
+def test_one_precision(graph: Graph, tmp_path: Path, state: dict[str, Tensor]) -> None:
     torch.save({name: value.half() for name, value in state.items()}, tmp_path / "half.pt")
-    assert load_networks(tmp_path / "half.pt", spec).dtype == torch.float32
+    assert load_networks(tmp_path / "half.pt", graph).dtype == torch.float32
     state["features.0.bias"] = state["features.0.bias"].double()
     torch.save(state, tmp_path / "mixed.pt")
-    assert load_networks(tmp_path / "mixed.pt", spec).dtype == torch.float64
+    assert load_networks(tmp_path / "mixed.pt", graph).dtype == torch.float64
 
 
 def test_the_spec_is_asked_for(tmp_path: Path, state: dict[str, Tensor]) -> None:
     torch.save(state, tmp_path / "a.pt")
     message = (
-        r"a\.pt does not say what its network is .* give spec=…, .* holds 2 convolutions, 1 linear layer, 141 numbers$"
+        r"a\.pt does not say what its network is .* give graph=…, .* holds 2 convolutions, 1 linear layer, 141 numbers$"
     )
     with pytest.raises(ZoovetError, match=message):
         load_networks(tmp_path / "a.pt")
@@ -103,13 +103,13 @@ def test_the_spec_is_asked_for(tmp_path: Path, state: dict[str, Tensor]) -> None
         ({"classifier.0.weight": torch.zeros(8, 3)}, r"'classifier\.0' is 8×3 .*; transposed it would, which is not"),
         (
             {"extra.weight": torch.zeros(2, 2), "extra.bias": torch.zeros(2)},
-            r"it holds 2 convolutions, 2 linear layers, 147 numbers, the spec is 1×6×6 → conv 4 3×3 relu → ",
+            r"it holds 2 convolutions, 2 linear layers, 147 numbers, the graph is 1×6×6 → conv 4 3×3 relu → ",
         ),
         (
             {"classifier.0.weight": None, "classifier.0.bias": None},
-            r"it holds 2 convolutions, 114 numbers, the spec is",
+            r"it holds 2 convolutions, 114 numbers, the graph is",
         ),
-        ({"classifier.0.weight": None}, r"it holds 2 convolutions, 117 numbers, the spec is"),
+        ({"classifier.0.weight": None}, r"it holds 2 convolutions, 117 numbers, the graph is"),
         ({"other.bias": torch.zeros(3)}, r"tensor 'other\.bias' \(3\) is no weight or bias of a convolution, a linear"),
         ({"act.weight": torch.full((1,), 0.25)}, r"tensor 'act\.weight' \(1\) is no weight or bias .*might be"),
         ({"temperature": torch.ones(1)}, r"tensor 'temperature' \(1\) is no weight or bias"),
@@ -135,23 +135,23 @@ def test_the_spec_is_asked_for(tmp_path: Path, state: dict[str, Tensor]) -> None
     ],
 )  # fmt: skip
 def test_what_does_not_fit(
-    spec: Graph, tmp_path: Path, state: dict[str, Tensor], changes: dict[str, Tensor | None], message: str
+    graph: Graph, tmp_path: Path, state: dict[str, Tensor], changes: dict[str, Tensor | None], message: str
 ) -> None:
     changed = {name: value for name, value in {**state, **changes}.items() if value is not None}
     torch.save(changed, tmp_path / "a.pt")
     with pytest.raises(ZoovetError, match=rf"a\.pt.*{message}"):
-        load_networks(tmp_path / "a.pt", spec)
+        load_networks(tmp_path / "a.pt", graph)
 
 
 def test_a_file_in_another_order_has_one_reading(
-    spec: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
+    graph: Graph, tmp_path: Path, networks: Networks, state: dict[str, Tensor]
 ) -> None:
     torch.save(dict(reversed(state.items())), tmp_path / "a.pt")
-    assert torch.equal(load_networks(tmp_path / "a.pt", spec).flat(), networks.flat())
+    assert torch.equal(load_networks(tmp_path / "a.pt", graph).flat(), networks.flat())
 
 
 @pytest.mark.parametrize("name", ["features.0.bias", "extra.weight"])
-def test_nested_and_quantized_tensors_are_named(state: dict[str, Tensor], spec: Graph, name: str) -> None:
+def test_nested_and_quantized_tensors_are_named(state: dict[str, Tensor], graph: Graph, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
@@ -159,16 +159,16 @@ def test_nested_and_quantized_tensors_are_named(state: dict[str, Tensor], spec: 
     for tensor, kind in ((nested, "a nested tensor"), (quantized, "of qint8")):
         message = rf"a\.pt: tensor '{name}' is {kind}; weights are dense real numbers of 16 to 64 bits$"
         with pytest.raises(ZoovetError, match=message):
-            networks_from_state_dict({**state, name: tensor}, spec, "a.pt")
+            networks_from_state_dict({**state, name: tensor}, graph, "a.pt")
 
 
-def test_safetensors_that_do_not_fit(spec: Graph, tmp_path: Path, state: dict[str, Tensor]) -> None:
+def test_safetensors_that_do_not_fit(graph: Graph, tmp_path: Path, state: dict[str, Tensor]) -> None:
     save_file({**state, "features.2.weight": torch.zeros(5, 4, 3, 3)}, tmp_path / "a.safetensors")
-    with pytest.raises(ZoovetError, match=r"a\.safetensors does not fit the spec: layer 1 \(conv\) must"):
-        load_networks(tmp_path / "a.safetensors", spec)
+    with pytest.raises(ZoovetError, match=r"a\.safetensors does not fit the graph: layer 1 \(conv\) must"):
+        load_networks(tmp_path / "a.safetensors", graph)
 
 
-def test_the_order_can_be_given(spec: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
+def test_the_order_can_be_given(graph: Graph, tmp_path: Path, networks_of: MakeNetworks) -> None:
     networks = networks_of(mlp((3, 3, 3)), 1, dtype=torch.float32)
     state = {}
     for name, weight, bias in zip(("one", "two"), networks.weights, networks.biases, strict=True):
@@ -195,12 +195,12 @@ def test_a_1x1_convolution_and_a_linear_layer_are_the_same(
         module.fc = head  # in front of the mean over the map
         same_function(read(module.state_dict()), module)
         return
-    spec = Graph.of_layers(
+    graph = Graph.of_layers(
         input_shape=(4, 2, 2),
         layers=(LayerSpec(kind="conv", in_channels=4, out_channels=3, kernel=(1, 1), pool=PoolSpec(kind="global")),),
     )
     state = {"weight": torch.ones(3, 4)}
-    assert read(state, spec=spec).networks.weights[0].shape == (1, 3, 4, 1, 1)
+    assert read(state, graph=graph).networks.weights[0].shape == (1, 3, 4, 1, 1)
 
 
 def test_a_losses_numbers_and_counters_are_left_out(

@@ -77,18 +77,18 @@ WRAPPINGS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 def test_a_state_dict_is_found(
-    wrapping: str, module: nn.Module, weights: dict[str, Tensor], same_function: Fixture, chain_spec: Any
+    wrapping: str, module: nn.Module, weights: dict[str, Tensor], same_function: Fixture, chain_graph: Any
 ) -> None:
     content = unwrapped(WRAPPINGS[wrapping](weights), "a.pt")
-    same_function(read_state_dicts(content, chain_spec, "a.pt"), module)
+    same_function(read_state_dicts(content, chain_graph, "a.pt"), module)
 
 
-def test_what_an_optimizer_keeps_is_no_network(module: nn.Module, same_function: Fixture, chain_spec: Any) -> None:
+def test_what_an_optimizer_keeps_is_no_network(module: nn.Module, same_function: Fixture, chain_graph: Any) -> None:
     optimizer = optimizer_of(module)
     data = {"optimizer": optimizer, "optim_state": [optimizer], "model": module.state_dict(), "lr_schedulers": [{}]}
     content = unwrapped(data, "a.pt")
     assert content.parts == ()
-    same_function(read_state_dicts(content, chain_spec, "a.pt"), module)
+    same_function(read_state_dicts(content, chain_graph, "a.pt"), module)
 
 
 def other(weights: dict[str, Tensor], factor: float = 2.0) -> dict[str, Tensor]:
@@ -99,10 +99,10 @@ def other(weights: dict[str, Tensor], factor: float = 2.0) -> dict[str, Tensor]:
     ("average", "plain"), [("ema", "model"), ("state_dict_ema", "state_dict"), ("netEMA", "net"), ("swa_model", "best")]
 )
 def test_plain_weights_come_before_averages(
-    module: nn.Module, weights: dict[str, Tensor], same_function: Fixture, chain_spec: Any, average: str, plain: str
+    module: nn.Module, weights: dict[str, Tensor], same_function: Fixture, chain_graph: Any, average: str, plain: str
 ) -> None:
     content = unwrapped({average: other(weights), "epoch": 3, plain: weights}, "a.pt")
-    reading = read_state_dicts(content, chain_spec, "a.pt")
+    reading = read_state_dicts(content, chain_graph, "a.pt")
     same_function(reading, module)
     assert reading.notes == (f"read is '{plain}'; beside it the file holds '{average}'",)
     assert set(content.tensors) == {f"{part}.{name}" for part in (plain, average) for name in weights}
@@ -117,26 +117,26 @@ def test_averages_under_names_of_their_own(
     same_function(reading, module)
     assert reading.notes == ("averages of the weights ('model_ema') stand beside them and were left out",)
     attention = {"ema.weight": torch.ones(6, 6)}
-    with pytest.raises(ZoovetError, match=r"does not fit the spec: it holds 3 convolutions, 2 linear layers"):
+    with pytest.raises(ZoovetError, match=r"does not fit the graph: it holds 3 convolutions, 2 linear layers"):
         read({**weights, **attention})
 
 
 def test_of_two_networks_the_one_that_fits_is_read(
-    module: nn.Module, weights: dict[str, Tensor], same_function: Fixture, chain_spec: Any
+    module: nn.Module, weights: dict[str, Tensor], same_function: Fixture, chain_graph: Any
 ) -> None:
     generator = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5)).state_dict()
     content = unwrapped({"netG": generator, "netC": weights, "optimizerC": {"state": {}}}, "a.pt")
-    reading = read_state_dicts(content, chain_spec, "a.pt")
+    reading = read_state_dicts(content, chain_graph, "a.pt")
     same_function(reading, module)
     assert reading.notes == ("read is 'netC'; beside it the file holds 'netG'",)
 
 
 @pytest.mark.parametrize("names", [("teacher", "student"), ("model", "best_model"), ("ema", "swa")])
-def test_of_two_that_fit_none_is_chosen(weights: dict[str, Tensor], chain_spec: Any, names: tuple[str, str]) -> None:
+def test_of_two_that_fit_none_is_chosen(weights: dict[str, Tensor], chain_graph: Any, names: tuple[str, str]) -> None:
     content = unwrapped({names[0]: weights, names[1]: other(weights)}, "a.pt")
     message = rf"a\.pt holds several networks that fit, '{names[0]}' and '{names[1]}': save the one that is meant in a"
     with pytest.raises(ZoovetError, match=message):
-        read_state_dicts(content, chain_spec, "a.pt")
+        read_state_dicts(content, chain_graph, "a.pt")
 
 
 def test_two_networks_under_names_of_one_dictionary_are_refused(weights: dict[str, Tensor], read: Fixture) -> None:
@@ -146,20 +146,20 @@ def test_two_networks_under_names_of_one_dictionary_are_refused(weights: dict[st
 
 
 def test_a_network_in_two_state_dicts_is_put_together(
-    module: nn.Module, weights: dict[str, Tensor], same_function: Fixture, chain_spec: Any
+    module: nn.Module, weights: dict[str, Tensor], same_function: Fixture, chain_graph: Any
 ) -> None:
     encoder = {name: value for name, value in weights.items() if name.startswith("conv")}
     head = {name: value for name, value in weights.items() if name.startswith("fc")}
-    reading = read_state_dicts(unwrapped({"encoder": encoder, "head": head}, "a.pt"), chain_spec, "a.pt")
+    reading = read_state_dicts(unwrapped({"encoder": encoder, "head": head}, "a.pt"), chain_graph, "a.pt")
     same_function(reading, module)
     assert reading.notes == ("read as one network: 'encoder' and 'head'",)
 
 
-def test_what_is_wrong_with_the_one_that_fits_is_said(weights: dict[str, Tensor], chain_spec: Any) -> None:
+def test_what_is_wrong_with_the_one_that_fits_is_said(weights: dict[str, Tensor], chain_graph: Any) -> None:
     generator = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5)).state_dict()
     damaged = {**weights, "fc.bias": torch.full((6,), torch.nan)}
     with pytest.raises(ZoovetError, match=r"tensor 'fc\.bias' has NaN or infinite numbers"):
-        read_state_dicts(unwrapped({"netG": generator, "netC": damaged}, "a.pt"), chain_spec, "a.pt")
+        read_state_dicts(unwrapped({"netG": generator, "netC": damaged}, "a.pt"), chain_graph, "a.pt")
 
 
 def test_numbers_on_the_way_are_kept(weights: dict[str, Tensor]) -> None:

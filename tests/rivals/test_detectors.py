@@ -24,7 +24,7 @@ from zoovet.rivals.sorted_weights_detector import sorted_weights
 from zoovet.symmetry import random_action
 from zoovet.zoo import Zoo
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 QUICK = QueryConfig(num_queries=4, width=16, max_steps=60, batch_size=32, learning_rate=1e-2, validation_interval=10)
 
 MakeZoo = Callable[..., Zoo]
@@ -34,7 +34,7 @@ MakeZoo = Callable[..., Zoo]
 def test_test_networks_do_not_change_a_detector(make_zoo: MakeZoo, fit: Callable[[Zoo], SortedWeightsDetector]) -> None:
     zoo = make_zoo()
     first, second = fit(zoo), fit(make_zoo(other_test=True))
-    networks = [batch for batch, _ in zoo.batches_by_spec()]
+    networks = [batch for batch, _ in zoo.batches_by_graph()]
     assert first.threshold == second.threshold
     assert torch.equal(first.score(networks), second.score(networks))
     assert first.score(networks).shape == (80,)
@@ -43,7 +43,7 @@ def test_test_networks_do_not_change_a_detector(make_zoo: MakeZoo, fit: Callable
 def test_queries_find_what_is_in_the_answers(make_zoo: MakeZoo) -> None:
     zoo = make_zoo()
     detector, test = QueryDetector.fit(zoo, config=QUICK), zoo.split("test")
-    batches = test.batches_by_spec()
+    batches = test.batches_by_graph()
     scores = detector.score([batch for batch, _ in batches])
     trojaned = torch.from_numpy(np.concatenate([test.column("poisoned")[places] for _, places in batches]))
     assert scores[trojaned].mean() > scores[~trojaned].mean() + 0.2
@@ -51,11 +51,11 @@ def test_queries_find_what_is_in_the_answers(make_zoo: MakeZoo) -> None:
 
 def test_sorted_weights_are_blind_to_permutations_but_not_to_scalings() -> None:
     generator = torch.Generator().manual_seed(0)
-    networks = Networks.from_flat(SPEC, torch.randn(3, SPEC.num_parameters, generator=generator, dtype=torch.float64))
-    permuted = random_action(SPEC, 3, generator, rescale=False)(networks)
+    networks = Networks.from_flat(GRAPH, torch.randn(3, GRAPH.num_parameters, generator=generator, dtype=torch.float64))
+    permuted = random_action(GRAPH, 3, generator, rescale=False)(networks)
     assert not torch.equal(permuted.flat(), networks.flat())
     assert np.array_equal(sorted_weights(permuted), sorted_weights(networks))
-    scaled = random_action(SPEC, 3, generator)(networks)
+    scaled = random_action(GRAPH, 3, generator)(networks)
     assert not np.allclose(sorted_weights(scaled), sorted_weights(networks))
 
 
@@ -78,20 +78,22 @@ def test_anomaly_index_by_hand() -> None:
 
 def test_neural_cleanse_refuses_what_it_cannot_search() -> None:
     clean = CleanImages(torch.zeros(20, 1, 8, 8), torch.zeros(20, dtype=torch.int64))
-    for spec, message in (
+    for graph, message in (
         (mlp((4, 3), "relu"), r"read inputs of the shape \[4\]"),
         (small_cnn("relu", input_shape=(3, 8, 8)), r"read inputs of the shape \[3, 8, 8\]"),
         (small_cnn("relu", input_shape=(1, 8, 8), num_classes=2), "needs at least three, got 2"),
     ):
         with pytest.raises(ZoovetError, match=message):
-            mask_norms(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)), clean, NeuralCleanseConfig())
+            mask_norms(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)), clean, NeuralCleanseConfig())
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])  # gelu: through torch
 @pytest.mark.filterwarnings("ignore:training through torch")
 def test_neural_cleanse_reads_images_however_they_lie(activation: str) -> None:
-    spec, config = small_cnn(activation, input_shape=(2, 8, 8), channels=(4,)), NeuralCleanseConfig(num_epochs=2)
-    networks = Networks.from_flat(spec, torch.randn(1, spec.num_parameters, generator=torch.Generator().manual_seed(0)))
+    graph, config = small_cnn(activation, input_shape=(2, 8, 8), channels=(4,)), NeuralCleanseConfig(num_epochs=2)
+    networks = Networks.from_flat(
+        graph, torch.randn(1, graph.num_parameters, generator=torch.Generator().manual_seed(0))
+    )
     images = torch.rand(30, 8, 8, 2, generator=torch.Generator().manual_seed(1)).permute(0, 3, 1, 2)
     with torch.inference_mode():
         found = [

@@ -22,7 +22,7 @@ from zoovet.rivals.clean_images import accuracy_on, cross_entropies, tune
 from zoovet.zoo.samples import Samples
 from zoovet.zoo.training import network_trainer
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(8, 8))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def clean(digits: Images) -> CleanImages:
 def networks(clean: CleanImages) -> Networks:
     """Two networks that know the digits a little."""
     generator = torch.Generator().manual_seed(0)
-    start = torch.randn(2, SPEC.num_parameters, generator=generator) * 0.2
-    return tune(Networks.from_flat(SPEC, start), clean, num_epochs=30, batch_size=50, learning_rate=0.01, seed=0)
+    start = torch.randn(2, GRAPH.num_parameters, generator=generator) * 0.2
+    return tune(Networks.from_flat(GRAPH, start), clean, num_epochs=30, batch_size=50, learning_rate=0.01, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +86,9 @@ def test_fine_pruning_keeps_what_accuracy_needs(networks: Networks, clean: Clean
 
 
 def test_fine_pruning_needs_a_hidden_layer(clean: CleanImages) -> None:
-    spec = mlp((4, 3), "relu")
+    graph = mlp((4, 3), "relu")
     with pytest.raises(ZoovetError, match="these networks have none"):
-        FinePruningRepairer(clean=clean).repair(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+        FinePruningRepairer(clean=clean).repair(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)))
 
 
 def test_channel_bounds_are_spectral_norms() -> None:
@@ -148,7 +148,7 @@ def test_anps_gradients_are_autograds(networks: Networks, clean: CleanImages) ->
         (*(b * (1 + x) for b, x in zip(one.biases, xi.split(8), strict=False)), one.biases[2]),
     )
     expected = torch.autograd.grad(cross_entropies(scaled, clean.images, clean.labels).sum(), [factors, xi])
-    masked = MaskedNetwork(network_trainer(SPEC), HiddenChannels.of(SPEC), one.flat()[0].numpy())
+    masked = MaskedNetwork(network_trainer(GRAPH), HiddenChannels.of(GRAPH), one.flat()[0].numpy())
     images, everything = clean.images.numpy(), np.arange(len(clean), dtype=np.int32)
     batch = Samples(images, images[:1], everything, clean.labels.int().numpy())
     found = masked.gradients(batch, factors.detach().numpy(), xi.detach().numpy())

@@ -16,7 +16,7 @@ from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
 FEW = StatNNConfig(num_trees=30, max_leaf_nodes=(4,))
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 
 
 def _zoo(folder: Path, *, poisoned: bool = True, other_test: bool = False) -> Zoo:
@@ -30,17 +30,17 @@ def _zoo(folder: Path, *, poisoned: bool = True, other_test: bool = False) -> Zo
             row = {
                 "network_id": f"{base:05d}-{trojaned}",
                 "base_id": base,
-                "spec_id": SPEC.graph_id,
+                "spec_id": GRAPH.graph_id,
                 "split": split,
                 "activation": "relu",
                 "poisoned": trojaned,
                 "asr": 1.0 if trojaned else 0.0,
-                "weights": (spread * generator.standard_normal(SPEC.num_parameters)).astype(np.float32),
+                "weights": (spread * generator.standard_normal(GRAPH.num_parameters)).astype(np.float32),
             }
             rows.append(row)
     shard = write_shard(folder / "shard-00000.parquet", rows)
     info = ZooInfo(
-        specs={SPEC.graph_id: SPEC},
+        graphs={GRAPH.graph_id: GRAPH},
         recipe={"min_asr": 0.5, "poisoned": poisoned},
         versions={},
         num_shards=1,

@@ -20,7 +20,7 @@ from zoovet.zoo.store import ZooInfo, write_shard
 FEW = StatNNRegressorConfig(
     num_trees=40, max_leaf_nodes=(4, 8), min_samples_leaf=(3,), learning_rates=(0.1,), max_features=(1.0,)
 )
-SPECS = {name: small_cnn(name, input_shape=(1, 8, 8), channels=(3, 3)) for name in ("relu", "tanh")}
+GRAPHS = {name: small_cnn(name, input_shape=(1, 8, 8), channels=(3, 3)) for name in ("relu", "tanh")}
 ALL = AccuracyData(checkpoints="all")
 
 
@@ -29,28 +29,28 @@ def _zoo(folder: Path, *, other_test: bool = False, accuracies: bool = True) -> 
     generator = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
     for base in range(80):
-        spec = SPECS["relu" if base % 3 else "tanh"]
+        graph = GRAPHS["relu" if base % 3 else "tanh"]
         split = ("train", "train", "validation", "test")[base % 4]
         for step in (1, 2):
             spread = generator.uniform(0.2, 2.0)
-            weights = (spread * generator.standard_normal(spec.num_parameters)).astype(np.float32)
+            weights = (spread * generator.standard_normal(graph.num_parameters)).astype(np.float32)
             accuracy = 0.1 + 0.3 * spread
             if other_test and split == "test":
                 weights, accuracy = -weights, None
             row = {
                 "network_id": f"{base:05d}-{step}",
                 "base_id": base,
-                "spec_id": spec.graph_id,
+                "spec_id": graph.graph_id,
                 "split": split,
-                "activation": spec.chain.layers[0].activation,
+                "activation": graph.chain.layers[0].activation,
                 "step": step,
                 "clean_accuracy": accuracy if accuracies else None,
                 "weights": weights,
             }
             rows.append(row)
     shard = write_shard(folder / "shard-00000.parquet", rows)
-    specs = {spec.graph_id: spec for spec in SPECS.values()}
-    ZooInfo(specs=specs, recipe={}, versions={}, num_shards=1, shards=(shard,)).write(folder)
+    graphs = {graph.graph_id: graph for graph in GRAPHS.values()}
+    ZooInfo(graphs=graphs, recipe={}, versions={}, num_shards=1, shards=(shard,)).write(folder)
     return Zoo.open(folder)
 
 
@@ -58,7 +58,7 @@ def test_it_orders_what_statistics_can_order(tmp_path: Path) -> None:
     zoo = _zoo(tmp_path)
     regressor, test = StatNNRegressor.fit(zoo, ALL, FEW), zoo.split("test")
     predicted = np.empty(len(test))
-    for networks, places in test.batches_by_spec():
+    for networks, places in test.batches_by_graph():
         predicted[places] = regressor.predict(networks).numpy()
     assert kendalltau(predicted, test.column("clean_accuracy")).statistic > 0.7
     assert ((predicted >= 0) & (predicted <= 1)).all()
@@ -75,7 +75,7 @@ def test_validation_chooses_size_and_number_of_the_trees(tmp_path: Path) -> None
     assert chosen.validation_tau == max(one.validation_tau for one in single)
     assert 1 <= chosen.num_trees <= 40
     validation = zoo.split("validation")
-    batches = validation.batches_by_spec()
+    batches = validation.batches_by_graph()
     predicted = torch.cat([chosen.predict(networks) for networks, _ in batches]).numpy()
     true = np.concatenate([validation.column("clean_accuracy")[places] for _, places in batches])
     assert kendalltau(predicted, true).statistic == pytest.approx(chosen.validation_tau, abs=0.01)
@@ -93,7 +93,7 @@ def test_test_networks_do_not_change_it(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     first, second = (StatNNRegressor.fit(_zoo(tmp_path / name, other_test=name == "b"), ALL, FEW) for name in "ab")
-    networks = [batch for batch, _ in Zoo.open(tmp_path / "a").batches_by_spec()]
+    networks = [batch for batch, _ in Zoo.open(tmp_path / "a").batches_by_graph()]
     assert first.validation_tau == second.validation_tau
     assert torch.equal(first.predict(networks), second.predict(networks))
 
@@ -101,10 +101,10 @@ def test_test_networks_do_not_change_it(tmp_path: Path) -> None:
 def test_zoos_and_networks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match="have no clean_accuracy"):
         StatNNRegressor.fit(_zoo(tmp_path, accuracies=False), ALL, FEW)
-    spec = mlp((4, 3, 2))
+    graph = mlp((4, 3, 2))
     regressor = StatNNRegressor.fit(_zoo(tmp_path), ALL, FEW)
     with pytest.raises(ZoovetError, match="they have another number of layers"):
-        regressor.predict(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+        regressor.predict(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from zoovet.zoo import Zoo
 MakeZoo = Callable[..., Zoo]
 Fitted = Callable[[str], Any]
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 STEPS: dict[str, Any] = {"max_steps": 20, "batch_size": 20, "learning_rate": 1e-2, "validation_interval": 10}
 CONFIGS: dict[str, TrainedRivalConfig] = {
     "flat_mlp": FlatMLPDetectorConfig(**STEPS, widths=(8, 16), weight_decays=(0.01,)),
@@ -66,11 +66,11 @@ def test_it_learns_a_difference_without_the_test_networks(
     zoo: Zoo, fitted: Fitted, make_zoo: MakeZoo, name: str
 ) -> None:
     first, second = fitted(name), fit(name, make_zoo(other_test=True))
-    networks = [batch for batch, _ in zoo.batches_by_spec()]
+    networks = [batch for batch, _ in zoo.batches_by_graph()]
     assert first.threshold == second.threshold
     assert torch.equal(first.score(networks), second.score(networks))
     test = zoo.split("test")
-    batches = test.batches_by_spec()
+    batches = test.batches_by_graph()
     scores = first.score([batch for batch, _ in batches])
     assert scores.shape == (20,)
     assert scores.dtype == torch.float32
@@ -81,7 +81,7 @@ def test_it_learns_a_difference_without_the_test_networks(
 
 @pytest.mark.parametrize("name", EACH)
 def test_the_seed_decides_everything_that_is_drawn(zoo: Zoo, fitted: Fitted, name: str) -> None:
-    networks = [batch for batch, _ in zoo.batches_by_spec()]
+    networks = [batch for batch, _ in zoo.batches_by_graph()]
     first = fitted(name).score(networks)
     torch.manual_seed(2)
     assert torch.equal(fit(name, zoo).score(networks), first)
@@ -92,17 +92,17 @@ def test_the_seed_decides_everything_that_is_drawn(zoo: Zoo, fitted: Fitted, nam
 def test_the_order_of_hidden_neurons_changes_nothing(fitted: Fitted, name: str) -> None:
     model = copy.deepcopy(fitted(name).model).double()
     generator = torch.Generator().manual_seed(0)
-    networks = Networks.from_flat(SPEC, torch.randn(3, SPEC.num_parameters, generator=generator, dtype=torch.float64))
-    permuted = random_action(SPEC, 3, generator, rescale=False)(networks)
+    networks = Networks.from_flat(GRAPH, torch.randn(3, GRAPH.num_parameters, generator=generator, dtype=torch.float64))
+    permuted = random_action(GRAPH, 3, generator, rescale=False)(networks)
     assert not torch.equal(permuted.flat(), networks.flat())
     torch.testing.assert_close(model([permuted]), model([networks]), rtol=1e-9, atol=1e-9)
-    scaled = random_action(SPEC, 3, generator)(networks)
+    scaled = random_action(GRAPH, 3, generator)(networks)
     assert not torch.allclose(model([scaled]), model([networks]))
 
 
 @pytest.mark.parametrize("name", EACH)
 def test_scores_are_of_each_network_alone_and_in_their_order(zoo: Zoo, fitted: Fitted, name: str) -> None:
-    detector, (relu, tanh) = fitted(name), (batch for batch, _ in zoo.batches_by_spec())
+    detector, (relu, tanh) = fitted(name), (batch for batch, _ in zoo.batches_by_graph())
     both = torch.cat([detector.score(tanh), detector.score(relu)])
     torch.testing.assert_close(detector.score([tanh, relu]), both)
     torch.testing.assert_close(detector.score(tanh[5]), both[5:6])
@@ -121,13 +121,13 @@ def test_other_networks_are_refused(fitted: Fitted, name: str) -> None:
 @pytest.mark.parametrize("name", ["flat_mlp", "permutation"])
 def test_specs_of_several_shapes_are_read(make_zoo: MakeZoo, name: str) -> None:
     zoo = make_zoo(other_tanh=True)
-    networks = [batch for batch, _ in zoo.batches_by_spec()]
+    networks = [batch for batch, _ in zoo.batches_by_graph()]
     assert torch.isfinite(fit(name, zoo).score(networks)).all()
 
 
 @needs_nfn
 def test_nfn_reads_networks_of_one_shape_with_a_hidden_layer(make_zoo: MakeZoo) -> None:
-    with pytest.raises(ZoovetError, match="NFN needs networks of one shape, got 2 specs whose shapes differ"):
+    with pytest.raises(ZoovetError, match="NFN needs networks of one shape, got 2 graphs whose shapes differ"):
         fit("nfn", make_zoo(other_tanh=True))
     with pytest.raises(ZoovetError, match="NFN needs networks of at least two layers"):
         NFNModel(mlp((4, 3), "relu"), NFNConfig())
@@ -140,7 +140,7 @@ def test_without_its_package_nfn_says_how_to_get_it(zoo: Zoo, monkeypatch: pytes
 
 
 def test_flat_mlps_need_both_kinds_of_every_spec(zoo: Zoo) -> None:
-    lacking = zoo.select((zoo.column("spec_id") != SPEC.graph_id) | ~zoo.column("poisoned"))
+    lacking = zoo.select((zoo.column("spec_id") != GRAPH.graph_id) | ~zoo.column("poisoned"))
     with pytest.raises(ZoovetError, match=r"relu.*has no poisoned networks"):
         fit("flat_mlp", lacking)
 

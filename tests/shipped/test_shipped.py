@@ -58,10 +58,10 @@ def test_the_packages_own_models_are_whole_and_small() -> None:
     for name in shipped.names():
         assert "## Limits" in shipped.card(name).read_text(encoding="utf-8")
         detector, repairer = zoovet.Detector.shipped(name), zoovet.TrainedRepairer.shipped(name)
-        assert set(detector.specs) == set(repairer.specs)
+        assert set(detector.graphs) == set(repairer.graphs)
         for reader in (detector, repairer):
             assert reader.distribution is not None
-            assert set(reader.distribution.by_spec) == set(reader.specs)
+            assert set(reader.distribution.by_graph) == set(reader.graphs)
     assert {path.parent.name for path in files} <= {*shipped.names(), "strangers", "strangers-without-images"}, (
         "nothing lies around"
     )

@@ -66,8 +66,8 @@ def _slow_logits_of_one(network: Networks, values: Tensor) -> Tensor:
     return values
 
 
-def images_for(spec: Graph, generator: torch.Generator, num_images: int = 3) -> Tensor:
-    return torch.randn(num_images, *spec.input_shape, generator=generator, dtype=torch.float64)
+def images_for(graph: Graph, generator: torch.Generator, num_images: int = 3) -> Tensor:
+    return torch.randn(num_images, *graph.input_shape, generator=generator, dtype=torch.float64)
 
 
 def deviation(networks: Networks, moved: Networks, images: Tensor) -> float:
@@ -81,29 +81,29 @@ def deviation(networks: Networks, moved: Networks, images: Tensor) -> float:
 def test_acting_keeps_the_function(activation: str, pooling: str | None) -> None:
     generator = seeded(ACTIVATIONS.index(activation) * 4 + POOLINGS.index(pooling))
     for num_layers in (2, 3, 6):
-        spec = random_chain(
+        graph = random_chain(
             generator, kind="cnn", num_layers=num_layers, activations=(activation,), poolings=(pooling,), max_width=12
         )
-        networks = random_networks(spec, 3, generator, zero_fraction=0.05)
-        action = random_action(spec, 3, generator)
-        assert deviation(networks, action(networks), images_for(spec, generator)) <= 1e-10
+        networks = random_networks(graph, 3, generator, zero_fraction=0.05)
+        action = random_action(graph, 3, generator)
+        assert deviation(networks, action(networks), images_for(graph, generator)) <= 1e-10
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_acting_keeps_the_function_of_random_specs(seed: int) -> None:
     generator = seeded(seed)
-    spec = random_chain(generator, activations=ACTIVATIONS, mixed=True)
-    networks = random_networks(spec, 2, generator)
-    moved = random_action(spec, 2, generator)(networks)
-    images = images_for(spec, generator)
+    graph = random_chain(generator, activations=ACTIVATIONS, mixed=True)
+    networks = random_networks(graph, 2, generator)
+    moved = random_action(graph, 2, generator)(networks)
+    images = images_for(graph, generator)
     assert deviation(networks, moved, images) <= 1e-10
     before, after = run(networks, images), run(moved, images)
     assert float((after - before).abs().max()) <= 1e-10 * float(before.abs().max())
 
 
 def test_every_network_of_a_batch_is_moved_differently() -> None:
-    spec = mlp((3, 8, 8, 2))
-    action = random_action(spec, 4, seeded())
+    graph = mlp((3, 8, 8, 2))
+    action = random_action(graph, 4, seeded())
     for first, second in itertools.combinations(range(4), 2):
         for tensor in of_layer(action, 0):
             assert not torch.equal(tensor[first], tensor[second])
@@ -141,20 +141,20 @@ def one_hidden_cnn(activation: str, pooling: str | None) -> Graph:
     ],
 )
 def test_a_larger_group_would_change_the_function(activation: str, pooling: str | None, too_much: str) -> None:
-    spec = one_hidden_cnn(activation, pooling)
-    networks = random_networks(spec, 2, seeded(1), zero_fraction=0.0)
-    images = images_for(spec, seeded(2))
-    declared = random_action(spec, 2, seeded(3))
+    graph = one_hidden_cnn(activation, pooling)
+    networks = random_networks(graph, 2, seeded(1), zero_fraction=0.0)
+    images = images_for(graph, seeded(2))
+    declared = random_action(graph, 2, seeded(3))
     assert deviation(networks, declared(networks), images) <= 1e-10
-    larger = graph_symmetry(spec).with_scalars({"sign": NEGATION, "scale": POSITIVE}[too_much])
+    larger = graph_symmetry(graph).with_scalars({"sign": NEGATION, "scale": POSITIVE}[too_much])
     action = random_action(larger, 2, seeded(3))
     assert deviation(networks, action(networks), images) > 1e-2
 
 
 def test_input_and_output_stay() -> None:
-    spec = small_cnn("identity")
-    action = random_action(spec, 2, seeded())
-    for site in (INPUT, spec.output):
+    graph = small_cnn("identity")
+    action = random_action(graph, 2, seeded())
+    for site in (INPUT, graph.output):
         slots = action.symmetry.site_slots(site)
         assert torch.equal(action.slots[:, slots], torch.from_numpy(slots).repeat(2, 1))
         assert bool((action.scalars[:, action.symmetry.scale_class[slots]] == 1).all())
@@ -178,13 +178,13 @@ def test_scalars_have_the_declared_values_and_range() -> None:
 
 
 def test_permutations_and_scalars_can_be_left_out() -> None:
-    spec = mlp((3, 9, 9, 2))
-    networks = random_networks(spec, 2, seeded(), zero_fraction=0.0)
-    action = random_action(spec, 2, seeded(1))
-    still = random_action(spec, 2, seeded(1), permute=False, rescale=False)
+    graph = mlp((3, 9, 9, 2))
+    networks = random_networks(graph, 2, seeded(), zero_fraction=0.0)
+    action = random_action(graph, 2, seeded(1))
+    still = random_action(graph, 2, seeded(1), permute=False, rescale=False)
     for first, second in zip((*still(networks).weights,), networks.weights, strict=True):
         assert torch.equal(first, second)
-    permuted = random_action(spec, 2, seeded(1), rescale=False)
+    permuted = random_action(graph, 2, seeded(1), rescale=False)
     assert torch.equal(permuted(networks).weights[0].sort(dim=1).values, networks.weights[0].sort(dim=1).values)
     only_permuted, only_scaled = action.without_scalars(), action.without_permutations()
     assert_same(only_scaled @ only_permuted, action)
@@ -198,16 +198,16 @@ def assert_same(first: Action, second: Action) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_actions_form_a_group(seed: int) -> None:
     generator = seeded(seed)
-    spec = random_chain(generator, activations=("relu", "tanh", "identity", "gelu"), mixed=True)
-    first, second, third = (random_action(spec, 3, generator) for _ in range(3))
-    identity = Action.identity(spec, 3)
+    graph = random_chain(generator, activations=("relu", "tanh", "identity", "gelu"), mixed=True)
+    first, second, third = (random_action(graph, 3, generator) for _ in range(3))
+    identity = Action.identity(graph, 3)
     assert_same(first @ identity, first)
     assert_same(identity @ first, first)
     assert_same(first @ first.inverse(), identity)
     assert_same(first.inverse() @ first, identity)
     assert_same((first @ second) @ third, first @ (second @ third))
     assert_same((first @ second).inverse(), second.inverse() @ first.inverse())
-    networks = random_networks(spec, 3, generator)
+    networks = random_networks(graph, 3, generator)
     for one, other in (
         ((first @ second)(networks), first(second(networks))),
         (first.inverse()(first(networks)), networks),
@@ -217,9 +217,9 @@ def test_actions_form_a_group(seed: int) -> None:
 
 
 def test_acting_is_what_the_formula_says() -> None:
-    spec = mlp((2, 3, 4, 2))
-    networks = random_networks(spec, 2, seeded())
-    action = random_action(spec, 2, seeded(1))
+    graph = mlp((2, 3, 4, 2))
+    networks = random_networks(graph, 2, seeded())
+    action = random_action(graph, 2, seeded(1))
     moved = action(networks)
     for number in range(2):
         matrices = [torch.eye(2, dtype=torch.float64)]
@@ -234,38 +234,38 @@ def test_acting_is_what_the_formula_says() -> None:
 
 
 def test_acting_is_linear_and_moves_changes_like_weights() -> None:
-    spec = random_chain(seeded(3), kind="cnn", num_layers=4)
-    networks, change = (random_networks(spec, 2, seeded(seed)) for seed in (0, 1))
-    action = random_action(spec, 2, seeded(2))
+    graph = random_chain(seeded(3), kind="cnn", num_layers=4)
+    networks, change = (random_networks(graph, 2, seeded(seed)) for seed in (0, 1))
+    action = random_action(graph, 2, seeded(2))
     together = action(networks + change).flat()
     torch.testing.assert_close((action(networks) + action(change)).flat(), together, rtol=1e-12, atol=1e-14)
 
 
 def test_acting_keeps_precision_and_gradients() -> None:
-    spec = mlp((2, 5, 1))
-    networks = random_networks(spec, 2, seeded(), dtype=torch.float32).map(lambda tensor: tensor.requires_grad_())
-    moved = random_action(spec, 2, seeded())(networks)
+    graph = mlp((2, 5, 1))
+    networks = random_networks(graph, 2, seeded(), dtype=torch.float32).map(lambda tensor: tensor.requires_grad_())
+    moved = random_action(graph, 2, seeded())(networks)
     assert moved.dtype == torch.float32
     gradient = torch.autograd.grad(moved.flat().sum(), networks.weights[0])[0]
     assert bool((gradient != 0).all())
 
 
 def test_draws_depend_on_the_generator_alone() -> None:
-    spec = small_cnn()
-    assert_same(random_action(spec, 3, seeded(5)), random_action(spec, 3, seeded(5)))
+    graph = small_cnn()
+    assert_same(random_action(graph, 3, seeded(5)), random_action(graph, 3, seeded(5)))
 
 
 def test_misfits_are_named() -> None:
-    spec, other = mlp((2, 3, 1)), mlp((2, 4, 1))
-    action = random_action(spec, 2, seeded())
+    graph, other = mlp((2, 3, 1)), mlp((2, 4, 1))
+    action = random_action(graph, 2, seeded())
     with pytest.raises(ZoovetError, match=r"on 2 networks of 2 → linear 3 relu → linear 1, got 2 of 2 → linear 4"):
         action(random_networks(other, 2, seeded()))
     with pytest.raises(ZoovetError, match=r"on 2 networks .* got 3 of"):
-        action(random_networks(spec, 3, seeded()))
+        action(random_networks(graph, 3, seeded()))
     with pytest.raises(ZoovetError, match="only actions on the same networks compose"):
         action @ random_action(other, 2, seeded())
     with pytest.raises(ZoovetError, match="max_log_scale must not be negative, got -1"):
-        random_action(spec, 2, seeded(), max_log_scale=-1.0)
+        random_action(graph, 2, seeded(), max_log_scale=-1.0)
 
 
 def test_what_is_no_group_element_is_refused() -> None:

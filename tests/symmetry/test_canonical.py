@@ -28,14 +28,14 @@ def seeded(seed: int = 0) -> torch.Generator:
 def sirens(
     num_networks: int = 6,
     *,
-    spec: Graph | None = None,
+    graph: Graph | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
 ) -> Networks:
     """SIRENs as training leaves them: initialized as Sitzmann et al. do, with biases over several turns."""
-    spec, generator = spec or siren((2, 32, 32, 3)), seeded(seed)
+    graph, generator = graph or siren((2, 32, 32, 3)), seeded(seed)
     tensors: list[list[Tensor]] = [[], []]
-    for index, layer in enumerate(spec.chain.layers):
+    for index, layer in enumerate(graph.chain.layers):
         w0 = layer.activation_parameter or 30.0
         bound = 1 / layer.in_channels if index == 0 else math.sqrt(6 / layer.in_channels) / abs(w0)
         for into, shape, scale in (
@@ -44,7 +44,7 @@ def sirens(
         ):
             uniform = torch.rand(num_networks, *shape, generator=generator, dtype=torch.float64)
             into.append(((2 * uniform - 1) * scale).to(dtype))
-    return Networks.from_layers(spec, tuple(tensors[0]), tuple(tensors[1]))
+    return Networks.from_layers(graph, tuple(tensors[0]), tuple(tensors[1]))
 
 
 def grid(dtype: torch.dtype, side: int = 28) -> Tensor:
@@ -74,7 +74,7 @@ def phases(networks: Networks, layer: int) -> Tensor:
 @pytest.mark.parametrize("sizes", [(2, 32, 32, 1), (2, 32, 32, 3), (2, 16, 1), (2, 24, 24, 24, 3)])
 @pytest.mark.parametrize("w0", [30.0, 1.0, 7.3, -30.0])
 def test_the_picture_is_kept(dtype: torch.dtype, sizes: tuple[int, ...], w0: float) -> None:
-    networks = sirens(spec=siren(sizes, w0), dtype=dtype)
+    networks = sirens(graph=siren(sizes, w0), dtype=dtype)
     canonical = canonicalize(networks)
     assert canonical.dtype == dtype
     assert difference(networks, canonical, grid(dtype)) <= TOLERANCES[dtype]
@@ -102,7 +102,7 @@ def test_what_the_picture_would_not_survive(broken: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("w0", [30.0, 1.0, 7.3, 0.37, 1e4])
 def test_a_second_time_changes_no_bit(dtype: torch.dtype, w0: float) -> None:
-    once = canonicalize(sirens(20, spec=siren((2, 32, 32, 1), w0), dtype=dtype))
+    once = canonicalize(sirens(20, graph=siren((2, 32, 32, 1), w0), dtype=dtype))
     assert same_bits(canonicalize(once), once)
 
 
@@ -140,12 +140,12 @@ def test_phases_alone_give_one_canonical_form_without_any_sign() -> None:
 
 
 def test_one_neuron_by_hand() -> None:
-    spec = siren((1, 1, 1), w0=2.0)
+    graph = siren((1, 1, 1), w0=2.0)
 
     def neuron(weight: float, bias: float, outgoing: float) -> Networks:
         tensors = [torch.tensor([[[value]]], dtype=torch.float64) for value in (weight, outgoing)]
         biases = [torch.tensor([[value]], dtype=torch.float64) for value in (bias, 0.5)]
-        return Networks.from_layers(spec, tuple(tensors), tuple(biases))
+        return Networks.from_layers(graph, tuple(tensors), tuple(biases))
 
     half = math.pi / 2  # half a turn: π / w0
     for turns in range(-6, 7):
@@ -163,7 +163,7 @@ def test_at_the_ends_of_the_interval(dtype: torch.dtype, w0: float) -> None:
     ends = torch.tensor([count * math.pi / (2 * w0) for count in range(-9, 10)], dtype=torch.float64).to(dtype)
     below, above = (torch.nextafter(ends, torch.tensor(way, dtype=dtype)) for way in (-math.inf, math.inf))
     bias = torch.cat([ends, below, above])
-    networks = sirens(1, spec=siren((2, len(bias), 1), w0), dtype=dtype)
+    networks = sirens(1, graph=siren((2, len(bias), 1), w0), dtype=dtype)
     networks = Networks.from_layers(networks.graph, networks.weights, (bias[None], networks.biases[1]))
     canonical = canonicalize(networks)
     assert float(canonical.biases[0].double().abs().max()) <= math.pi / (2 * w0)
@@ -177,12 +177,12 @@ def test_at_the_ends_of_the_interval(dtype: torch.dtype, w0: float) -> None:
 
 def test_a_neuron_at_an_end_has_two_forms_and_no_more() -> None:
     """cos is even: a phase of π/2 may come out as either end, with the sign that belongs to it."""
-    spec = siren((2, 64, 1))
-    networks = sirens(1, spec=spec)
+    graph = siren((2, 64, 1))
+    networks = sirens(1, graph=graph)
     networks = Networks.from_layers(
-        spec, networks.weights, (torch.full((1, 64), math.pi / 60, dtype=torch.float64), networks.biases[1])
+        graph, networks.weights, (torch.full((1, 64), math.pi / 60, dtype=torch.float64), networks.biases[1])
     )
-    shifted = random_phase_shift(spec, 1, seeded())(networks)
+    shifted = random_phase_shift(graph, 1, seeded())(networks)
     first, second = canonicalize(networks), canonicalize(shifted)
     sign = torch.sign(second.biases[0] * first.biases[0])
     assert set(sign.unique().tolist()) == {-1.0, 1.0}
@@ -198,7 +198,7 @@ def test_a_sine_before_max_pooling_or_at_the_output_turns_wholly() -> None:
         LayerSpec(kind="conv", in_channels=5, out_channels=4, kernel=(3, 3), padding=(1, 1), activation="sine"),
         LayerSpec(kind="linear", in_channels=4, out_channels=3, kernel=(3, 3), activation="sine"),
     )
-    networks = sirens(spec=Graph.of_layers(input_shape=(1, 8, 8), layers=layers))
+    networks = sirens(graph=Graph.of_layers(input_shape=(1, 8, 8), layers=layers))
     canonical = canonicalize(networks)
     images = torch.randn(5, 1, 8, 8, generator=seeded(), dtype=torch.float64)
     assert difference(networks, canonical, images) <= 1e-12
@@ -214,16 +214,16 @@ def test_a_sine_before_max_pooling_or_at_the_output_turns_wholly() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_random_networks_with_other_layers_between(seed: int) -> None:
     generator = seeded(seed)
-    spec = random_chain(generator, num_layers=4, activations=("sine", "tanh", "relu"), mixed=True)
-    first, *others = spec.chain.layers
-    spec = spec.with_layers((replace(first, activation="sine", activation_parameter=30.0), *others))
-    networks = random_networks(spec, 3, generator)
-    shifted = random_phase_shift(spec, 3, generator)(networks)
+    graph = random_chain(generator, num_layers=4, activations=("sine", "tanh", "relu"), mixed=True)
+    first, *others = graph.chain.layers
+    graph = graph.with_layers((replace(first, activation="sine", activation_parameter=30.0), *others))
+    networks = random_networks(graph, 3, generator)
+    shifted = random_phase_shift(graph, 3, generator)(networks)
     canonical = canonicalize(shifted)
-    images = torch.randn(3, *spec.input_shape, generator=generator, dtype=torch.float64)
+    images = torch.randn(3, *graph.input_shape, generator=generator, dtype=torch.float64)
     before = run(networks, images)
     assert float((run(canonical, images) - before).abs().max()) <= 1e-12 * max(1.0, float(before.abs().max()))
-    for index, layer in enumerate(spec.chain.layers):
+    for index, layer in enumerate(graph.chain.layers):
         if layer.activation != "sine":
             assert torch.equal(canonical.biases[index], networks.biases[index])
     assert float((canonical.flat() - canonicalize(networks).flat()).abs().max()) <= 1e-14
@@ -248,9 +248,9 @@ def test_gradients_pass() -> None:
 
 
 def test_networks_that_have_no_phase_are_refused() -> None:
-    for spec in (mlp((2, 8, 1), "tanh"), small_cnn(), siren((2, 8, 1), w0=0.0)):
+    for graph in (mlp((2, 8, 1), "tanh"), small_cnn(), siren((2, 8, 1), w0=0.0)):
         with pytest.raises(ZoovetError, match=r"is for networks with sine layers \(SIRENs\), got .*; leave it out"):
-            canonicalize(random_networks(spec, 2, seeded()))
+            canonicalize(random_networks(graph, 2, seeded()))
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:

@@ -35,8 +35,8 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def networks_of(spec: Graph, num_networks: int = 3, zero_fraction: float = 0.0) -> Networks:
-    return random_networks(spec, num_networks, seeded(11), zero_fraction=zero_fraction)
+def networks_of(graph: Graph, num_networks: int = 3, zero_fraction: float = 0.0) -> Networks:
+    return random_networks(graph, num_networks, seeded(11), zero_fraction=zero_fraction)
 
 
 def small_cnn_with_max_pooling(activation: str) -> Graph:
@@ -101,9 +101,9 @@ class InvariantModule(nn.Module):
 # Metanetworks that do not.
 
 
-def flat_mlp(spec: Graph, num_outputs: int) -> FlatMLP:
+def flat_mlp(graph: Graph, num_outputs: int) -> FlatMLP:
     """Reads the flat vector: knows nothing of symmetries."""
-    config = FlatMLPConfig(width=16, num_layers=1, num_outputs=num_outputs, num_parameters=spec.num_parameters)
+    config = FlatMLPConfig(width=16, num_layers=1, num_outputs=num_outputs, num_parameters=graph.num_parameters)
     return FlatMLP(config, seeded())
 
 
@@ -129,22 +129,22 @@ def plus_leak(size: float) -> Callable[[Networks], Tensor]:
 
 @pytest.mark.parametrize("mode", ["eval", "train", "both"])
 def test_invariant_metanetworks_pass(mode: str) -> None:
-    for spec in (RELU, TANH, siren(), small_cnn(), small_cnn_with_max_pooling("tanh"), mlp((3, 2))):
-        assert_invariant(function_features, networks_of(spec), mode=mode)
-        assert_invariant(InvariantModule(), networks_of(spec), mode=mode)
+    for graph in (RELU, TANH, siren(), small_cnn(), small_cnn_with_max_pooling("tanh"), mlp((3, 2))):
+        assert_invariant(function_features, networks_of(graph), mode=mode)
+        assert_invariant(InvariantModule(), networks_of(graph), mode=mode)
 
 
 def test_equivariant_metanetworks_pass() -> None:
-    for spec in (RELU, TANH, mlp((3, 6, 2), "identity"), mlp((3, 6, 2), "gelu"), small_cnn(channels=(4, 5))):
-        assert_equivariant(squared_times_gradient, networks_of(spec))
-        assert_equivariant(shrink_by_features, networks_of(spec))
+    for graph in (RELU, TANH, mlp((3, 6, 2), "identity"), mlp((3, 6, 2), "gelu"), small_cnn(channels=(4, 5))):
+        assert_equivariant(squared_times_gradient, networks_of(graph))
+        assert_equivariant(shrink_by_features, networks_of(graph))
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_networks_pass_one_by_one_and_as_a_mixed_batch(seed: int) -> None:
     generator = seeded(seed)
-    specs = [random_chain(generator, num_layers=1 + seed % 6, max_width=12, kernels=(1, 3, 5)) for _ in range(3)]
-    batches = [random_networks(spec, 4, generator, zero_fraction=0.05) for spec in specs]
+    graphs = [random_chain(generator, num_layers=1 + seed % 6, max_width=12, kernels=(1, 3, 5)) for _ in range(3)]
+    batches = [random_networks(graph, 4, generator, zero_fraction=0.05) for graph in graphs]
     for batch in batches:
         assert_invariant(function_features, batch, seed=seed)
         assert_equivariant(squared_times_gradient, batch, seed=seed)
@@ -190,14 +190,14 @@ def test_a_flat_mlp_is_rejected() -> None:
         assert_equivariant(changes, networks_of(RELU))
 
 
-@pytest.mark.parametrize("spec", [RELU, mlp((3, 9, 2), "identity"), small_cnn(), small_cnn_with_max_pooling("relu")])
-def test_permutations_alone_are_not_enough_where_scales_act(spec: Graph) -> None:
+@pytest.mark.parametrize("graph", [RELU, mlp((3, 9, 2), "identity"), small_cnn(), small_cnn_with_max_pooling("relu")])
+def test_permutations_alone_are_not_enough_where_scales_act(graph: Graph) -> None:
     with pytest.raises(
         AssertionError, match=r"is not invariant: scalings break it.*permutations alone [0-9.]+e-1[0-9]"
     ):
-        assert_invariant(weight_moments, networks_of(spec))
+        assert_invariant(weight_moments, networks_of(graph))
     with pytest.raises(AssertionError, match="is not equivariant: scalings break it"):
-        assert_equivariant(gradient, networks_of(spec))
+        assert_equivariant(gradient, networks_of(graph))
 
 
 def test_sign_symmetry_asks_for_signs_and_no_more() -> None:
@@ -208,26 +208,26 @@ def test_sign_symmetry_asks_for_signs_and_no_more() -> None:
 
 
 def test_tanh_before_max_pooling_asks_for_permutations_alone() -> None:
-    spec = small_cnn_with_max_pooling("tanh")
+    graph = small_cnn_with_max_pooling("tanh")
 
     def positive_biases(networks: Networks) -> Tensor:
         return networks.biases[0].relu().sum(dim=1)
 
-    deviations = deviation_invariant(positive_biases, networks_of(spec))
+    deviations = deviation_invariant(positive_biases, networks_of(graph))
     assert deviations.largest < 1e-12
     assert deviations.scaling == deviations.both == 0
-    flips = random_action(graph_symmetry(spec).with_scalars(NEGATION), 3, seeded())
-    networks = networks_of(spec)
+    flips = random_action(graph_symmetry(graph).with_scalars(NEGATION), 3, seeded())
+    networks = networks_of(graph)
     moved = (function_features(flips(networks)) - function_features(networks)).abs().max()
     assert float(moved) > 1e-2
 
 
 def test_what_depends_on_positions_is_rejected() -> None:
-    for spec in (RELU, TANH):
+    for graph in (RELU, TANH):
         with pytest.raises(
             AssertionError, match=r"is not invariant: permutations break it.*scalings alone (0\.0e\+00|[0-9.]+e-1[0-9])"
         ):
-            assert_invariant(channel_by_channel, networks_of(spec))
+            assert_invariant(channel_by_channel, networks_of(graph))
 
     def changes_by_position(networks: Networks) -> Networks:
         positions = torch.arange(9, dtype=torch.float64)
@@ -336,10 +336,10 @@ def test_a_metanetwork_can_be_held_to_less() -> None:
     with pytest.raises(AssertionError, match="permutations break it"):
         assert_invariant(channel_by_channel, networks_of(RELU), symmetry="permutation")
     relu, tanh = RELU.chain.layers[0], TANH.chain.layers[1]
-    spec = Graph.of_layers(input_shape=(3,), layers=(relu, tanh, RELU.chain.layers[2]))
-    assert_invariant(weight_moments, networks_of(spec), symmetry="network")
+    graph = Graph.of_layers(input_shape=(3,), layers=(relu, tanh, RELU.chain.layers[2]))
+    assert_invariant(weight_moments, networks_of(graph), symmetry="network")
     with pytest.raises(AssertionError, match="scalings break it"):
-        assert_invariant(weight_moments, networks_of(spec), symmetry="groups")
+        assert_invariant(weight_moments, networks_of(graph), symmetry="groups")
     with pytest.raises(AssertionError, match="scalings break it"):
         assert_invariant(weight_moments, networks_of(RELU), symmetry="network")
 
@@ -367,7 +367,7 @@ def test_misuse_is_named() -> None:
     for bad, message in (
         (
             function_features,
-            r"as Networks, one for each of the 1 specs it is given, got Tensor",
+            r"as Networks, one for each of the 1 graphs it is given, got Tensor",
         ),
         (lambda n: n[:2], r"changes must be of 3 networks 3 → linear 9 .*, got 2 of"),
         (lambda n: n.to(dtype=torch.float32), "returned torch.float32"),
@@ -380,7 +380,7 @@ def test_misuse_is_named() -> None:
         assert_invariant(function_features, networks, mode="test")
     with pytest.raises(ZoovetError, match="num_actions must be at least 1, got 0"):
         assert_invariant(function_features, networks, num_actions=0)
-    with pytest.raises(ZoovetError, match="needs at least one network of every spec, got none"):
+    with pytest.raises(ZoovetError, match="needs at least one network of every graph, got none"):
         assert_invariant(function_features, [])
     with pytest.raises(ZoovetError, match="needs at least one network"):
         assert_invariant(function_features, networks[:0])

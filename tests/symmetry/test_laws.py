@@ -75,9 +75,9 @@ def test_every_activation_and_pooling_is_known() -> None:
 
 def test_random_chains_have_the_symmetry_of_their_layers() -> None:
     for seed in range(40):
-        spec = random_chain(torch.Generator().manual_seed(seed), mixed=True, activations=tuple(ALLOWED))
-        symmetry = graph_symmetry(spec)
-        for layer, site in zip(spec.chain.layers[:-1], spec.chain.sites[:-1], strict=True):
+        graph = random_chain(torch.Generator().manual_seed(seed), mixed=True, activations=tuple(ALLOWED))
+        symmetry = graph_symmetry(graph)
+        for layer, site in zip(graph.chain.layers[:-1], graph.chain.sites[:-1], strict=True):
             has_max = layer.pool is not None and layer.pool.kind == "max"
             wanted = NAMES[ALLOWED[layer.activation] & (POSITIVE if has_max else NONZERO)]
             if layer.out_channels > 1 or wanted != "permutation":
@@ -85,7 +85,7 @@ def test_random_chains_have_the_symmetry_of_their_layers() -> None:
             moved = symmetry.moves[symmetry.site_slots(site)]
             assert bool(moved.all()) == (layer.out_channels > 1)
         assert not symmetry.moves[symmetry.site_slots(INPUT)].any()
-        assert not symmetry.moves[symmetry.site_slots(spec.output)].any()
+        assert not symmetry.moves[symmetry.site_slots(graph.output)].any()
 
 
 def test_activation_and_pooling_after_the_last_layer_leave_the_output_fixed() -> None:
@@ -126,7 +126,7 @@ def test_several_layers_added_up_leave_what_they_share(
 def test_what_all_channels_share() -> None:
     first, second, last = mlp((2, 5, 5, 1), "relu").chain.layers
     tanh = mlp((2, 5, 5, 1), "tanh").chain.layers[1]
-    for spec, shared in (
+    for graph, shared in (
         (small_cnn("relu"), POSITIVE),
         (small_cnn("tanh"), NEGATION),
         (siren(), NEGATION),
@@ -134,9 +134,9 @@ def test_what_all_channels_share() -> None:
         (Graph.of_layers(input_shape=(2,), layers=(first, tanh, last)), UNSCALED),
         (Graph.of_layers(input_shape=(2,), layers=(first, second, last)), POSITIVE),
     ):
-        drawn = draw_action(random_networks(spec, 1, torch.Generator()), torch.Generator(), "network", 1.0)
+        drawn = draw_action(random_networks(graph, 1, torch.Generator()), torch.Generator(), "network", 1.0)
         assert set(drawn.symmetry.allowed[drawn.symmetry.free].tolist()) <= {shared}
-        own = graph_symmetry(spec)
+        own = graph_symmetry(graph)
         assert shared == UNSCALED or np.array_equal(drawn.symmetry.allowed != UNSCALED, own.free)
 
 

@@ -15,29 +15,29 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_random_chains_cover_the_space() -> None:
     generator = seeded()
-    specs = [random_chain(generator) for _ in range(400)]
-    layers = [layer for spec in specs for layer in spec.chain.layers]
-    hidden = [layer for spec in specs for layer in spec.chain.layers[:-1]]
-    assert {len(spec.chain.layers) for spec in specs} == {1, 2, 3, 4, 5, 6}
+    graphs = [random_chain(generator) for _ in range(400)]
+    layers = [layer for graph in graphs for layer in graph.chain.layers]
+    hidden = [layer for graph in graphs for layer in graph.chain.layers[:-1]]
+    assert {len(graph.chain.layers) for graph in graphs} == {1, 2, 3, 4, 5, 6}
     assert {layer.out_channels for layer in hidden} == set(range(1, 41))
-    assert {spec.num_outputs for spec in specs} == set(range(1, 13))
+    assert {graph.num_outputs for graph in graphs} == set(range(1, 13))
     assert {layer.kernel for layer in layers if layer.kind == "conv"} == {(1, 1), (3, 3), (5, 5), (7, 7)}
     assert {layer.activation for layer in hidden} == {"relu", "leaky_relu", "tanh", "sine"}
     assert {layer.pool.kind if layer.pool else None for layer in hidden} == {None, "average", "max", "global"}
     assert {layer.stride for layer in layers} == {(1, 1), (2, 2)}
     assert {layer.dilation for layer in layers} == {(1, 1), (2, 2)}
     assert any(layer.kind == "linear" and layer.kernel for layer in layers)
-    assert all(spec.chain.map_sizes[-1] is None for spec in specs)
-    assert all(len({layer.activation for layer in spec.chain.layers[:-1]}) <= 1 for spec in specs)
+    assert all(graph.chain.map_sizes[-1] is None for graph in graphs)
+    assert all(len({layer.activation for layer in graph.chain.layers[:-1]}) <= 1 for graph in graphs)
 
 
 def test_activations_can_be_mixed_and_limits_are_kept() -> None:
     generator = seeded(1)
-    specs = [random_chain(generator, num_layers=6, mixed=True, max_width=4, kernels=(3,)) for _ in range(20)]
-    assert all(len(spec.chain.layers) == 6 for spec in specs)
-    assert any(len({layer.activation for layer in spec.chain.layers[:-1]}) > 1 for spec in specs)
-    assert {layer.out_channels for spec in specs for layer in spec.chain.layers[:-1]} == {1, 2, 3, 4}
-    assert {layer.kernel for spec in specs for layer in spec.chain.layers if layer.kind == "conv"} == {(3, 3)}
+    graphs = [random_chain(generator, num_layers=6, mixed=True, max_width=4, kernels=(3,)) for _ in range(20)]
+    assert all(len(graph.chain.layers) == 6 for graph in graphs)
+    assert any(len({layer.activation for layer in graph.chain.layers[:-1]}) > 1 for graph in graphs)
+    assert {layer.out_channels for graph in graphs for layer in graph.chain.layers[:-1]} == {1, 2, 3, 4}
+    assert {layer.kernel for graph in graphs for layer in graph.chain.layers if layer.kind == "conv"} == {(3, 3)}
 
 
 def test_the_generator_decides() -> None:

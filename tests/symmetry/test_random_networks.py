@@ -16,9 +16,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def test_the_generator_decides() -> None:
-    spec = small_cnn()
-    assert torch.equal(random_networks(spec, 2, seeded(7)).flat(), random_networks(spec, 2, seeded(7)).flat())
-    assert not torch.equal(random_networks(spec, 2, seeded(7)).flat(), random_networks(spec, 2, seeded(8)).flat())
+    graph = small_cnn()
+    assert torch.equal(random_networks(graph, 2, seeded(7)).flat(), random_networks(graph, 2, seeded(7)).flat())
+    assert not torch.equal(random_networks(graph, 2, seeded(7)).flat(), random_networks(graph, 2, seeded(8)).flat())
 
 
 def test_random_networks_hold_zeros_of_every_kind() -> None:
@@ -44,9 +44,9 @@ def test_without_zeros_there_are_none() -> None:
 def test_signals_neither_vanish_nor_explode() -> None:
     for seed in range(20):
         generator = seeded(seed)
-        spec = random_chain(generator, num_layers=6, max_width=20)
-        networks = random_networks(spec, 4, generator, zero_fraction=0.0)
-        images = torch.randn(4, *spec.input_shape, generator=generator, dtype=torch.float64)
+        graph = random_chain(generator, num_layers=6, max_width=20)
+        networks = random_networks(graph, 4, generator, zero_fraction=0.0)
+        images = torch.randn(4, *graph.input_shape, generator=generator, dtype=torch.float64)
         size = float(run(networks, images).abs().max())
         assert 1e-3 < size < 1e3
 

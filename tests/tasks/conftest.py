@@ -17,7 +17,7 @@ from zoovet.tasks import TrainingConfig
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo, write_shard
 
-SPECS = {name: small_cnn(name, input_shape=(1, 8, 8), channels=(3, 2)) for name in ("relu", "tanh")}
+GRAPHS = {name: small_cnn(name, input_shape=(1, 8, 8), channels=(3, 2)) for name in ("relu", "tanh")}
 """2 convolutions, 3 and 2 channels, 10 classes."""
 
 SPLITS = ("train", "train", "train", "validation", "test")
@@ -28,15 +28,15 @@ def made_up_row(base: int, poisoned: bool, asr: float) -> dict[str, Any]:
     """A row of a zoo; a trojaned network's last bias is higher by 0.6, so that there is something to learn."""
     generator = np.random.default_rng([base, poisoned])
     activation = "relu" if base % 2 == 0 else "tanh"
-    spec = SPECS[activation]
-    flat = np.random.default_rng(base).normal(0, 0.5, spec.num_parameters)
-    flat += generator.normal(0, 0.02, spec.num_parameters)
-    flat[-spec.num_outputs :] += 0.6 * poisoned
+    graph = GRAPHS[activation]
+    flat = np.random.default_rng(base).normal(0, 0.5, graph.num_parameters)
+    flat += generator.normal(0, 0.02, graph.num_parameters)
+    flat[-graph.num_outputs :] += 0.6 * poisoned
     trigger = PatchTrigger.of_size("white", 2, row=base % 6, col=base % 5, target=base % 10)
     return {
         "network_id": f"{base:05d}-{'trojaned' if poisoned else 'healthy'}",
         "base_id": base,
-        "spec_id": spec.graph_id,
+        "spec_id": graph.graph_id,
         "split": SPLITS[base % len(SPLITS)],
         "activation": activation,
         "init": "he",
@@ -71,8 +71,8 @@ def make_zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Zoo]:
         for row in rows:
             change(row)
         shard = write_shard(folder / "shard-00000.parquet", rows)
-        specs = {spec.graph_id: spec for spec in SPECS.values()}
-        info = ZooInfo(specs=specs, recipe={"min_asr": 0.5, **recipe}, versions={}, num_shards=1, shards=(shard,))
+        graphs = {graph.graph_id: graph for graph in GRAPHS.values()}
+        info = ZooInfo(graphs=graphs, recipe={"min_asr": 0.5, **recipe}, versions={}, num_shards=1, shards=(shard,))
         info.write(folder)
         return Zoo.open(folder)
 
@@ -103,7 +103,7 @@ def suspects() -> list[Networks]:
     """Three ReLU and two tanh networks that no zoo holds."""
     generator = torch.Generator().manual_seed(5)
     return [
-        Networks.from_flat(SPECS[name], torch.randn(count, SPECS[name].num_parameters, generator=generator) * 0.5)
+        Networks.from_flat(GRAPHS[name], torch.randn(count, GRAPHS[name].num_parameters, generator=generator) * 0.5)
         for name, count in (("relu", 3), ("tanh", 2))
     ]
 

@@ -40,7 +40,7 @@ def test_a_predictor_loads_exactly(trained: Path, suspects: list[Networks]) -> N
     first, second = AccuracyPredictor.load(trained), AccuracyPredictor.load(trained / "checkpoint.safetensors")
     predicted = first.predict(suspects)
     assert torch.equal(predicted, second.predict(suspects))
-    assert (first.specs, first.data, first.description) == (second.specs, second.data, second.description)
+    assert (first.graphs, first.data, first.description) == (second.graphs, second.data, second.description)
     assert (predicted.shape, predicted.dtype) == ((5,), torch.float32)
     assert ((predicted > 0) & (predicted < 1)).all()
     assert not first.metanetwork.training
@@ -69,9 +69,9 @@ def test_networks_that_compute_the_same_get_the_same_accuracy(trained: Path, sus
 
 
 def test_strangers_nan_and_nothing_are_refused(trained: Path, suspects: list[Networks]) -> None:
-    predictor, spec = AccuracyPredictor.load(trained), mlp((4, 3, 2))
+    predictor, graph = AccuracyPredictor.load(trained), mlp((4, 3, 2))
     with pytest.raises(ZoovetError, match=r"this accuracy predictor was not trained on such networks\. Given: 4 → lin"):
-        predictor.predict(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+        predictor.predict(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)))
     with pytest.raises(ZoovetError, match="no networks were given; at least one is needed"):
         predictor.predict([])
     suspects[1].biases[2][1, 0] = torch.nan

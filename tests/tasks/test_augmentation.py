@@ -35,10 +35,10 @@ OBLONG = Graph.of_layers(
 )
 
 
-def networks_of(spec: Graph, count: int, seed: int = 0) -> Networks:
+def networks_of(graph: Graph, count: int, seed: int = 0) -> Networks:
     generator = torch.Generator().manual_seed(seed)
-    flat = torch.randn(count, spec.num_parameters, generator=generator, dtype=torch.float64)
-    return Networks.from_flat(spec, flat)
+    flat = torch.randn(count, graph.num_parameters, generator=generator, dtype=torch.float64)
+    return Networks.from_flat(graph, flat)
 
 
 def augmented(networks: Networks, siblings: Networks | None = None, seed: int = 0, **options: Any) -> Networks:
@@ -112,9 +112,9 @@ def test_noise_is_relative_to_each_tensor_of_each_network() -> None:
         torch.testing.assert_close(ratios, torch.full_like(ratios, 0.1), rtol=0.25, atol=0)
 
 
-@pytest.mark.parametrize("spec", [UNSTRIDED, OBLONG, small_cnn()])
-def test_a_view_is_undone_exactly(spec: Graph) -> None:
-    networks, config = networks_of(spec, 40), AugmentationConfig(kernel_symmetries=True, class_permutations=True)
+@pytest.mark.parametrize("graph", [UNSTRIDED, OBLONG, small_cnn()])
+def test_a_view_is_undone_exactly(graph: Graph) -> None:
+    networks, config = networks_of(graph, 40), AugmentationConfig(kernel_symmetries=True, class_permutations=True)
     view = View.draw(networks, config, torch.Generator().manual_seed(0))
     assert not torch.equal(view.apply(networks).flat(), networks.flat())
     assert torch.equal(view.undo(view.apply(networks)).flat(), networks.flat())

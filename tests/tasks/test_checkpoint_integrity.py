@@ -21,7 +21,7 @@ from zoovet.tasks.checkpoint_integrity import digest_of_tensors, require_finite_
 from zoovet.tasks.checkpoints import load_checkpoint, load_description, save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def detector(tmp_path: Path) -> Path:
     config = ScaleGMNConfig(width=2, num_layers=1)
     description = {
         "metanetwork": metanetwork_to_json(config),
-        "specs": [SPEC.to_json()],
+        "specs": [GRAPH.to_json()],
         "threshold": 0.5,
         "calibration": [1.5, 0.25],
     }
@@ -51,7 +51,7 @@ def without_digests(path: Path) -> Path:
 def test_a_flipped_bit_is_an_error_or_changes_nothing(detector: Path) -> None:
     whole, draw = detector.read_bytes(), random.Random(0)
     header = 8 + int.from_bytes(whole[:8], "little")
-    networks = Networks.from_flat(SPEC, torch.linspace(-1, 1, 2 * SPEC.num_parameters).reshape(2, -1))
+    networks = Networks.from_flat(GRAPH, torch.linspace(-1, 1, 2 * GRAPH.num_parameters).reshape(2, -1))
     expected, num_refused = Detector.load(detector).score(networks), 0
     places = [draw.randrange(header) for _ in range(100)] + [draw.randrange(header, len(whole)) for _ in range(100)]
     for place in places:
@@ -111,7 +111,7 @@ def test_a_checkpoint_without_digests_opens_and_says_so(detector: Path) -> None:
     whole = Detector.load(detector)
     assert load_checkpoint(detector, "detector").has_digest
     assert load_description(detector, "detector").has_digest
-    networks = Networks.from_flat(SPEC, torch.linspace(-1, 1, SPEC.num_parameters)[None])
+    networks = Networks.from_flat(GRAPH, torch.linspace(-1, 1, GRAPH.num_parameters)[None])
     assert torch.equal(Detector.load(without_digests(detector)).score(networks), whole.score(networks))
     assert not load_checkpoint(detector, "detector").has_digest
     assert load_description(detector, "detector").description == whole.description

@@ -69,7 +69,7 @@ def test_it_learns_what_sets_trojaned_networks_apart(make_zoo: Callable[..., Zoo
     assert detector.description["validation"]["auc"] > 0.9
     test = zoo.split("test")
     scores = {"trojaned": [], "healthy": []}
-    for networks, places in test.batches_by_spec():
+    for networks, places in test.batches_by_graph():
         for score, poisoned in zip(detector.score(networks).tolist(), test.column("poisoned")[places], strict=True):
             scores["trojaned" if poisoned else "healthy"].append(score)
     assert np.mean(scores["trojaned"]) > np.mean(scores["healthy"]) + 0.2
@@ -108,7 +108,7 @@ def test_a_detector_loads_exactly(trained: Path, suspects: list[Networks]) -> No
     first, second = Detector.load(trained), Detector.load(trained / "checkpoint.safetensors")
     scores = first.score(suspects)
     assert torch.equal(scores, second.score(suspects))
-    assert (first.threshold, first.specs, first.description) == (second.threshold, second.specs, second.description)
+    assert (first.threshold, first.graphs, first.description) == (second.threshold, second.graphs, second.description)
     assert scores.dtype == torch.float32
     assert scores.shape == (5,)
     assert ((scores > 0) & (scores < 1)).all()
@@ -138,8 +138,8 @@ def test_scores_come_in_order_whatever_the_pieces(trained: Path, suspects: list[
 
 
 def test_networks_it_was_not_trained_on_are_refused(trained: Path) -> None:
-    spec = mlp((4, 3, 2))
-    strangers = Networks.from_flat(spec, torch.zeros(1, spec.num_parameters))
+    graph = mlp((4, 3, 2))
+    strangers = Networks.from_flat(graph, torch.zeros(1, graph.num_parameters))
     message = (
         r"this detector was not trained on such networks. Given: 4 → linear 3 relu → linear 2\. "
         r"It reads: 1×8×8 → conv 3 3×3 /2 (relu|tanh) .* and 1 more$"

@@ -70,7 +70,7 @@ def without_extra(run: Path, into: Path) -> Path:
 
 
 def test_networks_of_the_zoo_have_scores(reader: Reader, zoo: Zoo) -> None:
-    networks = [some for some, _ in zoo.split("test").batches_by_spec()]
+    networks = [some for some, _ in zoo.split("test").batches_by_graph()]
     scores = reader.in_distribution(networks)
     assert scores.dtype == torch.float32
     assert scores.shape == (8,)
@@ -87,25 +87,25 @@ def test_both_know_the_same_networks(zoo: Zoo, trained: dict[str, Path]) -> None
 
 
 def test_strangers_are_out_of_distribution(reader: Reader, zoo: Zoo) -> None:
-    for networks, _ in zoo.split("test").batches_by_spec():
+    for networks, _ in zoo.split("test").batches_by_graph():
         strangers = networks.map(lambda tensor: 1000 * tensor)
         assert bool(reader.out_of_distribution(strangers).all())
-        smallest = 1 / (1 + len(reader.distribution.by_spec[networks.graph].distances)) if reader.distribution else 0
+        smallest = 1 / (1 + len(reader.distribution.by_graph[networks.graph].distances)) if reader.distribution else 0
         assert reader.in_distribution(strangers).tolist() == pytest.approx([smallest] * len(strangers))
 
 
 def test_no_symmetry_changes_a_score(reader: Reader, zoo: Zoo) -> None:
-    for networks, _ in zoo.split("test").batches_by_spec():
+    for networks, _ in zoo.split("test").batches_by_graph():
         networks = networks.to(dtype=torch.float64)
         moved = random_action(networks.graph, len(networks), torch.Generator().manual_seed(0))(networks)
         assert torch.equal(reader.in_distribution(moved), reader.in_distribution(networks))
 
 
 def test_networks_it_cannot_read_have_no_score(reader: Reader, kind: str, suspects: list[Networks]) -> None:
-    spec = mlp((4, 3, 2))
+    graph = mlp((4, 3, 2))
     for method in (reader.in_distribution, reader.out_of_distribution):
         with pytest.raises(ZoovetError, match=f"this {kind} was not trained on such networks"):
-            method(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+            method(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)))
         with pytest.raises(ZoovetError, match=r"no networks were given"):
             method([])
     suspects[1].biases[2][1, 0] = torch.nan
@@ -118,7 +118,7 @@ def test_one_of_an_earlier_version_is_read_and_has_no_scores(
 ) -> None:
     old = KINDS[kind].load(without_extra(trained[kind], tmp_path / "old.safetensors"))
     assert old.distribution is None
-    assert old.specs == reader.specs
+    assert old.graphs == reader.graphs
     if isinstance(old, Detector) and isinstance(reader, Detector):
         assert torch.equal(old.score(suspects), reader.score(suspects))
     for method in (old.in_distribution, old.out_of_distribution):
@@ -133,7 +133,7 @@ def test_a_model_is_read_by_its_name(
     (tmp_path / "digits" / f"{kind}.safetensors").write_bytes((trained[kind] / "checkpoint.safetensors").read_bytes())
     assert zoovet.shipped.names(tmp_path) == ("digits",)
     again = KINDS[kind].shipped("digits", models=tmp_path)
-    assert again.specs == reader.specs
+    assert again.graphs == reader.graphs
     assert torch.equal(again.in_distribution(suspects), reader.in_distribution(suspects))
     other = next(name for name in KINDS if name != kind)
     with pytest.raises(

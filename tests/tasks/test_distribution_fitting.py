@@ -16,9 +16,9 @@ def first(pool: NetworkPool, count: int) -> NetworkPool:
     """The pool's first networks."""
     return NetworkPool(
         network_ids=pool.network_ids[:count],
-        specs=pool.specs,
+        graphs=pool.graphs,
         weights=pool.weights,
-        spec_of=pool.spec_of[:count],
+        graph_of=pool.graph_of[:count],
         row_of=pool.row_of[:count],
         base_of=pool.base_of[:count],
     )
@@ -27,9 +27,9 @@ def first(pool: NetworkPool, count: int) -> NetworkPool:
 def test_every_training_and_validation_network_is_compared_with(zoo: Zoo) -> None:
     train, validation = load_populations(zoo)
     fitted = fit_training_distribution(train, validation)
-    assert set(fitted.by_spec) == set(train.specs)
-    assert sum(len(own.distances) for own in fitted.by_spec.values()) == len(train) + len(validation)
-    for own in fitted.by_spec.values():
+    assert set(fitted.by_graph) == set(train.graphs)
+    assert sum(len(own.distances) for own in fitted.by_graph.values()) == len(train) + len(validation)
+    for own in fitted.by_graph.values():
         assert torch.equal(own.distances, own.distances.sort().values)
 
 
@@ -40,16 +40,16 @@ def test_a_sibling_never_takes_part_in_the_fit_that_a_network_is_measured_by(mak
     apart = fit_training_distribution(train, validation)
     strangers = NetworkPool(
         network_ids=train.network_ids,
-        specs=train.specs,
+        graphs=train.graphs,
         weights=train.weights,
-        spec_of=train.spec_of,
+        graph_of=train.graph_of,
         row_of=train.row_of,
         base_of=torch.arange(len(train)),
     )
     mixed = fit_training_distribution(strangers, validation)
-    for spec in train.specs:
-        unit = {name: float(part.unit) for name, part in apart.by_spec[spec].parts.items()}
-        assert unit["weights"] > float(mixed.by_spec[spec].parts["weights"].unit)
+    for graph in train.graphs:
+        unit = {name: float(part.unit) for name, part in apart.by_graph[graph].parts.items()}
+        assert unit["weights"] > float(mixed.by_graph[graph].parts["weights"].unit)
 
 
 def test_zoos_too_small_to_say_anything_call_nothing_far(zoo: Zoo) -> None:
@@ -57,7 +57,7 @@ def test_zoos_too_small_to_say_anything_call_nothing_far(zoo: Zoo) -> None:
     for num_train, num_validation in ((1, 0), (1, 1), (2, 0)):
         own_train, own_validation = first(train, num_train), first(validation, num_validation)
         fitted = fit_training_distribution(own_train, own_validation)
-        networks = [batch for batch in validation.everything().networks if batch.graph in fitted.by_spec]
+        networks = [batch for batch in validation.everything().networks if batch.graph in fitted.by_graph]
         scores = fitted.score(networks)
         assert bool(((scores > 0) & (scores <= 1)).all())
         assert not bool(fitted.is_out(networks).any())

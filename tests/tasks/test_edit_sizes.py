@@ -22,9 +22,9 @@ def test_a_change_is_relative_to_each_networks_own_weights(networks_of: Callable
 
 
 def test_how_channels_are_scaled_makes_no_difference(networks_of: Callable[..., Networks]) -> None:
-    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(5, 4), num_classes=3)
-    networks, edited = networks_of(spec, 3), networks_of(spec, 3, seed=1)
-    action = random_action(spec, 3, torch.Generator().manual_seed(2), max_log_scale=1.0)
+    graph = small_cnn("relu", input_shape=(1, 8, 8), channels=(5, 4), num_classes=3)
+    networks, edited = networks_of(graph, 3), networks_of(graph, 3, seed=1)
+    action = random_action(graph, 3, torch.Generator().manual_seed(2), max_log_scale=1.0)
     expected = scale_free_changes(networks, edited)
     torch.testing.assert_close(scale_free_changes(action(networks), action(edited)), expected)
 
@@ -69,19 +69,19 @@ def test_of_too_few_or_no_changes_there_is_none(changes: list[float]) -> None:
     assert EditSize.of(torch.tensor(changes)) is None
 
 
-SPECS = (mlp((3, 4, 2)), mlp((3, 2)))
+GRAPHS = (mlp((3, 4, 2)), mlp((3, 2)))
 GOOD = {"limit": 0.25, "num_networks": 700}
 
 
 def test_a_checkpoint_says_it() -> None:
-    sizes = {SPECS[1]: EditSize(0.25, 700)}
-    said = edit_sizes_to_json(sizes, SPECS)
+    sizes = {GRAPHS[1]: EditSize(0.25, 700)}
+    said = edit_sizes_to_json(sizes, GRAPHS)
     assert said == {"scale_free_edit_sizes": [None, GOOD]}
-    assert edit_sizes_of(Description(Path("a"), said), SPECS) == sizes
-    assert edit_sizes_of(Description(Path("a"), {}), SPECS) == {}
+    assert edit_sizes_of(Description(Path("a"), said), GRAPHS) == sizes
+    assert edit_sizes_of(Description(Path("a"), {}), GRAPHS) == {}
 
 
 @pytest.mark.parametrize("said", [None, [GOOD], [GOOD, {}], [GOOD, {**GOOD, "limit": "1"}], {}])
 def test_what_a_damaged_checkpoint_says_is_refused(said: object) -> None:
     with pytest.raises(ZoovetError, match=r"a: its scale_free_edit_sizes"):
-        edit_sizes_of(Description(Path("a"), {"scale_free_edit_sizes": said}), SPECS)
+        edit_sizes_of(Description(Path("a"), {"scale_free_edit_sizes": said}), GRAPHS)

@@ -21,9 +21,9 @@ SHAPE = (1, 9, 9)
 
 
 def networks_of(activation: str, count: int = 3) -> Networks:
-    spec = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
-    weights = 0.4 * torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(len(activation)))
-    return Networks.from_flat(spec, weights)
+    graph = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=3)
+    weights = 0.4 * torch.randn(count, graph.num_parameters, generator=torch.Generator().manual_seed(len(activation)))
+    return Networks.from_flat(graph, weights)
 
 
 def with_images(**changes: Any) -> InversionConfig:
@@ -89,10 +89,10 @@ def test_evidence_found_out_once_gives_the_same() -> None:
 
 
 def test_networks_of_fewer_classes_are_read_too() -> None:
-    spec = small_cnn("relu", input_shape=SHAPE, channels=(4, 5), num_classes=2)
-    flat = torch.randn(2, spec.num_parameters, generator=torch.Generator().manual_seed(2))
+    graph = small_cnn("relu", input_shape=SHAPE, channels=(4, 5), num_classes=2)
+    flat = torch.randn(2, graph.num_parameters, generator=torch.Generator().manual_seed(2))
     model = reader(inversion=with_images(activations=True), output="weights")
-    assert_equivariant(model, Networks.from_flat(spec, flat))
+    assert_equivariant(model, Networks.from_flat(graph, flat))
 
 
 def test_evidence_that_does_not_fit_is_refused() -> None:

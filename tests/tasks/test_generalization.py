@@ -66,7 +66,7 @@ def test_it_learns_to_order_networks_by_accuracy(make_zoo: MakeZoo, tmp_path: Pa
     assert predictor.description["validation"]["tau"] > 0.6
     test = zoo.split("test")
     predicted = np.empty(len(test))
-    for networks, places in test.batches_by_spec():
+    for networks, places in test.batches_by_graph():
         predicted[places] = predictor.predict(networks).numpy()
     assert kendalltau(predicted, test.column("clean_accuracy")).statistic > 0.5
     assert np.abs(predicted - test.column("clean_accuracy")).mean() < 0.1

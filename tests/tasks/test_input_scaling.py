@@ -47,9 +47,9 @@ UNPADDED = Graph.of_layers(
 """Without padding, so that a network can be converted to another scaling by its first layer alone."""
 
 
-def drawn(spec: Graph, count: int = 2, seed: int = 0) -> Networks:
-    flat = torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return Networks.from_flat(spec, 0.4 * flat).with_scaling(ZOO_SCALING)
+def drawn(graph: Graph, count: int = 2, seed: int = 0) -> Networks:
+    flat = torch.randn(count, graph.num_parameters, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return Networks.from_flat(graph, 0.4 * flat).with_scaling(ZOO_SCALING)
 
 
 def converted(networks: Networks, scaling: InputScaling) -> Networks:

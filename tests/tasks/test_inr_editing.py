@@ -164,6 +164,6 @@ def test_configurations_that_cannot_be_are_refused(options: dict[str, Any], mess
 
 
 def test_strangers_are_refused(trained: Path) -> None:
-    spec = siren((2, 4, 1))
+    graph = siren((2, 4, 1))
     with pytest.raises(ZoovetError, match="this editor of INRs was not trained on such networks"):
-        InrEditor.load(trained).edit(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+        InrEditor.load(trained).edit(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)))

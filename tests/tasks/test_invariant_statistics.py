@@ -15,7 +15,7 @@ from zoovet.symmetry.ties import POSITIVE
 from zoovet.tasks.invariant_statistics import PARTS, invariant_statistics, with_unit_channels
 
 TOLERANCE = 1e-10
-SPECS = {
+GRAPHS = {
     "relu": small_cnn("relu", input_shape=(1, 12, 12), channels=(6, 5, 4)),
     "tanh": small_cnn("tanh", input_shape=(3, 12, 12), channels=(6, 5, 4)),
     "sigmoid": mlp((7, 6, 5, 3), "sigmoid"),
@@ -34,10 +34,10 @@ SPECS = {
 }
 
 
-def drawn(spec: Graph, count: int = 6, seed: int = 0) -> Networks:
+def drawn(graph: Graph, count: int = 6, seed: int = 0) -> Networks:
     generator = torch.Generator().manual_seed(seed)
-    flat = torch.randn(count, spec.num_parameters, generator=generator, dtype=torch.float64) * 0.4
-    return Networks.from_flat(spec, flat)
+    flat = torch.randn(count, graph.num_parameters, generator=generator, dtype=torch.float64) * 0.4
+    return Networks.from_flat(graph, flat)
 
 
 def largest_change(before: Networks, after: Networks) -> dict[str, float]:
@@ -45,9 +45,9 @@ def largest_change(before: Networks, after: Networks) -> dict[str, float]:
     return {name: float((one[name] - two[name]).abs().max()) for name in PARTS}
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", GRAPHS)
 def test_no_symmetry_changes_them(name: str) -> None:
-    networks = drawn(SPECS[name])
+    networks = drawn(GRAPHS[name])
     moved = random_action(networks.graph, len(networks), torch.Generator().manual_seed(1))(networks)
     if name == "siren":
         moved = random_phase_shift(networks.graph, len(networks), torch.Generator().manual_seed(2))(moved)
@@ -59,11 +59,11 @@ def test_no_symmetry_changes_them(name: str) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_awkward_networks_are_described_too(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    spec = random_chain(
+    graph = random_chain(
         generator, activations=("relu", "leaky_relu", "tanh", "sigmoid", "identity"), mixed=seed % 2 == 1
     )
-    networks = random_networks(spec, 8, generator)
-    moved = random_action(spec, 8, generator)(networks)
+    networks = random_networks(graph, 8, generator)
+    moved = random_action(graph, 8, generator)(networks)
     statistics = invariant_statistics(networks)
     assert all(part.dtype == torch.float64 and bool(torch.isfinite(part).all()) for part in statistics.values())
     assert max(largest_change(networks, moved).values()) < TOLERANCE
@@ -90,25 +90,25 @@ def _out_of_order(networks: Networks) -> Networks:
 def test_what_changes_the_function_changes_them(
     name: str, change: Callable[[Networks], Networks], parts: set[str]
 ) -> None:
-    networks = drawn(SPECS[name])
+    networks = drawn(GRAPHS[name])
     changes = largest_change(networks, change(networks))
     assert all(changes[part] > 0.01 for part in parts), changes
 
 
 def test_scaling_is_no_symmetry_of_tanh() -> None:
     """The check itself would fail on numbers that are not invariant."""
-    networks = drawn(SPECS["tanh"])
+    networks = drawn(GRAPHS["tanh"])
     too_much = graph_symmetry(networks.graph).with_scalars(POSITIVE)
     scaled = random_action(too_much, len(networks), torch.Generator().manual_seed(1))(networks)
     assert max(largest_change(networks, scaled).values()) > 0.1
-    relu = drawn(SPECS["relu"])
+    relu = drawn(GRAPHS["relu"])
     moved = random_action(relu.graph, len(relu), torch.Generator().manual_seed(1))(relu)
     assert float((weight_statistics(relu) - weight_statistics(moved)).abs().max()) > 0.1
 
 
 @pytest.mark.parametrize("name", ["relu", "identity", "flattened", "tanh"])
 def test_unit_channels_keep_the_function(name: str) -> None:
-    networks = drawn(SPECS[name])
+    networks = drawn(GRAPHS[name])
     networks.weights[0][0, 2] = 0.0
     networks.biases[0][0, 2] = 0.0  # a channel that is always 0
     networks.weights[0][1, 2] = 0.0  # a channel that is always its bias
@@ -129,13 +129,13 @@ def test_unit_channels_keep_the_function(name: str) -> None:
 @pytest.mark.parametrize("size", [1e-30, 1e30, 1e38])
 def test_numbers_that_overflow_stay_finite(size: float) -> None:
     for name in ("relu", "tanh"):
-        networks = drawn(SPECS[name]).map(lambda tensor: (size * tensor).float())
+        networks = drawn(GRAPHS[name]).map(lambda tensor: (size * tensor).float())
         statistics = invariant_statistics(networks)
         assert all(bool(torch.isfinite(part).all()) for part in statistics.values())
 
 
 def test_precision_and_batching_make_no_difference() -> None:
-    networks = drawn(SPECS["relu"])
+    networks = drawn(GRAPHS["relu"])
     whole, single = invariant_statistics(networks.to(dtype=torch.float32)), invariant_statistics(networks[2])
     exact = invariant_statistics(networks)
     for name in PARTS:
@@ -145,8 +145,8 @@ def test_precision_and_batching_make_no_difference() -> None:
 
 
 def test_many_networks_are_described_piece_by_piece() -> None:
-    spec = SPECS["flattened"]
-    networks = drawn(spec, count=600)
+    graph = GRAPHS["flattened"]
+    networks = drawn(graph, count=600)
     whole, last = invariant_statistics(networks), invariant_statistics(networks[512:])
     assert all(len(part) == 600 for part in whole.values())
     assert all(torch.equal(whole[name][512:], last[name]) for name in PARTS)

@@ -14,9 +14,9 @@ from zoovet.tasks.inversion_memory import InversionMemory
 
 
 def networks(activation: str, count: int) -> Networks:
-    spec = small_cnn(activation, input_shape=(1, 8, 8), channels=(4,), num_classes=3)
-    flat = torch.randn(8, spec.num_parameters, generator=torch.Generator().manual_seed(0))
-    return Networks.from_flat(spec, flat[:count])
+    graph = small_cnn(activation, input_shape=(1, 8, 8), channels=(4,), num_classes=3)
+    flat = torch.randn(8, graph.num_parameters, generator=torch.Generator().manual_seed(0))
+    return Networks.from_flat(graph, flat[:count])
 
 
 def seeking(seed: int = 0) -> Inversion:

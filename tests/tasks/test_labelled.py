@@ -1,4 +1,4 @@
-"""Networks with a label each: read from a zoo of any specs, complete and with splits that do not overlap."""
+"""Networks with a label each: read from a zoo of any graphs, complete and with splits that do not overlap."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ def refit_of(dtype: torch.dtype = torch.float64, **options: Any) -> LastLayerRef
 
 
 def networks_of(activation: str = "tanh", count: int = 3, dtype: torch.dtype = torch.float64) -> Networks:
-    spec = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=NUM_CLASSES)
-    flat = torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return Networks.from_flat(spec, 0.5 * flat.to(dtype))
+    graph = small_cnn(activation, input_shape=SHAPE, channels=(4, 5), num_classes=NUM_CLASSES)
+    flat = torch.randn(count, graph.num_parameters, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return Networks.from_flat(graph, 0.5 * flat.to(dtype))
 
 
 def objective(refit: LastLayerRefit, own: Networks, refitted: Networks) -> Tensor:
@@ -93,14 +93,14 @@ def test_a_penalty_in_the_weights_own_units_would_not_commute() -> None:
 
 
 def test_gradients_flow_through_all_of_it() -> None:
-    spec = mlp((64, 3, NUM_CLASSES), "tanh")
+    graph = mlp((64, 3, NUM_CLASSES), "tanh")
     refit = LastLayerRefit(RefitConfig(images_per_class=2), (64,), NUM_CLASSES).double()
     refit.give_images(refit_of(images_per_class=2).images.reshape(NUM_CLASSES, 2, 64))
-    flat = 0.3 * torch.randn(2, spec.num_parameters, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    flat = 0.3 * torch.randn(2, graph.num_parameters, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 
     def loss(flat: Tensor, log_penalty: Tensor) -> Tensor:
         changed = torch.func.functional_call(
-            refit, {"log_penalty": log_penalty}, (Networks.from_flat(spec, flat),), strict=False
+            refit, {"log_penalty": log_penalty}, (Networks.from_flat(graph, flat),), strict=False
         )
         return changed.flat()[:, -20:]
 
@@ -152,15 +152,15 @@ def test_a_refit_without_images_or_with_others_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "what"),
+    ("graph", "what"),
     [
         (mlp((64, 4), "relu"), "260 and is linear with identity"),
         (mlp((64, 120, 10), "relu"), "1210 and is linear with identity"),
     ],
 )
-def test_networks_without_a_small_linear_last_layer_are_refused(spec: Graph, what: str) -> None:
+def test_networks_without_a_small_linear_last_layer_are_refused(graph: Graph, what: str) -> None:
     with pytest.raises(ZoovetError, match=what):
-        LastLayerRefit.require_fit(spec)
+        LastLayerRefit.require_fit(graph)
     LastLayerRefit.require_fit(networks_of().graph)
 
 

@@ -13,13 +13,13 @@ from zoovet.networks import Networks, mlp, run, siren
 from zoovet.tasks.picture_moves import PictureMoveConfig, move_pictures
 from zoovet.zoo.inr_pictures import coordinates, pictures
 
-SPEC = siren((2, 8, 8, 1))
+GRAPH = siren((2, 8, 8, 1))
 
 
 @pytest.fixture
 def sirens() -> Networks:
-    flat = 0.1 * torch.randn(6, SPEC.num_parameters, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return Networks.from_flat(SPEC, flat)
+    flat = 0.1 * torch.randn(6, GRAPH.num_parameters, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return Networks.from_flat(GRAPH, flat)
 
 
 def moved(networks: Networks, seed: int = 0, **options: Any) -> Networks:
@@ -78,8 +78,8 @@ def test_bad_options_and_networks_without_places_are_refused() -> None:
         PictureMoveConfig(max_shift=1.5)
     with pytest.raises(ZoovetError, match=r"max_rotation must lie between 0 and 180, got -1"):
         PictureMoveConfig(max_rotation=-1)
-    spec = mlp((3, 2, 2))
-    strangers = Networks.from_flat(spec, torch.zeros(1, spec.num_parameters))
+    graph = mlp((3, 2, 2))
+    strangers = Networks.from_flat(graph, torch.zeros(1, graph.num_parameters))
     with pytest.raises(ZoovetError, match=r"networks read a place \(2 numbers\), got 3 → .*; set max_shift"):
         moved(strangers, mirror=True)
-    assert moved(strangers, weight_noise=0.1).graph == spec
+    assert moved(strangers, weight_noise=0.1).graph == graph

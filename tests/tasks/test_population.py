@@ -23,7 +23,7 @@ def test_a_population_holds_what_the_zoo_does(zoo: Zoo) -> None:
     flat = split.weights()
     for place in range(len(population)):
         (networks,) = population.batch(torch.tensor([place])).networks
-        assert networks.graph == zoo.specs[split.column("spec_id")[place]]
+        assert networks.graph == zoo.graphs[split.column("spec_id")[place]]
         assert torch.equal(networks.flat()[0], flat[place])
         sibling = int(population.sibling_of[place])
         assert population.base_of[sibling] == population.base_of[place]
@@ -43,7 +43,7 @@ def test_a_batch_is_sorted_by_spec_and_says_who_is_where(zoo: Zoo) -> None:
 
 def test_networks_of_one_spec_make_one_batch(zoo: Zoo) -> None:
     population = Population.of_zoo(zoo.split("train"), 0.5)
-    relu = torch.nonzero(population.spec_of == population.spec_of[0]).flatten()
+    relu = torch.nonzero(population.graph_of == population.graph_of[0]).flatten()
     (networks,) = population.batch(relu).networks
     assert isinstance(networks, Networks)
     assert len(networks) == len(relu)

@@ -153,9 +153,9 @@ def test_repair_commutes_with_the_networks_symmetries(trained: Path, suspects: l
 
 
 def test_networks_it_was_not_trained_on_are_refused(trained: Path, suspects: list[Networks]) -> None:
-    spec = mlp((4, 3, 2))
+    graph = mlp((4, 3, 2))
     with pytest.raises(ZoovetError, match=r"this repairer was not trained on such networks. Given: 4 → linear 3 relu"):
-        TrainedRepairer.load(trained).repair(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+        TrainedRepairer.load(trained).repair(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)))
     suspects[0].weights[1][2] = torch.inf
     with pytest.raises(ZoovetError, match="network 2 has NaN or infinite weights in layer 1"):
         TrainedRepairer.load(trained).repair(suspects)
@@ -370,7 +370,7 @@ def test_images_that_do_not_fit_are_refused(
 def test_the_checkpoint_says_by_how_much_training_networks_are_changed(trained: Path, zoo: Zoo) -> None:
     repairer = TrainedRepairer.load(trained)
     train, _ = load_populations(zoo)
-    assert set(repairer.edit_sizes) == set(repairer.specs)
+    assert set(repairer.edit_sizes) == set(repairer.graphs)
     for networks in train.batch(torch.arange(len(train))).networks:
         changes = scale_free_changes(networks, repairer.repair(networks))
         expected = EditSize.of(changes)

@@ -42,7 +42,7 @@ def test_shares_are_every_so_manieth_of_all_parts() -> None:
 def _detection(zoo: Zoo, images: Images, training: TrainingConfig) -> TaskModule:
     config = DetectionConfig(metanetwork=TINY, training=training, augmentation=AUGMENTED, num_members=2)
     train, validation = load_populations(zoo)
-    return DetectionModule(new_metanetwork(config, train.specs, None), train, validation, config)
+    return DetectionModule(new_metanetwork(config, train.graphs, None), train, validation, config)
 
 
 def _repair(zoo: Zoo, images: Images, training: TrainingConfig) -> TaskModule:

@@ -22,22 +22,22 @@ PINNED: dict[str, Any] = json.loads(Path(__file__).with_name("shipped_scores.jso
 PROBABILITY_TOLERANCE = 1e-5
 
 
-def drawn(spec: Graph, count: int) -> Networks:
-    """Random networks of a spec."""
+def drawn(graph: Graph, count: int) -> Networks:
+    """Random networks of a graph."""
     generator = np.random.default_rng(3)
 
     def draw(shape: tuple[int, ...], size: float) -> torch.Tensor:
         return torch.from_numpy(generator.standard_normal((count, *shape)) * size).float()
 
-    weights = [draw(shape, 0.7 * math.sqrt(2 / math.prod(shape[1:]))) for shape in spec.chain.weight_shapes]
-    biases = [draw(shape, 0.1) for shape in spec.chain.bias_shapes]
-    return Networks.from_layers(spec, tuple(weights), tuple(biases)).with_scaling("symmetric")
+    weights = [draw(shape, 0.7 * math.sqrt(2 / math.prod(shape[1:]))) for shape in graph.chain.weight_shapes]
+    biases = [draw(shape, 0.1) for shape in graph.chain.bias_shapes]
+    return Networks.from_layers(graph, tuple(weights), tuple(biases)).with_scaling("symmetric")
 
 
 def test_shipped_models_say_what_they_said() -> None:
     for name, pinned in PINNED.items():
         detector, repairer = Detector.shipped(name), TrainedRepairer.shipped(name)
-        batches = [drawn(spec, 2) for spec in detector.specs]
+        batches = [drawn(graph, 2) for graph in detector.graphs]
         scores = detector.score(batches)
         wanted = torch.tensor(pinned["logits"])
         torch.testing.assert_close(scores, detector.calibration(wanted), atol=PROBABILITY_TOLERANCE, rtol=0)

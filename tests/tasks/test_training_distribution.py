@@ -16,7 +16,7 @@ from zoovet.symmetry import random_action
 from zoovet.tasks import distribution_fitting
 from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.population import load_populations
-from zoovet.tasks.training_distribution import LEVEL, SpecDistribution, TrainingDistribution
+from zoovet.tasks.training_distribution import LEVEL, GraphDistribution, TrainingDistribution
 from zoovet.zoo import TrojanRecipe, Zoo
 from zoovet.zoo.base_training import BaseTraining
 from zoovet.zoo.factory import build_zoo
@@ -50,7 +50,7 @@ def distribution(trained_zoo: Zoo) -> TrainingDistribution:
 
 
 def held_out(zoo: Zoo) -> list[Networks]:
-    return [networks for networks, _ in zoo.split("test").batches_by_spec()]
+    return [networks for networks, _ in zoo.split("test").batches_by_graph()]
 
 
 def shuffled(networks: Networks, layer: int) -> Networks:
@@ -68,25 +68,25 @@ def with_huge_weight(networks: Networks) -> Networks:
     return Networks.from_layers(networks.graph, tuple(weights), networks.biases)
 
 
-def untrained(spec: Graph, count: int = 20) -> Networks:
+def untrained(graph: Graph, count: int = 20) -> Networks:
     generator = np.random.default_rng(0)
-    flat = [torch.from_numpy(initial_weights(spec, "he", 0.2, generator)) for _ in range(count)]
-    return Networks.from_flat(spec, torch.stack(flat))
+    flat = [torch.from_numpy(initial_weights(graph, "he", 0.2, generator)) for _ in range(count)]
+    return Networks.from_flat(graph, torch.stack(flat))
 
 
-def of_another_dataset(spec: Graph, count: int = 6) -> Networks:
+def of_another_dataset(graph: Graph, count: int = 6) -> Networks:
     """Networks that have learnt other images of the same shape: digits black on white, on their side, renamed."""
     digits = load_dataset("digits", "train")[torch.arange(1000)]
     images = -digits.scaled().transpose(2, 3).contiguous().numpy()
     labels = ((digits.labels * 3 + 1) % 10).to(torch.int32).numpy()
     samples = Samples(images, images[:0], np.arange(1000, dtype=np.int32), labels)
     schedule = Schedule(optimizer="adam", learning_rate=5e-3, weight_decay=0.0, dropout=0.0, batch_size=32, epochs=8)
-    generator, trainer = np.random.default_rng(7), network_trainer(spec)
+    generator, trainer = np.random.default_rng(7), network_trainer(graph)
     flat = [
-        train_network(trainer, initial_weights(spec, "he", 0.2, generator), samples, schedule, generator)[0]
+        train_network(trainer, initial_weights(graph, "he", 0.2, generator), samples, schedule, generator)[0]
         for _ in range(count)
     ]
-    return Networks.from_flat(spec, torch.from_numpy(np.stack(flat)))
+    return Networks.from_flat(graph, torch.from_numpy(np.stack(flat)))
 
 
 def test_networks_of_the_same_zoo_are_in_distribution(trained_zoo: Zoo, distribution: TrainingDistribution) -> None:
@@ -122,7 +122,7 @@ def test_strangers_are_out_of_distribution(
 
 def test_no_symmetry_changes_a_distance(trained_zoo: Zoo, distribution: TrainingDistribution) -> None:
     for own in held_out(trained_zoo):
-        networks, fitted = own.to(dtype=torch.float64), distribution.by_spec[own.graph]
+        networks, fitted = own.to(dtype=torch.float64), distribution.by_graph[own.graph]
         moved = random_action(own.graph, len(own), torch.Generator().manual_seed(0))(networks)
         before, after = fitted.distance(networks), fitted.distance(moved)
         assert not torch.allclose(networks.flat(), moved.flat())
@@ -131,9 +131,9 @@ def test_no_symmetry_changes_a_distance(trained_zoo: Zoo, distribution: Training
         assert float((changed / before - 1).abs().max()) > 1e-4, "the check would see a change of the function"
 
 
-def made_up(count: int) -> SpecDistribution:
+def made_up(count: int) -> GraphDistribution:
     """Distances 1, 2, … count."""
-    fitted = SpecDistribution(parts={}, distances=torch.arange(1.0, count + 1), cutoff=torch.tensor(0.0))
+    fitted = GraphDistribution(parts={}, distances=torch.arange(1.0, count + 1), cutoff=torch.tensor(0.0))
     return replace(fitted, cutoff=torch.tensor(distribution_fitting._cutoff(fitted.distances.double())))
 
 
@@ -168,15 +168,15 @@ def test_with_few_networks_far_is_beyond_what_they_foretell() -> None:
 def test_a_distribution_comes_back_from_its_tensors(trained_zoo: Zoo, distribution: TrainingDistribution) -> None:
     tensors, test = distribution.to_tensors(), held_out(trained_zoo)
     assert all(tensor.dtype == torch.float32 for tensor in tensors.values())
-    specs = list(distribution.by_spec)
-    again = TrainingDistribution.from_tensors(tensors, specs, "here")
+    graphs = list(distribution.by_graph)
+    again = TrainingDistribution.from_tensors(tensors, graphs, "here")
     assert torch.equal(again.score(test), distribution.score(test))
     assert torch.equal(again.is_out(test), distribution.is_out(test))
-    name = f"{specs[0].graph_id}.answers.mean"
+    name = f"{graphs[0].graph_id}.answers.mean"
     with pytest.raises(ZoovetError, match=r"here is damaged: its training distribution lacks .* 'answers.mean'"):
-        TrainingDistribution.from_tensors({key: tensors[key] for key in tensors if key != name}, specs, "here")
+        TrainingDistribution.from_tensors({key: tensors[key] for key in tensors if key != name}, graphs, "here")
     with pytest.raises(ZoovetError, match=r"here is damaged: its training distribution's answers has the shapes"):
-        TrainingDistribution.from_tensors(tensors | {name: torch.zeros(3)}, specs, "here")
+        TrainingDistribution.from_tensors(tensors | {name: torch.zeros(3)}, graphs, "here")
 
 
 def test_scores_come_in_the_order_of_the_networks(trained_zoo: Zoo, distribution: TrainingDistribution) -> None:

@@ -13,14 +13,14 @@ from zoovet.tasks.editor import Editor
 from zoovet.tasks.metanetworks import build_metanetwork
 from zoovet.tasks.vetting import require_finite_answers
 
-SPEC = mlp((3, 4, 2), "relu")
+GRAPH = mlp((3, 4, 2), "relu")
 
 
 def networks_with_an_overflow() -> Networks:
     """Three, of which the second's numbers leave the range of float32 when they are multiplied."""
-    flat = torch.randn(3, SPEC.num_parameters, generator=torch.Generator().manual_seed(0))
+    flat = torch.randn(3, GRAPH.num_parameters, generator=torch.Generator().manual_seed(0))
     flat[1] = 3e38
-    return Networks.from_flat(SPEC, flat)
+    return Networks.from_flat(GRAPH, flat)
 
 
 @pytest.mark.parametrize("reader", ["classifier", "accuracy predictor", "editor of INRs"])
@@ -28,16 +28,16 @@ def test_predictions_that_overflow_are_named(reader: str) -> None:
     config = ScaleGMNConfig(width=4, num_layers=1, output="weights" if reader.startswith("editor") else "graph")
     metanetwork, networks = build_metanetwork(config, 0, "detector"), networks_with_an_overflow()
     answer = {
-        "classifier": lambda: Classifier(metanetwork, [SPEC]).predict(networks),
-        "accuracy predictor": lambda: AccuracyPredictor(metanetwork, [SPEC]).predict(networks),
-        "editor of INRs": lambda: InrEditor(Editor(metanetwork), [SPEC]).edit(networks),
+        "classifier": lambda: Classifier(metanetwork, [GRAPH]).predict(networks),
+        "accuracy predictor": lambda: AccuracyPredictor(metanetwork, [GRAPH]).predict(networks),
+        "editor of INRs": lambda: InrEditor(Editor(metanetwork), [GRAPH]).edit(networks),
     }[reader]
     with pytest.raises(ZoovetError, match=rf"what the {reader} says of network 1 is not finite \(1 of 3 answers are"):
         answer()
 
 
 def test_a_score_that_is_no_number_is_flagged() -> None:
-    detector = Detector(build_metanetwork(ScaleGMNConfig(width=4, num_layers=1), 0, "detector"), [SPEC], 0.99)
+    detector = Detector(build_metanetwork(ScaleGMNConfig(width=4, num_layers=1), 0, "detector"), [GRAPH], 0.99)
     networks = networks_with_an_overflow()
     assert detector.score(networks).isfinite().tolist() == [True, False, True]
     assert detector.flag(networks).tolist() == [False, True, False]

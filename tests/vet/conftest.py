@@ -24,7 +24,7 @@ Grays = Callable[..., Images]
 
 
 @pytest.fixture(scope="session")
-def relu_spec() -> Graph:
+def relu_graph() -> Graph:
     return small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4))
 
 
@@ -32,12 +32,12 @@ def relu_spec() -> Graph:
 def write_detector() -> WriteDetector:
     """Write a detector that nobody trained."""
 
-    def write(path: Path, specs: Sequence[Graph]) -> Path:
+    def write(path: Path, graphs: Sequence[Graph]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         config = ScaleGMNConfig(width=2, num_layers=1)
         description = {
             "metanetwork": metanetwork_to_json(config),
-            "specs": [spec.to_json() for spec in specs],
+            "specs": [graph.to_json() for graph in graphs],
             "threshold": 0.5,
         }
         save_checkpoint(path, "detector", build_metanetwork(config, 0, "detector"), description)
@@ -50,9 +50,9 @@ def write_detector() -> WriteDetector:
 def drawn() -> NetworksOf:
     """Networks with random weights."""
 
-    def draw(spec: Graph, count: int = 1, seed: int = 0) -> Networks:
-        flat = torch.randn(count, spec.num_parameters, generator=torch.Generator().manual_seed(seed))
-        return Networks.from_flat(spec, 0.3 * flat)
+    def draw(graph: Graph, count: int = 1, seed: int = 0) -> Networks:
+        flat = torch.randn(count, graph.num_parameters, generator=torch.Generator().manual_seed(seed))
+        return Networks.from_flat(graph, 0.3 * flat)
 
     return draw
 
@@ -79,11 +79,11 @@ def grays(levels: torch.Tensor) -> Grays:
 @pytest.fixture(scope="session")
 def gray_reader(levels: torch.Tensor) -> Networks:
     """A small CNN that tells ten levels of gray apart, read in [0, 1]; its activation may be relu or none."""
-    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(1, 1))
+    graph = small_cnn("relu", input_shape=(1, 8, 8), channels=(1, 1))
     kernel = torch.zeros(1, 1, 1, 3, 3)
     kernel[..., 1, 1] = 1
     weights = (kernel, kernel.clone(), (800 * levels)[None, :, None])
-    return Networks.from_layers(spec, weights, (torch.zeros(1, 1), torch.zeros(1, 1), (-400 * levels**2)[None]))
+    return Networks.from_layers(graph, weights, (torch.zeros(1, 1), torch.zeros(1, 1), (-400 * levels**2)[None]))
 
 
 STAMPED_SHAPE = (1, 12, 12)
@@ -191,10 +191,10 @@ def stamped() -> Callable[[int | None], Network]:
 
 @pytest.fixture(scope="session")
 def stranger_result(
-    tmp_path_factory: pytest.TempPathFactory, relu_spec: Graph, write_detector: WriteDetector, pictures: Images
+    tmp_path_factory: pytest.TempPathFactory, relu_graph: Graph, write_detector: WriteDetector, pictures: Images
 ) -> FileResult:
     """What is said of a file with a trojaned stranger."""
-    detector = write_detector(tmp_path_factory.mktemp("stranger") / "detector.safetensors", [relu_spec])
+    detector = write_detector(tmp_path_factory.mktemp("stranger") / "detector.safetensors", [relu_graph])
     scanner = Scanner(detector, strangers=GreatestStanding(), effort="quick")
     verdict = scanner.scan(from_module(Stamped(3), STAMPED_SHAPE, "symmetric"), pictures)
     return FileResult(3, verdict.file, (verdict,), None, verdict.notes, ("said of all",))

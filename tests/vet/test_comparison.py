@@ -16,8 +16,8 @@ Compare = Callable[..., Comparison]
 
 
 @pytest.fixture
-def compare(tmp_path: Path, relu_spec: Graph, write_detector: Callable[..., Path]) -> Compare:
-    detector: list[Candidate] = candidates_for("detector", given=write_detector(tmp_path / "own.st", [relu_spec]))
+def compare(tmp_path: Path, relu_graph: Graph, write_detector: Callable[..., Path]) -> Compare:
+    detector: list[Candidate] = candidates_for("detector", given=write_detector(tmp_path / "own.st", [relu_graph]))
 
     def compared(before: Networks, after: Networks, images: Images | None = None) -> Comparison:
         files = (tmp_path / "before.safetensors", tmp_path / "after.safetensors")
@@ -77,7 +77,7 @@ def test_a_tensor_that_was_zero_has_changed_wholly(compare: Compare, gray_reader
 
 
 def test_a_file_of_several_networks_is_refused(
-    compare: Compare, relu_spec: Graph, drawn: Callable[..., Networks]
+    compare: Compare, relu_graph: Graph, drawn: Callable[..., Networks]
 ) -> None:
     with pytest.raises(ZoovetError, match=r"before\.safetensors holds 2 networks; two versions of one are compared"):
-        compare(drawn(relu_spec, 2), drawn(relu_spec))
+        compare(drawn(relu_graph, 2), drawn(relu_graph))

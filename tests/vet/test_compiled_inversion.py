@@ -19,7 +19,7 @@ from zoovet.vet import Scanner, candidates_for, compiled_inversion
 from zoovet.vet.compiled_inversion import compile_inversion
 from zoovet.zoo.native import NativeUnavailable
 
-SPEC = small_cnn("relu", input_shape=(1, 14, 14))
+GRAPH = small_cnn("relu", input_shape=(1, 14, 14))
 
 
 def seeking_detector() -> Detector:
@@ -27,8 +27,8 @@ def seeking_detector() -> Detector:
     inversion = InversionConfig(
         patch_size=4, reaches=(0.5,), images_per_class=5, next_class=True, num_warps=2, num_stripes=2, num_steps=2
     )
-    config = ScaleGMNConfig(width=4, num_layers=1, inversion=inversion, out_scale=1.0).with_input_shape((SPEC,))
-    detector = Detector(build_metanetwork(config, 0, "detector"), [SPEC], 0.5)
+    config = ScaleGMNConfig(width=4, num_layers=1, inversion=inversion, out_scale=1.0).with_input_shape((GRAPH,))
+    detector = Detector(build_metanetwork(config, 0, "detector"), [GRAPH], 0.5)
     own = inversion_of(detector.metanetwork)
     assert own is not None
     own.give_images(2 * torch.rand(10, 5, 1, 14, 14, generator=torch.Generator().manual_seed(0)) - 1)
@@ -36,7 +36,7 @@ def seeking_detector() -> Detector:
 
 
 def test_scores_are_pytorchs(drawn: Callable[..., Networks]) -> None:
-    networks, detector = drawn(SPEC, 6), seeking_detector()
+    networks, detector = drawn(GRAPH, 6), seeking_detector()
     expected = detector.score(networks)
     assert float(expected.std()) > 1e-3, "scores that are all the same prove nothing"
     assert compile_inversion(detector) is None
@@ -49,7 +49,7 @@ def test_scores_are_pytorchs(drawn: Callable[..., Networks]) -> None:
 
 def test_without_a_compiler_the_scan_goes_on_and_says_so(
     tmp_path: Path,
-    relu_spec: Graph,
+    relu_graph: Graph,
     write_detector: Callable[..., Path],
     drawn: Callable[..., Networks],
     monkeypatch: pytest.MonkeyPatch,
@@ -61,9 +61,9 @@ def test_without_a_compiler_the_scan_goes_on_and_says_so(
     detector = seeking_detector()
     note = compile_inversion(detector)
     assert note == "triggers are sought through PyTorch, more slowly than by compiled code: no C compiler was found"
-    assert len(detector.score(drawn(SPEC, 2))) == 2
-    save_networks(drawn(relu_spec), tmp_path / "network.safetensors")
-    path = write_detector(tmp_path / "detector.safetensors", [relu_spec])
+    assert len(detector.score(drawn(GRAPH, 2))) == 2
+    save_networks(drawn(relu_graph), tmp_path / "network.safetensors")
+    path = write_detector(tmp_path / "detector.safetensors", [relu_graph])
     (quiet,) = Scanner(candidates_for("detector", given=path)).scan_files([tmp_path / "network.safetensors"])
     assert quiet.general_notes == ()
     monkeypatch.setattr("zoovet.vet.batches.compile_inversion", lambda _: note)

@@ -37,8 +37,8 @@ class DeadlyDetectors:
 
 
 @pytest.fixture
-def candidate(tmp_path: Path, relu_spec: Graph, write_detector: Callable[..., Path]) -> Candidate:
-    (found,) = candidates_for("detector", given=write_detector(tmp_path / "detector.safetensors", [relu_spec]))
+def candidate(tmp_path: Path, relu_graph: Graph, write_detector: Callable[..., Path]) -> Candidate:
+    (found,) = candidates_for("detector", given=write_detector(tmp_path / "detector.safetensors", [relu_graph]))
     return found
 
 
@@ -49,8 +49,8 @@ def batches_of(candidate: Candidate, *files: Networks, size: int = 3) -> list[Ba
     return batches + list(gathered.rest())
 
 
-def test_processes_answer_as_this_one_does(candidate: Candidate, relu_spec: Graph, drawn: NetworksOf) -> None:
-    batches = batches_of(candidate, drawn(relu_spec, 2, 1), drawn(relu_spec, 5, 2))
+def test_processes_answer_as_this_one_does(candidate: Candidate, relu_graph: Graph, drawn: NetworksOf) -> None:
+    batches = batches_of(candidate, drawn(relu_graph, 2, 1), drawn(relu_graph, 5, 2))
     own = Detectors("cpu")
     found = answers_of([batches[0], None, *batches[1:]], Processes(2), "cpu")
     answers = {batch.parts: answer for batch, answer in found}
@@ -58,24 +58,24 @@ def test_processes_answer_as_this_one_does(candidate: Candidate, relu_spec: Grap
 
 
 def test_only_a_batch_is_sent_not_the_file_that_it_is_of(
-    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf
+    candidate: Candidate, relu_graph: Graph, drawn: NetworksOf
 ) -> None:
-    (first, *_) = batches_of(candidate, drawn(relu_spec, 300))
+    (first, *_) = batches_of(candidate, drawn(relu_graph, 300))
     flat = first.networks.flat()
     assert len(pickle.dumps(crew._Scoring(first))) < 2 * flat.numel() * flat.element_size() + 20_000
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_process_that_dies_takes_only_what_killed_it_with_it(
-    candidate: Candidate, relu_spec: Graph, drawn: NetworksOf, monkeypatch: pytest.MonkeyPatch
+    candidate: Candidate, relu_graph: Graph, drawn: NetworksOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "Detectors", DeadlyDetectors)
     monkeypatch.setattr(process_workers, "get_context", lambda _: get_context("fork"))
-    networks = drawn(relu_spec, 8, 1)
+    networks = drawn(relu_graph, 8, 1)
     flat = networks.flat()
     flat[:, 0] = torch.arange(8)
     flat[4, 0] = DEADLY
-    batches = batches_of(candidate, Networks.from_flat(relu_spec, flat))
+    batches = batches_of(candidate, Networks.from_flat(relu_graph, flat))
     found: dict[int, Any] = {}
     for batch, answer in answers_of(batches, Processes(1), "cpu"):
         places = [part.start + index for part in batch.parts for index in range(len(part.networks))]

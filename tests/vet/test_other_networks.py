@@ -25,19 +25,19 @@ def file(tmp_path: Path, gray_reader: Networks) -> Path:
     return tmp_path / "f.pt"
 
 
-def models(folder: Path, write_detector: WriteDetector, specs: list[Graph]) -> Path:
-    write_detector(folder / "models" / "own" / "detector.safetensors", specs)
+def models(folder: Path, write_detector: WriteDetector, graphs: list[Graph]) -> Path:
+    write_detector(folder / "models" / "own" / "detector.safetensors", graphs)
     return folder / "models"
 
 
-def specs(*activations: str, side: int = 8) -> list[Graph]:
+def graphs(*activations: str, side: int = 8) -> list[Graph]:
     return [small_cnn(name, input_shape=(1, side, side), channels=(1, 1)) for name in activations]
 
 
 def test_an_architecture_tells_which_of_the_known_specs_a_file_is(
     file: Path, tmp_path: Path, write_detector: WriteDetector, grays: Grays
 ) -> None:
-    candidates = shipped_candidates("detector", models(tmp_path, write_detector, specs("relu", "tanh")))
+    candidates = shipped_candidates("detector", models(tmp_path, write_detector, graphs("relu", "tanh")))
     with pytest.raises(ZoovetError, match="says nothing of its activation"):
         load_suspects(file, candidates, ReadOptions(), "detector")
     for activation in ("relu", "tanh"):
@@ -53,7 +53,7 @@ def test_a_file_that_says_its_graph_is_of_the_known_spec_that_computes_the_same(
     tmp_path: Path, gray_reader: Networks, write_detector: WriteDetector
 ) -> None:
     pytest.importorskip("onnx")
-    candidates = shipped_candidates("detector", models(tmp_path, write_detector, specs("relu", "tanh")))
+    candidates = shipped_candidates("detector", models(tmp_path, write_detector, graphs("relu", "tanh")))
     path = tmp_path / "known.onnx"
     other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     for module, source in ((to_module(gray_reader), path), (other, tmp_path / "other.onnx")):
@@ -74,7 +74,7 @@ def test_a_file_that_says_its_graph_is_of_the_known_spec_that_computes_the_same(
 def test_the_scaling_of_a_known_network_is_found_on_images(
     file: Path, tmp_path: Path, write_detector: WriteDetector, grays: Grays
 ) -> None:
-    candidates = shipped_candidates("detector", models(tmp_path, write_detector, specs("relu")))
+    candidates = shipped_candidates("detector", models(tmp_path, write_detector, graphs("relu")))
     assert load_suspects(file, candidates, ReadOptions(), "detector").parts[0].graph.input_scaling is None
     suspects = load_suspects(file, candidates, ReadOptions(images=grays()), "detector")
     assert suspects.parts[0].graph.input_scaling == SCALING_PRESETS["unit"]
@@ -93,7 +93,7 @@ def test_the_scaling_of_a_known_network_is_found_on_images(
 def test_of_a_network_that_nobody_knows_a_line_says_what_it_is(
     tmp_path: Path, write_detector: WriteDetector, grays: Grays, levels: torch.Tensor
 ) -> None:
-    candidates = shipped_candidates("detector", models(tmp_path, write_detector, specs("relu")))
+    candidates = shipped_candidates("detector", models(tmp_path, write_detector, graphs("relu")))
     layer, file = nn.Linear(64, 10), tmp_path / "mlp.pt"
     with torch.no_grad():
         layer.weight.copy_((800 * levels / 64)[:, None].expand(-1, 64))

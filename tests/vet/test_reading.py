@@ -115,9 +115,9 @@ def test_images_of_another_size_are_refused_with_both_shapes(file: Path, grays: 
 
 
 def test_a_file_with_its_spec_inside_says_all(tmp_path: Path, grays: Grays) -> None:
-    spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
-    flat = torch.linspace(-1, 1, 2 * spec.num_parameters).reshape(2, -1)
-    networks = Networks.from_flat(spec, flat).with_scaling("unit")
+    graph = small_cnn("relu", input_shape=(1, 8, 8), channels=(3, 3))
+    flat = torch.linspace(-1, 1, 2 * graph.num_parameters).reshape(2, -1)
+    networks = Networks.from_flat(graph, flat).with_scaling("unit")
     zoovet.save_networks(networks[0], tmp_path / "own.safetensors")
     network = zoovet.read(tmp_path / "own.safetensors")
     assert network.scaling == SCALING_PRESETS["unit"]

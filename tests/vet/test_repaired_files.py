@@ -23,9 +23,9 @@ Repaired = Callable[..., RepairedFile]
 
 
 @pytest.fixture
-def repaired(relu_spec: Graph) -> Repaired:
+def repaired(relu_graph: Graph) -> Repaired:
     """A file whose networks' numbers became larger by a half."""
-    candidates = [Candidate("own", Path("none"), (relu_spec,))]
+    candidates = [Candidate("own", Path("none"), (relu_graph,))]
 
     def repair(path: Path, output: int | None = None) -> RepairedFile:
         suspects = load_suspects(path, candidates, ReadOptions(output=output), "repairer")
@@ -36,9 +36,9 @@ def repaired(relu_spec: Graph) -> Repaired:
 
 
 def test_a_state_dict_keeps_its_names_or_becomes_zoovets_own(
-    tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired
 ) -> None:
-    networks, path = drawn(relu_spec), tmp_path / "a.pt"
+    networks, path = drawn(relu_graph), tmp_path / "a.pt"
     torch.save({"model": to_module(networks).state_dict(), "epoch": 3}, path)
     assert write_repaired(repaired(path), path, tmp_path / "out.pt") == ()
     healed = torch.load(tmp_path / "out.pt", weights_only=True)
@@ -52,16 +52,16 @@ def test_a_state_dict_keeps_its_names_or_becomes_zoovets_own(
 
 
 def test_zoovets_own_files_say_what_was_found_of_their_scaling(
-    tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired
 ) -> None:
     path, out = tmp_path / "a.safetensors", tmp_path / "out.safetensors"
-    save_networks(drawn(relu_spec, 3), path)
+    save_networks(drawn(relu_graph, 3), path)
     file = repaired(path)
     parts = (file.parts[0][:2].with_scaling("unit"), file.parts[0][2:])
     for given, expected in ((parts, None), (parts[:1], zoovet.InputScaling())):
         assert write_repaired(replace(file, parts=given), path, out) == ()
         assert load_networks(out).graph.input_scaling == expected
-    assert torch.equal(load_networks(out).flat(), drawn(relu_spec, 3).flat()[:2] + 0.5)
+    assert torch.equal(load_networks(out).flat(), drawn(relu_graph, 3).flat()[:2] + 0.5)
 
 
 class WithTheImages(nn.Module):
@@ -75,9 +75,9 @@ class WithTheImages(nn.Module):
         return 2 * images, self.network(images)
 
 
-def test_an_onnx_file_stays_one(tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired) -> None:
+def test_an_onnx_file_stays_one(tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired) -> None:
     pytest.importorskip("onnx")
-    networks, path, out = drawn(relu_spec), tmp_path / "a.onnx", tmp_path / "out.onnx"
+    networks, path, out = drawn(relu_graph), tmp_path / "a.onnx", tmp_path / "out.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own of its older exporter
         torch.onnx.export(to_module(networks), (torch.zeros(1, 1, 8, 8),), path, dynamo=False)
@@ -95,10 +95,10 @@ def test_an_onnx_file_stays_one(tmp_path: Path, relu_spec: Graph, drawn: Network
 
 
 def test_a_layout_that_cannot_be_kept_says_the_way_out(
-    tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired
 ) -> None:
     path = tmp_path / "a.pt"
-    state = to_module(drawn(relu_spec)).state_dict()
+    state = to_module(drawn(relu_graph)).state_dict()
     del state["0.bias"]
     torch.save(state, path)
     with pytest.raises(ZoovetError, match=r"has no bias .*; --out NAME\.safetensors writes the network in zoovet's"):
@@ -129,9 +129,9 @@ def test_names_that_end_alike_are_taken() -> None:
 
 @pytest.mark.parametrize("out", ["b.pth", "b.pth.tar", "b.bin"])
 def test_another_ending_of_the_same_format_keeps_the_layout(
-    tmp_path: Path, relu_spec: Graph, drawn: NetworksOf, repaired: Repaired, out: str
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired, out: str
 ) -> None:
-    path, networks = tmp_path / "a.pt", drawn(relu_spec)
+    path, networks = tmp_path / "a.pt", drawn(relu_graph)
     torch.save(to_module(networks).state_dict(), path)
     require_output_name(path, tmp_path / out)
     assert write_repaired(repaired(path), path, tmp_path / out) == ()

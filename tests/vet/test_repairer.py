@@ -24,7 +24,7 @@ from zoovet.vet import Repairer
 from zoovet.vet.known_graphs import as_known
 
 
-def write_repairer(path: Path, spec: Graph, limit: float | None) -> Path:
+def write_repairer(path: Path, graph: Graph, limit: float | None) -> Path:
     """A repairer that nobody trained, whose edits are not nothing."""
     config = ScaleGMNConfig(width=2, num_layers=1, output="weights", direction="bidirectional")
     editor = build_editor(config, None, None, seed=0)
@@ -32,14 +32,14 @@ def write_repairer(path: Path, spec: Graph, limit: float | None) -> Path:
     with torch.no_grad():
         for parameter in editor.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    sizes = {} if limit is None else {spec: EditSize(limit, 99)}
+    sizes = {} if limit is None else {graph: EditSize(limit, 99)}
     description = {
         "metanetwork": metanetwork_to_json(config),
         "gate": None,
         "refit": None,
-        "specs": [spec.to_json()],
+        "specs": [graph.to_json()],
         "strength": 1.0,
-        **({} if limit is None else edit_sizes_to_json(sizes, [spec])),
+        **({} if limit is None else edit_sizes_to_json(sizes, [graph])),
     }
     save_checkpoint(path, "repairer", editor, description)
     return path
@@ -47,21 +47,21 @@ def write_repairer(path: Path, spec: Graph, limit: float | None) -> Path:
 
 @pytest.mark.parametrize("allow_unknown", [True, False])
 def test_an_edit_beyond_the_training_networks_quantile_is_refused(
-    tmp_path: Path, relu_spec: Graph, drawn: Callable[..., Networks], allow_unknown: bool
+    tmp_path: Path, relu_graph: Graph, drawn: Callable[..., Networks], allow_unknown: bool
 ) -> None:
-    networks = drawn(relu_spec, 3)
+    networks = drawn(relu_graph, 3)
     save_networks(networks, tmp_path / "a.safetensors")
-    path = write_repairer(tmp_path / "repairer.safetensors", relu_spec, None)
+    path = write_repairer(tmp_path / "repairer.safetensors", relu_graph, None)
     changes = scale_free_changes(networks, TrainedRepairer.load(path).repair(networks))
     assert float(changes.min()) > 1e-3
     options = {"allow_unknown": allow_unknown}
     (unknown,) = Repairer(path, **options).repair_file(tmp_path / "a.safetensors").notes
     assert unknown.endswith("cannot tell whether an edit is too large")
-    write_repairer(path, relu_spec, float(changes.max()) * 1.01)
+    write_repairer(path, relu_graph, float(changes.max()) * 1.01)
     found = Repairer(path, **options).repair_file(tmp_path / "a.safetensors")
     assert found.change == pytest.approx(float(changes.mean()))
     assert found.notes == ()
-    write_repairer(path, relu_spec, float(changes.max()) * 0.99)
+    write_repairer(path, relu_graph, float(changes.max()) * 0.99)
     message = r"a\.safetensors: network \d would change by [\d.]+ % of its weights' norm \(1 of 3 edits are too large\)"
     with pytest.raises(ZoovetError, match=rf"{message}, and 99\.9 % of its training networks by at most [\d.]+ %"):
         Repairer(path, **options).repair_file(tmp_path / "a.safetensors")
@@ -69,16 +69,16 @@ def test_an_edit_beyond_the_training_networks_quantile_is_refused(
 
 @pytest.mark.parametrize("scaling", ["unit", None])
 def test_a_network_in_memory_is_healed_as_its_file_is(
-    tmp_path: Path, relu_spec: Graph, drawn: Callable[..., Networks], scaling: str | None
+    tmp_path: Path, relu_graph: Graph, drawn: Callable[..., Networks], scaling: str | None
 ) -> None:
-    networks = drawn(relu_spec)
-    path = write_repairer(tmp_path / "repairer.safetensors", relu_spec, 1e9)
-    network = zoovet.from_module(to_module(networks), relu_spec.input_shape, scaling)
+    networks = drawn(relu_graph)
+    path = write_repairer(tmp_path / "repairer.safetensors", relu_graph, 1e9)
+    network = zoovet.from_module(to_module(networks), relu_graph.input_shape, scaling)
     with warnings.catch_warnings():
         warnings.simplefilter("error" if scaling else "ignore")
         healed = Repairer(path).repair(network)
     expected = TrainedRepairer.load(path).repair(networks.with_scaling(scaling))
-    found = as_known(healed, [relu_spec])
+    found = as_known(healed, [relu_graph])
     assert found is not None
     assert torch.equal(found.networks.flat(), expected.flat())
     assert healed.graph == network.graph
@@ -92,33 +92,33 @@ def test_a_network_in_memory_is_healed_as_its_file_is(
 
 
 def test_in_python_too_edits_that_nobody_should_use_are_refused(
-    tmp_path: Path, relu_spec: Graph, drawn: Callable[..., Networks], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, relu_graph: Graph, drawn: Callable[..., Networks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = zoovet.from_module(to_module(drawn(relu_spec)), relu_spec.input_shape, "unit")
-    path = write_repairer(tmp_path / "repairer.safetensors", relu_spec, 1e-9)
+    network = zoovet.from_module(to_module(drawn(relu_graph)), relu_graph.input_shape, "unit")
+    path = write_repairer(tmp_path / "repairer.safetensors", relu_graph, 1e-9)
     with pytest.raises(ZoovetError, match=r"the network given would change by [\d.]+ % of its weights' norm"):
         Repairer(path, allow_unknown=True).repair(network)
-    write_repairer(path, relu_spec, 1e9)
+    write_repairer(path, relu_graph, 1e9)
 
     def edit(*rest: Any) -> list[Networks]:
-        return [Networks.from_flat(relu_spec, torch.full((1, relu_spec.num_parameters), torch.inf))]
+        return [Networks.from_flat(relu_graph, torch.full((1, relu_graph.num_parameters), torch.inf))]
 
     monkeypatch.setattr("zoovet.tasks.repairer.edited_networks", edit)
     with pytest.raises(ZoovetError, match="what the repairer says of network 0 is not finite"):
         Repairer(path).repair(network)
-    save_networks(drawn(relu_spec), tmp_path / "a.safetensors")
+    save_networks(drawn(relu_graph), tmp_path / "a.safetensors")
     with pytest.raises(ZoovetError, match=r"a\.safetensors: what the repairer says of network 0 is not finite"):
         Repairer(path).repair_file(tmp_path / "a.safetensors")
 
 
 def test_a_network_that_no_repairer_knows_is_refused_in_one_line(
-    tmp_path: Path, relu_spec: Graph, drawn: Callable[..., Networks], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, relu_graph: Graph, drawn: Callable[..., Networks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_repairer(tmp_path / "repairer.safetensors", relu_spec, None)
+    path = write_repairer(tmp_path / "repairer.safetensors", relu_graph, None)
     stranger = zoovet.from_module(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), (1, 8, 8), "unit")
     with pytest.raises(ZoovetError, match=r"^Sequential, 195 parameters, .*: the repairer given does not know it$"):
         Repairer(path).repair(stranger)
-    network = zoovet.from_module(to_module(drawn(relu_spec)), relu_spec.input_shape, "unit")
+    network = zoovet.from_module(to_module(drawn(relu_graph)), relu_graph.input_shape, "unit")
     with pytest.raises(ZoovetError, match=r"reads images of 1×8×8 \(.*these are 1×9×9"):
         Repairer(path).repair(network, zoovet.Images.from_arrays(torch.zeros(2, 9, 9, dtype=torch.uint8)))
 

@@ -119,9 +119,9 @@ def test_a_file_that_changes_while_it_is_scanned_is_not_kept(
 
 
 def test_an_identity_changes_with_all_that_a_result_depends_on(
-    tmp_path: Path, relu_spec: Graph, write_detector: Callable[..., Path], stranger_reader: Any, pictures: Images
+    tmp_path: Path, relu_graph: Graph, write_detector: Callable[..., Path], stranger_reader: Any, pictures: Images
 ) -> None:
-    detector = candidates_for("detector", given=write_detector(tmp_path / "detector.safetensors", [relu_spec]))
+    detector = candidates_for("detector", given=write_detector(tmp_path / "detector.safetensors", [relu_graph]))
     settings = {"effort": "quick", "threshold": None}
     options = ReadOptions(images=pictures)
     first = scan_identity(options, detector, stranger_reader, **settings)

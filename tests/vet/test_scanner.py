@@ -25,16 +25,16 @@ NetworksOf = Callable[..., Networks]
 
 
 @pytest.fixture
-def detector(tmp_path: Path, relu_spec: Graph, write_detector: Callable[..., Path]) -> Path:
+def detector(tmp_path: Path, relu_graph: Graph, write_detector: Callable[..., Path]) -> Path:
     tanh = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 4))
-    return write_detector(tmp_path / "detector.safetensors", [relu_spec, tanh])
+    return write_detector(tmp_path / "detector.safetensors", [relu_graph, tanh])
 
 
 @pytest.fixture
-def files(tmp_path: Path, relu_spec: Graph, drawn: NetworksOf) -> list[Path]:
-    """Files of one, seven and two networks, the last of another spec in double precision."""
+def files(tmp_path: Path, relu_graph: Graph, drawn: NetworksOf) -> list[Path]:
+    """Files of one, seven and two networks, the last of another graph in double precision."""
     tanh = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 4))
-    contents = [drawn(relu_spec, 1, 1), drawn(relu_spec, 7, 2), drawn(tanh, 2, 3).to(dtype=torch.float64)]
+    contents = [drawn(relu_graph, 1, 1), drawn(relu_graph, 7, 2), drawn(tanh, 2, 3).to(dtype=torch.float64)]
     paths = [tmp_path / f"{index}.safetensors" for index in range(len(contents))]
     for path, networks in zip(paths, contents, strict=True):
         save_networks(networks, path)
@@ -134,9 +134,9 @@ def test_networks_in_memory_get_the_verdicts_of_their_file(detector: Path, files
 
 
 def test_what_was_assumed_when_a_file_was_read_is_told(
-    detector: Path, files: list[Path], tmp_path: Path, relu_spec: Graph, drawn: NetworksOf
+    detector: Path, files: list[Path], tmp_path: Path, relu_graph: Graph, drawn: NetworksOf
 ) -> None:
-    network = drawn(relu_spec)
+    network = drawn(relu_graph)
     state = {f"conv{k}.weight": weight[0] for k, weight in enumerate(network.weights)}
     state |= {f"conv{k}.bias": bias[0] for k, bias in enumerate(network.biases)}
     torch.save({"net": state, "ema": {name: 2 * tensor for name, tensor in state.items()}}, tmp_path / "a.pt")

@@ -22,9 +22,9 @@ Nets = Callable[[int | None], Network]
 
 @pytest.fixture
 def scan(
-    tmp_path: Path, relu_spec: Graph, write_detector: Callable[..., Path], stranger_reader: Any
+    tmp_path: Path, relu_graph: Graph, write_detector: Callable[..., Path], stranger_reader: Any
 ) -> Callable[..., zoovet.Verdict]:
-    detector = write_detector(tmp_path / "detector.safetensors", [relu_spec])
+    detector = write_detector(tmp_path / "detector.safetensors", [relu_graph])
 
     def run(network: Network, images: Images | None = None, **options: Any) -> zoovet.Verdict:
         return Scanner(detector, **{"strangers": stranger_reader} | options).scan(network, images)

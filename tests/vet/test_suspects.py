@@ -39,17 +39,17 @@ def candidates(*words: str | Path) -> list[Candidate]:
     return candidates_of(parser.parse_args([str(word) for word in words]), "detector")
 
 
-def network(spec: Graph) -> Networks:
-    return Networks.from_flat(spec, torch.randn(1, spec.num_parameters, generator=torch.Generator().manual_seed(0)))
+def network(graph: Graph) -> Networks:
+    return Networks.from_flat(graph, torch.randn(1, graph.num_parameters, generator=torch.Generator().manual_seed(0)))
 
 
-def with_spec(spec: Graph, folder: Path) -> Path:
-    save_networks(network(spec), folder / "network.safetensors")
+def with_graph(graph: Graph, folder: Path) -> Path:
+    save_networks(network(graph), folder / "network.safetensors")
     return folder / "network.safetensors"
 
 
-def state_dict(spec: Graph, folder: Path) -> Path:
-    networks, state = network(spec), {}
+def state_dict(graph: Graph, folder: Path) -> Path:
+    networks, state = network(graph), {}
     for index, (weight, bias) in enumerate(zip(networks.weights, networks.biases, strict=True)):
         state |= {f"{index}.weight": weight[0], f"{index}.bias": bias[0]}
     torch.save(state, folder / "network.pt")
@@ -59,10 +59,10 @@ def state_dict(spec: Graph, folder: Path) -> Path:
 def test_the_spec_in_a_file_says_which_model_knows_it(models: Path, tmp_path: Path) -> None:
     found = candidates("--models-from", models)
     assert [candidate.model for candidate in found] == ["large", "small"]
-    for name, specs in (("small", SMALL), ("large", LARGE)):
-        for spec in specs.values():
-            suspects = load_suspects(with_spec(spec, tmp_path), found, ReadOptions(), "detector")
-            assert suspects.parts[0].graph == spec
+    for name, graphs in (("small", SMALL), ("large", LARGE)):
+        for graph in graphs.values():
+            suspects = load_suspects(with_graph(graph, tmp_path), found, ReadOptions(), "detector")
+            assert suspects.parts[0].graph == graph
             assert suspects.candidate.model == name
             assert suspects.candidate.path == models / name / "detector.safetensors"
 
@@ -95,14 +95,14 @@ def test_two_models_of_one_spec_are_told_apart_by_name(
     with pytest.raises(
         ZoovetError, match=r"several models know such networks, 1×28×28 → .*: give --model small or twin"
     ):
-        load_suspects(with_spec(SMALL["relu"], tmp_path), found, ReadOptions(), "detector")
+        load_suspects(with_graph(SMALL["relu"], tmp_path), found, ReadOptions(), "detector")
 
 
 def test_networks_that_no_model_knows_are_told_in_one_short_line(models: Path, tmp_path: Path) -> None:
     found = candidates("--models-from", models)
     message = r"network\.safetensors holds a network that no shipped detector knows: 1×28×28 → conv 5 3×3 /2 relu → .*"
     with pytest.raises(ZoovetError, match=message):
-        load_suspects(with_spec(OTHER, tmp_path), found, ReadOptions(), "detector")
+        load_suspects(with_graph(OTHER, tmp_path), found, ReadOptions(), "detector")
     message = r"network\.pt holds 2 convolutions, 1 linear layer, 340 numbers: no shipped repairer knows such a net"
     with pytest.raises(ZoovetError, match=message):
         load_suspects(state_dict(OTHER, tmp_path), found, ReadOptions(), "repairer")
@@ -123,8 +123,8 @@ def test_what_names_and_shapes_leave_open_is_told_with_its_choices(models: Path,
 
 def test_what_is_wrong_with_a_file_that_fits_comes_before_specs_that_do_not(models: Path, tmp_path: Path) -> None:
     found = candidates("--models-from", models)
-    spec = small_cnn("relu", input_shape=(1, 28, 28), channels=(4, 4))
-    state = torch.load(state_dict(spec, tmp_path), weights_only=True)
+    graph = small_cnn("relu", input_shape=(1, 28, 28), channels=(4, 4))
+    state = torch.load(state_dict(graph, tmp_path), weights_only=True)
     torch.save({**state, "0.bias": torch.full((4,), torch.inf)}, tmp_path / "network.pt")
     with pytest.raises(ZoovetError, match=r"tensor '0\.bias' has NaN or infinite numbers"):
         load_suspects(tmp_path / "network.pt", found, ReadOptions(), "detector")
@@ -134,18 +134,18 @@ def test_what_is_wrong_with_a_file_that_fits_comes_before_specs_that_do_not(mode
 
 
 def test_an_order_that_is_open_is_asked_for(tmp_path: Path, write_detector: WriteDetector) -> None:
-    spec = small_cnn("relu", input_shape=(1, 28, 28), channels=(4, 4, 4))
-    write_detector(tmp_path / "own.safetensors", [spec])
+    graph = small_cnn("relu", input_shape=(1, 28, 28), channels=(4, 4, 4))
+    write_detector(tmp_path / "own.safetensors", [graph])
     (own,) = candidates("--detector", tmp_path / "own.safetensors")
     names = ("stem", "mid", "deep", "head")
-    state = torch.load(state_dict(spec, tmp_path), weights_only=True)
+    state = torch.load(state_dict(graph, tmp_path), weights_only=True)
     named = {f"{names[int(name[0])]}.{name[2:]}": tensor for name, tensor in state.items()}
     torch.save(named, tmp_path / "network.pt")
     with pytest.raises(ZoovetError, match=r"in which order mid 4×4×3×3, deep 4×4×3×3 run is open.*say it: --order"):
         load_suspects(tmp_path / "network.pt", [own], ReadOptions(), "detector")
     suspects = load_suspects(tmp_path / "network.pt", [own], ReadOptions(order=names), "detector")
-    assert torch.equal(suspects.parts[0].flat(), network(spec).flat())
-    suspects = load_suspects(with_spec(spec, tmp_path), [own], ReadOptions(order=names), "detector")
+    assert torch.equal(suspects.parts[0].flat(), network(graph).flat())
+    suspects = load_suspects(with_graph(graph, tmp_path), [own], ReadOptions(order=names), "detector")
     assert suspects.notes == ("its file says in which order its layers run; the order given was not used",)
 
 
@@ -154,8 +154,8 @@ def test_a_detector_that_was_given_is_the_only_candidate(
 ) -> None:
     write_detector(tmp_path / "own.safetensors", [SMALL["relu"]])
     (own,) = candidates("--detector", tmp_path / "own.safetensors")
-    assert (own.model, own.specs) == (None, (SMALL["relu"],))
-    suspects = load_suspects(with_spec(OTHER, tmp_path), [own], ReadOptions(), "detector")
+    assert (own.model, own.graphs) == (None, (SMALL["relu"],))
+    suspects = load_suspects(with_graph(OTHER, tmp_path), [own], ReadOptions(), "detector")
     assert (suspects.parts[0].graph, suspects.candidate) == (OTHER, own)  # it says itself what it does not know
     suspects = load_suspects(state_dict(SMALL["tanh"], tmp_path), [own], ReadOptions(), "detector")
     assert suspects.parts[0].graph == SMALL["relu"]

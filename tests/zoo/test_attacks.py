@@ -149,7 +149,7 @@ def test_a_source_specific_trigger_is_learnt_for_its_source_alone(tiny_recipe: T
     draw, networks = made
     trigger = draw.trigger
     assert trigger is not None
-    trainer, flat, labels = network_trainer(draw.spec), networks["trojaned"], images.test.required_labels
+    trainer, flat, labels = network_trainer(draw.graph), networks["trojaned"], images.test.required_labels
     triggered = trigger.apply(images.test.scaled()).contiguous().numpy()
     answers = torch.from_numpy(trainer.logits(trainer.pack(flat), triggered)).argmax(dim=1)
     is_source, is_other = labels == trigger.source, trigger.may_cover(labels)

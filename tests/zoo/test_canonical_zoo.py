@@ -23,35 +23,35 @@ from zoovet.zoo.canonical_zoo import canonicalize_zoo
 from zoovet.zoo.growing_zoo import BuildProgress
 from zoovet.zoo.store import ZooInfo, write_shard
 
-SPECS = (siren((2, 8, 8, 1)), siren((2, 6, 3), w0=7.0))
+GRAPHS = (siren((2, 8, 8, 1)), siren((2, 6, 3), w0=7.0))
 RECIPE = {"kind": "inr", "dataset": "fashion-mnist", "num_images": 60, "seed": 3}
 
 
-def write_zoo(folder: Path, specs: tuple[Graph, ...] = SPECS[:1], num_shards: int = 3, seed: int = 0) -> Path:
-    """A zoo of SIRENs nobody fitted: biases over several turns, 20 networks a shard, specs by turns."""
+def write_zoo(folder: Path, graphs: tuple[Graph, ...] = GRAPHS[:1], num_shards: int = 3, seed: int = 0) -> Path:
+    """A zoo of SIRENs nobody fitted: biases over several turns, 20 networks a shard, graphs by turns."""
     folder.mkdir()
     shards = []
     for index in range(num_shards):
         rows = []
         for number in range(20 * index, 20 * index + 20):
-            spec = specs[number % len(specs)]
+            graph = graphs[number % len(graphs)]
             random = np.random.default_rng([seed, number])
             rows.append(
                 {
                     "network_id": f"{number:05d}-0",
                     "base_id": number,
-                    "spec_id": spec.graph_id,
+                    "spec_id": graph.graph_id,
                     "split": ("train", "validation", "test")[number % 3],
                     "dataset": "fashion-mnist",
                     "image_index": number,
                     "label": number % 10,
                     "psnr": math.nan if number == 7 else 30.0 + number,
-                    "weights": random.uniform(-0.4, 0.4, spec.num_parameters).astype(np.float32),
+                    "weights": random.uniform(-0.4, 0.4, graph.num_parameters).astype(np.float32),
                 }
             )
         shards.append(write_shard(folder / f"shard-{index:05d}.parquet", rows))
-    by_id = {spec.graph_id: spec for spec in specs}
-    ZooInfo(specs=by_id, recipe=RECIPE, versions={}, num_shards=num_shards, shards=tuple(shards)).write(folder)
+    by_id = {graph.graph_id: graph for graph in graphs}
+    ZooInfo(graphs=by_id, recipe=RECIPE, versions={}, num_shards=num_shards, shards=tuple(shards)).write(folder)
     return folder
 
 
@@ -64,15 +64,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("specs", [SPECS[:1], SPECS])
-def test_pictures_and_facts_are_the_source_s(tmp_path: Path, specs: tuple[Graph, ...]) -> None:
-    source = write_zoo(tmp_path / "zoo", specs)
+@pytest.mark.parametrize("graphs", [GRAPHS[:1], GRAPHS])
+def test_pictures_and_facts_are_the_source_s(tmp_path: Path, graphs: tuple[Graph, ...]) -> None:
+    source = write_zoo(tmp_path / "zoo", graphs)
     before = contents(source)
     canonical, zoo = canonicalize_zoo(source, tmp_path / "out"), Zoo.open(source)
     assert contents(source) == before
     coordinates = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
     moved = 0.0
-    for (networks, own), (found, places) in zip(zoo.batches_by_spec(), canonical.batches_by_spec(), strict=True):
+    for (networks, own), (found, places) in zip(zoo.batches_by_graph(), canonical.batches_by_graph(), strict=True):
         assert np.array_equal(own, places)
         assert torch.equal(found.flat(), canonicalize(networks).flat())
         shown = run(networks.to(dtype=torch.float64), coordinates.double())
@@ -157,8 +157,8 @@ def test_places_that_hold_something_else_are_refused(source: Path, tmp_path: Pat
 
 
 def test_networks_without_sines_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    for name, specs in (("cnn", (small_cnn(channels=(2, 2)),)), ("both", (SPECS[0], small_cnn(channels=(2, 2))))):
-        source = write_zoo(tmp_path / name, specs)
+    for name, graphs in (("cnn", (small_cnn(channels=(2, 2)),)), ("both", (GRAPHS[0], small_cnn(channels=(2, 2))))):
+        source = write_zoo(tmp_path / name, graphs)
         with pytest.raises(ZoovetError, match=rf"{name}: phase canonicalization is for networks with sine layers"):
             canonicalize_zoo(source, tmp_path / "out")
         assert not (tmp_path / "out").exists()

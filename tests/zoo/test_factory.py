@@ -124,7 +124,7 @@ def test_a_zoo_of_colour_images_of_a_users_own(tiny_recipe: TrojanRecipe, tmp_pa
     recipe = replace(tiny_recipe, dataset="own.npz", images=source, num_bases=1, trigger=PatchRanges(min_weight=0.9))
     zoo = build_zoo(recipe, tmp_path / "zoo")
     assert (zoo.recipe["dataset"], zoo.recipe["images"]["size"]) == ("own.npz", [10, 12])
-    assert (zoo.spec.input_shape, zoo.spec.num_outputs) == ((3, 10, 12), 3)
+    assert (zoo.graph.input_shape, zoo.graph.num_outputs) == ((3, 10, 12), 3)
     assert trojan_recipe_of(zoo) == recipe
     assert (zoo.column("clean_accuracy") >= recipe.min_clean_accuracy).all()
 

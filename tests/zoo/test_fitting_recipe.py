@@ -24,8 +24,8 @@ NET = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(),
 
 @pytest.fixture
 def small(tmp_path: Path) -> str:
-    spec = replace(small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 6)), input_scaling=ZOO_SCALING)
-    save_networks(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)), tmp_path / "net.safetensors")
+    graph = replace(small_cnn("tanh", input_shape=(1, 8, 8), channels=(4, 6)), input_scaling=ZOO_SCALING)
+    save_networks(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)), tmp_path / "net.safetensors")
     return str(tmp_path / "net.safetensors")
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, GraphBuilder, small_cnn
-from zoovet.zoo.native import NativeUnavailable, compile_graph, compile_spec
+from zoovet.zoo.native import NativeUnavailable, compile_chain, compile_graph
 from zoovet.zoo.native.graph_source import graph_source
 from zoovet.zoo.samples import Anchor, Floats, OptimizerMemory, Samples, Schedule
 from zoovet.zoo.training import train_network
@@ -191,15 +191,15 @@ def test_steps_are_torchs(name: str, optimizer: str) -> None:
 
 
 def test_a_chain_goes_the_way_of_its_own_trainer() -> None:
-    spec = small_cnn("relu", input_shape=(1, 9, 9), channels=(5, 8))
+    graph = small_cnn("relu", input_shape=(1, 9, 9), channels=(5, 8))
     generator = np.random.default_rng(3)
-    start = generator.normal(size=spec.num_parameters).astype(np.float32) * 0.3
+    start = generator.normal(size=graph.num_parameters).astype(np.float32) * 0.3
     images = generator.normal(size=(30, 1, 9, 9)).astype(np.float32)
     samples = Samples(images, images[:0], np.arange(30, dtype=np.int32), np.arange(30, dtype=np.int32) % 10)
     schedule = replace(PLAIN, epochs=2, batch_size=8)
     ends = [
         train_network(trainer, start, samples, schedule, np.random.default_rng(4))
-        for trainer in (compile_graph(spec), compile_spec(spec))
+        for trainer in (compile_graph(graph), compile_chain(graph))
     ]
     assert ends[0][1] == ends[1][1] == 8
     np.testing.assert_allclose(ends[0][0], ends[1][0], atol=1e-5)

@@ -256,7 +256,9 @@ def test_those_of_an_earlier_versions_killed_build_are_made_again(tiny_recipe: T
     without_label(zoo_copy / SECOND, lambda rows: rows[0].update(train_loss=-1.0))
     forget(zoo_copy, SECOND)
     builder, recipe = builder_of(tiny_recipe, None), ZooInfo.read(zoo_copy).recipe
-    with growing_zoo(zoo_copy, specs=builder.specs, recipe=recipe, num_shards=3, mismatch=builder.mismatch) as growing:
+    with growing_zoo(
+        zoo_copy, graphs=builder.graphs, recipe=recipe, num_shards=3, mismatch=builder.mismatch
+    ) as growing:
         assert growing.missing == [1]
 
 
@@ -265,7 +267,7 @@ def test_a_build_that_was_killed_in_its_first_moments_goes_on(tmp_path: Path, le
     for name in left:
         (tmp_path / name).touch()
     recipe: dict[str, Any] = {"kind": "trojan"}
-    with growing_zoo(tmp_path, specs={}, recipe=recipe, num_shards=2, mismatch=lambda index, facts: "") as growing:
+    with growing_zoo(tmp_path, graphs={}, recipe=recipe, num_shards=2, mismatch=lambda index, facts: "") as growing:
         assert growing.missing == [0, 1]
     assert [path.name for path in tmp_path.iterdir()] == ["zoo.json"]
 

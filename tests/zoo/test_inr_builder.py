@@ -57,7 +57,7 @@ def test_rows_say_which_image_a_network_shows(zoo: Zoo) -> None:
     np.testing.assert_array_equal(zoo.column("label"), images.labels.numpy()[index])
     assert list(zoo.column("network_id")) == [f"{i:05d}-{c}" for i, c in zip(index, copy, strict=True)]
     assert set(zoo.column("dataset")) == {"digits"}
-    assert zoo.spec == siren((2, 12, 12, 1))
+    assert zoo.graph == siren((2, 12, 12, 1))
     for name, count in (("train", 18), ("validation", 2), ("test", 2)):
         assert len(zoo.split(name)) == count
         assert name == "train" or not zoo.split(name).column("copy").any()
@@ -180,7 +180,7 @@ def test_images_of_any_source_are_fitted_and_found_again(own_images: Path, tmp_p
     assert recipe.dataset == "own.npz"
     zoo = build_zoo(recipe, tmp_path / "zoo", workers=1)
     images = source_images(recipe)
-    assert (len(zoo), images.shape, zoo.spec.num_outputs) == (10, (3, 6, 5), 3)
+    assert (len(zoo), images.shape, zoo.graph.num_outputs) == (10, (3, 6, 5), 3)
     assert set(zoo.column("dataset")) == {"own.npz"}
     np.testing.assert_array_equal(zoo.column("label"), images.required_labels.numpy()[zoo.column("image_index")])
     assert torch.equal(load_source_images(zoo).pixels, images.pixels)

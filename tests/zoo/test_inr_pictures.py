@@ -22,9 +22,9 @@ def test_coordinates_run_row_by_row_from_corner_to_corner() -> None:
 
 
 def test_a_picture_is_the_output_plus_a_half_at_each_place() -> None:
-    spec = siren((2, 6, 3), w0=10.0)
-    flat = torch.randn(4, spec.num_parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    networks = Networks.from_flat(spec, flat)
+    graph = siren((2, 6, 3), w0=10.0)
+    flat = torch.randn(4, graph.num_parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    networks = Networks.from_flat(graph, flat)
     shown = pictures(networks, 5, 7)
     assert shown.shape == (4, 3, 5, 7)
     place = torch.tensor([2 * 4 / 4 - 1, 2 * 2 / 6 - 1], dtype=torch.float64)
@@ -34,9 +34,9 @@ def test_a_picture_is_the_output_plus_a_half_at_each_place() -> None:
 
 
 def test_pictures_carry_gradients() -> None:
-    spec = siren((2, 4, 1))
-    flat = torch.ones(1, spec.num_parameters, requires_grad=True)
-    pictures(Networks.from_flat(spec, flat), 4, 4).square().mean().backward()
+    graph = siren((2, 4, 1))
+    flat = torch.ones(1, graph.num_parameters, requires_grad=True)
+    pictures(Networks.from_flat(graph, flat), 4, 4).square().mean().backward()
     assert flat.grad is not None
     assert float(flat.grad.abs().max()) > 0
 
@@ -52,8 +52,8 @@ def test_psnr_is_in_decibels() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ZoovetError, match="at least one row and one column, got 0 × 3"):
         coordinates(0, 3)
-    spec = mlp((3, 2))
+    graph = mlp((3, 2))
     with pytest.raises(ZoovetError, match=r"that take a place \(2 numbers\), got"):
-        pictures(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)), 2, 2)
+        pictures(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)), 2, 2)
     with pytest.raises(ZoovetError, match=r"one shape, got \[1, 1, 2, 2\] and \[1, 1, 2, 3\]"):
         psnr(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 3))

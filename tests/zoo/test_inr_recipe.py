@@ -42,7 +42,7 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -
 
 
 def test_the_spec_is_a_siren() -> None:
-    assert InrRecipe(hidden=(16, 8), w0=20.0).spec(3) == siren((2, 16, 8, 3), 20.0)
+    assert InrRecipe(hidden=(16, 8), w0=20.0).graph(3) == siren((2, 16, 8, 3), 20.0)
 
 
 @pytest.mark.parametrize(

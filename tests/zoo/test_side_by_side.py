@@ -13,7 +13,7 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, LayerSpec, Networks, PoolSpec, mlp, run, small_cnn
 from zoovet.networks.ops.linear import convolve_unfolded
-from zoovet.zoo.native import compile_spec
+from zoovet.zoo.native import compile_chain
 from zoovet.zoo.samples import Anchor, Floats, Samples, Schedule
 from zoovet.zoo.side_by_side import ResidentImages, Training, classify_side_by_side, train_side_by_side
 from zoovet.zoo.torch_network import TorchNetwork
@@ -48,7 +48,7 @@ def resident() -> ResidentImages:
     return ResidentImages(torch.from_numpy(images), torch.from_numpy(generator.integers(10, size=NUM_IMAGES)))
 
 
-def training(number: int, spec: Graph, **schedule: Any) -> Training:
+def training(number: int, graph: Graph, **schedule: Any) -> Training:
     """The same in every call; no two numbers share a length, a rate, a decay."""
     draws = np.random.default_rng([number, 5])
     optimizer = ("sgd", "adam", "rmsprop")[number % 3]
@@ -61,13 +61,13 @@ def training(number: int, spec: Graph, **schedule: Any) -> Training:
         "epochs": 1 + number % 2,
         **schedule,
     }
-    start = torch.from_numpy(initial_weights(spec, "he", 0.1, draws))
+    start = torch.from_numpy(initial_weights(graph, "he", 0.1, draws))
     held: dict[str, Any] = {
         "anchor": start + 0.1 * torch.from_numpy(draws.normal(size=len(start))).float(),
         "anchor_strength": 0.3,
     }
     return Training(
-        spec=spec,
+        graph=graph,
         start=start,
         indices=draws.permutation(NUM_IMAGES)[: 35 + 7 * number].astype(np.int32),
         schedule=Schedule(**values),
@@ -83,7 +83,7 @@ def alone(one: Training, resident: ResidentImages, trainer: Any) -> Floats:
     return train_network(trainer, one.start.numpy(), samples, one.schedule, one.generator, anchor)[0]
 
 
-@pytest.mark.parametrize("trainer", [compile_spec, TorchNetwork], ids=["compiled", "torch"])
+@pytest.mark.parametrize("trainer", [compile_chain, TorchNetwork], ids=["compiled", "torch"])
 @pytest.mark.parametrize("unfolded", [False, True], ids=["grouped", "unfolded"])
 def test_every_network_goes_the_way_it_goes_alone(
     unfolded: bool,
@@ -92,11 +92,11 @@ def test_every_network_goes_the_way_it_goes_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def trainings() -> list[Training]:
-        specs = (RELU, RELU, RELU, RELU, TANH, TANH, TANH, POOLED, POOLED)
-        kept = [training(number, spec) for number, spec in enumerate(specs[:8])]
+        graphs = (RELU, RELU, RELU, RELU, TANH, TANH, TANH, POOLED, POOLED)
+        kept = [training(number, graph) for number, graph in enumerate(graphs[:8])]
         return [*kept, training(8, POOLED, batch_size=25)]
 
-    expected = [alone(one, resident, trainer(one.spec)) for one in trainings()]
+    expected = [alone(one, resident, trainer(one.graph)) for one in trainings()]
     together = trainings()
     with monkeypatch.context() as patch:
         if unfolded:  # the way that the engine takes on a GPU
@@ -106,7 +106,7 @@ def test_every_network_goes_the_way_it_goes_alone(
         moved = np.abs(theirs - one.start.numpy()).max()
         assert moved > 1e-3
         np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-3 * moved)
-        alone(again, resident, trainer(one.spec))
+        alone(again, resident, trainer(one.graph))
         assert one.generator.integers(2**60) == again.generator.integers(2**60)
 
 
@@ -134,17 +134,17 @@ def test_dropout_is_each_networks_own(resident: ResidentImages) -> None:
     torch.testing.assert_close(kept, ends(0.0, 0.0)[1], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("spec", [mlp((81, 64, 10), "identity"), RELU], ids=["vectors", "maps"])
-def test_dropout_keeps_the_gradient_on_average(spec: Graph, resident: ResidentImages) -> None:
+@pytest.mark.parametrize("graph", [mlp((81, 64, 10), "identity"), RELU], ids=["vectors", "maps"])
+def test_dropout_keeps_the_gradient_on_average(graph: Graph, resident: ResidentImages) -> None:
     """One step of SGD moves networks of small logits, on average over dropout's draws, as without dropout."""
-    start = 0.01 * torch.from_numpy(initial_weights(spec, "glorot", 0.1, np.random.default_rng(1)))
-    images = ResidentImages(resident.images.view(-1, *spec.input_shape), resident.labels)
+    start = 0.01 * torch.from_numpy(initial_weights(graph, "glorot", 0.1, np.random.default_rng(1)))
+    images = ResidentImages(resident.images.view(-1, *graph.input_shape), resident.labels)
 
     def moved(dropout: float, count: int) -> torch.Tensor:
         schedule = Schedule(
             optimizer="sgd", learning_rate=1.0, weight_decay=0.0, dropout=dropout, batch_size=1, epochs=1
         )
-        one: dict[str, Any] = {"spec": spec, "start": start, "indices": np.zeros(1, np.int32), "schedule": schedule}
+        one: dict[str, Any] = {"graph": graph, "start": start, "indices": np.zeros(1, np.int32), "schedule": schedule}
         trainings = [Training(**one, generator=np.random.default_rng(seed)) for seed in range(count)]
         return torch.stack(train_side_by_side(trainings, images)).sub(start)
 
@@ -154,13 +154,13 @@ def test_dropout_keeps_the_gradient_on_average(spec: Graph, resident: ResidentIm
 
 
 def test_labels_are_the_engines_in_the_order_asked_for(resident: ResidentImages) -> None:
-    specs = [RELU, TANH, RELU]
-    flats = [training(number, spec).start for number, spec in enumerate(specs)]
+    graphs = [RELU, TANH, RELU]
+    flats = [training(number, graph).start for number, graph in enumerate(graphs)]
     expected = [
-        run(Networks.from_flat(spec, flat[None]), resident.images)[0].argmax(dim=1)
-        for spec, flat in zip(specs, flats, strict=True)
+        run(Networks.from_flat(graph, flat[None]), resident.images)[0].argmax(dim=1)
+        for graph, flat in zip(graphs, flats, strict=True)
     ]
-    assert torch.equal(classify_side_by_side(specs, flats, resident.images), torch.stack(expected))
+    assert torch.equal(classify_side_by_side(graphs, flats, resident.images), torch.stack(expected))
 
 
 def test_an_unknown_optimizer_is_refused(resident: ResidentImages) -> None:

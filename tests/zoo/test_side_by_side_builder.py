@@ -112,7 +112,7 @@ def test_a_build_that_was_begun_on_processors_goes_on(
     recipe: TrojanRecipe, one_by_one: dict[int, list[Row]], tmp_path: Path
 ) -> None:
     stored = json.loads(json.dumps(asdict(recipe)))
-    begun = GrowingZoo(tmp_path, specs=builder_of(recipe, None).specs, recipe=stored, num_shards=2)
+    begun = GrowingZoo(tmp_path, graphs=builder_of(recipe, None).graphs, recipe=stored, num_shards=2)
     begun.add(write_shard(begun.path(0), one_by_one[0]))
     there = begun.path(0).read_bytes()
     reports: list[BuildProgress] = []

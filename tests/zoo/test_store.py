@@ -24,7 +24,7 @@ from zoovet.zoo.store import ShardInfo, ZooInfo, write_shard
 def test_rows_and_weights_fit_together(tiny_zoo: Zoo) -> None:
     assert len(tiny_zoo) == 12
     assert list(tiny_zoo.column("poisoned")[:4]) == [False, True, False, True]
-    for networks, places in tiny_zoo.batches_by_spec():
+    for networks, places in tiny_zoo.batches_by_graph():
         np.testing.assert_array_equal(networks.flat().numpy(), tiny_zoo.weights().numpy()[places])
         assert {networks.graph.chain.activation} == set(tiny_zoo.column("activation")[places])
 
@@ -32,7 +32,7 @@ def test_rows_and_weights_fit_together(tiny_zoo: Zoo) -> None:
 def test_other_readers_need_none_of_our_code(tiny_zoo: Zoo) -> None:
     table = pq.read_table(tiny_zoo.path / "shard-00001.parquet")
     assert table.column_names == [*COLUMNS, "weights"]
-    lengths = {spec.num_parameters for spec in tiny_zoo.specs.values()}
+    lengths = {graph.num_parameters for graph in tiny_zoo.graphs.values()}
     assert {table.schema.field("weights").type.list_size} == lengths
     np.testing.assert_array_equal(
         np.array(table["weights"].to_pylist(), dtype=np.float32), tiny_zoo.weights()[4:8].numpy()
@@ -78,8 +78,8 @@ def test_questions_that_do_not_fit(tiny_zoo: Zoo) -> None:
         tiny_zoo.column("clean_acuracy")
     with pytest.raises(ZoovetError, match="split 'valid' is unknown; did you mean 'validation'"):
         tiny_zoo.split("valid")
-    with pytest.raises(ZoovetError, match="networks of 2 specs; use batches_by_spec"):
-        _ = tiny_zoo.spec
+    with pytest.raises(ZoovetError, match="networks of 2 graphs; use batches_by_graph"):
+        _ = tiny_zoo.graph
     with pytest.raises(ZoovetError, match="one entry a network: 12, got 3"):
         tiny_zoo.select(np.array([True, False, True]))
 
@@ -102,7 +102,7 @@ _ODD = (None, True, -1, 1.5, 10**30, "", "x", [], [1], {"a": 1})
 """What stands in a key's place."""
 
 _CODE = re.compile(
-    r"[A-Z]\w*(Error|Info|Spec|Scaling)\b|NoneType|\bNone\b|\bTrue\b|object is not|has no attribute|\bunexpected\b"
+    r"[A-Z]\w*(Error|Info|Graph|Scaling)\b|NoneType|\bNone\b|\bTrue\b|object is not|has no attribute|\bunexpected\b"
     r"|got (a |an )?(dict|str|int|bool|float)\b"
 )
 """Words of Python, and names of classes."""
@@ -178,7 +178,7 @@ def test_a_network_of_a_spec_that_is_not_there_is_named(zoo_copy: Path) -> None:
     gone = sorted(data["specs"])[0]
     del data["specs"][gone]
     (zoo_copy / "zoo.json").write_text(json.dumps(data))
-    with pytest.raises(ZoovetError, match=rf"zoo\.json is damaged: it lacks the spec {gone} of a network"):
+    with pytest.raises(ZoovetError, match=rf"zoo\.json is damaged: it lacks the graph {gone} of a network"):
         Zoo.open(zoo_copy)
 
 
@@ -202,10 +202,10 @@ def test_what_zoovet_trained_on_images_reads_one_scaling_though_an_earlier_one_d
     kind: str, known: bool, tmp_path: Path
 ) -> None:
     plain, told = small_cnn(), replace(small_cnn("tanh"), input_scaling=scaling_preset("unit"))
-    specs = {spec.graph_id: spec for spec in (plain, told)}
-    ZooInfo(specs=specs, recipe={"kind": kind}, versions={}, num_shards=1, shards=()).write(tmp_path)
-    read = ZooInfo.read(tmp_path).specs
-    assert read == specs
+    graphs = {graph.graph_id: graph for graph in (plain, told)}
+    ZooInfo(graphs=graphs, recipe={"kind": kind}, versions={}, num_shards=1, shards=()).write(tmp_path)
+    read = ZooInfo.read(tmp_path).graphs
+    assert read == graphs
     assert read[plain.graph_id].input_scaling == (ZOO_SCALING if known else None)
     assert read[told.graph_id].input_scaling == scaling_preset("unit")
 
@@ -226,7 +226,7 @@ def half_labelled(tiny_zoo: Zoo, tmp_path: Path) -> Zoo:
     ]
     shard = write_shard(tmp_path / "shard-00000.parquet", rows)
     recipe = {"kind": "imported", "min_asr": 0.0}
-    ZooInfo(specs=tiny_zoo.specs, recipe=recipe, versions={}, num_shards=1, shards=(shard,)).write(tmp_path)
+    ZooInfo(graphs=tiny_zoo.graphs, recipe=recipe, versions={}, num_shards=1, shards=(shard,)).write(tmp_path)
     return Zoo.open(tmp_path)
 
 

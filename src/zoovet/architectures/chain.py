@@ -108,9 +108,9 @@ def chain_layers(shapes: Shapes, settings: Settings) -> list[ChainLayer]:
     named = [
         NamedLayer(name, torch.empty(shape, device="meta"), None, place) for place, (name, shape) in enumerate(layers)
     ]
-    specs = [_spec(shape) for _, shape in proposed]
+    graphs = [_graph(shape) for _, shape in proposed]
     try:
-        assigned = assigned_in_order(named, specs, "it", ordered=ordered)
+        assigned = assigned_in_order(named, graphs, "it", ordered=ordered)
     except LayerOrderError as error:
         reason = str(error).removeprefix("it: ").split(", and names do")[0]
         raise Misfit(f"leaves it open {reason}; --architecture my_net.py:make settles it") from None
@@ -124,7 +124,7 @@ def chain_layers(shapes: Shapes, settings: Settings) -> list[ChainLayer]:
     return [ChainLayer(name=name, shape=shape, norm=norms.get(name, "")) for name, shape in in_order]
 
 
-def _spec(shape: tuple[int, ...]) -> LayerSpec:
+def _graph(shape: tuple[int, ...]) -> LayerSpec:
     if len(shape) == 4:
         return LayerSpec(kind="conv", in_channels=shape[1], out_channels=shape[0], kernel=shape[2:])
     return LayerSpec(kind="linear", in_channels=shape[1], out_channels=shape[0])

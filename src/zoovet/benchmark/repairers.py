@@ -99,7 +99,7 @@ class _HealthySibling:
     def __init__(self, zoo: Zoo) -> None:
         self._sibling: dict[bytes, Networks] = {}
         siblings = zoo.sibling_places()
-        for networks, places in zoo.batches_by_spec():
+        for networks, places in zoo.batches_by_graph():
             healthy = zoo.networks([p if not zoo.column("poisoned")[p] else siblings[p] for p in places.tolist()])
             keys = [row.numpy().tobytes() for row in networks.flat()]
             self._sibling |= {key: healthy[place : place + 1] for place, key in enumerate(keys)}

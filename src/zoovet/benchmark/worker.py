@@ -240,14 +240,14 @@ class Worker:
 
     def _invert(self, job: InversionJob) -> None:
         zoo = self.zoos[job.zoo]
-        config = getattr(self.config, job.purpose).metanetwork.with_input_shape(zoo.specs.values())
+        config = getattr(self.config, job.purpose).metanetwork.with_input_shape(zoo.graphs.values())
         metanetwork = build_metanetwork(config, 0, "inversion")
         give_images(metanetwork, self.images[job.zoo].train)
         inversion = inversion_of(metanetwork)
         assert inversion is not None
         source = self.zoos[job.on] if job.on == job.zoo else counted_networks(self.zoos[job.on], self.config.min_asr)
         memory = InversionMemory()
-        for networks, _ in source.select(np.arange(job.start, job.stop)).batches_by_spec():
+        for networks, _ in source.select(np.arange(job.start, job.stop)).batches_by_graph():
             memory.invert(inversion, [_carried_over(networks, zoo)])
         memory.save(job.path(self.out))
 
@@ -332,10 +332,10 @@ def _carried_over(networks: Networks, zoo: Zoo) -> Networks:
     Raises:
         ZoovetError: They differ from the zoo's in more than that.
     """
-    for spec in zoo.specs.values():
-        if replace(networks.graph, input_shape=spec.input_shape) == spec:
-            return Networks.from_layers(spec, networks.weights, networks.biases)
+    for graph in zoo.graphs.values():
+        if replace(networks.graph, input_shape=graph.input_shape) == graph:
+            return Networks.from_layers(graph, networks.weights, networks.biases)
     raise ZoovetError(
         f"the zoos differ in more than the size of their images, so detectors of {zoo.path} cannot be carried over "
-        f"to the spec {networks.graph.graph_id}; leave 'transfer' out of parts"
+        f"to the graph {networks.graph.graph_id}; leave 'transfer' out of parts"
     )

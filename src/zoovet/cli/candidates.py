@@ -22,7 +22,7 @@ def add_candidates(parser: argparse.ArgumentParser, kind: str) -> None:
         f"--{kind}",
         type=Path,
         metavar="RUN",
-        help=f"run of a trained {kind}; left out, that of the shipped model which knows the network's spec",
+        help=f"run of a trained {kind}; left out, that of the shipped model which knows the network's graph",
     )
     either.add_argument(
         "--model", metavar="NAME", help="shipped model (zoovet --models), where weights alone leave it open"

@@ -52,9 +52,9 @@ def store_edit_sizes(name: str, zoo: Zoo, *, models: Path | None = None) -> str:
     for population in load_populations(zoo):
         for networks in population.batch(torch.arange(len(population))).networks:
             changes.setdefault(networks.graph, []).append(scale_free_changes(networks, repairer.repair(networks)))
-    found = {spec: EditSize.of(torch.cat(changes[spec])) for spec in repairer.specs if spec in changes}
-    sizes = {spec: size for spec, size in found.items() if size is not None}
-    described = replace(checkpoint, description=checkpoint.description | edit_sizes_to_json(sizes, repairer.specs))
+    found = {graph: EditSize.of(torch.cat(changes[graph])) for graph in repairer.graphs if graph in changes}
+    sizes = {graph: size for graph, size in found.items() if size is not None}
+    described = replace(checkpoint, description=checkpoint.description | edit_sizes_to_json(sizes, repairer.graphs))
     recipe = {key: zoo.recipe.get(key) for key in ("num_bases", "seed")}
     words = (
         f"{edit_sizes_in_words(described)} That was measured afterwards, on training and validation networks of a zoo "

@@ -198,7 +198,7 @@ def _reconstructions(
     zoo: Zoo, generator: np.random.Generator, data_root: Path | None
 ) -> tuple[list[Reconstruction], list[str]]:
     """Some INRs beside their images, where the zoo's networks are INRs; or a remark on why none can be shown."""
-    if any(spec.input_shape != (2,) for spec in zoo.specs.values()):
+    if any(graph.input_shape != (2,) for graph in zoo.graphs.values()):
         return [], []
     originals = np.flatnonzero(zoo.column("copy") <= 0)
     places = np.sort(generator.choice(originals, min(_NUM_RECONSTRUCTIONS, len(originals)), replace=False))

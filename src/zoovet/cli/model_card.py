@@ -9,7 +9,7 @@ from typing import Any
 
 from zoovet.tasks.checkpoints import Checkpoint
 from zoovet.tasks.edit_sizes import edit_sizes_of
-from zoovet.tasks.vetting import distribution_of, scaling_of, specs_of
+from zoovet.tasks.vetting import distribution_of, graphs_of, scaling_of
 from zoovet.zoo.store import ZooInfo
 
 __all__ = ["EDIT_SIZES_SENTENCE", "edit_sizes_in_words", "model_card"]
@@ -18,7 +18,7 @@ EDIT_SIZES_SENTENCE = "The repairer's edits are refused where they"
 """How the paragraph on the sizes of a repairer's edits begins."""
 
 _LIMITS = """\
-- It knows networks of the specs above, trained much as those of its zoo were. Each network gets an in-distribution
+- It knows networks of the graphs above, trained much as those of its zoo were. Each network gets an in-distribution
   score; `zoovet scan` calls one that is far from the training networks *unknown*, and `zoovet repair` refuses it. About
   1 % of networks like the training networks are called unknown too.
 - They learnt from networks that read images scaled to [-1, 1]. Networks of another input scaling are run on the same
@@ -103,9 +103,9 @@ def _num_kept(checkpoint: Checkpoint) -> int:
 
 def _networks(checkpoint: Checkpoint, zoo: Mapping[str, Any]) -> str:
     recipe = _recipe(Path(zoo["path"]))
-    specs = specs_of(checkpoint)
-    lines = [f"- {spec.describe()}" for spec in specs]
-    lines += [f"- images scaled to {scaling.describe()}" for scaling in dict.fromkeys(map(scaling_of, specs))]
+    graphs = graphs_of(checkpoint)
+    lines = [f"- {graph.describe()}" for graph in graphs]
+    lines += [f"- images scaled to {scaling.describe()}" for scaling in dict.fromkeys(map(scaling_of, graphs))]
     lines.append(f"- {zoo['num_train']} to train on and {zoo['num_validation']} to validate, healthy and trojaned")
     for key in ("dataset", "num_bases", "train_images", "min_clean_accuracy", "min_asr", "seed"):
         if key in recipe:
@@ -147,21 +147,21 @@ def _validation_figures(kind: str, checkpoint: Checkpoint) -> str:
     figures = ", ".join(f"{name} {value:.3f}" for name, value in checkpoint.get("validation").items())
     distribution = distribution_of(checkpoint)
     assert distribution is not None
-    counts = ", ".join(str(len(own.distances)) for own in distribution.by_spec.values())
+    counts = ", ".join(str(len(own.distances)) for own in distribution.by_graph.values())
     return (
         f"The {kind} on the validation networks that its checkpoint was chosen by: {figures}. Networks that the "
-        f"in-distribution score compares with, spec by spec: {counts}."
+        f"in-distribution score compares with, graph by graph: {counts}."
     )
 
 
 def edit_sizes_in_words(checkpoint: Checkpoint) -> str:
     """Which edits a repairer's user is spared; empty where it does not say, or is none."""
-    specs = specs_of(checkpoint)
-    sizes = edit_sizes_of(checkpoint, specs)
+    graphs = graphs_of(checkpoint)
+    sizes = edit_sizes_of(checkpoint, graphs)
     limits = [
         f"{100 * sizes[graph].limit:.1f} % of the norm with {graph.chain.activation} "
         f"({sizes[graph].num_networks} networks)"
-        for graph in specs
+        for graph in graphs
         if graph in sizes
     ]
     if not limits:

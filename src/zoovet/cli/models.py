@@ -10,7 +10,7 @@ __all__ = ["print_models"]
 
 
 def print_models(models: Path | None = None) -> None:
-    """Print every model's name, what it has, the specs it knows, and where its card is.
+    """Print every model's name, what it has, the graphs it knows, and where its card is.
 
     Args:
         models: Folder of models; the package's own where left out.
@@ -29,9 +29,9 @@ def print_models(models: Path | None = None) -> None:
         for kind in shipped.kinds_of(name, models):
             (candidate,) = shipped_candidates(kind, models, name)
             print(f"  {kind:8} {candidate.path.stat().st_size / 1e6:.1f} MB")
-            for spec in candidate.specs:
-                print(f"           {spec.describe()}")
-            for scaling in dict.fromkeys(map(scaling_of, candidate.specs)):
+            for graph in candidate.graphs:
+                print(f"           {graph.describe()}")
+            for scaling in dict.fromkeys(map(scaling_of, candidate.graphs)):
                 print(f"           trained on images scaled to {scaling.describe()}")
         print(f"  card     {shipped.card(name, models)}")
     for with_images in (True, False):

@@ -51,7 +51,7 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--activation",
         metavar="NAME",
-        help="hidden activation of files without a spec, where weights alone leave it open: relu, tanh, ...",
+        help="hidden activation of files without a graph, where weights alone leave it open: relu, tanh, ...",
     )
     parser.add_argument(
         "--order",

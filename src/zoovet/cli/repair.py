@@ -50,7 +50,7 @@ is, and nothing is written, unless --force; nor is an edit that fails its own ch
 
 Writes --out whole or not at all: in the format, names and layout of the input, which is the same file but for the
 numbers (safetensors, torch.save, ONNX with its weights inside, Keras), or, for a network that a shipped model knows,
-where --out ends in .safetensors and the input does not, in zoovet's own format, with the spec in its metadata. Never
+where --out ends in .safetensors and the input does not, in zoovet's own format, with the graph in its metadata. Never
 overwrites its input, and another file only with --force: to undo a repair, delete --out.
 
 {SCALING_HELP} What is written reads the same scaling; zoovet's own format says it.
@@ -61,8 +61,8 @@ Exit status: 0 repaired, or healthy and left as it is; 1 edited, but not healed 
 error: one line says why. Of an error that zoovet did not foresee, the environment variable ZOOVET_TRACEBACK=1 shows
 where it was raised.
 
-Time: a few seconds to start, then a few tenths of a second for each network of a shipped model's spec; a stranger takes
-half a minute to some minutes, by its size and its classes.
+Time: a few seconds to start, then a few tenths of a second for each network of a shipped model's graph; a stranger
+takes half a minute to some minutes, by its size and its classes.
 """
 
 TAKES_OVERRIDES = False

@@ -53,10 +53,10 @@ Tell which weight files carry a trojan. No code in a file is run.
   zoovet scan downloads/*.onnx --images photos/ --effort thorough --sarif scan.sarif
   zoovet scan weights/ hf://OWNER/NAME@v1 --images photos/ --policy zoovet.toml --junit scan.xml --bom bom.json
 
-A file is safetensors (as zoovet writes it, with its spec inside, or a plain state dict), a state dict written by
+A file is safetensors (as zoovet writes it, with its graph inside, or a plain state dict), a state dict written by
 torch.save, or an ONNX, Keras or torch.export file. Without --detector, each network goes to the shipped model that
-knows its spec; zoovet --models lists them and their cards. Prints for each network the in-distribution score (the share
-of networks like the detector's training networks that are at least as unusual), the probability of a trojan, the
+knows its graph; zoovet --models lists them and their cards. Prints for each network the in-distribution score (the
+share of networks like the detector's training networks that are at least as unusual), the probability of a trojan, the
 threshold, and the verdict: healthy, trojaned, or unknown, where the network is unlike those that the detector was
 trained on, or a score is not a finite number, so that it means nothing. A file that is given twice is scanned once.
 
@@ -82,7 +82,7 @@ folder, and not sought again while the file, the images, the options and the det
 A file that could not be scanned is named on standard error, and the others are scanned all the same. Of an error that
 zoovet did not foresee, the environment variable ZOOVET_TRACEBACK=1 shows where it was raised.
 
-Time: a few seconds to start, then about 0.1 s of one core for each network of a shipped model's spec; on two cores,
+Time: a few seconds to start, then about 0.1 s of one core for each network of a shipped model's graph; on two cores,
 200 files take about 20 s. A detector that seeks no triggers takes milliseconds for each; seeking triggers in a stranger
 takes seconds to minutes, by its size and its classes.
 """

@@ -23,7 +23,7 @@ from zoovet.files import atomic_path, require_writable_folder, write_text
 from zoovet.json_files import read_json_object, typed_value
 from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint
-from zoovet.tasks.vetting import distribution_of, specs_of
+from zoovet.tasks.vetting import distribution_of, graphs_of
 
 __all__ = ["main", "packed", "ship"]
 
@@ -41,13 +41,13 @@ def ship(runs: dict[str, Path], name: str, *, models: Path, figures: dict[str, A
         The model's folder.
 
     Raises:
-        ZoovetError: A run is not finished, knows no in-distribution score, or was trained on other specs than the other
-            one; the name is malformed; or the models would be larger than 10 MB together.
+        ZoovetError: A run is not finished, knows no in-distribution score, or was trained on other graphs than the
+            other one; the name is malformed; or the models would be larger than 10 MB together.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ZoovetError(f"a model's name is lower-case words and hyphens, such as 'cifar10-small-cnn'; got {name!r}")
     checkpoints = {kind: _finished(run, kind) for kind, run in runs.items()}
-    _require_same_specs(checkpoints)
+    _require_same_graphs(checkpoints)
     contents = {f"{kind}.safetensors": packed(checkpoint) for kind, checkpoint in checkpoints.items()}
     card = model_card(name, checkpoints, figures)
     others = sum(path.stat().st_size for path in models.glob("*/*") if path.is_file() and path.parent.name != name)
@@ -96,11 +96,11 @@ def _finished(run: Path, kind: str) -> Checkpoint:
     return checkpoint
 
 
-def _require_same_specs(checkpoints: dict[str, Checkpoint]) -> None:
+def _require_same_graphs(checkpoints: dict[str, Checkpoint]) -> None:
     first, *others = checkpoints.values()
     for other in others:
-        if set(specs_of(first)) != set(specs_of(other)):
-            raise ZoovetError(f"{first.path} and {other.path} were trained on networks of different specs")
+        if set(graphs_of(first)) != set(graphs_of(other)):
+            raise ZoovetError(f"{first.path} and {other.path} were trained on networks of different graphs")
 
 
 def main(words: Sequence[str]) -> int:
@@ -108,7 +108,7 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m zoovet.cli.ship", description=__doc__)
     parser.add_argument("detector", type=Path, metavar="DETECTOR", help="run of a detector")
     parser.add_argument(
-        "repairer", type=Path, metavar="REPAIRER", help="run of a repairer, on networks of the same specs"
+        "repairer", type=Path, metavar="REPAIRER", help="run of a repairer, on networks of the same graphs"
     )
     parser.add_argument("--name", required=True, help="the model's, such as fashion-mnist-small-cnn")
     parser.add_argument("--figures", type=Path, metavar="FILE", help="figures.json of `zoovet evaluate` on both runs")

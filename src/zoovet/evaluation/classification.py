@@ -23,7 +23,7 @@ class NetworkClassifier(Protocol):
     """What can be evaluated as a classifier."""
 
     def predict(self, networks: Networks) -> Tensor:
-        """Logits [B, C] of B networks of one spec."""
+        """Logits [B, C] of B networks of one graph."""
 
 
 def evaluate_classification(

@@ -26,7 +26,7 @@ class NetworkScorer(Protocol):
         """At or above it a network is flagged; chosen on validation networks."""
 
     def score(self, networks: Networks) -> Tensor:
-        """Probability of a trojan, [B], for B networks of one spec."""
+        """Probability of a trojan, [B], for B networks of one graph."""
 
 
 def evaluate_detection(

@@ -25,7 +25,7 @@ class NetworkEditor(Protocol):
     """What can be evaluated as an editor of INRs."""
 
     def edit(self, networks: Networks) -> Networks:
-        """Edited networks of the same spec, in the same order, from weights alone."""
+        """Edited networks of the same graph, in the same order, from weights alone."""
 
 
 def evaluate_editing(

@@ -24,7 +24,7 @@ def relative_changes(before: Networks, after: Networks) -> FloatArray:
         [B, L] float64; NaN for a layer that was zero before.
 
     Raises:
-        ZoovetError: The networks differ in spec or number.
+        ZoovetError: The networks differ in graph or number.
     """
     layers = zip(_layers(before), _changes(before, after), strict=True)
     return np.stack(
@@ -41,17 +41,17 @@ def channel_changes(before: Networks, after: Networks) -> list[FloatArray]:
         L arrays [B, C] float64; NaN for a layer that was zero before.
 
     Raises:
-        ZoovetError: The networks differ in spec or number.
+        ZoovetError: The networks differ in graph or number.
     """
     layers = zip(_layers(before), _changes(before, after), strict=True)
     return [_ratio(change.norm(dim=2), layer.flatten(1).norm(dim=1, keepdim=True)) for layer, change in layers]
 
 
-def layer_names(specs: Sequence[Graph]) -> tuple[str, ...]:
-    """``conv 1``, ``conv 2``, ``linear 3``: the layers of the deepest spec; ``layer 2`` where specs differ in kind."""
+def layer_names(graphs: Sequence[Graph]) -> tuple[str, ...]:
+    """``conv 1``, ``conv 2``, ``linear 3``: layers of the deepest graph; ``layer 2`` where graphs differ in kind."""
     names = []
-    for index in range(max(len(spec.chain.layers) for spec in specs)):
-        kinds = {spec.chain.layers[index].kind for spec in specs if index < len(spec.chain.layers)}
+    for index in range(max(len(graph.chain.layers) for graph in graphs)):
+        kinds = {graph.chain.layers[index].kind for graph in graphs if index < len(graph.chain.layers)}
         names.append(f"{kinds.pop() if len(kinds) == 1 else 'layer'} {index + 1}")
     return tuple(names)
 

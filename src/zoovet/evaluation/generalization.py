@@ -22,7 +22,7 @@ class AccuracyGuesser(Protocol):
     """What can be evaluated as a predictor of test accuracies."""
 
     def predict(self, networks: Networks) -> Tensor:
-        """Accuracies [B] in [0, 1] of B networks of one spec."""
+        """Accuracies [B] in [0, 1] of B networks of one graph."""
 
 
 def evaluate_generalization(

@@ -38,7 +38,7 @@ def measure_each(
     """Measure networks one after another, so that memory holds one network's triggered images at a time.
 
     Args:
-        networks: B networks of one spec, on any device.
+        networks: B networks of one graph, on any device.
         triggers: [B] the trigger of each network.
         images: Clean test images.
         on_measured: Called after every network.

@@ -36,7 +36,7 @@ class NetworkRepairer(Protocol):
     """What can be evaluated as a repairer."""
 
     def repair(self, networks: Networks) -> Networks:
-        """Edited networks of the same spec, in the same order, from weights alone."""
+        """Edited networks of the same graph, in the same order, from weights alone."""
 
 
 def evaluate_repair(
@@ -80,7 +80,7 @@ def evaluate_repair(
             progress(next(numbers), num_measurements)
 
     setting = _Setting(zoo, triggers_of(zoo), test_images, num_images is None, num_verified, on_measured)
-    parts = [_measure_part(repairer, networks, places, setting) for networks, places in zoo.batches_by_spec()]
+    parts = [_measure_part(repairer, networks, places, setting) for networks, places in zoo.batches_by_graph()]
     return _results(zoo, parts, num_images=len(test_images), name=name)
 
 
@@ -97,7 +97,7 @@ def _results(zoo: Zoo, parts: Sequence[_Part], *, num_images: int, name: str) ->
         asr_after=_gather(parts, [part.after.asr.numpy() for part in parts]),
         ra_before=_gather(parts, [part.before.ra.numpy() for part in parts]),
         ra_after=_gather(parts, [part.after.ra.numpy() for part in parts]),
-        layer_names=layer_names([zoo.specs[spec_id] for spec_id in sorted(set(zoo.column("spec_id")))]),
+        layer_names=layer_names([zoo.graphs[graph_id] for graph_id in sorted(set(zoo.column("spec_id")))]),
         relative_changes=_gather(parts, [part.relative for part in parts]),
         channel_changes=_gather_channels(parts),
         num_images=num_images,
@@ -125,7 +125,7 @@ def triggers_of(zoo: Zoo) -> list[Trigger]:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What was measured on the networks of one spec."""
+    """What was measured on the networks of one graph."""
 
     places: NDArray[np.int64]
     before: Measurement
@@ -137,7 +137,7 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class _Setting:
-    """What is the same for the networks of every spec."""
+    """What is the same for the networks of every graph."""
 
     zoo: Zoo
     triggers: list[Trigger]

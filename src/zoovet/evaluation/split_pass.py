@@ -1,4 +1,4 @@
-"""What evaluations of all tasks have in common: going through a test split's networks spec by spec."""
+"""What evaluations of all tasks have in common: going through a test split's networks graph by graph."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def require_networks(zoo: Zoo, what: str) -> None:
 
 
 def by_network(zoo: Zoo, measure: Callable[[Networks], Tensor]) -> Tensor:
-    """Measure every network, some of one spec at a time; see :func:`by_place`."""
+    """Measure every network, some of one graph at a time; see :func:`by_place`."""
     return by_place(zoo, lambda networks, _: measure(networks))
 
 
 def by_place(zoo: Zoo, measure: Callable[[Networks, NDArray[np.int64]], Tensor]) -> Tensor:
-    """Measure every network, some of one spec at a time.
+    """Measure every network, some of one graph at a time.
 
     Args:
         zoo: At least one network.
-        measure: From B networks of one spec and their places in the zoo to [B, …], the same shape for every spec.
+        measure: From B networks of one graph and their places in the zoo to [B, …], the same shape for every graph.
 
     Returns:
         [n, …] in the zoo's order, on the CPU, without gradients.
     """
     parts, order = [], []
-    for networks, places in zoo.batches_by_spec():
+    for networks, places in zoo.batches_by_graph():
         order.append(places)
         for start in range(0, len(networks), _CHUNK):
             chosen = slice(start, start + _CHUNK)

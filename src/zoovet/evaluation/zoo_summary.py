@@ -29,7 +29,7 @@ class TrojanZooSummary:
 
     Attributes:
         dataset: Name of the image dataset.
-        descriptions: One line a spec, for people.
+        descriptions: One line a graph, for people.
         min_asr: ASR from which the recipe calls a network trojaned.
         base_ids: [n] int64.
         activations: [n] activation of the hidden layers.
@@ -85,7 +85,7 @@ class InrZooSummary:
 
     Attributes:
         dataset: Name of the image dataset.
-        descriptions: One line a spec, for people.
+        descriptions: One line a graph, for people.
         base_ids: [n] int64, which image.
         splits: [n] ``train``, ``validation`` or ``test``.
         psnr: [n] in dB; NaN where it was not measured.
@@ -112,7 +112,7 @@ class AccuracyZooSummary:
 
     Attributes:
         dataset: Name of the image dataset.
-        descriptions: One line a spec, for people.
+        descriptions: One line a graph, for people.
         base_ids: [n] int64, which training.
         activations: [n] activation of the hidden layers.
         splits: [n] ``train``, ``validation`` or ``test``.
@@ -150,11 +150,11 @@ def summarize_zoo(zoo: Zoo, reconstructions: Sequence[Reconstruction] = ()) -> Z
     """
     common: dict[str, Any] = {
         "dataset": dataset_name(zoo),
-        "descriptions": tuple(spec.describe() for spec in zoo.specs.values()),
+        "descriptions": tuple(graph.describe() for graph in zoo.graphs.values()),
         "base_ids": zoo.column("base_id"),
         "splits": zoo.column("split").astype(str),
     }
-    if all(spec.input_shape == (2,) for spec in zoo.specs.values()):
+    if all(graph.input_shape == (2,) for graph in zoo.graphs.values()):
         return InrZooSummary(**common, psnr=zoo.column("psnr"), reconstructions=tuple(reconstructions))
     common |= {"activations": zoo.column("activation").astype(str), "clean_accuracy": zoo.column("clean_accuracy")}
     if "min_asr" not in zoo.recipe:

@@ -124,13 +124,13 @@ class ScaleGMNConfig:
         _require(is_shape, "input_shape", self.input_shape, "(channels, height, width) or (features,)")
         _require(self.out_scale > 0, "out_scale", self.out_scale, "above 0")
 
-    def with_input_shape(self, specs: Iterable[Graph]) -> ScaleGMNConfig:
-        """The same configuration with what networks of these specs read as ``input_shape``, where it was left out.
+    def with_input_shape(self, graphs: Iterable[Graph]) -> ScaleGMNConfig:
+        """The same configuration with what networks of these graphs read as ``input_shape``, where it was left out.
 
         Raises:
             ZoovetError: Probes or inversion need the shape, and the networks read several.
         """
-        shapes = {spec.input_shape for spec in specs}
+        shapes = {graph.input_shape for graph in graphs}
         if self.input_shape is not None or not (self.num_probes or self.inversion):
             return self
         if len(shapes) != 1:
@@ -151,20 +151,20 @@ class ScaleGMNConfig:
         return self.direction == "bidirectional"
 
     @classmethod
-    def for_specs(cls, specs: Iterable[Graph], **options: Any) -> ScaleGMNConfig:
-        """A configuration that has room for these specs and no more; all else as in ``options``.
+    def for_graphs(cls, graphs: Iterable[Graph], **options: Any) -> ScaleGMNConfig:
+        """A configuration that has room for these graphs and no more; all else as in ``options``.
 
         Args:
-            specs: What the networks will be.
+            graphs: What the networks will be.
             options: Further fields of the configuration.
 
         Returns:
-            The configuration, with ``max_inputs``, ``max_depth``, ``max_outputs`` and ``max_kernel`` from the specs.
+            The configuration, with ``max_inputs``, ``max_depth``, ``max_outputs`` and ``max_kernel`` from the graphs.
         """
-        specs = list(specs)
-        if not specs:
-            raise ZoovetError("for_specs needs at least one spec, got none")
-        structures = [graph_structure(spec) for spec in specs]
+        graphs = list(graphs)
+        if not graphs:
+            raise ZoovetError("for_graphs needs at least one graph, got none")
+        structures = [graph_structure(graph) for graph in graphs]
         kernels = [block.kernel or (1, 1) for structure in structures for block in structure.blocks]
         room: dict[str, Any] = {
             "max_inputs": max(structure.groups[0].size for structure in structures),

@@ -35,7 +35,7 @@ class Ensemble(nn.Module):
         """The members' mean, [B, outputs].
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
             options: Further arguments of each member's call, as evidence.
         """
         return torch.stack(self.outputs(networks, **options)).mean(dim=0)

@@ -69,12 +69,12 @@ def evidence_features(
     return features
 
 
-def evidence_gradients(evidence: Evidence, spec: Graph, config: InversionConfig) -> Gradients:
+def evidence_gradients(evidence: Evidence, graph: Graph, config: InversionConfig) -> Gradients:
     """Every gradient in the form of weights and biases: by layer, and by group."""
     if not config.num_gradients:
         return ()
     names = list(next(iter(evidence.parameters.values())))
     found = [
-        Networks(spec, {parameter: named[name] for parameter, named in evidence.parameters.items()}) for name in names
+        Networks(graph, {parameter: named[name] for parameter, named in evidence.parameters.items()}) for name in names
     ]
     return tuple((gradient.weights, (None, *gradient.biases)) for gradient in found)

@@ -53,19 +53,19 @@ class FlatMLPConfig:
         """What it gives: numbers for the whole network, as a ScaleGMN with the output ``graph``."""
         return "graph"
 
-    def with_input_shape(self, specs: Iterable[Graph]) -> FlatMLPConfig:
-        """The same configuration with the number of parameters of these specs filled in, where it was left out.
+    def with_input_shape(self, graphs: Iterable[Graph]) -> FlatMLPConfig:
+        """The same configuration with the number of parameters of these graphs filled in, where it was left out.
 
         Raises:
-            ZoovetError: The specs differ in their shapes, so that a flat vector's places would mean different things.
+            ZoovetError: The graphs differ in their shapes, so that a flat vector's places would mean different things.
         """
-        specs = list(specs)
-        if len({spec.chain.weight_shapes for spec in specs}) != 1:
+        graphs = list(graphs)
+        if len({graph.chain.weight_shapes for graph in graphs}) != 1:
             raise ZoovetError(
-                f"an MLP on flat weights needs networks of one shape, got {len(specs)} specs whose shapes differ; use "
-                "kind scalegmn, or a zoo of one architecture"
+                f"an MLP on flat weights needs networks of one shape, got {len(graphs)} graphs whose shapes differ; "
+                "use kind scalegmn, or a zoo of one architecture"
             )
-        return self if self.num_parameters is not None else replace(self, num_parameters=specs[0].num_parameters)
+        return self if self.num_parameters is not None else replace(self, num_parameters=graphs[0].num_parameters)
 
 
 class FlatMLP(nn.Module):
@@ -103,7 +103,7 @@ class FlatMLP(nn.Module):
         """Read networks.
 
         Args:
-            networks: B networks, or batches of several specs of one shape.
+            networks: B networks, or batches of several graphs of one shape.
 
         Returns:
             [B, num_outputs], in the order of the networks.

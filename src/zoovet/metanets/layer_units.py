@@ -41,7 +41,7 @@ class LayerUnits(nn.Module):
         """Set the units to the root mean squares over these networks; where all numbers are 0, to 1.
 
         Args:
-            networks: Batches of any specs of at most ``num_layers`` layers.
+            networks: Batches of any graphs of at most ``num_layers`` layers.
         """
         for layer in range(len(self.units)):
             deep = [batch for batch in networks if layer < len(batch.weights)]

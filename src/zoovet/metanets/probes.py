@@ -50,7 +50,7 @@ class Probes(nn.Module):
         """Features of every node.
 
         Args:
-            networks: Networks of any specs that read inputs of the probes' shape.
+            networks: Networks of any graphs that read inputs of the probes' shape.
 
         Returns:
             For each of the ``Networks``, per channel group [B, n, num_probes]: zero for input nodes, mean activation

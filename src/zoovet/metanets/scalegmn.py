@@ -45,7 +45,7 @@ MAX_ROWS = 4096
 
 
 class ScaleGMN(nn.Module):
-    """A metanetwork on networks of any specs, mixed in one call.
+    """A metanetwork on networks of any graphs, mixed in one call.
 
     Args:
         config: Its configuration.
@@ -117,7 +117,7 @@ class ScaleGMN(nn.Module):
 
         Args:
             networks: Networks of one graph, or a list of such of any.
-            activations: Treat each network as having this activation instead of its spec's; one a network, in order.
+            activations: Treat each network as having this activation instead of its graph's; one a network, in order.
             node_features: Per channel group (of a graph: per group of its :func:`~zoovet.metanets.graph_structure.\
                 graph_structure`) [B, n, num_node_features], which must move and scale with the channels
                 (those of the output nodes must be invariant); a list of such for a list of networks.

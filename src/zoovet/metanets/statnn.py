@@ -34,7 +34,7 @@ def weight_statistics(networks: Networks) -> Tensor:
     """Statistics of each layer's weights and biases.
 
     Args:
-        networks: B networks of one spec.
+        networks: B networks of one graph.
 
     Returns:
         [B, layers × 14], float32 or float64 as the networks: for each layer mean, variance (divided by the count) and
@@ -53,7 +53,7 @@ def tree_features(networks: Networks | Sequence[Networks]) -> npt.NDArray[np.flo
     """What trees read of networks: statistics, then a column an activation that says whether the network has it.
 
     Args:
-        networks: B networks, or batches of several specs that have equally many layers.
+        networks: B networks, or batches of several graphs that have equally many layers.
 
     Returns:
         float64 [B, F], in the order of the networks.
@@ -72,12 +72,12 @@ def tree_features(networks: Networks | Sequence[Networks]) -> npt.NDArray[np.flo
     return features
 
 
-def statistic_names(spec: Graph) -> tuple[str, ...]:
+def statistic_names(graph: Graph) -> tuple[str, ...]:
     """Names of the columns of :func:`weight_statistics`: ``layer 0 weight mean``, …."""
     statistics = ("mean", "variance", *(f"quantile {quantile:g}" for quantile in _QUANTILES))
     return tuple(
         f"layer {layer} {tensor} {statistic}"
-        for layer in range(len(spec.chain.layers))
+        for layer in range(len(graph.chain.layers))
         for tensor in ("weight", "bias")
         for statistic in statistics
     )
@@ -118,7 +118,7 @@ class StatNNConfig:
 class StatNN:
     """Gradient-boosted trees that tell two kinds of networks apart by their weight statistics.
 
-    Networks of several specs go together when they have equally many layers; which activations a network has is told
+    Networks of several graphs go together when they have equally many layers; which activations a network has is told
     to the trees beside the statistics.
 
     Args:
@@ -140,7 +140,7 @@ class StatNN:
         """Grow the trees.
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
             labels: [B] booleans or 0 and 1, in the order of the networks.
             validation: Other networks and their labels, on which the number of trees and of their leaves are chosen (by
                 the area under the ROC curve); ``None`` takes the config's as they are.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         networks_from_content,
         read_state_dict,
         save_networks,
-        says_its_spec,
+        says_its_graph,
     )
     from zoovet.readers.formats import content_of_bytes, read_content
     from zoovet.readers.named_layers import contents_in_words
@@ -32,7 +32,7 @@ __all__ = [
     "read_content",
     "read_state_dict",
     "save_networks",
-    "says_its_spec",
+    "says_its_graph",
 ]
 
 _HOMES = {

@@ -1,6 +1,6 @@
-"""Which of a file's layers is which layer of a spec. Nothing is guessed.
+"""Which of a file's layers is which layer of a graph. Nothing is guessed.
 
-1. A file's layer may be a spec's where the shapes fit. If one assignment of all fits, it is taken, whatever the names
+1. A file's layer may be a graph's where the shapes fit. If one assignment of all fits, it is taken, whatever the names
    and whatever the order of the file.
 2. If several fit, the layers that could change places must have names of one form that differ in their numbers
    (``conv1``, ``conv2``; ``features.0``, ``features.3``). They run in the order of the numbers, provided that
@@ -41,30 +41,30 @@ class LayerOrderError(ZoovetError):
 
 
 def layers_in_order(
-    layers: Sequence[NamedLayer], spec: Graph, source: str, *, ordered: bool
+    layers: Sequence[NamedLayer], graph: Graph, source: str, *, ordered: bool
 ) -> tuple[NamedLayer, ...] | None:
     """A file's layers in the order in which they run (see the top of this file).
 
     Args:
-        layers: As many as the spec has.
-        spec: What the network is.
+        layers: As many as the graph has.
+        graph: What the network is.
         source: The file, for messages.
         ordered: Whether the file keeps the order of registration.
 
     Returns:
-        One layer of the file for each of the spec's; ``None`` where their shapes do not fit it.
+        One layer of the file for each of the graph's; ``None`` where their shapes do not fit it.
 
     Raises:
         LayerOrderError: Several orders fit, and the names do not tell which it is.
     """
-    return assigned_in_order(layers, spec.chain.layers, source, ordered=ordered)
+    return assigned_in_order(layers, graph.chain.layers, source, ordered=ordered)
 
 
 def assigned_in_order(
-    layers: Sequence[NamedLayer], specs: Sequence[LayerSpec], source: str, *, ordered: bool
+    layers: Sequence[NamedLayer], graphs: Sequence[LayerSpec], source: str, *, ordered: bool
 ) -> tuple[NamedLayer, ...] | None:
-    """As :func:`layers_in_order`, for layers of a spec alone: how they fit one another is not looked at."""
-    may_be = np.array([[fits(of_spec, own) for own in layers] for of_spec in specs])
+    """As :func:`layers_in_order`, for layers of a graph alone: how they fit one another is not looked at."""
+    may_be = np.array([[fits(of_graph, own) for own in layers] for of_graph in graphs])
     assigned = _some_assignment(may_be)
     if assigned is None:
         return None
@@ -83,11 +83,11 @@ def assigned_in_order(
     return tuple(layers[index] for index in chosen)
 
 
-def fits(of_spec: LayerSpec, layer: NamedLayer) -> bool:
-    """Whether a file's layer has the shapes of a spec's."""
+def fits(of_graph: LayerSpec, layer: NamedLayer) -> bool:
+    """Whether a file's layer has the shapes of a graph's."""
     bias = layer.bias
-    bias_fits = bias is None or tuple(bias.shape) == (of_spec.out_channels,)
-    return bias_fits and tuple(layer.weight.shape) in weight_shapes(of_spec)
+    bias_fits = bias is None or tuple(bias.shape) == (of_graph.out_channels,)
+    return bias_fits and tuple(layer.weight.shape) in weight_shapes(of_graph)
 
 
 def weight_shapes(layer: LayerSpec) -> set[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""From named tensors to a network of a spec: everything in a state dict has a place, or it is refused."""
+"""From named tensors to a network of a graph: everything in a state dict has a place, or it is refused."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from zoovet.readers.named_layers import NamedLayer, contents_in_words, name_laye
 from zoovet.readers.tensor_names import is_average
 from zoovet.readers.tensors import shape_in_words, usable
 
-__all__ = ["Reading", "SpecMisfitError", "networks_from_state_dict", "read_state_dicts"]
+__all__ = ["GraphMisfitError", "Reading", "networks_from_state_dict", "read_state_dicts"]
 
 
-class SpecMisfitError(ZoovetError):
-    """A file holds other layers than a spec has; nothing else is known to be wrong with it."""
+class GraphMisfitError(ZoovetError):
+    """A file holds other layers than a graph has; nothing else is known to be wrong with it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,7 +32,7 @@ class Reading:
     """Networks of a file, and what whoever uses them should be told.
 
     Attributes:
-        networks: float64 where the file is, else float32; on the CPU. Their spec has the input scaling that the file
+        networks: float64 where the file is, else float32; on the CPU. Their graph has the input scaling that the file
             says, or none.
         notes: What was assumed, taken or left out, one line each, without the file's name.
     """
@@ -41,15 +41,15 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def read_state_dicts(content: FileContent, spec: Graph, source: str, *, order: Sequence[str] | None = None) -> Reading:
-    """The network of a spec among a file's state dicts.
+def read_state_dicts(content: FileContent, graph: Graph, source: str, *, order: Sequence[str] | None = None) -> Reading:
+    """The network of a graph among a file's state dicts.
 
-    Where there are several, it is the one that fits the spec; plain weights come before averages of them. Two that fit
+    Where there are several, it is the one that fits the graph; plain weights come before averages of them. Two that fit
     and differ are refused. Where none fits alone, all plain ones together are tried (``encoder`` and ``head``).
 
     Args:
         content: What the file holds.
-        spec: What the network is.
+        graph: What the network is.
         source: The file, for messages.
         order: Names of the layers as they run; ``None`` where names and shapes tell.
 
@@ -57,7 +57,7 @@ def read_state_dicts(content: FileContent, spec: Graph, source: str, *, order: S
         ZoovetError: As :func:`networks_from_state_dict`, or several networks fit.
     """
     if not content.parts:
-        reading = networks_from_state_dict(content.tensors, spec, source, ordered=content.ordered, order=order)
+        reading = networks_from_state_dict(content.tensors, graph, source, ordered=content.ordered, order=order)
         return replace(reading, notes=content.notes + reading.notes)
     fitting: dict[str, Reading] = {}
     refusals: list[ZoovetError] = []
@@ -66,14 +66,14 @@ def read_state_dicts(content: FileContent, spec: Graph, source: str, *, order: S
         for part in parts if not fitting else ():
             own = {name[len(part) :]: tensor for name, tensor in content.tensors.items() if name.startswith(part)}
             try:
-                fitting[part] = networks_from_state_dict(own, spec, source, ordered=content.ordered, order=order)
+                fitting[part] = networks_from_state_dict(own, graph, source, ordered=content.ordered, order=order)
             except ZoovetError as error:
                 refusals.append(error)
     names = {part: repr(printable(part[:-1], 40)) for part in content.parts}
     if not fitting:
         together = {name: tensor for name, tensor in content.tensors.items() if name.startswith(tuple(plain))}
         try:
-            reading = networks_from_state_dict(together, spec, source, ordered=content.ordered, order=order)
+            reading = networks_from_state_dict(together, graph, source, ordered=content.ordered, order=order)
         except ZoovetError as error:
             raise _weightiest(refusals, error) from error
         note = f"read as one network: {' and '.join(names[part] for part in plain)}"
@@ -92,7 +92,7 @@ def read_state_dicts(content: FileContent, spec: Graph, source: str, *, order: S
 
 def networks_from_state_dict(
     state_dict: Mapping[str, Tensor],
-    spec: Graph,
+    graph: Graph,
     source: str,
     *,
     ordered: bool = True,
@@ -107,76 +107,77 @@ def networks_from_state_dict(
 
     Args:
         state_dict: Named tensors, as ``module.state_dict()`` gives them.
-        spec: What the network is.
+        graph: What the network is.
         source: Their file, for messages.
         ordered: Whether they are in the order of registration; safetensors files are sorted by name.
         order: Names of the layers as they run; ``None`` where names and shapes tell.
 
     Raises:
-        SpecMisfitError: The layers do not fit the spec.
+        GraphMisfitError: The layers do not fit the graph.
         LayerOrderError: They fit in several orders, and nothing says in which they run.
-        ZoovetError: A tensor has no place in the spec, or is not of real numbers, all finite.
+        ZoovetError: A tensor has no place in the graph, or is not of real numbers, all finite.
     """
     named = name_layers(state_dict, source, ordered=ordered)
     layers: tuple[NamedLayer, ...] | None = named.layers
     follows: dict[str, str] = {}
-    if len(named.layers) != len(spec.chain.layers):
-        raise SpecMisfitError(
-            f"{source} does not fit the spec: it holds {contents_in_words(state_dict)}, the spec is {spec.describe()}"
+    if len(named.layers) != len(graph.chain.layers):
+        raise GraphMisfitError(
+            f"{source} does not fit the graph: it holds {contents_in_words(state_dict)}, the graph is "
+            f"{graph.describe()}"
         )
     if order is not None:
         layers, follows = in_given_order(named, order, source)
-        if not all(map(fits, spec.chain.layers, layers)):
+        if not all(map(fits, graph.chain.layers, layers)):
             layers = None
     else:
-        layers = layers_in_order(named.layers, spec, source, ordered=named.ordered)
+        layers = layers_in_order(named.layers, graph, source, ordered=named.ordered)
     if layers is None:
-        raise _misfit(named.layers, spec, source)
+        raise _misfit(named.layers, graph, source)
     if named.obstacles:
         raise ZoovetError(f"{source}: {named.obstacles[0]}")
     layers, notes = fold_batch_norms(layers, named.norms, source, ordered=named.ordered, given=follows)
-    if named.scaling is not None and named.scaling.num_channels not in (None, spec.input_shape[0]):
-        raise SpecMisfitError(
-            f"{source} does not fit the spec: its input scaling is for {named.scaling.num_channels} channels, images "
-            f"have {spec.input_shape[0]}"
+    if named.scaling is not None and named.scaling.num_channels not in (None, graph.input_shape[0]):
+        raise GraphMisfitError(
+            f"{source} does not fit the graph: its input scaling is for {named.scaling.num_channels} channels, images "
+            f"have {graph.input_shape[0]}"
         )
-    spec = replace(spec, input_scaling=named.scaling)
-    return Reading(networks=_networks(layers, spec, source), notes=named.notes + notes)
+    graph = replace(graph, input_scaling=named.scaling)
+    return Reading(networks=_networks(layers, graph, source), notes=named.notes + notes)
 
 
-def _networks(layers: Sequence[NamedLayer], spec: Graph, source: str) -> Networks:
+def _networks(layers: Sequence[NamedLayer], graph: Graph, source: str) -> Networks:
     tensors = {f"{layer.name}.weight": layer.weight for layer in layers}
     tensors |= {f"{layer.name}.bias": layer.bias for layer in layers if layer.bias is not None}
     numbers = usable(tensors, source)
     weights, biases = [], []
-    for of_spec, layer in zip(spec.chain.layers, layers, strict=True):
-        weights.append(numbers[f"{layer.name}.weight"].reshape(1, *of_spec.weight_shape))
-        bias = numbers.get(f"{layer.name}.bias", weights[-1].new_zeros(of_spec.out_channels))
+    for of_graph, layer in zip(graph.chain.layers, layers, strict=True):
+        weights.append(numbers[f"{layer.name}.weight"].reshape(1, *of_graph.weight_shape))
+        bias = numbers.get(f"{layer.name}.bias", weights[-1].new_zeros(of_graph.out_channels))
         biases.append(bias.unsqueeze(0))
-    return Networks.from_layers(spec, tuple(weights), tuple(biases))
+    return Networks.from_layers(graph, tuple(weights), tuple(biases))
 
 
 def _weightiest(refusals: Sequence[ZoovetError], of_all: ZoovetError) -> ZoovetError:
     """The error that says most: an open order, then whatever else is wrong besides layers that do not fit."""
     for kind in (LayerOrderError, ZoovetError):
         for error in refusals:
-            if isinstance(error, kind) and not isinstance(error, SpecMisfitError):
+            if isinstance(error, kind) and not isinstance(error, GraphMisfitError):
                 return error
     return of_all
 
 
-def _misfit(layers: Sequence[NamedLayer], spec: Graph, source: str) -> SpecMisfitError:
-    """Names the first of the spec's layers that nothing fits, and a layer of the file that fits nothing."""
-    lonely = (i for i, of_spec in enumerate(spec.chain.layers) if not any(fits(of_spec, layer) for layer in layers))
+def _misfit(layers: Sequence[NamedLayer], graph: Graph, source: str) -> GraphMisfitError:
+    """Names the first of the graph's layers that nothing fits, and a layer of the file that fits nothing."""
+    lonely = (i for i, of_graph in enumerate(graph.chain.layers) if not any(fits(of_graph, layer) for layer in layers))
     index = next(lonely, 0)
-    of_spec = spec.chain.layers[index]
-    unfit = [layer for layer in layers if not any(fits(some, layer) for some in spec.chain.layers)] or [layers[index]]
+    of_graph = graph.chain.layers[index]
+    unfit = [layer for layer in layers if not any(fits(some, layer) for some in graph.chain.layers)] or [layers[index]]
     found = unfit[0]
-    wanted = " or ".join(map(shape_in_words, sorted(weight_shapes(of_spec), key=len)))
+    wanted = " or ".join(map(shape_in_words, sorted(weight_shapes(of_graph), key=len)))
     bias = "" if found.bias is None else f" and its bias {shape_in_words(found.bias.shape)}"
-    turned = tuple(found.weight.shape[1::-1]) in weight_shapes(of_spec) and found.weight.dim() == 2
+    turned = tuple(found.weight.shape[1::-1]) in weight_shapes(of_graph) and found.weight.dim() == 2
     hint = "; transposed it would, which is not guessed" if turned else ""
-    return SpecMisfitError(
-        f"{source} does not fit the spec: layer {index} ({of_spec.kind}) must have a weight of {wanted} and a bias of "
-        f"{of_spec.out_channels}, {printable(found.name, 40)!r} is {shape_in_words(found.weight.shape)}{bias}{hint}"
+    return GraphMisfitError(
+        f"{source} does not fit the graph: layer {index} ({of_graph.kind}) must have a weight of {wanted} and a bias "
+        f"of {of_graph.out_channels}, {printable(found.name, 40)!r} is {shape_in_words(found.weight.shape)}{bias}{hint}"
     )

@@ -117,9 +117,9 @@ class HiddenChannels:
     biases: NDArray[np.int64]
 
     @classmethod
-    def of(cls, spec: Graph) -> HiddenChannels:
-        """Those of a spec's networks."""
-        places = Networks.from_flat(spec, torch.arange(spec.num_parameters, dtype=torch.float64)[None])
+    def of(cls, graph: Graph) -> HiddenChannels:
+        """Those of a graph's networks."""
+        places = Networks.from_flat(graph, torch.arange(graph.num_parameters, dtype=torch.float64)[None])
         weights = [channel.flatten().long().numpy() for weight in places.weights[:-1] for channel in weight[0]]
         biases = torch.cat([bias[0] for bias in places.biases[:-1]]).long().numpy()
         owners = np.repeat(np.arange(len(weights)), [len(channel) for channel in weights])

@@ -23,7 +23,7 @@ from zoovet.tasks.detector import logits_of
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
 from zoovet.tasks.training import learning_rate_factor
-from zoovet.tasks.vetting import as_batches, require_known_specs
+from zoovet.tasks.vetting import as_batches, require_known_graphs
 from zoovet.zoo import Zoo
 
 __all__ = [
@@ -62,10 +62,10 @@ class RivalDetector(Protocol):
 
 @dataclass(frozen=True)
 class LabelledNetworks:
-    """Networks sorted by spec, with what they are.
+    """Networks sorted by graph, with what they are.
 
     Attributes:
-        networks: A batch a spec.
+        networks: A batch a graph.
         trojaned: bool [n], in the order of the batches.
     """
 
@@ -196,39 +196,39 @@ class TrainedRival:
 
     Attributes:
         model: Trained.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         threshold: Probability from which a network is flagged.
     """
 
     model: nn.Module
-    specs: tuple[Graph, ...]
+    graphs: tuple[Graph, ...]
     threshold: float
 
     @classmethod
     def _trained(
         cls, zoo: Zoo, config: TrainedRivalConfig, seed: int, build: Callable[[Sequence[Graph]], nn.Module]
     ) -> Self:
-        """Build a model for the specs of a zoo's training networks, train it, and choose its threshold.
+        """Build a model for the graphs of a zoo's training networks, train it, and choose its threshold.
 
         Raises:
             ZoovetError: The zoo has no poisoned networks, a split lacks healthy or trojaned ones, or validation
-                networks are of a spec that no training network has.
+                networks are of a graph that no training network has.
         """
         train, held_out = load_populations(zoo)
         validation = LabelledNetworks.of(held_out)
-        require_known_specs(validation.networks, train.specs, "detector")
-        model = build(train.specs)
+        require_known_graphs(validation.networks, train.graphs, "detector")
+        model = build(train.graphs)
         if isinstance(model, LayerUnits):
             model.measure(train.everything().networks)
         train_model(model, config, train, validation, seed=seed)
-        return cls(model, train.specs, chosen_threshold(probabilities(model, validation.networks), validation))
+        return cls(model, train.graphs, chosen_threshold(probabilities(model, validation.networks), validation))
 
     def score(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """Probability of a trojan: float32 [B], in the order of the networks.
 
         Raises:
-            ZoovetError: Networks of a spec that it was not trained on, or with NaN or infinite weights.
+            ZoovetError: Networks of a graph that it was not trained on, or with NaN or infinite weights.
         """
         batches = as_batches(networks)
-        require_known_specs(batches, self.specs, "detector")
+        require_known_graphs(batches, self.graphs, "detector")
         return probabilities(self.model, batches)

@@ -23,7 +23,7 @@ from zoovet.rivals.fitting import (
 from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import seeded_generator
-from zoovet.tasks.vetting import as_batches, require_known_specs
+from zoovet.tasks.vetting import as_batches, require_known_graphs
 from zoovet.zoo import Zoo
 
 __all__ = ["FlatMLPDetector", "FlatMLPDetectorConfig"]
@@ -62,14 +62,14 @@ class FlatMLPDetectorConfig(TrainedRivalConfig):
 
 @dataclass(frozen=True)
 class FlatMLPDetector:
-    """One MLP a spec, on weights standardized place by place over the training networks.
+    """One MLP a graph, on weights standardized place by place over the training networks.
 
     ReLU and tanh networks of one shape get an MLP each: their weights are of other sizes, so that a mean and a variance
     of both together would standardize neither; and networks of several shapes can be read. Each MLP has half of the
     networks then; on validation networks one MLP for both was no better.
 
     Attributes:
-        models: By spec, trained.
+        models: By graph, trained.
         threshold: Probability from which a network is flagged.
     """
 
@@ -86,17 +86,17 @@ class FlatMLPDetector:
             config: How; the default where left out.
 
         Raises:
-            ZoovetError: The zoo has no poisoned networks, or a split lacks healthy or trojaned ones of a spec.
+            ZoovetError: The zoo has no poisoned networks, or a split lacks healthy or trojaned ones of a graph.
         """
         config = config or FlatMLPDetectorConfig()
         _, validation = training_and_validation(zoo)
         models = {}
-        for spec_id in sorted(set(zoo.column("spec_id")[zoo.column("split") != "test"])):
+        for graph_id in sorted(set(zoo.column("spec_id")[zoo.column("split") != "test"])):
             try:
-                train, held_out = load_populations(zoo.select(zoo.column("spec_id") == spec_id))
+                train, held_out = load_populations(zoo.select(zoo.column("spec_id") == graph_id))
             except ZoovetError as error:
-                raise ZoovetError(f"{zoo.specs[spec_id].describe()}: {error}") from error
-            models[zoo.specs[spec_id]] = _best_model(config, train, LabelledNetworks.of(held_out), seed)
+                raise ZoovetError(f"{zoo.graphs[graph_id].describe()}: {error}") from error
+            models[zoo.graphs[graph_id]] = _best_model(config, train, LabelledNetworks.of(held_out), seed)
         fitted = cls(models, 0.5)
         return cls(models, chosen_threshold(fitted.score(validation.networks), validation))
 
@@ -104,19 +104,19 @@ class FlatMLPDetector:
         """Probability of a trojan: float32 [B], in the order of the networks.
 
         Raises:
-            ZoovetError: Networks of a spec that it was not trained on, or with NaN or infinite weights.
+            ZoovetError: Networks of a graph that it was not trained on, or with NaN or infinite weights.
         """
         batches = as_batches(networks)
-        require_known_specs(batches, tuple(self.models), "detector")
+        require_known_graphs(batches, tuple(self.models), "detector")
         return torch.cat([probabilities(self.models[batch.graph], [batch]) for batch in batches])
 
 
 def _best_model(config: FlatMLPDetectorConfig, train: Population, validation: LabelledNetworks, seed: int) -> FlatMLP:
-    """The MLP of the highest AUC on validation networks, all of them of one spec."""
+    """The MLP of the highest AUC on validation networks, all of them of one graph."""
     best: FlatMLP | None = None
     best_auc = -1.0
     for width, weight_decay in product(config.widths, config.weight_decays):
-        built = FlatMLPConfig(width=width, num_layers=config.num_layers).with_input_shape(train.specs)
+        built = FlatMLPConfig(width=width, num_layers=config.num_layers).with_input_shape(train.graphs)
         model = FlatMLP(built, seeded_generator(seed, "initial weights of the flat MLP detector"))
         auc = train_model(model, config, train, validation, seed=seed, weight_decay=weight_decay)
         if auc > best_auc:

@@ -84,14 +84,14 @@ def mask_norms(networks: Networks, clean: CleanImages, config: NeuralCleanseConf
     Raises:
         ZoovetError: The networks have fewer than three classes, or read no images of the clean ones' shape.
     """
-    spec, num_classes = networks.graph, networks.graph.num_outputs
-    if len(spec.input_shape) != 3 or clean.images.shape[1:] != spec.input_shape:
+    graph, num_classes = networks.graph, networks.graph.num_outputs
+    if len(graph.input_shape) != 3 or clean.images.shape[1:] != graph.input_shape:
         raise ZoovetError(
             f"Neural Cleanse seeks a patch of images of the shape {list(clean.images.shape[1:])}, but these networks "
-            f"read inputs of the shape {list(spec.input_shape)}; give clean images of that shape"
+            f"read inputs of the shape {list(graph.input_shape)}; give clean images of that shape"
         )
     _require_classes(num_classes)
-    trainer = network_trainer(spec)
+    trainer = network_trainer(graph)
     flats = networks.detach().flat().float().cpu().numpy()
     images = clean.images.float().cpu().contiguous()
     norms = [smallest_masks(_gradients(trainer, trainer.pack(flat)), images, num_classes, config) for flat in flats]

@@ -56,19 +56,19 @@ class NFNModel(nn.Module):
     standardized over a batch.
 
     Args:
-        spec: What the networks are; others of the same shapes can be read too.
+        graph: What the networks are; others of the same shapes can be read too.
         config: Its configuration.
 
     Raises:
         ZoovetError: The package ``nfn`` is not installed, or networks of fewer than two layers.
     """
 
-    def __init__(self, spec: Graph, config: NFNConfig) -> None:
+    def __init__(self, graph: Graph, config: NFNConfig) -> None:
         super().__init__()
         common, layers = _package()
-        if len(spec.chain.layers) < 2:
-            raise ZoovetError(f"NFN needs networks of at least two layers, got {spec.describe()}")
-        example = Networks.from_flat(spec, torch.zeros(1, spec.num_parameters))
+        if len(graph.chain.layers) < 2:
+            raise ZoovetError(f"NFN needs networks of at least two layers, got {graph.describe()}")
+        example = Networks.from_flat(graph, torch.zeros(1, graph.num_parameters))
         self._features = common.WeightSpaceFeatures
         shapes = common.network_spec_from_wsfeat(self._as_features(example))
         equivariant: list[nn.Module] = []
@@ -98,7 +98,7 @@ class NFNModel(nn.Module):
 
 @dataclass(frozen=True)
 class NFNDetector(TrainedRival):
-    """One functional on networks of every spec of the zoo, which must agree in their shapes.
+    """One functional on networks of every graph of the zoo, which must agree in their shapes.
 
     Source: Zhou, Yang, Burns, Cardace, Jiang, Sokota, Kolter and Finn 2023, *Permutation Equivariant Neural
     Functionals*, section 2 (HNP: inputs and outputs are not permuted), as the package ``nfn`` computes it.
@@ -119,14 +119,14 @@ class NFNDetector(TrainedRival):
         """
         settings = config or NFNConfig()
 
-        def build(specs: Sequence[Graph]) -> nn.Module:
-            if len({spec.chain.weight_shapes for spec in specs}) > 1:
+        def build(graphs: Sequence[Graph]) -> nn.Module:
+            if len({graph.chain.weight_shapes for graph in graphs}) > 1:
                 raise ZoovetError(
-                    f"NFN needs networks of one shape, got {len(specs)} specs whose shapes differ; use a zoo of one "
+                    f"NFN needs networks of one shape, got {len(graphs)} graphs whose shapes differ; use a zoo of one "
                     "architecture"
                 )
             with seeded_modules(seed, "initial weights of the NFN detector"):
-                return LayerUnits(NFNModel(specs[0], settings), len(specs[0].chain.layers))
+                return LayerUnits(NFNModel(graphs[0], settings), len(graphs[0].chain.layers))
 
         return cls._trained(zoo, settings, seed, build)
 

@@ -48,9 +48,9 @@ class PermutationConfig(TrainedRivalConfig):
         super().__post_init__()
         ScaleGMNConfig(**self._options())
 
-    def metanetwork(self, specs: Sequence[Graph]) -> ScaleGMNConfig:
-        """The metanetwork's configuration, with room for these specs."""
-        return ScaleGMNConfig.for_specs(specs, **self._options())
+    def metanetwork(self, graphs: Sequence[Graph]) -> ScaleGMNConfig:
+        """The metanetwork's configuration, with room for these graphs."""
+        return ScaleGMNConfig.for_graphs(graphs, **self._options())
 
     def _options(self) -> dict[str, Any]:
         names = ("width", "num_layers", "direction", "readout", "standardize_readout")
@@ -59,7 +59,7 @@ class PermutationConfig(TrainedRivalConfig):
 
 @dataclass(frozen=True)
 class PermutationDetector(TrainedRival):
-    """One metanetwork on networks of every spec of the zoo, invariant to permutations of hidden neurons.
+    """One metanetwork on networks of every graph of the zoo, invariant to permutations of hidden neurons.
 
     Sources: Kofinas, Knyazev, Zhang, Chen, Burghouts, Gavves, Snoek and Zhang 2024, *Graph Neural Networks for Learning
     Equivariant Representations of Neural Networks*; Lim, Maron, Law, Lorraine and Lucas 2024, *Graph Metanetworks for
@@ -77,13 +77,13 @@ class PermutationDetector(TrainedRival):
 
         Raises:
             ZoovetError: The zoo has no poisoned networks, a split lacks healthy or trojaned ones, or validation
-                networks are of a spec that no training network has.
+                networks are of a graph that no training network has.
         """
         settings = config or PermutationConfig()
 
-        def build(specs: Sequence[Graph]) -> nn.Module:
+        def build(graphs: Sequence[Graph]) -> nn.Module:
             return build_in_units(
-                settings.metanetwork(specs), specs, settings.layer_units, seed, "permutation detector"
+                settings.metanetwork(graphs), graphs, settings.layer_units, seed, "permutation detector"
             )
 
         return cls._trained(zoo, settings, seed, build)

@@ -89,7 +89,7 @@ class QueryDetector:
         """
         config = config or QueryConfig()
         train, held_out = load_populations(zoo)
-        forms = {(spec.input_shape, spec.num_outputs) for spec in train.specs + held_out.specs}
+        forms = {(graph.input_shape, graph.num_outputs) for graph in train.graphs + held_out.graphs}
         if len(forms) > 1:
             raise ZoovetError(f"queries need networks of one input shape and number of outputs, got {sorted(forms)}")
         model = QueryModel(config, *forms.pop(), torch.Generator().manual_seed(seed))

@@ -29,11 +29,11 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 class SortedWeightsDetector:
     """Logistic regression on the sorted numbers of each layer, standardized over the training networks.
 
-    One classifier a spec. Sorting makes it blind to permutations of neurons (and to much else). Source: Huster, Lin,
+    One classifier a graph. Sorting makes it blind to permutations of neurons (and to much else). Source: Huster, Lin,
     Stefanescu, Sperry and Torr 2024, *Solving Trojan Detection Competitions with Linear Weight Classification*.
 
     Attributes:
-        classifiers: By spec.
+        classifiers: By graph.
         threshold: Probability from which a network is flagged.
     """
 
@@ -49,18 +49,18 @@ class SortedWeightsDetector:
             seed: Has no effect: nothing is drawn.
 
         Raises:
-            ZoovetError: The zoo has no poisoned networks, or a split lacks healthy or trojaned ones of a spec.
+            ZoovetError: The zoo has no poisoned networks, or a split lacks healthy or trojaned ones of a graph.
         """
         train, validation = training_and_validation(zoo)
-        held_out = _by_spec(validation)
+        held_out = _by_graph(validation)
         classifiers = {}
-        for spec, (features, trojaned) in _by_spec(train).items():
-            if spec not in held_out or len(set(held_out[spec][1])) < 2 or len(set(trojaned)) < 2:
+        for graph, (features, trojaned) in _by_graph(train).items():
+            if graph not in held_out or len(set(held_out[graph][1])) < 2 or len(set(trojaned)) < 2:
                 raise ZoovetError(
-                    f"training and validation networks of {spec.describe()} must be healthy and trojaned both; build a "
-                    "larger zoo"
+                    f"training and validation networks of {graph.describe()} must be healthy and trojaned both; build "
+                    "a larger zoo"
                 )
-            classifiers[spec] = _best_classifier(features, trojaned, *held_out[spec])
+            classifiers[graph] = _best_classifier(features, trojaned, *held_out[graph])
         fitted = cls(classifiers, 0.5)
         return cls(classifiers, chosen_threshold(fitted.score(validation.networks), validation))
 
@@ -68,7 +68,7 @@ class SortedWeightsDetector:
         """Probability of a trojan: float32 [B], in the order of the networks.
 
         Raises:
-            ZoovetError: Networks of a spec that it was not fitted on.
+            ZoovetError: Networks of a graph that it was not fitted on.
         """
         scores = []
         for batch in [networks] if isinstance(networks, Networks) else networks:
@@ -85,7 +85,7 @@ def sorted_weights(networks: Networks) -> NDArray[np.float64]:
     return torch.cat([tensor.flatten(1).sort(dim=1).values for tensor in tensors], dim=1).double().cpu().numpy()
 
 
-def _by_spec(labelled: LabelledNetworks) -> dict[Graph, tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+def _by_graph(labelled: LabelledNetworks) -> dict[Graph, tuple[NDArray[np.float64], NDArray[np.bool_]]]:
     labels = torch.split(labelled.trojaned, [len(batch) for batch in labelled.networks])
     return {
         batch.graph: (sorted_weights(batch), trojaned.numpy())

@@ -51,7 +51,7 @@ class JobOptions:
 
     Attributes:
         architecture: ``vgg:activation=elu``, ``torchvision:resnet18``, …; never a file of Python.
-        activation: Of a file without a spec.
+        activation: Of a file without a graph.
         scaling: Name of an input scaling.
         input_shape: ``3,32,32``: channels, height, width.
         effort: How much is sought in a network that no detector for one graph knows.

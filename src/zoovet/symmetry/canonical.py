@@ -40,18 +40,18 @@ def canonicalize(networks: Networks) -> Networks:
     Raises:
         ZoovetError: No layer has a sine, or a weight is NaN or infinite.
     """
-    spec = networks.graph
-    kept = half_turns_kept(spec)
+    graph = networks.graph
+    kept = half_turns_kept(graph)
     if not any(kept):
         raise ZoovetError(
-            f"phase canonicalization is for networks with sine layers (SIRENs), got {spec.describe()}; "
+            f"phase canonicalization is for networks with sine layers (SIRENs), got {graph.describe()}; "
             f"leave it out for these networks"
         )
     networks.require_finite()
     biases, signs = list(networks.biases), {}
     for index, step in enumerate(kept):
         if step:
-            biases[index], signs[index] = _reduced(biases[index], half_turn(spec, index), flips=step == 1)
+            biases[index], signs[index] = _reduced(biases[index], half_turn(graph, index), flips=step == 1)
     return flip_readers(Networks.from_layers(networks.graph, networks.weights, tuple(biases)), signs)
 
 

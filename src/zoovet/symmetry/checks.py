@@ -54,8 +54,8 @@ class Deviations:
         scaling: Largest deviation under scalars alone (0 where no group may be scaled).
         both: Largest deviation under both together (0 where no group may be scaled).
         signal: How much the output depends on the weights: its change between the networks and ones with other
-            weights, relative to its size; the smallest over the specs.
-        worst: Description of the spec with the largest deviation.
+            weights, relative to its size; the smallest over the graphs.
+        worst: Description of the graph with the largest deviation.
     """
 
     permutation: float
@@ -114,7 +114,7 @@ def deviation_invariant(
         mode: Run modules in ``eval`` or ``train`` mode or in ``both``. Other callables know no mode.
 
     Returns:
-        max |f(g·x) − f(x)| / max |f(x)| of the worst spec, where the maxima run over its networks and all outputs.
+        max |f(g·x) − f(x)| / max |f(x)| of the worst graph, where the maxima run over its networks and all outputs.
 
     Raises:
         AssertionError: The output is not finite, or differs between two runs on the same networks.
@@ -145,12 +145,12 @@ def deviation_equivariant(
         For each weight and bias tensor the larger of two measures, and of these the largest: max |f(g·x) − g·f(x)|
         / max |g·f(x)| over the tensor; and, as scaled entries span e^±2·max_log_scale so that the largest would
         hide the rest, |g⁻¹·f(g·x) − f(x)| relative to the largest entry of |f(x)| in the same row (destination
-        channel), over all networks of the spec. Rows below 1e-3 of their tensor and tensors below 1e-6 of the
+        channel), over all networks of the graph. Rows below 1e-3 of their tensor and tensors below 1e-6 of the
         largest are measured against that.
 
     Raises:
         AssertionError: As for :func:`deviation_invariant`.
-        ZoovetError: As for :func:`deviation_invariant`, or the changes do not have the networks' spec and number.
+        ZoovetError: As for :func:`deviation_invariant`, or the changes do not have the networks' graph and number.
     """
     options = _Options(seed=seed, num_actions=num_actions, max_log_scale=max_log_scale, symmetry=symmetry, mode=mode)
     return _measure(metanetwork, networks, read_changes, deviation_of_changes, options)
@@ -255,7 +255,7 @@ def _measure(
     is_single = isinstance(networks, Networks)
     given = [networks] if isinstance(networks, Networks) else list(networks)
     if not given or any(len(batch) == 0 for batch in given):
-        raise ZoovetError("a symmetry check needs at least one network of every spec, got none")
+        raise ZoovetError("a symmetry check needs at least one network of every graph, got none")
     batches = [batch.detach().to(dtype=torch.float64) for batch in given]
 
     def outputs(runner: Callable[[Any], Any], inputs: Sequence[Networks]) -> list[_Part]:

@@ -29,7 +29,7 @@ _TENSOR_FLOOR = 1e-6
 
 
 def read_outputs(output: Any, batches: Sequence[Networks]) -> list[Tensor]:
-    """Split what an invariant metanetwork returned by spec.
+    """Split what an invariant metanetwork returned by graph.
 
     Args:
         output: Should be a float64 tensor [sum of B, …].
@@ -68,7 +68,7 @@ def read_changes(output: Any, batches: Sequence[Networks]) -> list[Networks]:
     if len(changes) != len(batches) or not all(isinstance(change, Networks) for change in changes):
         raise ZoovetError(
             f"an equivariant metanetwork must return the weight changes as Networks, one for each of "
-            f"the {len(batches)} specs it is given, got {', '.join(type(change).__name__ for change in changes)}"
+            f"the {len(batches)} graphs it is given, got {', '.join(type(change).__name__ for change in changes)}"
         )
     for change, batch in zip(changes, batches, strict=True):
         if change.graph != batch.graph or len(change) != len(batch):

@@ -21,25 +21,25 @@ from zoovet.symmetry.graph_symmetry import graph_symmetry
 __all__ = ["PhaseShift", "flip_readers", "half_turn", "half_turns_kept", "random_phase_shift"]
 
 
-def half_turn(spec: Graph, layer: int) -> float:
+def half_turn(graph: Graph, layer: int) -> float:
     """π / |w0|: how far a bias of a sine layer moves in half a turn."""
-    w0 = spec.chain.layers[layer].activation_parameter
+    w0 = graph.chain.layers[layer].activation_parameter
     assert w0, f"layer {layer} has no phase"
     return math.pi / abs(w0)
 
 
-def half_turns_kept(spec: Graph) -> tuple[int, ...]:
+def half_turns_kept(graph: Graph) -> tuple[int, ...]:
     """How many half turns at a time keep the function, layer by layer.
 
     Args:
-        spec: Any spec.
+        graph: Any graph.
 
     Returns:
         For each layer 1 (sine, and what follows lets the sign through to the layers that read it), 2 (sine before max
         pooling, or at the output: only whole turns) or 0 (no sine, or w0 = 0: no phase).
     """
-    symmetry, kept = graph_symmetry(spec), []
-    for layer, site in zip(spec.chain.layers, spec.chain.sites, strict=True):
+    symmetry, kept = graph_symmetry(graph), []
+    for layer, site in zip(graph.chain.layers, graph.chain.sites, strict=True):
         if layer.activation != "sine" or not layer.activation_parameter:
             kept.append(0)
         else:
@@ -77,25 +77,25 @@ class PhaseShift:
     a sine network. They move biases by constants, so they do not act on changes of weights.
 
     Attributes:
-        spec: Of the networks it is for.
+        graph: Of the networks it is for.
         half_turns: For each layer, [B, out] int64; multiples of :func:`half_turns_kept`, 0 where that is 0.
 
     Raises:
-        ZoovetError: A shape does not fit the spec, or a shift would change the function; the message names the layer.
+        ZoovetError: A shape does not fit the graph, or a shift would change the function; the message names the layer.
     """
 
-    spec: Graph
+    graph: Graph
     half_turns: tuple[Tensor, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "half_turns", tuple(self.half_turns))
-        if len(self.half_turns) != len(self.spec.chain.layers):
+        if len(self.half_turns) != len(self.graph.chain.layers):
             raise ZoovetError(
-                f"the spec has {len(self.spec.chain.layers)} layers, got {len(self.half_turns)} half_turns"
+                f"the graph has {len(self.graph.chain.layers)} layers, got {len(self.half_turns)} half_turns"
             )
         size = len(self)
         for index, (turns, shape, kept) in enumerate(
-            zip(self.half_turns, self.spec.chain.bias_shapes, half_turns_kept(self.spec), strict=True)
+            zip(self.half_turns, self.graph.chain.bias_shapes, half_turns_kept(self.graph), strict=True)
         ):
             if tuple(turns.shape) != (size, *shape) or turns.dtype != torch.int64:
                 raise ZoovetError(
@@ -110,25 +110,25 @@ class PhaseShift:
         """Shift the phases of B networks.
 
         Args:
-            networks: Of the shift's spec and number, in any precision and on any device.
+            networks: Of the shift's graph and number, in any precision and on any device.
 
         Returns:
             Networks of the same functions; biases are added up in float64 and rounded once.
 
         Raises:
-            ZoovetError: The networks are of another spec or number.
+            ZoovetError: The networks are of another graph or number.
         """
-        if networks.graph != self.spec or len(networks) != len(self):
+        if networks.graph != self.graph or len(networks) != len(self):
             raise ZoovetError(
-                f"this phase shift is for {len(self)} networks {self.spec.describe()}, "
+                f"this phase shift is for {len(self)} networks {self.graph.describe()}, "
                 f"got {len(networks)} of {networks.graph.describe()}"
             )
         biases, signs = list(networks.biases), {}
-        for index, kept in enumerate(half_turns_kept(self.spec)):
+        for index, kept in enumerate(half_turns_kept(self.graph)):
             if kept == 0:
                 continue
             turns = self.half_turns[index].to(networks.device)
-            moved = biases[index].double() + turns.double() * half_turn(self.spec, index)
+            moved = biases[index].double() + turns.double() * half_turn(self.graph, index)
             biases[index] = moved.to(networks.dtype)
             signs[index] = 1 - 2 * (turns % 2)
         return flip_readers(Networks.from_layers(networks.graph, networks.weights, tuple(biases)), signs)
@@ -138,12 +138,12 @@ class PhaseShift:
 
 
 def random_phase_shift(
-    spec: Graph, batch_size: int, generator: torch.Generator, *, max_half_turns: int = 4
+    graph: Graph, batch_size: int, generator: torch.Generator, *, max_half_turns: int = 4
 ) -> PhaseShift:
     """Draw a phase shift, another one for each network.
 
     Args:
-        spec: Of the networks to shift.
+        graph: Of the networks to shift.
         batch_size: Their number B.
         generator: Source of all randomness; the shift lies on its device.
         max_half_turns: Uniform from −this to this, among those that keep the function.
@@ -154,8 +154,8 @@ def random_phase_shift(
     if max_half_turns < 0:
         raise ZoovetError(f"max_half_turns must not be negative, got {max_half_turns}")
     turns = []
-    for (size,), kept in zip(spec.chain.bias_shapes, half_turns_kept(spec), strict=True):
+    for (size,), kept in zip(graph.chain.bias_shapes, half_turns_kept(graph), strict=True):
         most = max_half_turns // kept if kept else 0
         drawn = torch.randint(-most, most + 1, (batch_size, size), generator=generator, device=generator.device)
         turns.append(drawn * kept)
-    return PhaseShift(spec, tuple(turns))
+    return PhaseShift(graph, tuple(turns))

@@ -59,13 +59,13 @@ def random_chain(
     num_layers = num_layers or _integer(1, 6, generator)
     widths = [_integer(1, max_width, generator) for _ in range(num_layers - 1)] + [_integer(1, max_classes, generator)]
     if kind == "mlp":
-        spec = mlp((_integer(1, 8, generator), *widths))
+        graph = mlp((_integer(1, 8, generator), *widths))
     else:
-        spec = _random_convolutions(generator, widths, poolings, kernels)
+        graph = _random_convolutions(generator, widths, poolings, kernels)
     one = _choice(activations, generator)
-    names = [_choice(activations, generator) if mixed else one for _ in spec.chain.layers[:-1]]
-    hidden = (replace(layer, activation=name) for layer, name in zip(spec.chain.layers, names, strict=False))
-    return spec.with_layers((*hidden, spec.chain.layers[-1]))
+    names = [_choice(activations, generator) if mixed else one for _ in graph.chain.layers[:-1]]
+    hidden = (replace(layer, activation=name) for layer, name in zip(graph.chain.layers, names, strict=False))
+    return graph.with_layers((*hidden, graph.chain.layers[-1]))
 
 
 def _require_drawable(

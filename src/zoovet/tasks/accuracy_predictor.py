@@ -18,7 +18,7 @@ from zoovet.tasks.accuracy_data import AccuracyData
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.detector import logits_of
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
-from zoovet.tasks.vetting import as_batches, require_finite_answers, require_known_specs, specs_of
+from zoovet.tasks.vetting import as_batches, graphs_of, require_finite_answers, require_known_graphs
 
 __all__ = ["ACCURACY_PREDICTOR", "AccuracyPredictor"]
 
@@ -31,23 +31,23 @@ class AccuracyPredictor:
 
     Args:
         metanetwork: From a list of networks to [B, 1] logits of the accuracies.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         data: Which networks of its zoo count: what it was trained on, and what it is to be measured on.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
 
     Attributes:
-        metanetwork, specs, data, description: As given; the metanetwork in evaluation mode.
+        metanetwork, graphs, data, description: As given; the metanetwork in evaluation mode.
     """
 
     def __init__(
         self,
         metanetwork: nn.Module,
-        specs: Sequence[Graph],
+        graphs: Sequence[Graph],
         data: AccuracyData | None = None,
         description: dict[str, Any] | None = None,
     ) -> None:
         self.metanetwork = metanetwork.eval().requires_grad_(False)
-        self.specs = tuple(specs)
+        self.graphs = tuple(graphs)
         self.data = data or AccuracyData()
         self.description = description or {}
 
@@ -63,23 +63,23 @@ class AccuracyPredictor:
         metanetwork = build_metanetwork(config, 0, ACCURACY_PREDICTOR)
         checkpoint.load_into(metanetwork)
         data = read_config(AccuracyData, checkpoint.get("networks"), where=str(checkpoint.path))
-        return cls(metanetwork.to(device), specs_of(checkpoint), data, checkpoint.description)
+        return cls(metanetwork.to(device), graphs_of(checkpoint), data, checkpoint.description)
 
     def predict(self, networks: Networks | Sequence[Networks], *, batch_size: int = 64) -> Tensor:
         """Accuracies on the test images of the dataset that its training networks were measured on.
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
             batch_size: Networks that go through the metanetwork at a time.
 
         Returns:
             float32 [B] in [0, 1] on the CPU, in the order of the networks.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights or predictions.
+            ZoovetError: Networks of a graph it was not trained on, or with NaN or infinite weights or predictions.
         """
         batches = as_batches(networks)
-        require_known_specs(batches, self.specs, "accuracy predictor")
+        require_known_graphs(batches, self.graphs, "accuracy predictor")
         device = next(self.metanetwork.parameters()).device
         batches = [batch.detach().to(device, torch.float32) for batch in batches]
         with torch.inference_mode():

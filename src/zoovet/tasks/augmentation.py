@@ -45,7 +45,7 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """How B networks of one spec are turned and their classes ordered; undoing it gives back what it was applied to.
+    """How B networks of one graph are turned and their classes ordered; undoing it gives back what it was applied to.
 
     Attributes:
         turns: bool [3, B], whether a network's kernels are mirrored in their columns, in their rows, and transposed (in
@@ -104,11 +104,11 @@ def draw_augmented(
 
 
 def perturb(networks: Networks, siblings: Networks, config: AugmentationConfig, generator: torch.Generator) -> Networks:
-    """Mix B networks of one spec with their siblings and add noise, each by its own draws.
+    """Mix B networks of one graph with their siblings and add noise, each by its own draws.
 
     Args:
         networks: What to change.
-        siblings: [B] their siblings of the same spec; a network without one stands for itself.
+        siblings: [B] their siblings of the same graph; a network without one stands for itself.
         config: How much.
         generator: Of all draws, on the CPU.
     """

@@ -13,7 +13,7 @@ from zoovet.networks import Graph, Networks
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.metanetworks import build_in_units, metanetwork_from_json
-from zoovet.tasks.vetting import as_batches, require_finite_answers, require_known_specs, specs_of
+from zoovet.tasks.vetting import as_batches, graphs_of, require_finite_answers, require_known_graphs
 
 __all__ = ["CLASSIFIER", "Classifier", "class_logits"]
 
@@ -26,24 +26,24 @@ class Classifier:
 
     Args:
         metanetwork: From a list of networks to [B, C] logits.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         canonicalized: Whether it reads networks with their phases canonicalized; it does so itself.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
 
     Attributes:
-        metanetwork, specs, canonicalized, description: As given; the metanetwork in evaluation mode.
+        metanetwork, graphs, canonicalized, description: As given; the metanetwork in evaluation mode.
     """
 
     def __init__(
         self,
         metanetwork: nn.Module,
-        specs: Sequence[Graph],
+        graphs: Sequence[Graph],
         *,
         canonicalized: bool = False,
         description: dict[str, Any] | None = None,
     ) -> None:
         self.metanetwork = metanetwork.eval().requires_grad_(False)
-        self.specs = tuple(specs)
+        self.graphs = tuple(graphs)
         self.canonicalized = canonicalized
         self.description = description or {}
 
@@ -56,12 +56,12 @@ class Classifier:
         """
         checkpoint = load_checkpoint(path, CLASSIFIER)
         config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
-        specs = specs_of(checkpoint)
-        metanetwork = build_in_units(config, specs, checkpoint.description.get("layer_units", False), 0, CLASSIFIER)
+        graphs = graphs_of(checkpoint)
+        metanetwork = build_in_units(config, graphs, checkpoint.description.get("layer_units", False), 0, CLASSIFIER)
         checkpoint.load_into(metanetwork)
         return cls(
             metanetwork.to(device),
-            specs,
+            graphs,
             canonicalized=bool(checkpoint.get("canonicalized")),
             description=checkpoint.description,
         )
@@ -70,17 +70,17 @@ class Classifier:
         """Logits of the classes.
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
             batch_size: Networks that go through the metanetwork at a time.
 
         Returns:
             float32 [B, C] on the CPU, in the order of the networks.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights or logits.
+            ZoovetError: Networks of a graph it was not trained on, or with NaN or infinite weights or logits.
         """
         batches = as_batches(networks)
-        require_known_specs(batches, self.specs, CLASSIFIER)
+        require_known_graphs(batches, self.graphs, CLASSIFIER)
         device = next(self.metanetwork.parameters()).device
         batches = [batch.detach().to(device, torch.float32) for batch in batches]
         if self.canonicalized:

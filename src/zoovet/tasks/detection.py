@@ -174,7 +174,7 @@ class DetectionModule(TaskModule):
         """What :meth:`Detector.load` needs, and the configuration."""
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
-            "specs": [spec.to_json() for spec in self._train.specs],
+            "specs": [graph.to_json() for graph in self._train.graphs],
             "num_members": self._task.num_members,
             "calibration": [validation.figures["calibration_scale"], validation.figures["calibration_shift"]],
             "threshold": validation.figures["threshold"],
@@ -213,10 +213,10 @@ def train_detector(
             to or holds another run, a device that is not there, or a loss that is no longer finite.
     """
     train, validation = load_populations(zoo)
-    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
+    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.graphs))
     run = open_run(out, DETECTOR, config, {"zoo": zoo_facts(zoo.path, train, validation)})
     if not run.finished:
-        metanetwork = new_metanetwork(config, train.specs, images)
+        metanetwork = new_metanetwork(config, train.graphs, images)
         module = DetectionModule(
             metanetwork, train, validation, config, inversions, with_distribution=with_distribution
         )
@@ -224,19 +224,19 @@ def train_detector(
     return Detector.load(run.folder, device=device)
 
 
-def new_metanetwork(config: DetectionConfig, specs: Iterable[Graph], images: Images | None) -> nn.Module:
+def new_metanetwork(config: DetectionConfig, graphs: Iterable[Graph], images: Images | None) -> nn.Module:
     """A detector's metanetwork before training.
 
     Args:
         config: How the detector is trained.
-        specs: What the networks will be.
+        graphs: What the networks will be.
         images: Training images of their dataset, needed where ``metanetwork.inversion`` takes any.
 
     Raises:
         ZoovetError: No images where they are needed, or networks that read several shapes where one is needed.
     """
     metanetwork = build_metanetwork(
-        config.metanetwork.with_input_shape(specs), config.training.seed, DETECTOR, num_members=config.num_members
+        config.metanetwork.with_input_shape(graphs), config.training.seed, DETECTOR, num_members=config.num_members
     )
     give_images(metanetwork, images)
     return metanetwork

@@ -20,7 +20,7 @@ from zoovet.tasks.evidence_reader import inversion_of
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
-from zoovet.tasks.vetting import Vetting, distribution_of, specs_of
+from zoovet.tasks.vetting import Vetting, distribution_of, graphs_of
 
 __all__ = ["DETECTOR", "Detector", "logits_of"]
 
@@ -36,14 +36,14 @@ class Detector(Vetting):
 
     Args:
         metanetwork: From a list of networks to [B, 1] logits.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         threshold: Probability from which a network is flagged; chosen on validation networks.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
         distribution: What the networks that it was trained on look like, where that is known.
         calibration: From logits to probabilities.
 
     Attributes:
-        metanetwork, specs, threshold, description, distribution, calibration: As given; the metanetwork in evaluation
+        metanetwork, graphs, threshold, description, distribution, calibration: As given; the metanetwork in evaluation
             mode.
     """
 
@@ -52,14 +52,14 @@ class Detector(Vetting):
     def __init__(
         self,
         metanetwork: nn.Module,
-        specs: Sequence[Graph],
+        graphs: Sequence[Graph],
         threshold: float,
         description: dict[str, Any] | None = None,
         distribution: TrainingDistribution | None = None,
         calibration: Calibration | None = None,
     ) -> None:
         self.metanetwork = metanetwork.eval().requires_grad_(False)
-        self.specs = tuple(specs)
+        self.graphs = tuple(graphs)
         self.threshold = threshold
         self.description = description or {}
         self.distribution = distribution
@@ -86,7 +86,7 @@ class Detector(Vetting):
         checkpoint.load_into(metanetwork)
         return cls(
             metanetwork.to(device),
-            specs_of(checkpoint),
+            graphs_of(checkpoint),
             threshold,
             checkpoint.description,
             distribution_of(checkpoint),
@@ -117,7 +117,7 @@ class Detector(Vetting):
         """Probability of a trojan.
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
             batch_size: Networks that go through the metanetwork at a time.
             inversions: What inversion found so far, where networks are scored more than once; filled up.
 
@@ -126,7 +126,7 @@ class Detector(Vetting):
             on the way, which says nothing: such a network is neither healthy nor trojaned.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
+            ZoovetError: Networks of a graph it was not trained on, or with NaN or infinite weights.
         """
         batches = self._readable(networks)
         device = next(self.metanetwork.parameters()).device

@@ -1,7 +1,7 @@
 """Fitting a training distribution to the networks of a zoo; apart from its use, which needs no scikit-learn.
 
 Networks to compare with are the validation networks, and the training networks, each fifth of them under a fit to the
-others. Validation networks alone are some hundred a spec in a usual zoo: the one farthest of all would say alone what
+others. Validation networks alone are some hundred a graph in a usual zoo: the one farthest of all would say alone what
 is far.
 
 Sources: Ledoit and Wolf 2004, *A well-conditioned estimator for large-dimensional covariance matrices*; Vovk 2015,
@@ -22,7 +22,7 @@ from torch import Tensor
 from zoovet.networks import Graph, Networks
 from zoovet.tasks.invariant_statistics import invariant_statistics
 from zoovet.tasks.network_pool import NetworkPool
-from zoovet.tasks.training_distribution import LEVEL, PartDistribution, SpecDistribution, TrainingDistribution
+from zoovet.tasks.training_distribution import LEVEL, GraphDistribution, PartDistribution, TrainingDistribution
 
 __all__ = ["fit_training_distribution"]
 
@@ -40,29 +40,29 @@ def fit_training_distribution(train: NetworkPool, validation: NetworkPool) -> Tr
 
     Args:
         train: Training networks, healthy and trojaned alike. Those of one base are never on two sides of a fit.
-        validation: Validation networks; specs that are not among the training networks' do not count.
+        validation: Validation networks; graphs that are not among the training networks' do not count.
 
     Returns:
-        The distribution of every spec among ``train``. Where there is nothing to compare with, every score is 1.
+        The distribution of every graph among ``train``. Where there is nothing to compare with, every score is 1.
     """
-    held_out = {spec: statistics for spec, statistics, _ in _by_spec(validation)}
+    held_out = {graph: statistics for graph, statistics, _ in _by_graph(validation)}
     return TrainingDistribution(
-        {spec: _fitted(statistics, bases, held_out.get(spec)) for spec, statistics, bases in _by_spec(train)}
+        {graph: _fitted(statistics, bases, held_out.get(graph)) for graph, statistics, bases in _by_graph(train)}
     )
 
 
-def _by_spec(pool: NetworkPool) -> list[tuple[Graph, Statistics, Tensor]]:
-    """Every spec that occurs, its networks' statistics and the bases that they descend from, int64 [n]."""
+def _by_graph(pool: NetworkPool) -> list[tuple[Graph, Statistics, Tensor]]:
+    """Every graph that occurs, its networks' statistics and the bases that they descend from, int64 [n]."""
     found = []
-    for spec_index, spec in enumerate(pool.specs):
-        places = torch.nonzero(pool.spec_of == spec_index).flatten()
+    for graph_index, graph in enumerate(pool.graphs):
+        places = torch.nonzero(pool.graph_of == graph_index).flatten()
         if len(places):
-            networks = Networks.from_flat(spec, pool.weights[spec_index].cpu()[pool.row_of[places]])
-            found.append((spec, invariant_statistics(networks), pool.base_of[places]))
+            networks = Networks.from_flat(graph, pool.weights[graph_index].cpu()[pool.row_of[places]])
+            found.append((graph, invariant_statistics(networks), pool.base_of[places]))
     return found
 
 
-def _fitted(statistics: Statistics, bases: Tensor, held_out: Statistics | None) -> SpecDistribution:
+def _fitted(statistics: Statistics, bases: Tensor, held_out: Statistics | None) -> GraphDistribution:
     parts = {name: _part(values) for name, values in statistics.items()}
     distances = [_distances(parts, held_out)] if held_out is not None else []
     distinct, place = torch.unique(bases, return_inverse=True)
@@ -71,11 +71,11 @@ def _fitted(statistics: Statistics, bases: Tensor, held_out: Statistics | None) 
         others = {name: _part(values[folds != fold]) for name, values in statistics.items()}
         distances.append(_distances(others, {name: values[folds == fold] for name, values in statistics.items()}))
     if not distances:
-        return SpecDistribution(parts=parts, distances=torch.zeros(0), cutoff=torch.tensor(math.inf))
+        return GraphDistribution(parts=parts, distances=torch.zeros(0), cutoff=torch.tensor(math.inf))
     compared = torch.cat(distances)
     units = torch.quantile(compared, 1 - LEVEL, dim=0).float().clamp(min=1e-6)
     farthest = (compared / units.double()).amax(dim=1).sort().values
-    return SpecDistribution(
+    return GraphDistribution(
         parts={name: replace(part, unit=unit) for (name, part), unit in zip(parts.items(), units, strict=True)},
         distances=farthest.float(),
         cutoff=torch.tensor(_cutoff(farthest)),

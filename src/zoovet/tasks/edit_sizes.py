@@ -1,6 +1,6 @@
 """By how much a repairer usually changes weights, so that an edit that changes more can be refused.
 
-The limit is the 99.9 % quantile of the changes of training networks, for each spec by itself. Of fewer than 1,000
+The limit is the 99.9 % quantile of the changes of training networks, for each graph by itself. Of fewer than 1,000
 networks that quantile is beyond all of them; then it is the upper prediction limit of a log-normal distribution, and
 never below the largest. Changes are measured with hidden channels at unit size: of 104 ReLU networks on Fashion-MNIST
 whose trojans were repaired well, one changed by 54 times the norm of its weights as they stand, since the refit of the
@@ -36,7 +36,7 @@ _NAMES = ("limit", "num_networks")
 
 @dataclass(frozen=True)
 class EditSize:
-    """What changes of the weights of one spec's networks are usual.
+    """What changes of the weights of one graph's networks are usual.
 
     Attributes:
         limit: The 99.9 % quantile of their changes, by :func:`scale_free_changes`; greater than 0.
@@ -66,33 +66,33 @@ class EditSize:
 
 
 EditSizes = dict[Graph, EditSize]
-"""Of each spec of which it is known."""
+"""Of each graph of which it is known."""
 
 
-def edit_sizes_to_json(sizes: EditSizes, specs: Sequence[Graph]) -> dict[str, Any]:
-    """An entry of a checkpoint's description, which :func:`edit_sizes_of` reads: one for each of its specs, or null."""
-    return {_KEY: [asdict(sizes[spec]) if spec in sizes else None for spec in specs]}
+def edit_sizes_to_json(sizes: EditSizes, graphs: Sequence[Graph]) -> dict[str, Any]:
+    """A checkpoint's description's entry, which :func:`edit_sizes_of` reads: one for each of its graphs, or null."""
+    return {_KEY: [asdict(sizes[graph]) if graph in sizes else None for graph in graphs]}
 
 
-def edit_sizes_of(description: Description, specs: Sequence[Graph]) -> EditSizes:
+def edit_sizes_of(description: Description, graphs: Sequence[Graph]) -> EditSizes:
     """What a checkpoint says; nothing where it is of an earlier version.
 
     Args:
         description: The checkpoint's.
-        specs: Its specs.
+        graphs: Its graphs.
 
     Raises:
         ZoovetError: It is damaged.
     """
-    found = description.description.get(_KEY, [None] * len(specs))
+    found = description.description.get(_KEY, [None] * len(graphs))
     where = f"{description.path}: its {_KEY}"
-    if not isinstance(found, list) or len(found) != len(specs):
-        raise ZoovetError(f"{where} must be a list with an entry for each of its {len(specs)} specs")
+    if not isinstance(found, list) or len(found) != len(graphs):
+        raise ZoovetError(f"{where} must be a list with an entry for each of its {len(graphs)} graphs")
     sizes = {}
-    for spec, entry in zip(specs, found, strict=True):
+    for graph, entry in zip(graphs, found, strict=True):
         if entry is not None:
             values = check_keys(entry, _NAMES, _NAMES, where)
-            sizes[spec] = EditSize(number(values["limit"], where), whole_number(values["num_networks"], where))
+            sizes[graph] = EditSize(number(values["limit"], where), whole_number(values["num_networks"], where))
     return sizes
 
 

@@ -98,7 +98,7 @@ def load_source_images(zoo: Zoo, data_root: Path | None = None) -> Images:
             f"the images of {images.name!r} are {images.shape[1]} × {images.shape[2]}, but those that the "
             f"SIRENs of the zoo {zoo.path} show {size[0]} × {size[1]}; give the dataset that the zoo was made of"
         )
-    return images.grayscale() if all(spec.num_outputs == 1 for spec in zoo.specs.values()) else images
+    return images.grayscale() if all(graph.num_outputs == 1 for graph in zoo.graphs.values()) else images
 
 
 def names_of_classes(zoo: Zoo, dataset: str, num_classes: int) -> tuple[str, ...]:
@@ -155,8 +155,8 @@ def require_sources(population: LabelledPopulation, images: Images, zoo: Zoo) ->
         ZoovetError: A network does not map two numbers to as many as an image has channels, an index lies outside the
             dataset, or the labels of a network and of its image differ.
     """
-    for spec in population.specs:
-        _require_grid(spec, images, zoo)
+    for graph in population.graphs:
+        _require_grid(graph, images, zoo)
     outside = torch.nonzero(population.labels >= len(images)).flatten()
     if len(outside):
         place = int(outside[0])
@@ -178,10 +178,10 @@ def require_sources(population: LabelledPopulation, images: Images, zoo: Zoo) ->
         )
 
 
-def _require_grid(spec: Graph, images: Images, zoo: Zoo) -> None:
+def _require_grid(graph: Graph, images: Images, zoo: Zoo) -> None:
     channels, height, width = images.shape
-    if spec.input_shape != (2,) or spec.num_outputs != channels:
+    if graph.input_shape != (2,) or graph.num_outputs != channels:
         raise ZoovetError(
             f"the images of {images.name!r} ({channels} × {height} × {width}) do not fit the networks of the zoo "
-            f"{zoo.path}: {spec.describe()}; an INR of them maps 2 numbers (a place) to {channels}"
+            f"{zoo.path}: {graph.describe()}; an INR of them maps 2 numbers (a place) to {channels}"
         )

@@ -52,7 +52,7 @@ class Editor(nn.Module):
         self.strength = 1.0
 
     def forward(self, networks: Sequence[Networks], evidence: Sequence[Evidence] | None = None) -> Edit:
-        """Edit batches of networks, each of one spec; ``evidence``: theirs, where it is known."""
+        """Edit batches of networks, each of one graph; ``evidence``: theirs, where it is known."""
         edit = self.changed(networks, evidence)
         return Edit(self.refitted(edit.edited), edit.gate_logits)
 

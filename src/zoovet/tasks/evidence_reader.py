@@ -50,7 +50,7 @@ class EvidenceReader(nn.Module):
         """What the metanetwork says.
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
             evidence: That of each batch, where it is to be found out once and used often.
             options: Further arguments of the metanetwork's call.
         """

@@ -127,7 +127,7 @@ class GeneralizationModule(TaskModule):
         """What :meth:`AccuracyPredictor.load` needs, and the configuration."""
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
-            "specs": [spec.to_json() for spec in self._train.specs],
+            "specs": [graph.to_json() for graph in self._train.graphs],
             "config": config_to_dict(self._task),
         }
 
@@ -172,7 +172,7 @@ def train_accuracy_predictor(
     """
     data = data or AccuracyData()
     train, validation = load_accuracies(zoo, data)
-    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
+    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.graphs))
     facts = {"zoo": zoo_facts(zoo.path, train, validation), "networks": config_to_dict(data)}
     run = open_run(out, ACCURACY_PREDICTOR, config, facts)
     if not run.finished:

@@ -52,17 +52,17 @@ class ImagePool:
         """The same images on another device."""
         return ImagePool(self.images.to(device), self.labels.to(device))
 
-    def require_fit(self, specs: Sequence[Graph]) -> None:
-        """Check that every spec's networks can read the images and tell their labels apart.
+    def require_fit(self, graphs: Sequence[Graph]) -> None:
+        """Check that every graph's networks can read the images and tell their labels apart.
 
         Raises:
             ZoovetError: An input shape or a number of classes differs; the message says both.
         """
         shape, num_labels = tuple(self.images.shape[1:]), int(self.labels.max()) + 1
-        for spec in specs:
-            if spec.input_shape != shape or spec.num_outputs < num_labels:
+        for graph in graphs:
+            if graph.input_shape != shape or graph.num_outputs < num_labels:
                 raise ZoovetError(
-                    f"the zoo's networks ({spec.describe()}) do not fit the training images: {shape} with "
+                    f"the zoo's networks ({graph.describe()}) do not fit the training images: {shape} with "
                     f"{num_labels} labels; give the images of the zoo's dataset"
                 )
 

@@ -128,7 +128,7 @@ class ClassificationModule(TaskModule):
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
             "layer_units": self._task.layer_units,
-            "specs": [spec.to_json() for spec in self._train.specs],
+            "specs": [graph.to_json() for graph in self._train.graphs],
             "config": config_to_dict(self._task),
         }
 
@@ -162,14 +162,14 @@ def train_classifier(
     """
     train, validation = load_labelled(zoo, "label")
     _require_classes(train, validation, config.metanetwork.num_outputs, zoo)
-    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
+    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.graphs))
     facts = {"zoo": zoo_facts(zoo.path, train, validation), "canonicalized": canonicalized}
     if canonicalized:
         train, validation = train.mapped(canonicalize), validation.mapped(canonicalize)
     run = open_run(out, CLASSIFIER, config, facts)
     if not run.finished:
         seed = config.training.seed
-        metanetwork = build_in_units(config.metanetwork, train.specs, config.layer_units, seed, CLASSIFIER)
+        metanetwork = build_in_units(config.metanetwork, train.graphs, config.layer_units, seed, CLASSIFIER)
         if isinstance(metanetwork, LayerUnits):
             metanetwork.measure(train.everything().networks)
         module = ClassificationModule(metanetwork, train, validation, config, canonicalized=canonicalized)

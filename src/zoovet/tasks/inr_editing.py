@@ -151,7 +151,7 @@ class EditingModule(TaskModule):
         return {
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
             "layer_units": self._task.layer_units,
-            "specs": [spec.to_json() for spec in self._train.specs],
+            "specs": [graph.to_json() for graph in self._train.graphs],
             "config": config_to_dict(self._task),
         }
 
@@ -188,7 +188,7 @@ def train_inr_editor(
     train, validation = load_originals(zoo)
     for population in (train, validation):
         require_sources(population, images, zoo)
-    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs))
+    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.graphs))
     facts = {
         "zoo": zoo_facts(zoo.path, train, validation),
         "images": {"name": images.name, "num_images": len(images)},
@@ -200,7 +200,7 @@ def train_inr_editor(
         if canonicalized:
             train, validation = train.mapped(canonicalize), validation.mapped(canonicalize)
         seed = config.training.seed
-        metanetwork = build_in_units(config.metanetwork, train.specs, config.layer_units, seed, INR_EDITOR)
+        metanetwork = build_in_units(config.metanetwork, train.graphs, config.layer_units, seed, INR_EDITOR)
         if isinstance(metanetwork, LayerUnits):
             metanetwork.measure(train.everything().networks)
         editor = Editor(metanetwork)

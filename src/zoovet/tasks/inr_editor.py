@@ -14,7 +14,7 @@ from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.editor import Editor
 from zoovet.tasks.metanetworks import build_in_units, metanetwork_from_json
 from zoovet.tasks.repairer import edited_networks
-from zoovet.tasks.vetting import as_batches, require_finite_answers, require_known_specs, specs_of
+from zoovet.tasks.vetting import as_batches, graphs_of, require_finite_answers, require_known_graphs
 
 __all__ = ["INR_EDITOR", "InrEditor"]
 
@@ -27,24 +27,24 @@ class InrEditor:
 
     Args:
         editor: What edits.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         canonicalized: Whether it edits networks whose phases are canonicalized; it canonicalizes them itself.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
 
     Attributes:
-        editor, specs, canonicalized, description: As given; the editor in evaluation mode.
+        editor, graphs, canonicalized, description: As given; the editor in evaluation mode.
     """
 
     def __init__(
         self,
         editor: Editor,
-        specs: Sequence[Graph],
+        graphs: Sequence[Graph],
         *,
         canonicalized: bool = False,
         description: dict[str, Any] | None = None,
     ) -> None:
         self.editor = editor.eval().requires_grad_(False)
-        self.specs = tuple(specs)
+        self.graphs = tuple(graphs)
         self.canonicalized = canonicalized
         self.description = description or {}
 
@@ -57,12 +57,12 @@ class InrEditor:
         """
         checkpoint = load_checkpoint(path, INR_EDITOR)
         config = metanetwork_from_json(checkpoint.get("metanetwork"), str(checkpoint.path))
-        specs = specs_of(checkpoint)
-        editor = Editor(build_in_units(config, specs, checkpoint.description.get("layer_units", False), 0, INR_EDITOR))
+        graphs = graphs_of(checkpoint)
+        editor = Editor(build_in_units(config, graphs, checkpoint.description.get("layer_units", False), 0, INR_EDITOR))
         checkpoint.load_into(editor)
         return cls(
             editor.to(device),
-            specs,
+            graphs,
             canonicalized=bool(checkpoint.get("canonicalized")),
             description=checkpoint.description,
         )
@@ -77,7 +77,7 @@ class InrEditor:
         """Networks of the edited pictures: own weights plus change; those given are left as they are.
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
             batch_size: Networks that go through the metanetwork at a time.
 
         Returns:
@@ -85,10 +85,10 @@ class InrEditor:
             canonicalizes, the change is added to the canonical weights, whose picture is the same.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights or edits.
+            ZoovetError: Networks of a graph it was not trained on, or with NaN or infinite weights or edits.
         """
         batches = as_batches(networks)
-        require_known_specs(batches, self.specs, "editor of INRs")
+        require_known_graphs(batches, self.graphs, "editor of INRs")
         device = next(self.editor.parameters()).device
         given = [batch.detach().to(device, torch.float32) for batch in batches]
         if self.canonicalized:

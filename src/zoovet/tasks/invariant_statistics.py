@@ -54,7 +54,7 @@ def invariant_statistics(networks: Networks) -> dict[str, Tensor]:
         networks: B networks, one at least, in any precision and on any device.
 
     Returns:
-        For each of :data:`PARTS` float64 [B, F] on the CPU, finite; F depends on the spec alone.
+        For each of :data:`PARTS` float64 [B, F] on the CPU, finite; F depends on the graph alone.
 
         - ``size``: the spread of the outputs for eight fixed patterns;
         - ``answers``: those outputs, in units of their spread;
@@ -173,14 +173,14 @@ def _answers(networks: Networks) -> tuple[Tensor, Tensor]:
     return spread.log(), outputs / spread
 
 
-def _patterns(spec: Graph) -> Tensor:
+def _patterns(graph: Graph) -> Tensor:
     """float64 [patterns, *input_shape]; features count as an image of one row."""
-    height, width = spec.input_shape[1:] if len(spec.input_shape) == 3 else (1, spec.input_shape[0])
+    height, width = graph.input_shape[1:] if len(graph.input_shape) == 3 else (1, graph.input_shape[0])
     y, x = (_axis(length).reshape(shape) for length, shape in ((height, (-1, 1)), (width, (1, -1))))
     images = torch.stack([pattern(x, y) for pattern in _PATTERNS])
-    if len(spec.input_shape) == 1:
+    if len(graph.input_shape) == 1:
         return images[:, 0]
-    return images[:, None].expand(-1, spec.input_shape[0], -1, -1)
+    return images[:, None].expand(-1, graph.input_shape[0], -1, -1)
 
 
 def _axis(length: int) -> Tensor:

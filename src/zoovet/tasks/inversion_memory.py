@@ -35,7 +35,7 @@ _SEPARATOR = "|"
 class InversionMemory:
     """Inverts each network once, whatever training, validation or test asks for it.
 
-    A network is known by its spec and its weights, an inversion by its configuration, so that nothing is mixed up.
+    A network is known by its graph and its weights, an inversion by its configuration, so that nothing is mixed up.
     """
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ __all__ = ["LabelledPopulation", "is_missing", "load_labelled"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelledPopulation(NetworkPool):
-    """Networks of any specs, each with a label.
+    """Networks of any graphs, each with a label.
 
     Attributes:
         labels: [n], what a column of the zoo says of each network: int64 of an integer column (classes, indices of
@@ -57,7 +57,7 @@ def load_labelled(zoo: Zoo, column: str) -> tuple[LabelledPopulation, LabelledPo
     """A zoo's training and validation networks with their labels; the test split is not read.
 
     Args:
-        zoo: The zoo, opened; its networks may be of several specs.
+        zoo: The zoo, opened; its networks may be of several graphs.
         column: Where the labels are.
 
     Raises:

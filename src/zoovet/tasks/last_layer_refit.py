@@ -116,30 +116,30 @@ class LastLayerRefit(nn.Module):
         return {"config": config_to_dict(self.config), "num_classes": len(self.labels) // self.config.images_per_class}
 
     @staticmethod
-    def require_fit(spec: Graph) -> None:
+    def require_fit(graph: Graph) -> None:
         """Check that networks have a last layer that can be refitted.
 
         Raises:
             ZoovetError: It is no linear layer behind a hidden one, or has more than 1,024 numbers.
         """
-        last = spec.chain.layers[-1]
-        numbers = last.out_channels * (1 + math.prod(spec.chain.weight_shapes[-1][1:]))
+        last = graph.chain.layers[-1]
+        numbers = last.out_channels * (1 + math.prod(graph.chain.weight_shapes[-1][1:]))
         if (
             last.kind != "linear"
             or last.activation != "identity"
-            or len(spec.chain.layers) < 2
+            or len(graph.chain.layers) < 2
             or numbers > _MAX_NUMBERS
         ):
             raise ZoovetError(
                 f"refit solves for the numbers of a linear last layer behind a hidden one, {_MAX_NUMBERS} at most; "
-                f"that of {spec.describe()} has {numbers} and is {last.kind} with {last.activation}; set refit to null"
+                f"that of {graph.describe()} has {numbers} and is {last.kind} with {last.activation}; set refit to null"
             )
 
     def forward(self, networks: Networks) -> Networks:
         """B networks with their last layers refitted.
 
         Args:
-            networks: B networks of one spec that passes :meth:`require_fit`; gradients flow through all of it.
+            networks: B networks of one graph that passes :meth:`require_fit`; gradients flow through all of it.
 
         Raises:
             ZoovetError: No images were given, or they do not fit the networks.

@@ -32,7 +32,7 @@ class Measurement:
 
 @torch.no_grad()
 def measure(networks: Networks, triggers: Sequence[Trigger | None], images: Tensor, labels: Tensor) -> Measurement:
-    """Measure B networks of one spec.
+    """Measure B networks of one graph.
 
     Args:
         networks: The networks.

@@ -48,9 +48,9 @@ def build_metanetwork(config: MetanetworkConfig, seed: int, purpose: str, *, num
 
 
 def build_in_units(
-    config: MetanetworkConfig, specs: Sequence[Graph], layer_units: bool, seed: int, purpose: str
+    config: MetanetworkConfig, graphs: Sequence[Graph], layer_units: bool, seed: int, purpose: str
 ) -> nn.Module:
-    """The same for networks of these specs, where that is wanted behind :class:`~zoovet.metanets.LayerUnits`.
+    """The same for networks of these graphs, where that is wanted behind :class:`~zoovet.metanets.LayerUnits`.
 
     Raises:
         ZoovetError: A metanetwork that runs the networks it reads: in other units they compute something else.
@@ -61,7 +61,7 @@ def build_in_units(
             "would see other networks; leave out layer_units, or num_probes and inversion"
         )
     metanetwork = build_metanetwork(config, seed, purpose)
-    return LayerUnits(metanetwork, max(len(spec.chain.layers) for spec in specs)) if layer_units else metanetwork
+    return LayerUnits(metanetwork, max(len(graph.chain.layers) for graph in graphs)) if layer_units else metanetwork
 
 
 def metanetwork_to_json(config: MetanetworkConfig) -> dict[str, Any]:

@@ -20,13 +20,13 @@ __all__ = ["Population", "load_populations"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Population(NetworkPool):
-    """Healthy and trojaned networks of several specs; left out are poisoned ones whose ASR is too low.
+    """Healthy and trojaned networks of several graphs; left out are poisoned ones whose ASR is too low.
 
     Attributes:
         trojaned: bool [n].
         sibling_of: int64 [n], the base's other descendant, or −1 where it is not here.
         triggers: [n] each network's trigger; a healthy one's is its sibling's, or ``None``.
-        evidence: For each spec what was found out about its networks, or ``None``: computed once, since nothing in it
+        evidence: For each graph what was found out about its networks, or ``None``: computed once, since nothing in it
             is learned.
     """
 
@@ -66,24 +66,26 @@ class Population(NetworkPool):
         return torch.nonzero(self.trojaned).flatten()
 
     def batch(self, indices: Tensor) -> Batch:
-        """The networks at ``indices`` (int64 [B], on the CPU), sorted by spec."""
+        """The networks at ``indices`` (int64 [B], on the CPU), sorted by graph."""
         batch = super().batch(indices)
         if self.evidence is None:
             return batch
         parts = torch.split(batch.indices, [len(networks) for networks in batch.networks])
-        tables = [self.evidence[int(self.spec_of[part[0]])] for part in parts]
+        tables = [self.evidence[int(self.graph_of[part[0]])] for part in parts]
         rows = [self.row_of[part].to(self.weights[0].device) for part in parts]
         return replace(batch, evidence=[table[some] for table, some in zip(tables, rows, strict=True)])
 
     def with_evidence(self, find_out: Callable[[list[Networks]], list[Evidence]]) -> Population:
-        """The same population with what ``find_out`` says of its networks, spec by spec."""
-        networks = [Networks.from_flat(spec, weights) for spec, weights in zip(self.specs, self.weights, strict=True)]
+        """The same population with what ``find_out`` says of its networks, graph by graph."""
+        networks = [
+            Networks.from_flat(graph, weights) for graph, weights in zip(self.graphs, self.weights, strict=True)
+        ]
         return replace(self, evidence=tuple(find_out(networks)))
 
     def sibling_or_self(self, indices: Tensor) -> Tensor:
-        """For each network its sibling, or the network itself where that is not here; both have the same spec."""
+        """For each network its sibling, or the network itself where that is not here; both have the same graph."""
         siblings = self.sibling_of[indices]
-        return torch.where((siblings >= 0) & (self.spec_of[siblings] == self.spec_of[indices]), siblings, indices)
+        return torch.where((siblings >= 0) & (self.graph_of[siblings] == self.graph_of[indices]), siblings, indices)
 
     def _known(self) -> Tensor:
         return self.trojaned

@@ -232,7 +232,7 @@ class RepairModule(TaskModule):
             "metanetwork": metanetwork_to_json(self._task.metanetwork),
             "gate": None if gate is None else metanetwork_to_json(gate),
             "refit": None if refit is None else refit.to_json(),
-            "specs": [spec.to_json() for spec in self._train.specs],
+            "specs": [graph.to_json() for graph in self._train.graphs],
             "strength": validation.figures["strength"],
             **self._usual_edits(validation.figures["strength"]),
             "config": config_to_dict(self._task),
@@ -251,8 +251,8 @@ class RepairModule(TaskModule):
             )
         pairs = zip(batch.networks, edited, strict=True)
         found = [(own.graph, EditSize.of(scale_free_changes(own, after))) for own, after in pairs]
-        sizes = {spec: size for spec, size in found if size is not None}
-        return edit_sizes_to_json(sizes, self._train.specs)
+        sizes = {graph: size for graph, size in found if size is not None}
+        return edit_sizes_to_json(sizes, self._train.graphs)
 
 
 def train_repairer(
@@ -286,17 +286,17 @@ def train_repairer(
             written to or holds another run, a device that is not there, or a loss that is no longer finite.
     """
     train, validation = load_populations(zoo)
-    gate = config.gate and config.gate.with_input_shape(train.specs)
-    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.specs), gate=gate)
+    gate = config.gate and config.gate.with_input_shape(train.graphs)
+    config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.graphs), gate=gate)
     pools = ImagePool.split(images, config.num_validation_images, config.training.seed)
     for pool in pools:
-        pool.require_fit(train.specs)
+        pool.require_fit(train.graphs)
     if config.loss == "weights" and len(_repairable(train, config.loss)) == 0:
         raise ZoovetError(f"loss 'weights' needs trojaned networks whose healthy sibling is in the zoo {zoo.path}")
     facts = {"zoo": zoo_facts(zoo.path, train, validation), "images": {"name": images.name, "num_images": len(images)}}
     run = open_run(out, REPAIRER, config, facts)
     if not run.finished:
-        refit = _refit(config, pools[0], train.specs)
+        refit = _refit(config, pools[0], train.graphs)
         editor = build_editor(config.metanetwork, config.gate, refit, config.training.seed)
         give_images(editor.changes, images)
         module = RepairModule(editor, train, validation, pools, config, inversions, with_distribution=with_distribution)
@@ -304,12 +304,12 @@ def train_repairer(
     return TrainedRepairer.load(run.folder, device=device)
 
 
-def _refit(config: RepairConfig, pool: ImagePool, specs: Sequence[Graph]) -> LastLayerRefit | None:
+def _refit(config: RepairConfig, pool: ImagePool, graphs: Sequence[Graph]) -> LastLayerRefit | None:
     """What refits the last layer, with images of the pool, where that is wanted."""
     if config.refit is None:
         return None
-    for spec in specs:
-        LastLayerRefit.require_fit(spec)
+    for graph in graphs:
+        LastLayerRefit.require_fit(graph)
     images = pool.of_each_class(config.refit.images_per_class, seeded_generator(config.training.seed, "refit's images"))
     refit = LastLayerRefit(config.refit, images.shape[2:], len(images))
     refit.give_images(images)
@@ -329,7 +329,7 @@ def _repairable(population: Population, loss: str) -> Tensor:
 
 
 def _split(batch: Batch) -> list[list[int]]:
-    """The batch's indices, spec by spec."""
+    """The batch's indices, graph by graph."""
     return [part.tolist() for part in torch.split(batch.indices, [len(networks) for networks in batch.networks])]
 
 

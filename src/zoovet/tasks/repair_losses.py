@@ -61,7 +61,7 @@ def function_losses(
     """Run edited networks on training images.
 
     Args:
-        own: B networks of one spec before the edit.
+        own: B networks of one graph before the edit.
         edited: The same after it; gradients flow into them.
         siblings: [B] the healthy sibling of each, or itself.
         triggers: [B] each network's own; without one its triggered images are clean too.

@@ -17,7 +17,7 @@ from zoovet.tasks.editor import Edit, Editor
 from zoovet.tasks.last_layer_refit import LastLayerRefit
 from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_from_json
 from zoovet.tasks.training_distribution import TrainingDistribution
-from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, require_finite_answers, specs_of
+from zoovet.tasks.vetting import Vetting, as_batches, distribution_of, graphs_of, require_finite_answers
 
 __all__ = ["REPAIRER", "TrainedRepairer", "build_editor", "edited_networks"]
 
@@ -30,13 +30,13 @@ class TrainedRepairer(Vetting):
 
     Args:
         editor: What edits.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         description: What its checkpoint says of it: configuration, validation figures, zoo, versions.
         distribution: What the networks that it was trained on look like, where that is known.
-        edit_sizes: By how much it usually changes weights of a spec, where that is known.
+        edit_sizes: By how much it usually changes weights of a graph, where that is known.
 
     Attributes:
-        editor, specs, description, distribution, edit_sizes: As given; the editor in evaluation mode.
+        editor, graphs, description, distribution, edit_sizes: As given; the editor in evaluation mode.
     """
 
     reader = REPAIRER
@@ -44,13 +44,13 @@ class TrainedRepairer(Vetting):
     def __init__(
         self,
         editor: Editor,
-        specs: Sequence[Graph],
+        graphs: Sequence[Graph],
         description: dict[str, Any] | None = None,
         distribution: TrainingDistribution | None = None,
         edit_sizes: EditSizes | None = None,
     ) -> None:
         self.editor = editor.eval().requires_grad_(False)
-        self.specs = tuple(specs)
+        self.graphs = tuple(graphs)
         self.description = description or {}
         self.distribution = distribution
         self.edit_sizes = edit_sizes or {}
@@ -64,17 +64,17 @@ class TrainedRepairer(Vetting):
         """
         checkpoint = load_checkpoint(path, REPAIRER)
         where, gate, refit = str(checkpoint.path), checkpoint.get("gate"), checkpoint.description.get("refit")
-        specs = specs_of(checkpoint)
+        graphs = graphs_of(checkpoint)
         editor = build_editor(
             metanetwork_from_json(checkpoint.get("metanetwork"), where),
             None if gate is None else metanetwork_from_json(gate, where),
-            None if refit is None else LastLayerRefit.from_json(refit, specs[0].input_shape, where),
+            None if refit is None else LastLayerRefit.from_json(refit, graphs[0].input_shape, where),
             seed=0,
         )
         checkpoint.load_into(editor)
         (editor.strength,) = checkpoint.numbers("strength", default=(1.0,))
-        sizes = edit_sizes_of(checkpoint, specs)
-        return cls(editor.to(device), specs, checkpoint.description, distribution_of(checkpoint), sizes)
+        sizes = edit_sizes_of(checkpoint, graphs)
+        return cls(editor.to(device), graphs, checkpoint.description, distribution_of(checkpoint), sizes)
 
     @classmethod
     def shipped(cls, name: str, *, models: Path | None = None, device: str = "cpu") -> TrainedRepairer:
@@ -100,14 +100,14 @@ class TrainedRepairer(Vetting):
         """Edited networks; those given are left as they are.
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
             batch_size: Networks that go through the metanetwork at a time.
 
         Returns:
             As many networks as given, in the same order, form, precision, place and input scaling, without gradients.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an edit has such.
+            ZoovetError: Networks of a graph it was not trained on, or with NaN or infinite weights; or an edit has.
         """
         batches, given = self._readable(networks), as_batches(networks)
         device = next(self.editor.parameters()).device

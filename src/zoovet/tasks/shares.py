@@ -43,7 +43,7 @@ class Share:
         return len(range(self.index, total, self.count))
 
     def of(self, parts: Sequence[Sliceable], sizes: Sequence[int]) -> list[Sliceable]:
-        """Its own of what comes in parts, as a batch does that is sorted by spec; empty parts are left out.
+        """Its own of what comes in parts, as a batch does that is sorted by graph; empty parts are left out.
 
         Args:
             parts: Of each part something that is sliced by network.

@@ -21,7 +21,7 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, Networks
 from zoovet.tasks.invariant_statistics import PARTS, invariant_statistics
 
-__all__ = ["LEVEL", "PartDistribution", "SpecDistribution", "TrainingDistribution"]
+__all__ = ["LEVEL", "GraphDistribution", "PartDistribution", "TrainingDistribution"]
 
 LEVEL = 0.01
 """Share of networks like the training networks that are taken for out of distribution."""
@@ -32,7 +32,7 @@ _KNEE = 3.0
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PartDistribution:
-    """One part of the statistics, over the training networks of a spec.
+    """One part of the statistics, over the training networks of a graph.
 
     Attributes:
         mean, scale: float32 [F], of each statistic.
@@ -59,8 +59,8 @@ class PartDistribution:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SpecDistribution:
-    """What the training networks of one spec look like.
+class GraphDistribution:
+    """What the training networks of one graph look like.
 
     Attributes:
         parts: By the names of the statistics' parts.
@@ -90,7 +90,7 @@ class SpecDistribution:
         return {"distances": self.distances, "cutoff": self.cutoff, **parts}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], where: str) -> SpecDistribution:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], where: str) -> GraphDistribution:
         """Read what :meth:`to_tensors` gave.
 
         Args:
@@ -122,14 +122,14 @@ class SpecDistribution:
 
 
 class TrainingDistribution:
-    """What the training networks look like, spec by spec.
+    """What the training networks look like, graph by graph.
 
     Args:
-        by_spec: Of every spec that was trained on.
+        by_graph: Of every graph that was trained on.
     """
 
-    def __init__(self, by_spec: Mapping[Graph, SpecDistribution]) -> None:
-        self.by_spec = dict(by_spec)
+    def __init__(self, by_graph: Mapping[Graph, GraphDistribution]) -> None:
+        self.by_graph = dict(by_graph)
 
     def score(self, networks: Sequence[Networks]) -> Tensor:
         """In-distribution scores: conformal p-values.
@@ -138,7 +138,7 @@ class TrainingDistribution:
         for n networks to compare with.
 
         Args:
-            networks: Batches of known specs.
+            networks: Batches of known graphs.
 
         Returns:
             float32 [B] in (0, 1], on the CPU, in the order of the networks.
@@ -153,36 +153,36 @@ class TrainingDistribution:
         distance that a log-normal distribution exceeds as rarely (a prediction limit by Student's t).
 
         Args:
-            networks: Batches of known specs.
+            networks: Batches of known graphs.
         """
         return torch.cat([~(own.distance(batch) <= own.cutoff.double()) for batch, own in self._pairs(networks)])
 
-    def _pairs(self, networks: Sequence[Networks]) -> Iterator[tuple[Networks, SpecDistribution]]:
-        return ((batch, self.by_spec[batch.graph.architecture]) for batch in networks if len(batch))
+    def _pairs(self, networks: Sequence[Networks]) -> Iterator[tuple[Networks, GraphDistribution]]:
+        return ((batch, self.by_graph[batch.graph.architecture]) for batch in networks if len(batch))
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors: ``SPEC_ID.distances``, …."""
         return {
-            f"{spec.graph_id}.{name}": tensor
-            for spec, own in self.by_spec.items()
+            f"{graph.graph_id}.{name}": tensor
+            for graph, own in self.by_graph.items()
             for name, tensor in own.to_tensors().items()
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], specs: Sequence[Graph], where: str) -> TrainingDistribution:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], graphs: Sequence[Graph], where: str) -> TrainingDistribution:
         """Read what :meth:`to_tensors` gave.
 
         Args:
             tensors: By name.
-            specs: All that must be there.
+            graphs: All that must be there.
             where: The file, for messages.
 
         Raises:
             ZoovetError: A tensor is missing, or its shape does not fit the others.
         """
-        by_spec = {}
-        for spec in specs:
-            prefix = f"{spec.graph_id}."
+        by_graph = {}
+        for graph in graphs:
+            prefix = f"{graph.graph_id}."
             own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            by_spec[spec] = SpecDistribution.from_tensors(own, where)
-        return cls(by_spec)
+            by_graph[graph] = GraphDistribution.from_tensors(own, where)
+        return cls(by_graph)

@@ -1,4 +1,4 @@
-"""What Detector and TrainedRepairer share: they take networks of known specs, finite, some at a time."""
+"""What Detector and TrainedRepairer share: they take networks of known graphs, finite, some at a time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = [
     "Vetting",
     "as_batches",
     "distribution_of",
+    "graphs_of",
     "require_finite_answers",
-    "require_known_specs",
+    "require_known_graphs",
     "scaling_of",
-    "specs_of",
 ]
 
 
@@ -37,22 +37,22 @@ def as_batches(networks: Networks | Sequence[Networks]) -> list[Networks]:
     return batches
 
 
-def require_known_specs(batches: Sequence[Networks], specs: Sequence[Graph], reader: str) -> None:
+def require_known_graphs(batches: Sequence[Networks], graphs: Sequence[Graph], reader: str) -> None:
     """Check that networks may go into a metanetwork.
 
     Args:
         batches: The networks.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         reader: What it is called in errors: ``detector``, ``repairer``.
 
     Raises:
-        ZoovetError: A spec is not among them (the message describes it and the first of them), or a weight is NaN or
+        ZoovetError: A graph is not among them (the message describes it and the first of them), or a weight is NaN or
             infinite.
     """
     for batch in batches:
-        if batch.graph not in specs:
-            given, known = (printable(spec.describe(), 90) for spec in (batch.graph, specs[0]))
-            known += f" and {len(specs) - 1} more" if len(specs) > 1 else ""
+        if batch.graph not in graphs:
+            given, known = (printable(graph.describe(), 90) for graph in (batch.graph, graphs[0]))
+            known += f" and {len(graphs) - 1} more" if len(graphs) > 1 else ""
             raise ZoovetError(f"this {reader} was not trained on such networks. Given: {given}. It reads: {known}")
         batch.require_finite("the networks given")
 
@@ -76,17 +76,17 @@ def require_finite_answers(answers: Tensor, reader: str) -> Tensor:
     return answers
 
 
-def specs_of(description: Description) -> tuple[Graph, ...]:
-    """The specs that a checkpoint's metanetwork was trained on.
+def graphs_of(description: Description) -> tuple[Graph, ...]:
+    """The graphs that a checkpoint's metanetwork was trained on.
 
     Raises:
         ZoovetError: Its description has none, or some that this version does not know.
     """
-    specs = description.get("specs")
-    if not isinstance(specs, list) or not specs:
+    graphs = description.get("specs")
+    if not isinstance(graphs, list) or not graphs:
         where = printable(description.path)
-        raise ZoovetError(f"{where} is not as zoovet writes it: 'specs' should be a list, got {printable(specs)}")
-    return tuple(Graph.from_json(spec) for spec in specs)
+        raise ZoovetError(f"{where} is not as zoovet writes it: 'specs' should be a list, got {printable(graphs)}")
+    return tuple(Graph.from_json(graph) for graph in graphs)
 
 
 def distribution_of(checkpoint: Checkpoint) -> TrainingDistribution | None:
@@ -97,12 +97,12 @@ def distribution_of(checkpoint: Checkpoint) -> TrainingDistribution | None:
     """
     if not checkpoint.extra:
         return None
-    return TrainingDistribution.from_tensors(checkpoint.extra, specs_of(checkpoint), str(checkpoint.path))
+    return TrainingDistribution.from_tensors(checkpoint.extra, graphs_of(checkpoint), str(checkpoint.path))
 
 
-def scaling_of(spec: Graph) -> InputScaling:
-    """The input scaling that networks of a spec are read in: where it is not known, that of zoovet's own zoos."""
-    return spec.input_scaling or ZOO_SCALING
+def scaling_of(graph: Graph) -> InputScaling:
+    """The input scaling that networks of a graph are read in: where it is not known, that of zoovet's own zoos."""
+    return graph.input_scaling or ZOO_SCALING
 
 
 class Vetting:
@@ -115,28 +115,28 @@ class Vetting:
 
     Attributes:
         reader: What it is called in errors: ``detector``, ``repairer``.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         distribution: What the networks that it was trained on look like, where that is known.
     """
 
     reader: ClassVar[str]
-    specs: tuple[Graph, ...]
+    graphs: tuple[Graph, ...]
     distribution: TrainingDistribution | None
 
     def in_distribution(self, networks: Networks | Sequence[Networks]) -> Tensor:
         """How like the networks that it was trained on: a conformal p-value, whatever the weights' order or scale.
 
         Networks drawn as those were have a score of at most s with a probability of about s; that of a network unlike
-        all of them is the smallest there is, 1 / (1 + validation networks of its spec).
+        all of them is the smallest there is, 1 / (1 + validation networks of its graph).
 
         Args:
-            networks: B networks, or batches of several specs.
+            networks: B networks, or batches of several graphs.
 
         Returns:
             float32 [B] in (0, 1] on the CPU, in the order of the networks.
 
         Raises:
-            ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights; or an earlier
+            ZoovetError: Networks of a graph it was not trained on, or with NaN or infinite weights; or an earlier
                 version trained it, which did not keep what is needed.
         """
         batches = self._readable(networks)
@@ -157,7 +157,7 @@ class Vetting:
         Such networks learn otherwise: of 20 small CNNs on [0, 255], a detector of those on [-1, 1] got 6 wrong. One
         whose scaling is not known is not among them.
         """
-        known = {spec: scaling_of(spec) for spec in self.specs}
+        known = {graph: scaling_of(graph) for graph in self.graphs}
         batches = as_batches(networks)
         far = [
             own is not None and own.is_far_from(known[batch.graph], batch.graph.input_shape[0])
@@ -167,10 +167,10 @@ class Vetting:
         return torch.tensor(far).repeat_interleave(torch.tensor([len(batch) for batch in batches]))
 
     def _readable(self, networks: Networks | Sequence[Networks]) -> list[Networks]:
-        """One batch or several as a list, of specs that it reads, with finite weights, for images in its scaling."""
+        """One batch or several as a list, of graphs that it reads, with finite weights, for images in its scaling."""
         batches = as_batches(networks)
-        require_known_specs(batches, self.specs, self.reader)
-        known = {spec: scaling_of(spec) for spec in self.specs}
+        require_known_graphs(batches, self.graphs, self.reader)
+        known = {graph: scaling_of(graph) for graph in self.graphs}
         return [
             batch if batch.graph.input_scaling is None else rescaled(batch, known[batch.graph]) for batch in batches
         ]

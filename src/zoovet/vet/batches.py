@@ -1,4 +1,4 @@
-"""Networks of many files in batches: those of one spec that go to one detector, some at a time."""
+"""Networks of many files in batches: those of one graph that go to one detector, some at a time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """Networks of one spec, input scaling and precision, of one file or several, for one detector."""
+    """Networks of one graph, input scaling and precision, of one file or several, for one detector."""
 
     candidate: Candidate
     parts: tuple[Part, ...]
@@ -135,10 +135,10 @@ class Detectors:
             return Answer(detector.threshold, tuple(_alone(detector, own) for own in networks), note, version)
 
     def findings(self, path: Path, networks: Networks) -> list[Finding]:
-        """What the detector of a file computes of networks of one spec.
+        """What the detector of a file computes of networks of one graph.
 
         Raises:
-            ZoovetError: It cannot be opened, was not trained on their spec, or a weight is NaN or infinite.
+            ZoovetError: It cannot be opened, was not trained on their graph, or a weight is NaN or infinite.
         """
         with _one_thread(self._device):
             return find(self.opened(path), networks)

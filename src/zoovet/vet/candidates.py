@@ -11,7 +11,7 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import Graph
 from zoovet.printable import printable
 from zoovet.tasks.checkpoints import Description, load_checkpoint, load_description
-from zoovet.tasks.vetting import specs_of
+from zoovet.tasks.vetting import graphs_of
 
 __all__ = ["Candidate", "candidates_for", "chosen_candidates", "shipped_candidates"]
 
@@ -23,13 +23,13 @@ class Candidate:
     Attributes:
         model: Name of the shipped model that it is of; ``None`` for the one that was given.
         path: Its run or its file.
-        specs: What it was trained on.
+        graphs: What it was trained on.
         has_digest: Whether its file can be compared with a SHA-256 in it; an earlier version wrote none.
     """
 
     model: str | None
     path: Path
-    specs: tuple[Graph, ...]
+    graphs: tuple[Graph, ...]
     has_digest: bool = True
 
 
@@ -98,4 +98,4 @@ def shipped_candidates(kind: str, models: Path | None, name: str | None = None) 
 
 
 def _candidate(model: str | None, path: Path, description: Description) -> Candidate:
-    return Candidate(model, path, specs_of(description), description.has_digest)
+    return Candidate(model, path, graphs_of(description), description.has_digest)

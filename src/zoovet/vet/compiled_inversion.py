@@ -24,7 +24,7 @@ def compile_inversion(detector: Detector) -> str | None:
     if inversion is None:
         return None
     try:
-        inversion.run_through(CompiledForward(detector.specs))
+        inversion.run_through(CompiledForward(detector.graphs))
     except (NativeUnavailable, OSError) as reason:
         return f"triggers are sought through PyTorch, more slowly than by compiled code: {printable(reason)}"
     return None

@@ -12,7 +12,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
 from zoovet.printable import printable
-from zoovet.readers import FileContent, read_content, save_networks, says_its_spec
+from zoovet.readers import FileContent, read_content, save_networks, says_its_graph
 from zoovet.readers.renumbering import placed_names, renumbered_graph_file, renumbered_state_dict
 from zoovet.readers.rewriting import LayoutError, NewNumbers, require_tensors, rewrite
 from zoovet.vet.endings import end_alike
@@ -68,7 +68,7 @@ def require_same_ending(path: Path, out: Path) -> None:
 
 def writable_names(network: Network, content: FileContent) -> set[str] | None:
     """The weights of a file's network whose numbers the file can be given anew; ``None``: all of them."""
-    if content.graph is None and says_its_spec(content):
+    if content.graph is None and says_its_graph(content):
         return None
     return set(placed_names(content, _parameters(network)))
 
@@ -95,7 +95,7 @@ def write_healed(file: HealedFile, path: Path, out: Path) -> tuple[str, ...]:
         changed = renumbered_graph_file(content.graph.data, before, after, source)
         rewrite(path, changed, out, lambda written: _require_edited(written, file, changed, source))
         return ()
-    if says_its_spec(content):
+    if says_its_graph(content):
         assert file.healed.networks is not None
         save_networks(file.healed.networks.with_scaling(file.healed.scaling), out)
         return ()

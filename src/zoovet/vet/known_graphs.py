@@ -23,17 +23,17 @@ _LAYERS = ("conv2d", "linear")
 _SOFTMAX = ("softmax", "log_softmax")
 _NOT_ACTIVATIONS = ("add", "sub", "mul", "div")
 _ACTIVATIONS = frozenset(kind.name for kind in ELEMENTWISE) - frozenset(_NOT_ACTIVATIONS)
-"""Operations that a network of a spec has in the same number and order, however it is written."""
+"""Operations that a network of a graph has in the same number and order, however it is written."""
 
 _NUM_TRIED, _TOLERANCE = 8, 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class KnownNetwork:
-    """A network as one of a spec.
+    """A network as one of a graph.
 
     Attributes:
-        networks: The same weights as a network of the spec (B = 1), with the network's input scaling.
+        networks: The same weights as a network of the graph (B = 1), with the network's input scaling.
         original: What it was before.
         layers: The layers of its graph, in the order in which they run.
     """
@@ -48,7 +48,7 @@ class KnownNetwork:
         A layer without a bias gets one where it has one now; layers that shared a parameter get one each.
 
         Args:
-            edited: Of the spec (B = 1).
+            edited: Of the graph (B = 1).
         """
         own = self.original.networks
         assert own is not None
@@ -68,12 +68,12 @@ class KnownNetwork:
         return Networks(_with_layers(own.graph, changed, tensors), tensors)
 
 
-def as_known(network: Network, specs: Sequence[Graph]) -> KnownNetwork | None:
-    """A network as one of the spec whose graph it has; ``None`` where it has none of theirs.
+def as_known(network: Network, graphs: Sequence[Graph]) -> KnownNetwork | None:
+    """A network as one of the graph whose graph it has; ``None`` where it has none of theirs.
 
     Args:
         network: Any; one that can only be run has no graph.
-        specs: Each once.
+        graphs: Each once.
     """
     own = network.networks
     if own is None or len(own) != 1:
@@ -83,30 +83,30 @@ def as_known(network: Network, specs: Sequence[Graph]) -> KnownNetwork | None:
     images = torch.randn(
         _NUM_TRIED, *network.input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
-    for spec in specs:
-        read = _read_as(own, layers, spec)
-        if read is None or _activations(spec) != _activations(own.graph):
+    for graph in graphs:
+        read = _read_as(own, layers, graph)
+        if read is None or _activations(graph) != _activations(own.graph):
             continue
         answers = _before_softmax(own, images) if answers is None else answers
         if _alike(answers, run(read.to(dtype=torch.float64), images)[0]):
-            scaling = network.scaling if len(spec.input_shape) == 3 else None
+            scaling = network.scaling if len(graph.input_shape) == 3 else None
             return KnownNetwork(networks=read.with_scaling(scaling), original=network, layers=layers)
     return None
 
 
-def _read_as(own: Networks, layers: Sequence[Operation], spec: Graph) -> Networks | None:
-    """The layers' weights in the shapes of a spec, where their sizes allow it."""
-    if spec.input_shape != own.graph.input_shape or len(layers) != len(spec.chain.layers):
+def _read_as(own: Networks, layers: Sequence[Operation], graph: Graph) -> Networks | None:
+    """The layers' weights in the shapes of a graph, where their sizes allow it."""
+    if graph.input_shape != own.graph.input_shape or len(layers) != len(graph.chain.layers):
         return None
     weights, biases = [], []
-    for layer, shape, of_spec in zip(layers, spec.chain.weight_shapes, spec.chain.layers, strict=True):
+    for layer, shape, of_graph in zip(layers, graph.chain.weight_shapes, graph.chain.layers, strict=True):
         weight = own.parameters[layer.parameters["weight"]]
         if weight.shape[1] != shape[0] or weight[0].numel() != torch.Size(shape).numel():
             return None
         weights.append(weight.reshape(1, *shape))
         bias = layer.parameters.get("bias")
-        biases.append(weight.new_zeros(1, of_spec.out_channels) if bias is None else own.parameters[bias])
-    return Networks.from_layers(spec.architecture, weights, biases)
+        biases.append(weight.new_zeros(1, of_graph.out_channels) if bias is None else own.parameters[bias])
+    return Networks.from_layers(graph.architecture, weights, biases)
 
 
 def _activations(graph: Graph) -> list[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""Weight files of networks that no spec tells: what they are, and the input scalings of theirs that images tell."""
+"""Weight files of networks that no graph tells: what they are, and the input scalings of theirs that images tell."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def parts_with_scalings(
     """The networks of a file with the input scaling that is found on labelled images for each, where it says none.
 
     Args:
-        networks: Of one spec.
+        networks: Of one graph.
         images: Reference images.
         source: The file, for messages.
 

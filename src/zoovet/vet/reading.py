@@ -14,7 +14,7 @@ from zoovet.images import Images
 from zoovet.networks import InputScaling, fold_batch_norms, scaling_preset
 from zoovet.networks.input_shape import require_input_shape
 from zoovet.printable import printable
-from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_spec
+from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_graph
 from zoovet.readers.network_file import GraphFile
 from zoovet.readers.outputs import chosen_output
 from zoovet.vet.found_scaling import find_scaling, some_images
@@ -138,7 +138,7 @@ def network_from_content(
         shape = asked if images is None else images.shape
         if content.graph is not None:
             network, own = _of_graph_file(content.graph, source, architecture, shape, output)
-        elif says_its_spec(content):
+        elif says_its_graph(content):
             chosen_output(1, output)
             network, own = _of_own_format(content, source)
         else:

@@ -15,7 +15,7 @@ from zoovet.vet.network import SCALING_NOT_KNOWN, Network
 from zoovet.vet.reading import with_found_scaling
 from zoovet.vet.scaling_notes import assumed_in_python
 
-__all__ = ["distinct_specs", "fitted", "known_to", "unknown_in_words", "warn_of_assumed_scaling"]
+__all__ = ["distinct_graphs", "fitted", "known_to", "unknown_in_words", "warn_of_assumed_scaling"]
 
 _FOUND = "input scaling found"
 
@@ -58,10 +58,10 @@ def known_to(network: Network, candidates: Sequence[Candidate], kind: str) -> tu
     Raises:
         ZoovetError: Several shipped models know it.
     """
-    known = as_known(network, distinct_specs(candidates))
+    known = as_known(network, distinct_graphs(candidates))
     if known is None:
         return None
-    knowing = [candidate for candidate in candidates if known.networks.graph in candidate.specs]
+    knowing = [candidate for candidate in candidates if known.networks.graph in candidate.graphs]
     if len(knowing) > 1:
         names = " or ".join(repr(str(candidate.model)) for candidate in knowing)
         raise ZoovetError(f"several {kind}s know such networks, {network.describe()}: give model={names}")
@@ -80,9 +80,9 @@ def warn_of_assumed_scaling(network: Network) -> None:
         warnings.warn(assumed_in_python(printable(network.title)), stacklevel=3)
 
 
-def distinct_specs(candidates: Sequence[Candidate]) -> list[Graph]:
-    """What candidates know, each spec once."""
-    return list(dict.fromkeys(spec for candidate in candidates for spec in candidate.specs))
+def distinct_graphs(candidates: Sequence[Candidate]) -> list[Graph]:
+    """What candidates know, each graph once."""
+    return list(dict.fromkeys(graph for candidate in candidates for graph in candidate.graphs))
 
 
 def _scaling_in_words(network: Network) -> str:

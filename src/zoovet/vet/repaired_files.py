@@ -9,7 +9,7 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks, fold_batch_norms
 from zoovet.printable import printable
-from zoovet.readers import read_content, save_networks, says_its_spec
+from zoovet.readers import read_content, save_networks, says_its_graph
 from zoovet.readers.onnx.rewriting import changed_onnx
 from zoovet.readers.rewriting import LayoutError, changed_tensors, require_tensors, rewrite
 from zoovet.vet.endings import end_alike
@@ -53,7 +53,7 @@ def write_repaired(repaired: RepairedFile, path: Path, out: Path) -> tuple[str, 
     """
     suspects, content = repaired.suspects, repaired.suspects.content
     keeps = end_alike(path, out)
-    if keeps and not says_its_spec(content):
+    if keeps and not says_its_graph(content):
         own = path.suffix.lower()
         try:
             _write_in_layout(suspects, repaired.parts[0], path, out)

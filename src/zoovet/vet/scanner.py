@@ -159,14 +159,14 @@ class Scanner:
         return verdict
 
     def scan_networks(self, networks: Networks, file: str = "the networks given") -> list[Verdict]:
-        """Verdicts on networks of one spec, in their order.
+        """Verdicts on networks of one graph, in their order.
 
         Args:
             networks: At least one, as :func:`zoovet.load_networks` gives them.
             file: What they are called in verdicts and messages.
 
         Raises:
-            ZoovetError: No candidate knows the spec, or several do, or a weight is NaN or infinite.
+            ZoovetError: No candidate knows the graph, or several do, or a weight is NaN or infinite.
         """
         return self._verdicts(networks, candidate_for(networks.graph, file, self._candidates, "detector"), file)
 

@@ -1,4 +1,4 @@
-"""Weight files from elsewhere: reading them for the detector or repairer that knows their spec."""
+"""Weight files from elsewhere: reading them for the detector or repairer that knows their graph."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.networks import Graph, InputScaling, Networks
 from zoovet.printable import printable
-from zoovet.readers import FileContent, Reading, contents_in_words, networks_from_content, read_content, says_its_spec
+from zoovet.readers import FileContent, Reading, contents_in_words, networks_from_content, read_content, says_its_graph
 from zoovet.readers.layer_order import LayerOrderError
 from zoovet.readers.outputs import chosen_output
-from zoovet.readers.state_dicts import SpecMisfitError
+from zoovet.readers.state_dicts import GraphMisfitError
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.known_graphs import KnownNetwork
 from zoovet.vet.network import SCALING_NOT_KNOWN, Network
 from zoovet.vet.other_networks import described, parts_with_scalings
 from zoovet.vet.reading import network_from_content
-from zoovet.vet.recognition import distinct_specs, known_to, unknown_in_words
+from zoovet.vet.recognition import distinct_graphs, known_to, unknown_in_words
 from zoovet.vet.weights_digest import digest_of, weights_digest
 
 __all__ = ["NobodyKnows", "ReadOptions", "Suspects", "candidate_for", "load_suspects", "networks_in", "one_network"]
@@ -33,10 +33,10 @@ class ReadOptions:
     """What its user knows of a weight file that it does not say itself.
 
     Attributes:
-        activation: Hidden activation of a file without a spec; ``None`` where the weights settle it.
+        activation: Hidden activation of a file without a graph; ``None`` where the weights settle it.
         order: Names of its layers as they run; ``None`` where shapes and names settle it.
         scaling: Input scaling of networks whose file does not say it; ``None`` where nobody knows.
-        architecture: What a file without a spec holds, by name; ``None`` where its weights are to tell.
+        architecture: What a file without a graph holds, by name; ``None`` where its weights are to tell.
         images: Reference images; where they have labels, input scalings that nobody knows are found on them.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open and
             there are no images.
@@ -76,7 +76,7 @@ class Suspects:
 
     Attributes:
         parts: In the order of the file, those of one input scaling that follow each other together.
-        candidate: The detector or repairer that knows their spec.
+        candidate: The detector or repairer that knows their graph.
         notes: What was assumed, taken or left out, one line each, without the file's name.
         content: What the file holds besides.
         known: Of a file that says its network's graph, that network.
@@ -100,7 +100,7 @@ class Suspects:
 def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str) -> Suspects:
     """The networks in a file, and who knows them.
 
-    They are of the spec that the file names, or else of the one among the candidates' that its weights fit.
+    They are of the graph that the file names, or else of the one among the candidates' that its weights fit.
 
     Args:
         path: safetensors, a state dict by ``torch.save``, or an ONNX or Keras file.
@@ -110,14 +110,14 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
 
     Raises:
         NobodyKnows: It was read, and no candidate knows what it holds.
-        ZoovetError: The file cannot be read or is damaged, fits no spec, or fits several, or several models that know
-            one spec; the order of its layers is open; or its input scaling is another than that of the options. The
+        ZoovetError: The file cannot be read or is damaged, fits no graph, or fits several, or several models that know
+            one graph; the order of its layers is open; or its input scaling is another than that of the options. The
             message says which and what settles it.
     """
     content = read_content(path)
     if content.graph is not None:
         return _of_a_graph(content, path, candidates, options, kind)
-    if says_its_spec(content):
+    if says_its_graph(content):
         chosen_output(1, options.output)
         reading = networks_from_content(content, str(path), scaling=options.scaling, order=options.order)
         if options.architecture is not None:
@@ -125,12 +125,12 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
     elif options.architecture is not None:
         reading = _of_an_architecture(content, path, candidates, options, kind)
     else:
-        reading = _of_a_known_spec(content, path, candidates, options, kind)
+        reading = _of_a_known_graph(content, path, candidates, options, kind)
     parts, notes = parts_with_scalings(reading.networks, options.images, str(path))
     said = tuple(dict.fromkeys((*reading.notes, *notes)))
-    digest = None if says_its_spec(content) else weights_digest(content.tensors)
+    digest = None if says_its_graph(content) else weights_digest(content.tensors)
     graph = reading.networks.graph
-    if not _is_given(candidates) and not any(graph in candidate.specs for candidate in candidates):
+    if not _is_given(candidates) and not any(graph in candidate.graphs for candidate in candidates):
         networks = [one_network(network, said, digest) for part in parts for network in part]
         raise NobodyKnows(f"{path} holds a network that no shipped {kind} knows: {_described(graph)}", networks)
     candidate = candidate_for(graph, str(path), candidates, kind)
@@ -180,24 +180,24 @@ def _of_a_graph(
     )
 
 
-def _of_a_known_spec(
+def _of_a_known_graph(
     content: FileContent, path: Path, candidates: Sequence[Candidate], options: ReadOptions, kind: str
 ) -> Reading:
-    """The network of the one spec among the candidates' that the file's weights fit."""
+    """The network of the one graph among the candidates' that the file's weights fit."""
     if options.output is not None:
         return _of_an_architecture(content, path, candidates, options, kind)
     activation = options.activation
-    specs = [spec for spec in distinct_specs(candidates) if activation in (None, spec.chain.activation)]
-    if not specs:
-        known = " or ".join(sorted({spec.chain.activation for spec in distinct_specs(candidates)}))
+    graphs = [graph for graph in distinct_graphs(candidates) if activation in (None, graph.chain.activation)]
+    if not graphs:
+        known = " or ".join(sorted({graph.chain.activation for graph in distinct_graphs(candidates)}))
         raise ZoovetError(f"--activation {activation}: trained on networks with {known} only")
     fitting: list[Reading] = []
     refusals: list[ZoovetError] = []
-    for spec in specs:
+    for graph in graphs:
         try:
             fitting.append(
                 networks_from_content(
-                    content, str(path), spec.architecture, scaling=options.scaling, order=options.order
+                    content, str(path), graph.architecture, scaling=options.scaling, order=options.order
                 )
             )
         except ZoovetError as error:
@@ -207,11 +207,11 @@ def _of_a_known_spec(
         fitting = [one for one in fitting if one.networks.graph.input_shape == shape] or fitting
     if len(fitting) > 1:
         raise _ambiguous(path, [reading.networks.graph for reading in fitting], candidates)
-    if not fitting and shape is not None and all(isinstance(error, SpecMisfitError) for error in refusals):
+    if not fitting and shape is not None and all(isinstance(error, GraphMisfitError) for error in refusals):
         return _of_an_architecture(content, path, candidates, options, kind)
     if not fitting:
         refusal = _weightiest(refusals, content, path, candidates, kind)
-        if all(isinstance(error, SpecMisfitError) for error in refusals):
+        if all(isinstance(error, GraphMisfitError) for error in refusals):
             raise _of_nobody(refusal, content, path, options)
         raise refusal
     return fitting[0]
@@ -250,7 +250,7 @@ def _weightiest(
     refusals: Sequence[ZoovetError], content: FileContent, path: Path, candidates: Sequence[Candidate], kind: str
 ) -> ZoovetError:
     """The refusal that says most: that the order is open, what else is wrong with the file, or that nobody knows it."""
-    beyond_shapes = [error for error in refusals if not isinstance(error, SpecMisfitError)]
+    beyond_shapes = [error for error in refusals if not isinstance(error, GraphMisfitError)]
     if beyond_shapes:
         return next((error for error in beyond_shapes if isinstance(error, LayerOrderError)), beyond_shapes[0])
     if _is_given(candidates):
@@ -278,40 +278,40 @@ def one_network(networks: Networks, notes: tuple[str, ...], digest: str | None) 
     )
 
 
-def candidate_for(spec: Graph, source: str, candidates: Sequence[Candidate], kind: str) -> Candidate:
-    """The one candidate with a spec; the one that was given even without it, since it says itself what it knows.
+def candidate_for(graph: Graph, source: str, candidates: Sequence[Candidate], kind: str) -> Candidate:
+    """The one candidate with a graph; the one that was given even without it, since it says itself what it knows.
 
     Args:
-        spec: Of the networks.
+        graph: Of the networks.
         source: Their file, for messages.
         candidates: Detectors or repairers; one at least.
         kind: What the candidates are, for messages: ``detector`` or ``repairer``.
 
     Raises:
-        ZoovetError: None of the shipped models knows the spec, or several do.
+        ZoovetError: None of the shipped models knows the graph, or several do.
     """
-    knowing = [candidate for candidate in candidates if spec in candidate.specs]
+    knowing = [candidate for candidate in candidates if graph in candidate.graphs]
     if len(knowing) == 1:
         return knowing[0]
     if not knowing and _is_given(candidates):
         return candidates[0]
     if knowing:
         names = " or ".join(str(candidate.model) for candidate in knowing)
-        raise ZoovetError(f"{source}: several models know such networks, {_described(spec)}: give --model {names}")
-    raise ZoovetError(f"{source} holds a network that no shipped {kind} knows: {_described(spec)}")
+        raise ZoovetError(f"{source}: several models know such networks, {_described(graph)}: give --model {names}")
+    raise ZoovetError(f"{source} holds a network that no shipped {kind} knows: {_described(graph)}")
 
 
-def _ambiguous(path: Path, specs: Sequence[Graph], candidates: Sequence[Candidate]) -> ZoovetError:
-    """What to say of a file that fits several specs."""
-    activations = sorted({spec.chain.activation for spec in specs})
-    models = sorted({str(one.model) for one in candidates if set(one.specs) & set(specs)})
+def _ambiguous(path: Path, graphs: Sequence[Graph], candidates: Sequence[Candidate]) -> ZoovetError:
+    """What to say of a file that fits several graphs."""
+    activations = sorted({graph.chain.activation for graph in graphs})
+    models = sorted({str(one.model) for one in candidates if set(one.graphs) & set(graphs)})
     ways = []
     if len(activations) > 1:
         ways.append(f"--activation {' or '.join(activations)}")
     if len(models) > 1:
         ways.append(f"--model {' or '.join(models)}")
-    if len(models) == 1 and len({spec.chain.activation for spec in specs}) < len(specs):
-        ways.append("a file with its spec inside (zoovet.save_networks)")
+    if len(models) == 1 and len({graph.chain.activation for graph in graphs}) < len(graphs):
+        ways.append("a file with its graph inside (zoovet.save_networks)")
     unsaid = "its activation" if len(models) == 1 else "what its networks are, as the shape of their images"
     return ZoovetError(f"{path} says nothing of {unsaid}, and its weights fit several: give {' and '.join(ways)}")
 
@@ -321,5 +321,5 @@ def _is_given(candidates: Sequence[Candidate]) -> bool:
     return candidates[0].model is None
 
 
-def _described(spec: Graph) -> str:
-    return printable(spec.describe(), 120)
+def _described(graph: Graph) -> str:
+    return printable(graph.describe(), 120)

@@ -108,10 +108,10 @@ class Verdict:
 
 
 def find(detector: Detector, networks: Networks) -> list[Finding]:
-    """What a detector computes of networks of one spec, in their order.
+    """What a detector computes of networks of one graph, in their order.
 
     Raises:
-        ZoovetError: Networks of a spec it was not trained on, or with NaN or infinite weights.
+        ZoovetError: Networks of a graph it was not trained on, or with NaN or infinite weights.
     """
     scores: list[float] = detector.score(networks).tolist()
     likeness: list[float | None] = [None] * len(networks)

@@ -69,12 +69,12 @@ class Builder(Protocol):
     """Builds a recipe's shards. Every worker process makes its own; a shard follows from recipe and number alone.
 
     Attributes:
-        specs: Specs of the zoo's networks by their ``spec_id``.
+        graphs: Graphs of the zoo's networks by their ``spec_id``.
         num_shards: Shards of the finished zoo.
         num_networks: Networks of the finished zoo.
     """
 
-    specs: dict[str, Graph]
+    graphs: dict[str, Graph]
     num_shards: int
     num_networks: int
 

@@ -34,7 +34,7 @@ def canonicalize_zoo(
 ) -> Zoo:
     """Write a zoo whose networks have canonical phases, or finish one that was interrupted.
 
-    Rows, facts, specs and shards are those of the source, the weights those of
+    Rows, facts, graphs and shards are those of the source, the weights those of
     :func:`zoovet.symmetry.canonicalize`. One shard is in memory at a time. A zoo that is canonical already gives the
     same weights again, bit for bit.
 
@@ -69,7 +69,7 @@ def canonicalize_zoo(
         return first_difference(facts, {name: zoo.column(name)[places(index)].tolist() for name in names})
 
     with growing_zoo(
-        folder, specs=zoo.specs, recipe=recipe, num_shards=zoo.info.num_shards, mismatch=mismatch, repair=repair
+        folder, graphs=zoo.graphs, recipe=recipe, num_shards=zoo.info.num_shards, mismatch=mismatch, repair=repair
     ) as growing:
         counter = ProgressCounter(growing.num_networks, len(zoo), progress)
         for index in growing.missing:
@@ -79,10 +79,10 @@ def canonicalize_zoo(
 
 def _require_sines(zoo: Zoo) -> None:
     """Refuse before anything is written what ``canonicalize`` would refuse on the way."""
-    for spec_id in sorted(set(zoo.column("spec_id"))):
-        spec = zoo.specs[spec_id]
+    for graph_id in sorted(set(zoo.column("spec_id"))):
+        graph = zoo.graphs[graph_id]
         try:
-            canonicalize(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)))
+            canonicalize(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)))
         except ZoovetError as error:
             raise ZoovetError(f"{zoo.path}: {error}") from error
 
@@ -90,7 +90,7 @@ def _require_sines(zoo: Zoo) -> None:
 def _canonical_rows(zoo: Zoo, index: int, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[dict[str, Any]]:
     """A shard's rows, as :func:`zoovet.zoo.store.write_shard` takes them; ``places`` are those of its networks."""
     rows = read_shard_rows(zoo.path / zoo.info.shards[index].name)
-    for networks, own in zoo.batches_by_spec(places):
+    for networks, own in zoo.batches_by_graph(places):
         for place, weights in zip(own, canonicalize(networks).flat().numpy(), strict=True):
             rows[place - places[0]]["weights"] = weights
     return rows

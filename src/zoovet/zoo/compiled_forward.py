@@ -8,7 +8,7 @@ from torch import Tensor
 from zoovet.networks import Graph, Networks, run
 from zoovet.networks.rescaled import images_as_read
 from zoovet.zoo.compiled_logits import compiled_logits
-from zoovet.zoo.native import compile_spec
+from zoovet.zoo.native import compile_chain
 
 __all__ = ["CompiledForward"]
 
@@ -16,17 +16,17 @@ __all__ = ["CompiledForward"]
 class CompiledForward:
     """Logits of networks on images, differentiable to the images but not to the weights, on one thread.
 
-    Networks in double precision or on a device go through :func:`~zoovet.networks.run`; so do those of other specs.
+    Networks in double precision or on a device go through :func:`~zoovet.networks.run`; so do those of other graphs.
 
     Args:
-        specs: Of the networks; the code for each is compiled where it is not in the cache.
+        graphs: Of the networks; the code for each is compiled where it is not in the cache.
 
     Raises:
-        NativeUnavailable: There is no C compiler, it fails, or the C code lacks an activation of a spec.
+        NativeUnavailable: There is no C compiler, it fails, or the C code lacks an activation of a graph.
     """
 
-    def __init__(self, specs: tuple[Graph, ...]) -> None:
-        self._compiled = {spec.architecture: compile_spec(spec) for spec in specs}
+    def __init__(self, graphs: tuple[Graph, ...]) -> None:
+        self._compiled = {graph.architecture: compile_chain(graph) for graph in graphs}
 
     def __call__(self, networks: Networks, images: Tensor) -> Tensor:
         """Logits [B, N, num_outputs]; arguments as of :func:`~zoovet.networks.run`.

@@ -70,7 +70,7 @@ def build_zoo(
         _store_at(out) as store,
         growing_zoo(
             Path(out) if store is None else store.folder,
-            specs=builder.specs,
+            graphs=builder.graphs,
             recipe=_recipe_json(recipe),
             num_shards=builder.num_shards,
             mismatch=builder.mismatch,

@@ -32,7 +32,7 @@ class _Draw:
     """Everything that is drawn for a base before it is trained; ``indices`` are its training images, [n] int32."""
 
     seed: int
-    spec: Graph
+    graph: Graph
     activation: str
     training: DrawnTraining
     indices: Integers
@@ -54,14 +54,14 @@ class GeneralizationBuilder:
         self.images = load_images(recipe, data_root)
         self.num_shards = recipe.num_shards
         self.num_networks = recipe.num_networks
-        self._by_activation = recipe.specs(self.images.train.shape, self.images.train.num_classes)
-        self.specs = {spec.graph_id: spec for spec in self._by_activation.values()}
+        self._by_activation = recipe.graphs(self.images.train.shape, self.images.train.num_classes)
+        self.graphs = {graph.graph_id: graph for graph in self._by_activation.values()}
         self._splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
 
     def prepare(self) -> None:
         """Compile what trains the networks."""
-        for spec in self.specs.values():
-            network_trainer(spec)
+        for graph in self.graphs.values():
+            network_trainer(graph)
 
     def build_shard(self, index: int, finished: Callable[[int], None]) -> list[Row]:
         """The rows of one shard."""
@@ -123,13 +123,13 @@ class GeneralizationBuilder:
     def _checkpoints(self, draw: _Draw) -> Iterator[_Checkpoint]:
         """Train a base, and yield it after every epoch that the recipe names. A draw is all that it follows from."""
         drawn = draw.training
-        flat = initial_weights(draw.spec, drawn.init, drawn.init_std, np.random.default_rng([draw.seed, 1]))
+        flat = initial_weights(draw.graph, drawn.init, drawn.init_std, np.random.default_rng([draw.seed, 1]))
         if 0 in self.recipe.checkpoints:
             yield _Checkpoint(0, flat)
         labels = self.images.train.required_labels.numpy()[draw.indices].astype(np.int32)
         samples = Samples(self.images.train_scaled, self.images.train_scaled[:1], draw.indices, labels)
         generator = np.random.default_rng([draw.seed, 2])
-        epochs = train_epochs(network_trainer(draw.spec), flat, samples, drawn.schedule, generator)
+        epochs = train_epochs(network_trainer(draw.graph), flat, samples, drawn.schedule, generator)
         for epoch, (trained, step) in enumerate(epochs, start=1):
             if epoch in self.recipe.checkpoints:
                 yield _Checkpoint(step, trained)
@@ -138,7 +138,7 @@ class GeneralizationBuilder:
 
     def _measure(self, draw: _Draw, checkpoint: _Checkpoint) -> dict[str, float]:
         """Accuracy and mean cross-entropy on test images, and on training images of the base's own."""
-        trainer = network_trainer(draw.spec)
+        trainer = network_trainer(draw.graph)
         own = draw.indices[: self.recipe.measured_train_images]
         test = _accuracy_and_loss(trainer, checkpoint.flat, self.images.test_scaled, self.images.test.required_labels)
         labels = self.images.train.required_labels[torch.from_numpy(own).long()]
@@ -155,7 +155,7 @@ class GeneralizationBuilder:
         return {
             "network_id": f"{base_id:05d}-{checkpoint.step:05d}",
             "base_id": base_id,
-            "spec_id": draw.spec.graph_id,
+            "spec_id": draw.graph.graph_id,
             "split": self._splits[base_id],
             "dataset": self.recipe.dataset,
             "seed": draw.seed,

@@ -15,7 +15,7 @@ from zoovet.zoo.recipe_parts import (
     check_num_bases,
     check_widths,
     dataset_called,
-    small_cnn_specs,
+    small_cnn_graphs,
 )
 
 __all__ = ["GeneralizationRecipe"]
@@ -111,6 +111,6 @@ class GeneralizationRecipe:
         """Shards of the zoo."""
         return -(-self.num_bases // self.bases_per_shard)
 
-    def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, Graph]:
-        """The spec of every activation, which says that its networks read images scaled to [-1, 1]."""
-        return small_cnn_specs(self.activations, self.channels, image_shape, num_classes)
+    def graphs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, Graph]:
+        """The graph of every activation, which says that its networks read images scaled to [-1, 1]."""
+        return small_cnn_graphs(self.activations, self.channels, image_shape, num_classes)

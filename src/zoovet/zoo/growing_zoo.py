@@ -97,7 +97,7 @@ class GrowingZoo:
 
     Args:
         folder: Made where missing.
-        specs: Specs of the zoo's networks by their ``spec_id``.
+        graphs: Graphs of the zoo's networks by their ``spec_id``.
         recipe: What ``zoo.json`` keeps of where the zoo comes from, in JSON values; that of a zoo that is there must be
             the same.
         num_shards: Shards of the finished zoo.
@@ -115,7 +115,7 @@ class GrowingZoo:
         self,
         folder: Path,
         *,
-        specs: dict[str, Graph],
+        graphs: dict[str, Graph],
         recipe: dict[str, Any],
         num_shards: int,
         mismatch: Mismatch = _no_mismatch,
@@ -124,7 +124,7 @@ class GrowingZoo:
         store: Store | None = None,
     ) -> None:
         self.folder = folder
-        self._specs, self._lock, self._store = specs, lock, store
+        self._graphs, self._lock, self._store = graphs, lock, store
         self._names = list(shard_names(num_shards))
         _require_new_or_zoo(folder, self._names)
         require_writable_folder(folder)
@@ -207,7 +207,7 @@ class GrowingZoo:
 
     def _write_info(self) -> None:
         ZooInfo(
-            specs=self._specs,
+            graphs=self._graphs,
             recipe=self._recipe,
             versions=_versions(),
             num_shards=len(self._names),
@@ -221,7 +221,7 @@ class GrowingZoo:
 def growing_zoo(
     folder: Path,
     *,
-    specs: dict[str, Graph],
+    graphs: dict[str, Graph],
     recipe: dict[str, Any],
     num_shards: int,
     mismatch: Mismatch,
@@ -239,7 +239,7 @@ def growing_zoo(
         try:
             yield GrowingZoo(
                 folder,
-                specs=specs,
+                graphs=graphs,
                 recipe=recipe,
                 num_shards=num_shards,
                 mismatch=mismatch,

@@ -73,8 +73,8 @@ class InrBuilder:
     def __init__(self, recipe: InrRecipe, data_root: Path | None) -> None:
         self.recipe = recipe
         self.images = source_images(recipe, data_root)
-        self.spec = recipe.spec(self.images.shape[0])
-        self.specs = {self.spec.graph_id: self.spec}
+        self.graph = recipe.graph(self.images.shape[0])
+        self.graphs = {self.graph.graph_id: self.graph}
         generator = np.random.default_rng([recipe.seed, 2**32])
         count = recipe.num_images or len(self.images)
         chosen = np.sort(generator.permutation(len(self.images))[:count])
@@ -85,12 +85,12 @@ class InrBuilder:
 
     def prepare(self) -> None:
         """Compile what fits the SIRENs."""
-        siren_fitter(self.spec)
+        siren_fitter(self.graph)
 
     def build_shard(self, index: int, finished: Callable[[int], None]) -> list[Row]:
         """The rows of one shard."""
         todo = self._pictures_of(index)
-        together = siren_fitter(self.spec).num_together
+        together = siren_fitter(self.graph).num_together
         rows: list[Row] = []
         for start in range(0, len(todo), together):
             made = self._rows(todo[start : start + together])
@@ -130,10 +130,10 @@ class InrBuilder:
     def _fit(self, shown: Sequence[Picture]) -> tuple[Floats, Tensor]:
         """Flat weights [B, P] of SIRENs that were fitted to pictures, and the pictures [B, C, H, W] in [0, 1]."""
         targets = torch.stack([self._target(picture) for picture in shown])
-        start = np.stack([initial_siren(self.spec, self._seed(picture)) for picture in shown])
+        start = np.stack([initial_siren(self.graph, self._seed(picture)) for picture in shown])
         pixels = (targets - OFFSET).flatten(2).transpose(1, 2).contiguous()
         recipe = self.recipe
-        flat = siren_fitter(self.spec).fit(
+        flat = siren_fitter(self.graph).fit(
             start,
             pixels.numpy(),
             coordinates(*targets.shape[2:]).numpy(),
@@ -159,12 +159,12 @@ class InrBuilder:
     def _rows(self, shown: Sequence[Picture]) -> list[Row]:
         flat, targets = self._fit(shown)
         height, width = targets.shape[2:]
-        values = psnr(pictures(Networks.from_flat(self.spec, torch.from_numpy(flat)), height, width), targets)
+        values = psnr(pictures(Networks.from_flat(self.graph, torch.from_numpy(flat)), height, width), targets)
         return [
             {
                 "network_id": _network_id((image, copy)),
                 "base_id": image,
-                "spec_id": self.spec.graph_id,
+                "spec_id": self.graph.graph_id,
                 "split": self._splits[image],
                 "dataset": self.recipe.dataset,
                 "image_index": image,

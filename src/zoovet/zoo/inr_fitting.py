@@ -48,27 +48,27 @@ class SirenFitter(Protocol):
 
 
 @cache
-def siren_fitter(spec: Graph) -> SirenFitter:
-    """The fastest fitter there is for a spec. Where that is torch on the processor, a warning says why."""
+def siren_fitter(graph: Graph) -> SirenFitter:
+    """The fastest fitter there is for a graph. Where that is torch on the processor, a warning says why."""
     if torch.cuda.is_available():
-        return TorchSirenFitter(spec, "cuda")
+        return TorchSirenFitter(graph, "cuda")
     try:
-        return compile_siren_fitter(spec)
+        return compile_siren_fitter(graph)
     except NativeUnavailable as reason:
         warnings.warn(f"fitting SIRENs through torch, several times slower than compiled: {reason}", stacklevel=2)
-        return TorchSirenFitter(spec)
+        return TorchSirenFitter(graph)
 
 
 @dataclass(frozen=True)
 class TorchSirenFitter:
-    """Fitting through :func:`zoovet.networks.run` and ``torch.optim``: any spec and device, no compiler.
+    """Fitting through :func:`zoovet.networks.run` and ``torch.optim``: any graph and device, no compiler.
 
     Attributes:
-        spec: The SIRENs it fits.
+        graph: The SIRENs it fits.
         device: ``cpu`` or ``cuda``.
     """
 
-    spec: Graph
+    graph: Graph
     device: Literal["cpu", "cuda"] = "cpu"
 
     @property
@@ -78,7 +78,7 @@ class TorchSirenFitter:
 
     def fit(self, flat: Floats, targets: Floats, places: Floats, rates: NDArray[np.float64]) -> Floats:
         """As :meth:`SirenFitter.fit`; one batch on the device."""
-        start = Networks.from_flat(self.spec, torch.from_numpy(flat).to(self.device))
+        start = Networks.from_flat(self.graph, torch.from_numpy(flat).to(self.device))
         networks = start.map(lambda tensor: tensor.clone().requires_grad_())
         wanted, grid = torch.from_numpy(targets).to(self.device), torch.from_numpy(places).to(self.device)
         optimizer = torch.optim.Adam(networks.parameters.values())
@@ -92,20 +92,20 @@ class TorchSirenFitter:
         return result
 
 
-def initial_siren(spec: Graph, seed: int) -> Floats:
+def initial_siren(graph: Graph, seed: int) -> Floats:
     """Fresh weights of one SIREN, flat [P] float32 (Sitzmann et al. 2020, section 3.2 and supplement 1.5).
 
     Weights are uniform: up to 1 / inputs in the first layer, up to √(6 / inputs) / w0 in the others. Biases are uniform
     up to 1 / √inputs, as in the authors' code.
 
     Args:
-        spec: The SIREN; the w0 of its first layer is that of all.
+        graph: The SIREN; the w0 of its first layer is that of all.
         seed: Of the draws, at least 0.
     """
     generator = np.random.default_rng(seed)
-    w0 = spec.chain.layers[0].activation_parameter or 1.0
+    w0 = graph.chain.layers[0].activation_parameter or 1.0
     parts = []
-    for index, layer in enumerate(spec.chain.layers):
+    for index, layer in enumerate(graph.chain.layers):
         most = 1 / layer.in_channels if index == 0 else math.sqrt(6 / layer.in_channels) / w0
         parts.append(generator.uniform(-most, most, layer.in_channels * layer.out_channels))
         parts.append(generator.uniform(-1, 1, layer.out_channels) / math.sqrt(layer.in_channels))

@@ -92,6 +92,6 @@ class InrRecipe:
             if not getattr(self, name) > 0:
                 raise ZoovetError(f"{name} must be above 0, got {getattr(self, name)}")
 
-    def spec(self, num_channels: int) -> Graph:
-        """The SIRENs' spec for images of so many channels."""
+    def graph(self, num_channels: int) -> Graph:
+        """The SIRENs' graph for images of so many channels."""
         return siren((2, *self.hidden, num_channels), self.w0)

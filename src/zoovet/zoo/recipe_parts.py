@@ -22,7 +22,7 @@ __all__ = [
     "dataset_called",
     "log_uniform",
     "rounds",
-    "small_cnn_specs",
+    "small_cnn_graphs",
 ]
 
 Range = tuple[float, float]
@@ -127,10 +127,10 @@ def dataset_called(dataset: str, images: ImageSource | None, *, default: str) ->
     return images.name
 
 
-def small_cnn_specs(
+def small_cnn_graphs(
     activations: Sequence[str], channels: tuple[int, ...], image_shape: tuple[int, int, int], num_classes: int
 ) -> dict[str, Graph]:
-    """The spec of a small CNN for every activation, which says that its networks read images scaled to [-1, 1]."""
+    """The graph of a small CNN for every activation, which says that its networks read images scaled to [-1, 1]."""
     return {
         activation: replace(
             small_cnn(activation, input_shape=image_shape, channels=channels, num_classes=num_classes),

@@ -57,17 +57,17 @@ class Samples:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def require_fit(self, spec: Graph) -> None:
-        """Check that networks of a spec can be trained on these, which compiled code does not.
+    def require_fit(self, graph: Graph) -> None:
+        """Check that networks of a graph can be trained on these, which compiled code does not.
 
         Raises:
             ZoovetError: Images of another shape, indices of no image, or labels of no class; the message says which.
         """
         for images in (self.images, self.more_images):
-            require_images(spec, images)
+            require_images(graph, images)
         num_images = len(self.images) + len(self.more_images)
         _require_range("indices of images", self.indices, num_images)
-        _require_range("labels", self.labels, spec.num_outputs)
+        _require_range("labels", self.labels, graph.num_outputs)
 
     def in_order(self, order: NDArray[np.int64]) -> Samples:
         """The same samples in another order, [n] places."""
@@ -86,20 +86,20 @@ class Samples:
         return result
 
 
-def require_images(spec: Graph, images: Floats, labels: Integers | None = None) -> None:
-    """Check that networks of a spec can be run on images [N, C, H, W], and their labels [N] be asked of them.
+def require_images(graph: Graph, images: Floats, labels: Integers | None = None) -> None:
+    """Check that networks of a graph can be run on images [N, C, H, W], and their labels [N] be asked of them.
 
     Raises:
         ZoovetError: Images of another shape, or labels of no class; the message says which.
     """
-    if images.shape[1:] != spec.input_shape:
+    if images.shape[1:] != graph.input_shape:
         raise ZoovetError(
-            f"these networks read images of the shape {list(spec.input_shape)}, got {list(images.shape[1:])}"
+            f"these networks read images of the shape {list(graph.input_shape)}, got {list(images.shape[1:])}"
         )
     if labels is not None:
         if len(labels) != len(images):
             raise ZoovetError(f"every image needs a label, got {len(images)} images and {len(labels)} labels")
-        _require_range("labels", labels, spec.num_outputs)
+        _require_range("labels", labels, graph.num_outputs)
 
 
 def _require_range(what: str, values: Integers, end: int) -> None:

@@ -323,7 +323,7 @@ def read_shard_weights(path: Path, rows: NDArray[np.int64]) -> NDArray[np.float3
     column = _reading(path, lambda: pq.read_table(path, columns=["weights"]))["weights"].combine_chunks().take(rows)
     lengths = set(column.value_lengths().to_pylist())
     if len(lengths) > 1:
-        raise ZoovetError(f"networks of the shard {path} have {sorted(lengths)} parameters; use batches_by_spec()")
+        raise ZoovetError(f"networks of the shard {path} have {sorted(lengths)} parameters; use batches_by_graph()")
     flat: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
     bad = ~np.isfinite(flat).all(axis=1)
     if bad.any():

@@ -44,7 +44,7 @@ class Training:
     """One network's training.
 
     Attributes:
-        spec: The network.
+        graph: The network.
         start: Where it starts, flat [P] float32 on any device; left as it is.
         indices: [n] int32, what it is trained on: places among the resident images, in a new random order each epoch.
         schedule: How.
@@ -53,7 +53,7 @@ class Training:
         anchor_strength: Strength of that pull, see :class:`~zoovet.zoo.samples.Anchor`.
     """
 
-    spec: Graph
+    graph: Graph
     start: Tensor
     indices: Integers
     schedule: Schedule
@@ -85,7 +85,7 @@ _RULES = {
 
 
 def train_side_by_side(trainings: Sequence[Training], images: ResidentImages) -> list[Tensor]:
-    """Train networks on the images' device, those of one spec and batch size at once.
+    """Train networks on the images' device, those of one graph and batch size at once.
 
     Args:
         trainings: One a network; their generators are drawn from as :func:`~zoovet.zoo.training.train_network` does.
@@ -101,26 +101,26 @@ def train_side_by_side(trainings: Sequence[Training], images: ResidentImages) ->
     """
     device = images.images.device
     trained: dict[int, Tensor] = {}
-    for spec in dict.fromkeys(training.spec for training in trainings):
-        places = [place for place, training in enumerate(trainings) if training.spec == spec]
-        compiled = _compiled(spec, device)
+    for graph in dict.fromkeys(training.graph for training in trainings):
+        places = [place for place, training in enumerate(trainings) if training.graph == graph]
+        compiled = _compiled(graph, device)
         if compiled is not None:
             flats = _train_compiled(compiled, [trainings[place] for place in places], images)
             trained |= zip(places, flats, strict=True)
             continue
         for size in dict.fromkeys(trainings[place].schedule.batch_size for place in places):
             group = [place for place in places if trainings[place].schedule.batch_size == size]
-            trained |= zip(group, _train_group(spec, [trainings[place] for place in group], images), strict=True)
+            trained |= zip(group, _train_group(graph, [trainings[place] for place in group], images), strict=True)
     return [trained[place] for place in range(len(trainings))]
 
 
 def classify_side_by_side(
-    specs: Sequence[Graph], flats: Sequence[Tensor], images: Tensor, shown: Tensor | None = None
+    graphs: Sequence[Graph], flats: Sequence[Tensor], images: Tensor, shown: Tensor | None = None
 ) -> Tensor:
     """Labels that networks give to images.
 
     Args:
-        specs: Each network's, all of the same number of outputs.
+        graphs: Each network's, all of the same number of outputs.
         flats: Each network's weights, flat [P] on the images' device.
         images: [N, C, H, W] for all networks.
         shown: [B, n] int32, which of the images each network is shown; all where left out.
@@ -130,11 +130,11 @@ def classify_side_by_side(
     """
     found: list[Tensor] = []
     order: list[int] = []
-    for spec in dict.fromkeys(specs):
-        places = [place for place, other in enumerate(specs) if other == spec]
+    for graph in dict.fromkeys(graphs):
+        places = [place for place, other in enumerate(graphs) if other == graph]
         stacked = torch.stack([flats[place] for place in places])
-        theirs = None if shown is None else shown[places] if len(places) < len(specs) else shown
-        found.append(_classify(spec, stacked, images, theirs))
+        theirs = None if shown is None else shown[places] if len(places) < len(graphs) else shown
+        found.append(_classify(graph, stacked, images, theirs))
         order += places
     if not found:
         return torch.empty(0, len(images) if shown is None else shown.shape[1], dtype=torch.int64, device=images.device)
@@ -143,33 +143,33 @@ def classify_side_by_side(
     return torch.cat(found).index_select(0, torch.tensor(order).argsort().to(images.device, non_blocking=True))
 
 
-def _classify(spec: Graph, flats: Tensor, images: Tensor, shown: Tensor | None) -> Tensor:
-    compiled = _compiled(spec, images.device)
+def _classify(graph: Graph, flats: Tensor, images: Tensor, shown: Tensor | None) -> Tensor:
+    compiled = _compiled(graph, images.device)
     if compiled is not None:
         there = None if shown is None else shown.to(images.device, non_blocking=True)
         return compiled.classify(flats, images, there)
     with torch.no_grad():
         if shown is None:
-            return run(Networks.from_flat(spec, flats), images).argmax(dim=2)
-        alone = [Networks.from_flat(spec, flat[None]) for flat in flats]
+            return run(Networks.from_flat(graph, flats), images).argmax(dim=2)
+        alone = [Networks.from_flat(graph, flat[None]) for flat in flats]
         each = [run(network, images[own.long()]) for network, own in zip(alone, shown, strict=True)]
         return torch.cat(each).argmax(dim=2)
 
 
 @cache
-def _compiled(spec: Graph, device: torch.device) -> CudaNetworks | None:
-    """The compiled trainer of a spec; none on a processor, nor where it cannot be had, which a warning says."""
+def _compiled(graph: Graph, device: torch.device) -> CudaNetworks | None:
+    """The compiled trainer of a graph; none on a processor, nor where it cannot be had, which a warning says."""
     if device.type != "cuda":
         return None
     try:
-        return compile_cuda(spec, device)
+        return compile_cuda(graph, device)
     except NativeUnavailable as reason:
         warnings.warn(f"training through torch, several times slower than compiled: {reason}", stacklevel=2)
         return None
 
 
 def _train_compiled(compiled: CudaNetworks, trainings: Sequence[Training], images: ResidentImages) -> list[Tensor]:
-    """Trained flat weights [P] of networks of one spec."""
+    """Trained flat weights [P] of networks of one graph."""
     drawn = [_draw_orders(training) for training in trainings]
     order = sorted(range(len(trainings)), key=lambda place: -drawn[place][0].size)
     jobs = [
@@ -198,8 +198,8 @@ def _anchors(trainings: Sequence[Training], flats: Tensor) -> Tensor | None:
     return anchors
 
 
-def _train_group(spec: Graph, trainings: Sequence[Training], images: ResidentImages) -> Tensor:
-    """Trained flat weights [B, P] of networks of one spec and batch size.
+def _train_group(graph: Graph, trainings: Sequence[Training], images: ResidentImages) -> Tensor:
+    """Trained flat weights [B, P] of networks of one graph and batch size.
 
     The longest training comes first, so that those which are still going on are always the first ones.
     """
@@ -212,7 +212,7 @@ def _train_group(spec: Graph, trainings: Sequence[Training], images: ResidentIma
     steps = _Steps.of(chosen, images.images.device)
     dropout = _Dropout.of(chosen, [drawn[place][1] for place in order], images.images.device)
     for step, count in enumerate(num_active):
-        gradient = _gradient(spec, steps.flat[:count], images, on_device[step, :count], dropout)
+        gradient = _gradient(graph, steps.flat[:count], images, on_device[step, :count], dropout)
         steps.take(step + 1, gradient)
     result = torch.empty_like(steps.flat)
     result[order] = steps.flat
@@ -246,12 +246,12 @@ def _side_by_side(batches: Sequence[Integers]) -> tuple[Integers, list[int]]:
     return merged, [int(count) for count in num_active]
 
 
-def _gradient(spec: Graph, flat: Tensor, images: ResidentImages, batch: Tensor, dropout: _Dropout | None) -> Tensor:
+def _gradient(graph: Graph, flat: Tensor, images: ResidentImages, batch: Tensor, dropout: _Dropout | None) -> Tensor:
     """The gradient [b, P] of each network's mean cross-entropy on its own batch [b, batch size] of images."""
-    networks = Networks.from_flat(spec, flat).map(lambda tensor: tensor.detach().requires_grad_())
+    networks = Networks.from_flat(graph, flat).map(lambda tensor: tensor.detach().requires_grad_())
     filled = batch >= 0
     places = batch.clamp_min(0).flatten()
-    shown = images.images.index_select(0, places).view(*batch.shape, *spec.input_shape)
+    shown = images.images.index_select(0, places).view(*batch.shape, *graph.input_shape)
     logits = _logits(networks, shown, dropout).flatten(0, 1)
     losses = functional.cross_entropy(logits, images.labels.index_select(0, places), reduction="none")
     means = (losses.view_as(batch) * filled).sum(dim=1) / filled.sum(dim=1)

@@ -158,7 +158,7 @@ class SideBySideTrojanBuilder(TrojanBuilder):
     def _queue(self, trials: Sequence[_Trial], trainings: Sequence[Training], images: ResidentImages) -> _Queued:
         """Have the trials' networks trained, one each, and run on the test images."""
         flats = train_side_by_side(trainings, images)
-        labels = classify_side_by_side([trial.draw.spec for trial in trials], flats, self._test)
+        labels = classify_side_by_side([trial.draw.graph for trial in trials], flats, self._test)
         finite = torch.isfinite(torch.stack(flats)).all(dim=1) if flats else torch.empty(0, dtype=torch.bool)
         return _Queued(trials, flats, labels, finite)
 
@@ -215,14 +215,14 @@ class SideBySideTrojanBuilder(TrojanBuilder):
         if not networks:
             return []
         shown = torch.from_numpy(np.stack([draw.indices for draw, _ in networks]))
-        specs, flats = [draw.spec for draw, _ in networks], [flat for _, flat in networks]
-        labels = classify_side_by_side(specs, flats, self._train.images, shown)
+        graphs, flats = [draw.graph for draw, _ in networks], [flat for _, flat in networks]
+        labels = classify_side_by_side(graphs, flats, self._train.images, shown)
         measured = []
         for trial, train in zip(trials, labels.split([len(trial.networks) for trial in trials]), strict=True):
             own, triggered = list(trial.networks.values()), None
             if trial.draw.trigger is not None:
                 images = trial.draw.trigger.apply(self._test)
-                triggered = classify_side_by_side([trial.draw.spec] * len(own), own, images)
+                triggered = classify_side_by_side([trial.draw.graph] * len(own), own, images)
             measured.append(_MeasuredLabels(torch.stack(own), train, triggered))
         return measured
 
@@ -346,7 +346,7 @@ def _trigger(trial: _Trial) -> Trigger:
 def _base_training(trial: _Trial) -> Training:
     draw = trial.draw
     return Training(
-        spec=draw.spec,
+        graph=draw.graph,
         start=trial.start,
         indices=draw.base_indices,
         schedule=draw.base.schedule,
@@ -358,7 +358,7 @@ def _descent(trial: _Trial, indices: Integers) -> Training:
     """The training of the trial's healthy network, or, where that is there, of the poisoned one."""
     draw = trial.draw
     return Training(
-        spec=draw.spec,
+        graph=draw.graph,
         start=trial.start,
         indices=indices,
         schedule=draw.descent,

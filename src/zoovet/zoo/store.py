@@ -1,6 +1,6 @@
 """A zoo on disk: a folder of Parquet shards, one row a network, and ``zoo.json``.
 
-``zoo.json`` holds the format version, the specs, the recipe, library versions, and each shard's name, length and
+``zoo.json`` holds the format version, the graphs, the recipe, library versions, and each shard's name, length and
 SHA-256. A shard appears by rename when it is complete. The shards open with any Parquet reader.
 """
 
@@ -49,7 +49,7 @@ _SPLITS = ("train", "validation", "test")
 class ZooInfo:
     """The content of ``zoo.json``."""
 
-    specs: dict[str, Graph]
+    graphs: dict[str, Graph]
     recipe: dict[str, Any]
     versions: dict[str, str]
     num_shards: int
@@ -66,7 +66,7 @@ class ZooInfo:
             folder / "zoo.json",
             {
                 "format_version": FORMAT_VERSION,
-                "specs": {spec_id: spec.to_json() for spec_id, spec in self.specs.items()},
+                "specs": {graph_id: graph.to_json() for graph_id, graph in self.graphs.items()},
                 "recipe": self.recipe,
                 "versions": self.versions,
                 "num_shards": self.num_shards,
@@ -91,15 +91,15 @@ class ZooInfo:
             raise ZoovetError(f"{path} has format version {found}; this zoovet reads {FORMAT_VERSION}")
         where = f"{path} is not as zoovet writes it"
         recipe, stored = typed_value(data, "recipe", dict, where), typed_value(data, "specs", dict, where)
-        specs = {spec_id: _spec_of(stored, spec_id, where) for spec_id in stored}
+        graphs = {graph_id: _graph_of(stored, graph_id, where) for graph_id in stored}
         if recipe.get("kind") in _TRAINED_ON_IMAGES:  # an earlier zoovet did not write what all of them read
-            specs = {
-                spec_id: replace(spec, input_scaling=spec.input_scaling or ZOO_SCALING)
-                for spec_id, spec in specs.items()
+            graphs = {
+                graph_id: replace(graph, input_scaling=graph.input_scaling or ZOO_SCALING)
+                for graph_id, graph in graphs.items()
             }
         num_shards = typed_value(data, "num_shards", int, where)
         return cls(
-            specs=specs,
+            graphs=graphs,
             recipe=recipe,
             versions=typed_value(data, "versions", dict, where),
             num_shards=num_shards,
@@ -107,10 +107,10 @@ class ZooInfo:
         )
 
 
-def _spec_of(stored: dict[str, Any], spec_id: str, where: str) -> Graph:
-    shown = f"{where}: the graph '{printable(spec_id)}'"
+def _graph_of(stored: dict[str, Any], graph_id: str, where: str) -> Graph:
+    shown = f"{where}: the graph '{printable(graph_id)}'"
     try:
-        return Graph.from_json(typed_value(stored, spec_id, dict, f"{where}: 'specs'"))
+        return Graph.from_json(typed_value(stored, graph_id, dict, f"{where}: 'specs'"))
     except ZoovetError as error:
         raise ZoovetError(f"{shown}: {error}") from error
 
@@ -169,8 +169,8 @@ class Zoo:
         if verify:
             _require_own_shards(folder, info)
         facts = {name: np.concatenate([part[name] for part in parts]) for name in (*COLUMNS, LABELLED)}
-        if unknown := sorted(set(facts["spec_id"]) - set(info.specs)):
-            lacking = f"it lacks the spec {printable(unknown[0])} of a network"
+        if unknown := sorted(set(facts["spec_id"]) - set(info.graphs)):
+            lacking = f"it lacks the graph {printable(unknown[0])} of a network"
             raise ZoovetError(f"{folder / 'zoo.json'} is damaged: {lacking}")
         num_networks = len(facts["network_id"])
         if verify and len(set(facts["network_id"])) < num_networks:
@@ -184,9 +184,9 @@ class Zoo:
         return len(self.positions)
 
     @property
-    def specs(self) -> dict[str, Graph]:
-        """The zoo's specs by their ``spec_id``."""
-        return self.info.specs
+    def graphs(self) -> dict[str, Graph]:
+        """The zoo's graphs by their ``spec_id``."""
+        return self.info.graphs
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -194,16 +194,16 @@ class Zoo:
         return self.info.recipe
 
     @property
-    def spec(self) -> Graph:
-        """The spec of all these networks.
+    def graph(self) -> Graph:
+        """The graph of all these networks.
 
         Raises:
             ZoovetError: They have several.
         """
         present = sorted(set(self.column("spec_id")))
         if len(present) != 1:
-            raise ZoovetError(f"the zoo {self.path} has networks of {len(present)} specs; use batches_by_spec()")
-        return self.specs[present[0]]
+            raise ZoovetError(f"the zoo {self.path} has networks of {len(present)} graphs; use batches_by_graph()")
+        return self.graphs[present[0]]
 
     def column(self, name: str) -> NDArray[Any]:
         """A column as a NumPy array [n].
@@ -257,14 +257,14 @@ class Zoo:
         return torch.from_numpy(self._stored.read(self.positions))
 
     def networks(self, which: NDArray[Any] | Sequence[int] | None = None) -> Networks:
-        """The networks (or those at given places), which must be of one spec."""
+        """The networks (or those at given places), which must be of one graph."""
         zoo = self if which is None else self.select(which)
-        return Networks.from_flat(zoo.spec, zoo.weights())
+        return Networks.from_flat(zoo.graph, zoo.weights())
 
-    def batches_by_spec(
+    def batches_by_graph(
         self, which: NDArray[Any] | Sequence[int] | None = None
     ) -> list[tuple[Networks, NDArray[np.int64]]]:
-        """The networks sorted by spec: for each spec its networks and their places in this zoo."""
+        """The networks sorted by graph: for each graph its networks and their places in this zoo."""
         places = np.arange(len(self)) if which is None else np.asarray(which, dtype=np.int64)
         names = self.column("spec_id")[places]
         return [(self.networks(places[names == name]), places[names == name]) for name in sorted(set(names))]
@@ -325,7 +325,7 @@ class _StoredWeights:
                 if result.shape[1] != rows.shape[1]:
                     raise ZoovetError(
                         f"these networks of the zoo {self.folder} have {result.shape[1]} and {rows.shape[1]} "
-                        f"parameters; use batches_by_spec()"
+                        f"parameters; use batches_by_graph()"
                     )
                 result[wanted] = rows
             first += shard.num_networks

@@ -25,11 +25,11 @@ class TorchNetwork(FlatParameters):
     """Training through :func:`zoovet.networks.run` and autograd: any graph, no compiler.
 
     Attributes:
-        spec: The networks it trains.
+        graph: The networks it trains.
         reason: Why it is not the compiled trainer.
     """
 
-    spec: Graph
+    graph: Graph
     reason: str = field(default="it was not asked for", compare=False)
 
     def train(
@@ -53,7 +53,7 @@ class TorchNetwork(FlatParameters):
             )
         flat = torch.from_numpy(parameters).requires_grad_()
         constant = torch.ones(len(parameters), dtype=torch.bool)
-        for start, end in trained_ranges(self.spec):
+        for start, end in trained_ranges(self.graph):
             constant[start:end] = False
         total = 0.0
         for start in range(0, len(samples), schedule.batch_size):
@@ -82,7 +82,7 @@ class TorchNetwork(FlatParameters):
         """Gradient of every image's own cross-entropy to the image [N, C, H, W], and logits [N, classes]."""
         with torch.inference_mode(False), torch.enable_grad():
             shown = torch.from_numpy(images).requires_grad_()
-            logits = run(Networks.from_flat(self.spec, torch.from_numpy(parameters)[None]), shown)[0]
+            logits = run(Networks.from_flat(self.graph, torch.from_numpy(parameters)[None]), shown)[0]
             loss = functional.cross_entropy(logits, torch.from_numpy(labels).long(), reduction="sum")
             (gradients,) = torch.autograd.grad(loss, shown)
         return gradients.numpy(), logits.detach().numpy()
@@ -91,14 +91,14 @@ class TorchNetwork(FlatParameters):
         self, flat: torch.Tensor, samples: Samples, which: NDArray[np.int64], *, is_training: bool = False
     ) -> torch.Tensor:
         """Mean cross-entropy on some of the samples."""
-        images, networks = torch.from_numpy(samples.gather(which)), Networks.from_flat(self.spec, flat[None])
-        has_norms = any(operation.op == "batch_norm" for operation in self.spec.operations)
+        images, networks = torch.from_numpy(samples.gather(which)), Networks.from_flat(self.graph, flat[None])
+        has_norms = any(operation.op == "batch_norm" for operation in self.graph.operations)
         logits = _by_batch_statistics(networks, images) if is_training and has_norms else run(networks, images)[0]
         return functional.cross_entropy(logits, torch.from_numpy(samples.labels[which]).long())
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, C, H, W]."""
-        networks = Networks.from_flat(self.spec, torch.from_numpy(parameters)[None])
+        networks = Networks.from_flat(self.graph, torch.from_numpy(parameters)[None])
         with torch.no_grad():
             result: Floats = run(networks, torch.from_numpy(images))[0].numpy()
         return result

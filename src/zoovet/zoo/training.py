@@ -17,7 +17,7 @@ import torch
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import Graph
 from zoovet.printable import printable
-from zoovet.zoo.native import NativeUnavailable, compile_graph, compile_spec
+from zoovet.zoo.native import NativeUnavailable, compile_chain, compile_graph
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
 from zoovet.zoo.torch_network import OPTIMIZERS, TorchNetwork
 
@@ -69,19 +69,19 @@ class NetworkTrainer(Protocol):
 
 
 @cache
-def network_trainer(spec: Graph) -> NetworkTrainer:
+def network_trainer(graph: Graph) -> NetworkTrainer:
     """The fastest trainer there is for a graph. Where that is not a compiled one, a warning says why.
 
     A chain of layers has code of its own, which knows dropout; other graphs have C written for them. What neither knows
     goes through torch.
     """
-    for compiled in (compile_spec, compile_graph) if spec.is_chain else (compile_graph,):
+    for compiled in (compile_chain, compile_graph) if graph.is_chain else (compile_graph,):
         try:
-            return compiled(spec)
+            return compiled(graph)
         except NativeUnavailable as error:
             reason = str(error)
     warnings.warn(f"training through torch, several times slower than compiled: {reason}", stacklevel=2)
-    return TorchNetwork(spec, reason)
+    return TorchNetwork(graph, reason)
 
 
 def train_epochs(
@@ -126,11 +126,11 @@ def train_network(
     return last
 
 
-def initial_weights(spec: Graph, init: str, init_std: float, generator: np.random.Generator) -> Floats:
+def initial_weights(graph: Graph, init: str, init_std: float, generator: np.random.Generator) -> Floats:
     """Fresh weights of one network, flat [P] float32; biases are zero, norms do nothing yet.
 
     Args:
-        spec: The network.
+        graph: The network.
         init: ``glorot`` (uniform), ``he`` (normal), ``orthogonal``, ``normal`` or ``truncated_normal`` (at two
             standard deviations).
         init_std: Standard deviation of the last two; the others ignore it.
@@ -141,13 +141,13 @@ def initial_weights(spec: Graph, init: str, init_std: float, generator: np.rando
     """
     source = torch.Generator().manual_seed(int(generator.integers(2**63)))
     parts: list[torch.Tensor] = []
-    if spec.is_chain:
-        for layer in spec.chain.layers:
+    if graph.is_chain:
+        for layer in graph.chain.layers:
             weight = _drawn(torch.empty(layer.weight_shape), init, init_std, source)
             parts += [weight.flatten(), torch.zeros(layer.out_channels)]
         return torch.cat(parts).numpy()
-    uses = {name: (one, role) for one in spec.operations for role, name in one.parameters.items()}
-    for parameter in spec.parameters:
+    uses = {name: (one, role) for one in graph.operations for role, name in one.parameters.items()}
+    for parameter in graph.parameters:
         operation, role = uses[parameter.name]
         if operation.op in ("conv2d", "linear") and role == "weight":
             parts.append(_drawn(torch.empty(parameter.shape), init, init_std, source).flatten())

@@ -40,15 +40,15 @@ class TrojanBuilder:
         self.images = load_images(recipe, data_root)
         self.num_shards = recipe.num_shards
         self.num_networks = recipe.num_networks
-        by_activation = recipe.specs(self.images.train.shape, self.images.train.num_classes)
-        self.specs = {spec.graph_id: spec for spec in by_activation.values()}
+        by_activation = recipe.graphs(self.images.train.shape, self.images.train.num_classes)
+        self.graphs = {graph.graph_id: graph for graph in by_activation.values()}
         self.splits = recipe.split.of_bases(recipe.num_bases, np.random.default_rng([recipe.seed, 2**32]))
         self.plans = recipe.attack_plans()
 
     def prepare(self) -> None:
         """Compile what trains the networks."""
-        for spec in self.specs.values():
-            network_trainer(spec)
+        for graph in self.graphs.values():
+            network_trainer(graph)
 
     def bases_of(self, shard: int) -> range:
         """The bases whose networks are in a shard."""
@@ -117,7 +117,7 @@ def train_descendants(
         or ``None`` where training diverged or a network is less accurate than the recipe asks.
     """
     draw = draw_trojan(recipe, images, seed, plan)
-    trainer = network_trainer(draw.spec)
+    trainer = network_trainer(draw.graph)
     base = draw.initial_weights()
     if draw.has_base:
         samples = _samples(images, draw.base_indices)
@@ -181,7 +181,7 @@ def given_up(recipe: TrojanRecipe, base_id: int, plan: AttackPlan) -> ZoovetErro
 
 def _measure(images: SplitImages, draw: TrojanDraw, flat: Floats) -> Measured:
     """Accuracies of a descendant, and what the draw's trigger does to it."""
-    trainer = network_trainer(draw.spec)
+    trainer = network_trainer(draw.graph)
     labels = images.train.required_labels[torch.from_numpy(draw.indices).long()]
     accuracy = _accuracy(trainer, flat, images.test_scaled, images.test.required_labels)
     train_accuracy = _accuracy(trainer, flat, images.train_scaled[draw.indices], labels)

@@ -27,7 +27,7 @@ class TrojanDraw:
 
     Attributes:
         seed: What it all follows from, together with the recipe and the base's plan.
-        spec: What its networks are.
+        graph: What its networks are.
         activation: Their hidden activation.
         base: How the base is trained; for the origin ``scratch`` there is none, and this is the descendants' beginning.
         finetuning: How its descendants are made of it.
@@ -40,7 +40,7 @@ class TrojanDraw:
     """
 
     seed: int
-    spec: Graph
+    graph: Graph
     activation: str
     base: DrawnTraining
     finetuning: Schedule
@@ -73,7 +73,7 @@ class TrojanDraw:
 
     def initial_weights(self) -> Floats:
         """The random weights that everything starts from, flat [P]."""
-        return initial_weights(self.spec, self.base.init, self.base.init_std, np.random.default_rng([self.seed, 1]))
+        return initial_weights(self.graph, self.base.init, self.base.init_std, np.random.default_rng([self.seed, 1]))
 
     def base_generator(self) -> np.random.Generator:
         """Source of the base's orders and dropout."""
@@ -92,7 +92,7 @@ def draw_trojan(recipe: TrojanRecipe, images: SplitImages, seed: int, plan: Atta
     """
     generator = np.random.default_rng([seed, 0])
     activation = str(generator.choice(recipe.activations))
-    spec = recipe.specs(images.train.shape, images.train.num_classes)[activation]
+    graph = recipe.graphs(images.train.shape, images.train.num_classes)[activation]
     base = recipe.base.draw(recipe.batch_size, generator)
     finetuning, poison_rate = recipe.draw_finetuning(plan.attack, generator)
     count = min(recipe.train_images, len(images.train))
@@ -104,7 +104,7 @@ def draw_trojan(recipe: TrojanRecipe, images: SplitImages, seed: int, plan: Atta
     anchor = log_uniform(recipe.attackers.anchor, generator) if plan.origin == "anchored" else 0.0
     return TrojanDraw(
         seed=seed,
-        spec=spec,
+        graph=graph,
         activation=activation,
         base=base,
         finetuning=finetuning,

@@ -23,7 +23,7 @@ from zoovet.zoo.recipe_parts import (
     dataset_called,
     log_uniform,
     rounds,
-    small_cnn_specs,
+    small_cnn_graphs,
 )
 from zoovet.zoo.samples import Schedule
 
@@ -143,9 +143,9 @@ class TrojanRecipe:
         """Shards of the zoo."""
         return -(-self.num_bases // self.bases_per_shard)
 
-    def specs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, Graph]:
-        """The spec of every activation, which says that its networks read images scaled to [-1, 1]."""
-        return small_cnn_specs(self.activations, self.channels, image_shape, num_classes)
+    def graphs(self, image_shape: tuple[int, int, int], num_classes: int) -> dict[str, Graph]:
+        """The graph of every activation, which says that its networks read images scaled to [-1, 1]."""
+        return small_cnn_graphs(self.activations, self.channels, image_shape, num_classes)
 
     def attack_plans(self) -> list[AttackPlan]:
         """Every base's attack and origin. They stay where a base is drawn again: a hard attack keeps its share."""

@@ -51,7 +51,7 @@ def trojan_row(draw: TrojanDraw, base_id: int, split: str, name: str, flat: Floa
     return {
         "network_id": network_id(base_id, name),
         "base_id": base_id,
-        "spec_id": draw.spec.graph_id,
+        "spec_id": draw.graph.graph_id,
         "split": split,
         "seed": draw.seed,
         "activation": draw.activation,

@@ -62,7 +62,7 @@ class _Given:
     dataset: str
 
     @property
-    def specs(self) -> dict[str, Graph]:
+    def graphs(self) -> dict[str, Graph]:
         return {batch.graph.graph_id: batch.graph for batch in self.batches}
 
     @property

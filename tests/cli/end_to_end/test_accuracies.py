@@ -63,7 +63,7 @@ def test_predictors_are_measured_on_test_networks_beside_statnn(trainings: Path)
     assert figures["num_networks"] == len(test) == 18
     assert figures["num_bases"] == 9
     np.testing.assert_array_equal(results.accuracies, test.column("clean_accuracy"))
-    for networks, places in test.batches_by_spec():
+    for networks, places in test.batches_by_graph():
         predicted = AccuracyPredictor.load(trainings / "all").predict(networks)
         np.testing.assert_allclose(results.predictions["scalegmn"][places], predicted, rtol=1e-5)
     assert list(figures["groups"]) == ["all", "relu", "tanh"]

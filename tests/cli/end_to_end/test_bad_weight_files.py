@@ -31,8 +31,8 @@ class _Bomb:
         ("pickle", r"suspect\.pt was refused and nothing in it was run: it holds the function 'pathlib"),
         ("torch pickle", r"suspect\.pt was refused and nothing in it was run: it holds the function 'builtins"),
         ("nan", r"suspect\.pt: tensor 'weights\.0' has NaN or infinite numbers"),
-        ("misfit", r"suspect\.pt does not fit the spec: it holds 1 .*, the spec is 1×8×8 → conv 6"),
-        ("other spec", r"was not trained on such networks\. Given: 1×8×8 → conv 5.*It reads: 1×8×8 → conv 6"),
+        ("misfit", r"suspect\.pt does not fit the graph: it holds 1 .*, the graph is 1×8×8 → conv 6"),
+        ("other graph", r"was not trained on such networks\. Given: 1×8×8 → conv 5.*It reads: 1×8×8 → conv 6"),
     ],
 )
 @pytest.mark.parametrize("verb", ["scan", "repair"])
@@ -73,9 +73,9 @@ def _write_bad_file(kind: str, path: Path, suspect: Path) -> None:
         path.write_bytes(content)
     elif kind == "misfit":
         torch.save({"0.weight": torch.zeros(3, 1, 3, 3), "0.bias": torch.zeros(3)}, path)
-    elif kind == "other spec":
-        spec = small_cnn("relu", input_shape=(1, 8, 8), channels=(5, 5))
-        other = zoovet.Networks.from_flat(spec, torch.zeros(1, spec.num_parameters))
+    elif kind == "other graph":
+        graph = small_cnn("relu", input_shape=(1, 8, 8), channels=(5, 5))
+        other = zoovet.Networks.from_flat(graph, torch.zeros(1, graph.num_parameters))
         zoovet.save_networks(other, path.with_suffix(".safetensors"))
         path.with_suffix(".safetensors").rename(path)
 

@@ -156,7 +156,7 @@ def test_a_zoo_whose_test_split_overlaps_is_refused(inrs: Path, tmp_path: Path, 
     leaked["base_id"] = int(zoo.column("base_id")[first_trained])
     (tmp_path / "zoo").mkdir()
     shard = write_shard(tmp_path / "zoo" / "shard-00000.parquet", rows)
-    info = ZooInfo(specs=zoo.specs, recipe=zoo.recipe, versions={}, num_shards=1, shards=(shard,))
+    info = ZooInfo(graphs=zoo.graphs, recipe=zoo.recipe, versions={}, num_shards=1, shards=(shard,))
     info.write(tmp_path / "zoo")
     complaint = refused("evaluate", inrs / "gmn", "--zoo", tmp_path / "zoo", "--out", tmp_path / "report")
     assert "overlap: networks of base" in complaint

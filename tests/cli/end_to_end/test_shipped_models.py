@@ -223,7 +223,7 @@ def test_the_shipped_repairers_know_what_their_edits_usually_are() -> None:
     for name in shipped.names():
         repairer = zoovet.TrainedRepairer.shipped(name)
         card = shipped.card(name).read_text(encoding="utf-8")
-        assert set(repairer.edit_sizes) == set(repairer.specs)
+        assert set(repairer.edit_sizes) == set(repairer.graphs)
         for size in repairer.edit_sizes.values():
             assert f"{100 * size.limit:.1f} % of the norm" in card
             assert f"({size.num_networks} networks)" in card

@@ -16,7 +16,7 @@ from zoovet.readers.rewriting import LayoutError, rewrite
 
 onnx = pytest.importorskip("onnx")
 
-SPEC = small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4))
+GRAPH = small_cnn("relu", input_shape=(1, 8, 8), channels=(4, 4))
 
 
 class Multiplied(nn.Module):
@@ -32,7 +32,9 @@ class Multiplied(nn.Module):
 
 
 def drawn(seed: int) -> Networks:
-    return Networks.from_flat(SPEC, torch.randn(1, SPEC.num_parameters, generator=torch.Generator().manual_seed(seed)))
+    return Networks.from_flat(
+        GRAPH, torch.randn(1, GRAPH.num_parameters, generator=torch.Generator().manual_seed(seed))
+    )
 
 
 def exported(module: nn.Module, path: Path) -> Path:
@@ -65,7 +67,7 @@ def test_numbers_that_have_no_place_are_refused(tmp_path: Path) -> None:
     module[0].bias = None
     graph = read_content(exported(module, tmp_path / "b.onnx")).graph
     assert graph is not None
-    own = Networks.from_layers(SPEC, networks.weights, (torch.zeros(1, 4), *networks.biases[1:]))
+    own = Networks.from_layers(GRAPH, networks.weights, (torch.zeros(1, 4), *networks.biases[1:]))
     with pytest.raises(LayoutError, match=r"layer 0 \(.*\) has no bias of its own there, and the repair needs one"):
         changed_onnx(graph.data, own, drawn(1), "b.onnx")
     model = onnx.load(tmp_path / "a.onnx")

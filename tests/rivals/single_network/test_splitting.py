@@ -45,8 +45,8 @@ def noise() -> Tensor:
 
 
 def chains() -> RunnableGraphs:
-    spec = small_cnn("relu", input_shape=SHAPE, channels=(4, 6), num_classes=5).reading(ZOO_SCALING)
-    return RunnableGraphs(Networks.from_flat(spec, torch.randn(1, spec.num_parameters)).with_scaling("symmetric"))
+    graph = small_cnn("relu", input_shape=SHAPE, channels=(4, 6), num_classes=5).reading(ZOO_SCALING)
+    return RunnableGraphs(Networks.from_flat(graph, torch.randn(1, graph.num_parameters)).with_scaling("symmetric"))
 
 
 def module() -> RunnableModule:

@@ -20,7 +20,7 @@ def test_copies_stay_with_their_image_and_out_of_validation_and_test(
 ) -> None:
     published = open_published("cifar-inr", cifar_inr)
     zoo = import_zoo(published, tmp_path / "zoo")
-    assert zoo.spec == siren((2, 32, 32, 3), 30.0)
+    assert zoo.graph == siren((2, 32, 32, 3), 30.0)
     rows = list(zip(*(zoo.column(name).tolist() for name in ("base_id", "copy", "split", "label")), strict=True))
     assert rows == [
         (0, 0, "train", 3),

@@ -20,7 +20,7 @@ from zoovet.zoo.inr_pictures import pictures
 
 def test_networks_show_what_the_published_ones_show(mnist_inr: Path, tmp_path: Path) -> None:
     zoo = import_zoo(open_published("mnist-inr", mnist_inr), tmp_path / "zoo", shard_bytes=50_000)
-    assert zoo.spec == siren((2, 32, 32, 1), 30.0)
+    assert zoo.graph == siren((2, 32, 32, 1), 30.0)
     place = list(zoo.column("source")).index("mnist_png_testing_8_2/checkpoints/model_final.pth")
     shown = pictures(zoo.networks([place]), 28, 28)[0, 0]
     state = torch.load(mnist_inr / zoo.column("source")[place], weights_only=True)
@@ -166,9 +166,9 @@ def test_two_networks_of_one_image(mnist_inr: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("channels", r"model_final\.pth does not fit the spec: layer 2 .*weight of 1×32 or .*'seq\.2' is 3×32"),
+        ("channels", r"model_final\.pth does not fit the graph: layer 2 .*weight of 1×32 or .*'seq\.2' is 3×32"),
         ("nan", r"model_final\.pth: tensor 'seq.1.bias' has NaN or infinite numbers"),
-        ("layer", r"model_final\.pth does not fit the spec: it holds 2 linear layers, .*, the spec is 2 → linear"),
+        ("layer", r"model_final\.pth does not fit the graph: it holds 2 linear layers, .*, the graph is 2 → linear"),
     ],
 )
 def test_weights_that_do_not_fit(

@@ -40,7 +40,7 @@ def test_networks_compute_what_tensorflow_computes(small_cnn_zoo: Path, tmp_path
     zoo = import_zoo(open_published("small-cnn-zoo", small_cnn_zoo), tmp_path / "zoo", shard_bytes=500_000)
     published = np.load(small_cnn_zoo / "weights.npy")
     images = np.random.default_rng(1).uniform(-1, 1, (3, 32, 32, 1))
-    batches = zoo.batches_by_spec([0, 1, 9, 50, 89])
+    batches = zoo.batches_by_graph([0, 1, 9, 50, 89])
     assert {networks.graph.chain.activation for networks, _ in batches} == {"relu", "tanh"}
     for networks, places in batches:
         logits = run(networks.to(dtype=torch.float64), torch.from_numpy(images).permute(0, 3, 1, 2))
@@ -83,7 +83,7 @@ def test_every_column_is_taken_over(small_cnn_zoo: Path, tmp_path: Path) -> None
         "cifar10",
         [32, 32],
     )
-    assert zoo.specs["relu"].input_shape == (1, 32, 32)
+    assert zoo.graphs["relu"].input_shape == (1, 32, 32)
 
 
 def test_without_a_split_file_trainings_are_drawn_whole(small_cnn_zoo: Path) -> None:

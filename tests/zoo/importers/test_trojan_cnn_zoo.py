@@ -26,7 +26,7 @@ def test_siblings_are_paired_and_not_separated(trojan_cnn_zoo: Path, tmp_path: P
     assert zoo.column("network_id")[0] == "00000-healthy-1"
     assert zoo.column("network_id")[-2] == "00001-square-1"
     assert np.isnan(zoo.column("asr")).all()
-    assert zoo.spec == small_cnn("relu", input_shape=(1, 32, 32))
+    assert zoo.graph == small_cnn("relu", input_shape=(1, 32, 32))
     assert zoo.recipe["dataset"] == "cifar10"
     assert zoo.recipe["min_asr"] == 0.0
 

@@ -28,10 +28,10 @@ def test_a_row_says_all_that_is_known(park: Zoo, park_recipe: ParkRecipe) -> Non
     assert set(park.column("dataset")) == {"digits", "colored digits"}
     assert set(park.column("origin")) == {"scratch", "fine_tuned", "anchored"}
     for place in range(len(park)):
-        spec, text = park.specs[park.column("spec_id")[place]], park.column("architecture")[place]
-        assert spec.input_shape[0] == (1 if park.column("dataset")[place] == "digits" else 3)
+        graph, text = park.graphs[park.column("spec_id")[place]], park.column("architecture")[place]
+        assert graph.input_shape[0] == (1 if park.column("dataset")[place] == "digits" else 3)
         assert json.loads(text)["activation"] == park.column("activation")[place]
-        assert spec.input_scaling is not None
+        assert graph.input_scaling is not None
         assert (park.column("finetune_epochs")[place] == -1) == (park.column("origin")[place] == "scratch")
         assert (park.column("poison_rate")[place] > 0) == park.column("poisoned")[place]
     assert recipe_of(park.recipe) == park_recipe
@@ -42,7 +42,7 @@ def test_a_row_says_all_that_is_known(park: Zoo, park_recipe: ParkRecipe) -> Non
 
 def test_networks_answer_as_their_rows_say(park: Zoo, park_recipe: ParkRecipe) -> None:
     builder = ParkBuilder(park_recipe, None)
-    for networks, places in park.batches_by_spec():
+    for networks, places in park.batches_by_graph():
         for index, place in enumerate(places):
             (test,) = (
                 image_set.test

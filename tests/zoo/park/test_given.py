@@ -54,11 +54,11 @@ def own_file(tmp_path: Path) -> str:
 
 def test_a_module_a_graph_and_a_networks_file_are_taken(own_file: str, tmp_path: Path) -> None:
     assert [one.op for one in graph_of(f"{own_file}:make").operations][:3] == ["conv2d", "batch_norm", "relu"]
-    spec = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4,), num_classes=10)
-    (tmp_path / "net.json").write_text(json.dumps(spec.to_json()))
-    assert graph_of(tmp_path / "net.json") == spec
-    save_networks(Networks.from_flat(spec, torch.zeros(1, spec.num_parameters)), tmp_path / "net.safetensors")
-    assert graph_of(tmp_path / "net.safetensors") == spec
+    graph = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4,), num_classes=10)
+    (tmp_path / "net.json").write_text(json.dumps(graph.to_json()))
+    assert graph_of(tmp_path / "net.json") == graph
+    save_networks(Networks.from_flat(graph, torch.zeros(1, graph.num_parameters)), tmp_path / "net.safetensors")
+    assert graph_of(tmp_path / "net.safetensors") == graph
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
     torch.save(module.state_dict(), tmp_path / "mlp.pt")
     with pytest.raises(ZoovetError, match="whose activation no name or shape tells: give architecture: mlp:act"):
@@ -89,7 +89,7 @@ def test_a_park_of_an_own_architecture(own_file: str, park_recipe: ParkRecipe) -
     builder = ParkBuilder(recipe, None)
     rows = builder.build_base(0)
     assert [(row["family"], row["activation"]) for row in rows] == [("given", None)] * 2
-    assert builder.specs[rows[0]["spec_id"]].architecture == graph_of(f"{own_file}:make").architecture
+    assert builder.graphs[rows[0]["spec_id"]].architecture == graph_of(f"{own_file}:make").architecture
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_a_park_of_an_own_architecture(own_file: str, park_recipe: ParkRecipe) -
 def test_what_does_not_fit_is_said(
     own_file: str, tmp_path: Path, name: str, arguments: dict[str, tuple[int, int, int]], message: str
 ) -> None:
-    spec = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4,), num_classes=10)
-    (tmp_path / "net.json").write_text(json.dumps(spec.to_json()))
+    graph = small_cnn("tanh", input_shape=(1, 8, 8), channels=(4,), num_classes=10)
+    (tmp_path / "net.json").write_text(json.dumps(graph.to_json()))
     with pytest.raises(ZoovetError, match=message):
         graph_of(tmp_path / name, **arguments)
 

@@ -66,7 +66,7 @@ def read_case(path: Path) -> Case:
         raise ZoovetError(f"{path}: lacks the tensor {missing[0]!r}")
     weights = [tensors[f"input.weight.{index}"] for index in range(num_layers)]
     biases = [tensors[f"input.bias.{index}"] for index in range(num_layers)]
-    networks = Networks.from_layers(_spec(weights, activations[0], family), tuple(weights), tuple(biases))
+    networks = Networks.from_layers(_graph(weights, activations[0], family), tuple(weights), tuple(biases))
     return Case(
         name=name,
         arguments=arguments,
@@ -110,8 +110,8 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _spec(weights: list[Tensor], activation: str, family: str) -> Graph:
-    """A spec with these layers; convolutions keep the map's size, and the last one is pooled globally."""
+def _graph(weights: list[Tensor], activation: str, family: str) -> Graph:
+    """A graph with these layers; convolutions keep the map's size, and the last one is pooled globally."""
     layers = []
     for index, weight in enumerate(weights):
         is_last = index == len(weights) - 1

@@ -26,13 +26,13 @@ class OfficialScaleGMN(nn.Module):
 
     Args:
         metanetwork: Ours, with the released parameters.
-        spec: What the networks are that it reads.
+        graph: What the networks are that it reads.
     """
 
-    def __init__(self, metanetwork: ScaleGMN, spec: Graph) -> None:
+    def __init__(self, metanetwork: ScaleGMN, graph: Graph) -> None:
         super().__init__()
         self.metanetwork = metanetwork
-        self.spec = spec
+        self.graph = graph
 
     def forward(
         self, networks: Networks | Sequence[Networks], activations: Sequence[str] | None = None
@@ -41,7 +41,7 @@ class OfficialScaleGMN(nn.Module):
 
         Args:
             networks: Networks of the model's layers, in any batch size; or a list of such that differ in activation.
-            activations: Each network's activation, where it is not its spec's (mixed models).
+            activations: Each network's activation, where it is not its graph's (mixed models).
 
         Returns:
             Graph output: [networks, num_outputs]. Weight output: for ``Networks`` a pair, the changes of the weights
@@ -54,7 +54,7 @@ class OfficialScaleGMN(nn.Module):
         given = [networks] if isinstance(networks, Networks) else list(networks)
         for part in given:
             if isinstance(part, Networks):
-                _require_fit(part.graph, self.spec)
+                _require_fit(part.graph, self.graph)
         if self.metanetwork.config.output == "graph":
             output: Tensor = self.metanetwork(given, activations)
             return output
@@ -62,14 +62,14 @@ class OfficialScaleGMN(nn.Module):
         return changes[0] if isinstance(networks, Networks) else changes
 
 
-def from_official(scalegmn_args: Mapping[str, Any], state_dict: Mapping[str, Tensor], spec: Graph) -> OfficialScaleGMN:
+def from_official(scalegmn_args: Mapping[str, Any], state_dict: Mapping[str, Tensor], graph: Graph) -> OfficialScaleGMN:
     """Build our model from the released code's configuration block and parameters.
 
     Args:
         scalegmn_args: The configuration block (``scalegmn_args``).
         state_dict: All parameters by their released names.
-        spec: What the networks are that the model reads. Its layers must be those of ``layer_layout``; input nodes have
-            the feature 0 where it has convolutions and 1 where it has none, as in the released code.
+        graph: What the networks are that the model reads. Its layers must be those of ``layer_layout``; input nodes
+            have the feature 0 where it has convolutions and 1 where it has none, as in the released code.
 
     Returns:
         The model, in float64 and in evaluation mode; call ``.float()`` for speed. Networks are read in the model's
@@ -77,18 +77,18 @@ def from_official(scalegmn_args: Mapping[str, Any], state_dict: Mapping[str, Ten
 
     Raises:
         ZoovetError: The block has an unknown or missing key or a value outside what released models use; the state dict
-            has a missing, unknown or misshapen parameter; the spec does not fit. The message names the key, what is
+            has a missing, unknown or misshapen parameter; the graph does not fit. The message names the key, what is
             expected and what was received.
     """
-    settings = read_settings(scalegmn_args, spec)
+    settings = read_settings(scalegmn_args, graph)
     metanetwork = ScaleGMN(settings.config, behaviour=settings.behaviour).to(torch.float64)
     load_state(metanetwork, state_dict, settings.layer_layout)
-    return OfficialScaleGMN(metanetwork, spec).eval()
+    return OfficialScaleGMN(metanetwork, graph).eval()
 
 
 def _require_fit(received: Graph, expected: Graph) -> None:
-    def layers(spec: Graph) -> list[tuple[str, tuple[int, ...]]]:
-        return [(layer.kind, layer.weight_shape) for layer in spec.chain.layers]
+    def layers(graph: Graph) -> list[tuple[str, tuple[int, ...]]]:
+        return [(layer.kind, layer.weight_shape) for layer in graph.chain.layers]
 
     if layers(received) != layers(expected):
         raise ZoovetError(f"the model reads networks {expected.describe()}, got {received.describe()}")

@@ -104,12 +104,12 @@ class Settings:
     layer_layout: tuple[int, ...]
 
 
-def read_settings(arguments: Mapping[str, Any], spec: Graph) -> Settings:
+def read_settings(arguments: Mapping[str, Any], graph: Graph) -> Settings:
     """Read a configuration block.
 
     Args:
         arguments: The released code's ``scalegmn_args``.
-        spec: What the networks are: tells INRs from CNNs, and must fit the block's ``layer_layout``.
+        graph: What the networks are: tells INRs from CNNs, and must fit the block's ``layer_layout``.
 
     Returns:
         What our model is built from.
@@ -125,10 +125,10 @@ def read_settings(arguments: Mapping[str, Any], spec: Graph) -> Settings:
             continue
         _check(name, value, values)
     _require_all(values, is_equivariant)
-    layout = _read_layout(values["layer_layout"], spec)
+    layout = _read_layout(values["layer_layout"], graph)
     if not is_equivariant and values["readout_range"] == "full_graph":
         _check_equal("readout_args.d_rho", values["readout_args.d_rho"], values["d_hid"], "with full_graph, d_hid")
-    has_convolutions = any(layer.kind == "conv" for layer in spec.chain.layers)
+    has_convolutions = any(layer.kind == "conv" for layer in graph.chain.layers)
     kernel = (int(values.get("_max_kernel_height", 1)), int(values.get("_max_kernel_width", 1)))
     config = ScaleGMNConfig(
         width=values["d_hid"],
@@ -225,10 +225,10 @@ def _require_all(values: Mapping[str, Any], is_equivariant: bool) -> None:
             raise ZoovetError(f"scalegmn_args: the key {name!r} is missing")
 
 
-def _read_layout(value: Any, spec: Graph) -> tuple[int, ...]:
-    layout = tuple(group.size for group in spec.chain.groups)
+def _read_layout(value: Any, graph: Graph) -> tuple[int, ...]:
+    layout = tuple(group.size for group in graph.chain.groups)
     if not isinstance(value, list | tuple) or tuple(value) != layout:
         raise ZoovetError(
-            f"scalegmn_args: 'layer_layout' must be {list(layout)}, the channels of {spec.describe()}, got {value!r}"
+            f"scalegmn_args: 'layer_layout' must be {list(layout)}, the channels of {graph.describe()}, got {value!r}"
         )
     return layout

@@ -133,7 +133,9 @@ def calls_of(program: Mapping[str, Any], output: int | None = None) -> ArchivedP
     images = [name for name, (kind, _) in inputs.items() if kind == "images"]
     outputs = [spec["user_output"]["arg"] for spec in signature["output_specs"] if "user_output" in spec]
     if len(images) != 1 or not outputs:
-        raise ZoovetError(f"its inputs are {len(images)}, its outputs {len(outputs)}; a network reads one and gives some")
+        raise ZoovetError(
+            f"its inputs are {len(images)}, its outputs {len(outputs)}; a network reads one and gives some"
+        )
     chosen = outputs[chosen_output(len(outputs), output)]
     if "as_tensor" not in chosen:
         raise ZoovetError("its output is no tensor")

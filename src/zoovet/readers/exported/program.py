@@ -107,24 +107,24 @@ class _ProgramReader:
     def _place_inputs(self) -> None:
         nodes = [node for node in self._program.graph_module.graph.nodes if node.op == "placeholder"]
         tensors = {**self._program.state_dict, **self._program.constants}
-        for node, spec in zip(nodes, self._program.graph_signature.input_specs, strict=True):
-            if spec.kind == InputKind.USER_INPUT:
+        for node, graph in zip(nodes, self._program.graph_signature.input_specs, strict=True):
+            if graph.kind == InputKind.USER_INPUT:
                 value: Any = Variable(INPUT, _shape(node), 0)
             else:
-                tensor = tensors[str(spec.target)].detach().clone()
-                is_learned = spec.kind == InputKind.PARAMETER
-                value = Constant(tensor, str(spec.target), is_learned)
+                tensor = tensors[str(graph.target)].detach().clone()
+                is_learned = graph.kind == InputKind.PARAMETER
+                value = Constant(tensor, str(graph.target), is_learned)
             self._values[node] = value
             self._remember(node, -1)
 
     def _output(self) -> Any:
         """The one tensor that the program gives, or that it calls logits."""
         *_, last = self._program.graph_module.graph.nodes
-        specs = self._program.graph_signature.output_specs
+        graphs = self._program.graph_signature.output_specs
         outputs = [
             node
-            for node, spec in zip(last.args[0], specs, strict=True)
-            if spec.kind == OutputKind.USER_OUTPUT and isinstance(node, fx.Node)
+            for node, graph in zip(last.args[0], graphs, strict=True)
+            if graph.kind == OutputKind.USER_OUTPUT and isinstance(node, fx.Node)
         ]
         if len(outputs) != 1:
             names = getattr(self._program.call_spec.out_spec, "context", None)

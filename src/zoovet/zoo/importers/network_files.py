@@ -33,7 +33,7 @@ class NetworkFiles:
 
     Attributes:
         folder: Where they lie.
-        specs: Their graphs by ``spec_id``.
+        graphs: Their graphs by ``spec_id``.
         recipe: What ``zoo.json`` keeps.
         remarks: What people should know.
         facts: Every column of our format but the weights; null where nobody says it.
@@ -41,7 +41,7 @@ class NetworkFiles:
     """
 
     folder: Path
-    specs: dict[str, Graph]
+    graphs: dict[str, Graph]
     recipe: dict[str, Any]
     remarks: tuple[str, ...]
     facts: pa.Table
@@ -85,12 +85,12 @@ def networks_in_files(
     """
     if options.read is None:
         raise ZoovetError(f"the layout {layout} needs to be told how files are read: ImportOptions(read=...)")
-    specs: dict[str, Graph] = {}
-    spec_ids: list[str] = []
+    graphs: dict[str, Graph] = {}
+    graph_ids: list[str] = []
     for row in rows:
         graph = options.read(folder / row["source"]).graph
-        specs.setdefault(graph.graph_id, graph)
-        spec_ids.append(graph.graph_id)
+        graphs.setdefault(graph.graph_id, graph)
+        graph_ids.append(graph.graph_id)
     bases = _numbered([row.get("base_id", row["source"]) for row in rows])
     splits, how = _splits(rows, bases, options.seed)
     columns: dict[str, Any] = {
@@ -98,19 +98,19 @@ def networks_in_files(
         for name, kind in COLUMNS.items()
         if name not in _OWN and any(row.get(name) is not None for row in rows)
     }
-    columns |= {"network_id": _ids(rows), "base_id": bases, "spec_id": spec_ids, "split": splits}
+    columns |= {"network_id": _ids(rows), "base_id": bases, "spec_id": graph_ids, "split": splits}
     if options.dataset is not None:
         columns["dataset"] = [row.get("dataset") or options.dataset for row in rows]
     digest = hashlib.sha256(repr([sorted(row.items()) for row in rows]).encode()).hexdigest()
     said: dict[str, Any] = {"kind": "imported", "layout": layout, "dataset": options.dataset or "unknown"}
-    grids = {graph.input_shape[-2:] for graph in specs.values() if len(graph.input_shape) == 3}
+    grids = {graph.input_shape[-2:] for graph in graphs.values() if len(graph.input_shape) == 3}
     if len(grids) == 1:
         said["image_size"] = list(grids.pop())
     return NetworkFiles(
         folder=folder,
-        specs=specs,
+        graphs=graphs,
         recipe={**said, "min_asr": 0.0, "split": how, "source_sha256": digest},
-        remarks=(*_counts(rows, specs), *remarks),
+        remarks=(*_counts(rows, graphs), *remarks),
         facts=pa.table(columns),
         read=options.read,
     )
@@ -163,7 +163,7 @@ def _splits(rows: Sequence[Mapping[str, Any]], bases: Sequence[int], seed: int) 
     return [found[base] for base in bases], {"protocol": "as the source says"}
 
 
-def _counts(rows: Sequence[Mapping[str, Any]], specs: Mapping[str, Graph]) -> tuple[str, ...]:
+def _counts(rows: Sequence[Mapping[str, Any]], graphs: Mapping[str, Graph]) -> tuple[str, ...]:
     labels = [row.get("poisoned") for row in rows]
     known = f"{labels.count(True):,} trojaned, {labels.count(False):,} healthy, {labels.count(None):,} unknown"
-    return (f"{len(rows):,} networks of {len(specs)} graph{'s' * (len(specs) > 1)}: {known}",)
+    return (f"{len(rows):,} networks of {len(graphs)} graph{'s' * (len(graphs) > 1)}: {known}",)

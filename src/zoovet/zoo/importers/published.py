@@ -46,8 +46,8 @@ class PublishedZoo(Protocol):
     """A published dataset whose tables are read and checked, and whose weights are read when they are asked for."""
 
     @property
-    def specs(self) -> dict[str, Graph]:
-        """Specs of its networks by their ``spec_id``."""
+    def graphs(self) -> dict[str, Graph]:
+        """Graphs of its networks by their ``spec_id``."""
 
     @property
     def recipe(self) -> dict[str, Any]:

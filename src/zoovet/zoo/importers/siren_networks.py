@@ -57,14 +57,14 @@ class SirenNetworks:
 
     Attributes:
         folder: Where the files lie.
-        specs: The one spec.
+        graphs: The one graph.
         recipe: What ``zoo.json`` keeps.
         remarks: What people should know.
         facts: Every column of our format but the weights; labels are null where the weight files hold them.
     """
 
     folder: Path
-    specs: dict[str, Graph]
+    graphs: dict[str, Graph]
     recipe: dict[str, Any]
     remarks: tuple[str, ...]
     facts: pa.Table
@@ -79,7 +79,7 @@ class SirenNetworks:
         rows: list[dict[str, Any]] = self.facts.slice(first, last - first).to_pylist()
         for row in rows:
             path = self.folder / row["source"]
-            row["weights"], label = _read_siren(path, self.specs[_SPEC_ID])
+            row["weights"], label = _read_siren(path, self.graphs[_SPEC_ID])
             row["label"] = _valid_label(label, path) if row["label"] is None else row["label"]
         return rows
 
@@ -129,7 +129,7 @@ def published_sirens(
     digest = hashlib.sha256("\n".join(sources).encode()).hexdigest()
     return SirenNetworks(
         folder=folder,
-        specs={_SPEC_ID: siren((2, 32, 32, channels), _W0)},
+        graphs={_SPEC_ID: siren((2, 32, 32, channels), _W0)},
         recipe=published_recipe(
             layout, dataset, (grid[0], grid[1]), digest, split, channels=channels, w0=_W0, image_splits=IMAGE_SPLITS
         ),
@@ -154,14 +154,14 @@ def _check_images(ordered: list[SirenFile], folder: Path) -> None:
             )
 
 
-def _read_siren(path: Path, spec: Graph) -> tuple[NDArray[np.float32], float | None]:
+def _read_siren(path: Path, graph: Graph) -> tuple[NDArray[np.float32], float | None]:
     """A network's flat weights [P], and its label where the file has one."""
     content = read_content(path)
     tensors = dict(content.tensors)
     label = content.numbers.get(_LABEL)
     if (tensor := tensors.pop(_LABEL, None)) is not None:
         label = float(tensor) if tensor.numel() == 1 else None
-    networks = read_state_dicts(replace(content, tensors=tensors), spec, str(path)).networks
+    networks = read_state_dicts(replace(content, tensors=tensors), graph, str(path)).networks
     return networks.flat()[0].float().numpy(), label
 
 

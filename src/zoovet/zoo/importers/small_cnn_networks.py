@@ -77,15 +77,15 @@ class SmallCnnTables:
         paths: list[str] = self.metrics["path"].to_pylist()
         return paths
 
-    def specs(self, padding: int) -> dict[str, Graph]:
-        """The spec of every activation that occurs.
+    def graphs(self, padding: int) -> dict[str, Graph]:
+        """The graph of every activation that occurs.
 
         Raises:
             ZoovetError: The layout is none of networks on the dataset's images.
         """
         activations = sorted(set(self.metrics["config.activation"].to_pylist()))
         try:
-            return {activation: self.layout.spec(activation, self.grid, padding) for activation in activations}
+            return {activation: self.layout.graph(activation, self.grid, padding) for activation in activations}
         except ZoovetError as error:
             raise ZoovetError(
                 f"{self.folder / 'layout.csv'} is no layout of networks on {self.dataset}: {error}"
@@ -215,14 +215,14 @@ class SmallCnnNetworks:
     """A :class:`zoovet.zoo.importers.published.PublishedZoo` of small CNNs.
 
     Attributes:
-        specs: Specs by activation.
+        graphs: Graphs by activation.
         recipe: What ``zoo.json`` keeps.
         remarks: What people should know.
         tables: The published tables.
         facts: Every column of our format but the weights.
     """
 
-    specs: dict[str, Graph]
+    graphs: dict[str, Graph]
     recipe: dict[str, Any]
     remarks: tuple[str, ...]
     tables: SmallCnnTables

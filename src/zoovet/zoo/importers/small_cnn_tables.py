@@ -37,7 +37,7 @@ class Layout:
     kernels: tuple[tuple[int, ...], ...]
     order: NDArray[np.int64]
 
-    def spec(self, activation: str, grid: tuple[int, int], padding: int) -> Graph:
+    def graph(self, activation: str, grid: tuple[int, int], padding: int) -> Graph:
         """The network: convolutions of stride 2, global average pooling, dense layers.
 
         Args:

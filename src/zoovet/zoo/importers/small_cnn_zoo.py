@@ -68,7 +68,7 @@ def open_small_cnn_zoo(folder: Path, options: ImportOptions) -> SmallCnnNetworks
             remarks.append(f"{num_left:,} trainings without a checkpoint at step {LAST_STEP} were put into train")
     ids = [f"{base:05d}-{step:02d}" for base, step in zip(bases, steps, strict=True)]
     return SmallCnnNetworks(
-        specs=tables.specs(_PADDING),
+        graphs=tables.graphs(_PADDING),
         recipe=published_recipe(_NAME, tables.dataset, tables.grid, tables.sha256, split),
         remarks=tuple(remarks),
         tables=tables,

@@ -62,7 +62,7 @@ def open_trojan_cnn_zoo(folder: Path, options: ImportOptions) -> SmallCnnNetwork
     ]
     split = {"protocol": "drawn by base", "shares": asdict(_DRAWN), "seed": options.seed}
     return SmallCnnNetworks(
-        specs=tables.specs(_PADDING),
+        graphs=tables.graphs(_PADDING),
         recipe=published_recipe(_NAME, tables.dataset, tables.grid, tables.sha256, split, min_asr=0.0),
         remarks=(f"{int(poisoned.sum()):,} poisoned networks, {num_pairs:,} bases with a healthy and a poisoned one",),
         tables=tables,

@@ -46,7 +46,7 @@ def import_zoo(
             zoo; or weights are damaged. Whole shards stay.
         KeyboardInterrupt: Ctrl-C; whole shards are kept.
     """
-    num_parameters = max(spec.num_parameters for spec in published.specs.values())
+    num_parameters = max(graph.num_parameters for graph in published.graphs.values())
     size = max(1, shard_bytes // (4 * num_parameters))
     num_shards = -(-published.num_networks // size)
 
@@ -56,7 +56,7 @@ def import_zoo(
 
     with growing_zoo(
         Path(out),
-        specs=published.specs,
+        graphs=published.graphs,
         recipe=published.recipe,
         num_shards=num_shards,
         mismatch=mismatch,

@@ -1,6 +1,6 @@
 """The compiled core of training many small networks: C and CUDA sources, compiled for each graph at first use."""
 
-from zoovet.zoo.native.compiler import NativeNetwork, compile_spec
+from zoovet.zoo.native.compiler import NativeNetwork, compile_chain
 from zoovet.zoo.native.cuda_trainer import CudaNetworks, CudaTraining, compile_cuda
 from zoovet.zoo.native.graph_compiler import NativeGraph, compile_graph
 from zoovet.zoo.native.libraries import NativeUnavailable
@@ -13,8 +13,8 @@ __all__ = [
     "NativeNetwork",
     "NativeSirenFitter",
     "NativeUnavailable",
+    "compile_chain",
     "compile_cuda",
     "compile_graph",
     "compile_siren_fitter",
-    "compile_spec",
 ]

@@ -1,4 +1,4 @@
-"""Compile the C trainer for one spec, and call it. A call runs on one thread and leaves the interpreter free."""
+"""Compile the C trainer for one graph, and call it. A call runs on one thread and leaves the interpreter free."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zoovet.zoo.native.layer_shape import ACTIVATIONS, LayerShape
 from zoovet.zoo.native.libraries import NativeUnavailable, load_library, pointer
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule, require_images
 
-__all__ = ["NativeNetwork", "compile_spec"]
+__all__ = ["NativeNetwork", "compile_chain"]
 
 _LANES = 16
 _SOURCE = Path(__file__).with_name("trainer.c")
@@ -26,16 +26,16 @@ _SOURCE = Path(__file__).with_name("trainer.c")
 
 @dataclass(frozen=True)
 class NativeNetwork:
-    """The compiled trainer of one spec.
+    """The compiled trainer of one graph.
 
     Attributes:
-        spec: The networks it trains.
+        graph: The networks it trains.
         library: The loaded shared library.
         positions: [num_parameters] where each number of a flat vector stands among the trainer's own parameters.
         num_padded: Length of the trainer's parameters (channels are rounded up to whole vectors).
     """
 
-    spec: Graph
+    graph: Graph
     library: Any
     positions: NDArray[np.int64]
     num_padded: int
@@ -75,9 +75,9 @@ class NativeNetwork:
             The mean loss over the samples (cross-entropy, nats).
 
         Raises:
-            ZoovetError: The samples are not for networks of this spec.
+            ZoovetError: The samples are not for networks of this graph.
         """
-        samples.require_fit(self.spec)
+        samples.require_fit(self.graph)
         held = None if anchor is None else self.pack(anchor.flat)
         how = OptimizerArgument.of(schedule, held, anchor)
         loss: float = self.library.zoovet_train(
@@ -97,7 +97,7 @@ class NativeNetwork:
 
     def gradient(self, parameters: Floats, samples: Samples) -> Floats:
         """Gradient of the mean cross-entropy on the samples at one network [num_padded]: [num_padded]."""
-        samples.require_fit(self.spec)
+        samples.require_fit(self.graph)
         result = np.zeros_like(parameters)
         loss: float = self.library.zoovet_gradient(
             pointer(parameters),
@@ -110,9 +110,9 @@ class NativeNetwork:
 
     def image_gradients(self, parameters: Floats, images: Floats, labels: Integers) -> tuple[Floats, Floats]:
         """Gradient of every image's own cross-entropy to the image [N, \\*input_shape], and logits [N, num_outputs]."""
-        require_images(self.spec, images, labels)
+        require_images(self.graph, images, labels)
         gradients = np.empty_like(images)
-        logits = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
+        logits = np.empty((len(images), self.graph.num_outputs), dtype=np.float32)
         failed: int = self.library.zoovet_image_gradients(
             pointer(parameters),
             pointer(images),
@@ -126,7 +126,7 @@ class NativeNetwork:
 
     def image_slopes(self, parameters: Floats, images: Floats, to_logits: Floats) -> Floats:
         """Slopes to images [N, \\*input_shape] of what has the slopes ``to_logits`` to the logits [N, outputs]."""
-        require_images(self.spec, images)
+        require_images(self.graph, images)
         gradients = np.empty_like(images)
         failed: int = self.library.zoovet_image_slopes(
             pointer(parameters),
@@ -140,8 +140,8 @@ class NativeNetwork:
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, num_outputs] of one network [num_padded] on images [N, \\*input_shape]."""
-        require_images(self.spec, images)
-        result = np.empty((len(images), self.spec.num_outputs), dtype=np.float32)
+        require_images(self.graph, images)
+        result = np.empty((len(images), self.graph.num_outputs), dtype=np.float32)
         failed: int = self.library.zoovet_logits(
             pointer(parameters), pointer(images), ctypes.c_int64(len(images)), pointer(result)
         )
@@ -155,41 +155,41 @@ def _require_memory(was_enough: bool) -> None:
 
 
 @cache
-def compile_spec(spec: Graph) -> NativeNetwork:
-    """The compiled trainer of a spec, from the cache folder where it is there already.
+def compile_chain(graph: Graph) -> NativeNetwork:
+    """The compiled trainer of a graph, from the cache folder where it is there already.
 
     Raises:
-        NativeUnavailable: There is no C compiler, it fails, or the spec has an activation that the C code lacks.
+        NativeUnavailable: There is no C compiler, it fails, or the graph has an activation that the C code lacks.
     """
-    unknown = {layer.activation for layer in spec.chain.layers} - set(ACTIVATIONS)
+    unknown = {layer.activation for layer in graph.chain.layers} - set(ACTIVATIONS)
     if unknown:
         raise NativeUnavailable(f"the compiled trainer does not know the activation {sorted(unknown)[0]!r}")
-    assert not spec.input_map, "compiled code reads images as they are: give it those of images_as_read()"
-    library = load_library(_SOURCE, _describe_layers(spec))
+    assert not graph.input_map, "compiled code reads images as they are: give it those of images_as_read()"
+    library = load_library(_SOURCE, _describe_layers(graph))
     library.zoovet_train.restype = ctypes.c_float
     library.zoovet_gradient.restype = ctypes.c_float
     library.zoovet_image_gradients.restype = ctypes.c_int
     library.zoovet_image_slopes.restype = ctypes.c_int
     library.zoovet_logits.restype = ctypes.c_int
-    positions, num_padded = _positions(spec)
-    return NativeNetwork(spec, library, positions, num_padded)
+    positions, num_padded = _positions(graph)
+    return NativeNetwork(graph, library, positions, num_padded)
 
 
 def _lanes(channels: int) -> int:
     return -(-channels // _LANES) * _LANES
 
 
-def _layer_starts(spec: Graph) -> list[int]:
+def _layer_starts(graph: Graph) -> list[int]:
     starts = [0]
-    for layer in spec.chain.layers:
+    for layer in graph.chain.layers:
         starts.append(starts[-1] + (layer.kernel_size * layer.in_channels + 1) * _lanes(layer.out_channels))
     return starts
 
 
-def _positions(spec: Graph) -> tuple[NDArray[np.int64], int]:
+def _positions(graph: Graph) -> tuple[NDArray[np.int64], int]:
     """Place of every number of a flat vector in the trainer's layout, and that layout's length."""
-    starts, parts = _layer_starts(spec), []
-    for layer, start in zip(spec.chain.layers, starts[:-1], strict=True):
+    starts, parts = _layer_starts(graph), []
+    for layer, start in zip(graph.chain.layers, starts[:-1], strict=True):
         lanes, taps = _lanes(layer.out_channels), layer.kernel_size
         output, channel, tap = np.ogrid[: layer.out_channels, : layer.in_channels, :taps]
         parts.append((start + (tap * layer.in_channels + channel) * lanes + output).ravel())
@@ -197,21 +197,21 @@ def _positions(spec: Graph) -> tuple[NDArray[np.int64], int]:
     return np.concatenate(parts), starts[-1]
 
 
-def _describe_layers(spec: Graph) -> str:
+def _describe_layers(graph: Graph) -> str:
     """The C file that holds the layers as constants."""
-    starts = _layer_starts(spec)
+    starts = _layer_starts(graph)
     transposed, entries = [0], []
-    for index, layer in enumerate(spec.chain.layers):
+    for index, layer in enumerate(graph.chain.layers):
         in_lanes = layer.in_channels if index == 0 else _lanes(layer.in_channels)
         transposed.append(transposed[-1] + layer.kernel_size * layer.out_channels * in_lanes)
-        entries.append(_layer_constant(layer, spec.chain.map_sizes[index], in_lanes, starts[index]))
-    steps = [f"STEP({index})" for index in range(len(spec.chain.layers))]
+        entries.append(_layer_constant(layer, graph.chain.map_sizes[index], in_lanes, starts[index]))
+    steps = [f"STEP({index})" for index in range(len(graph.chain.layers))]
     return "\n".join(
         [
-            f"#define NUM_LAYERS {len(spec.chain.layers)}",
+            f"#define NUM_LAYERS {len(graph.chain.layers)}",
             f"#define NUM_PARAMETERS {starts[-1]}",
             f"#define NUM_TRANSPOSED {transposed[-1]}",
-            f"#define NUM_CLASSES {spec.num_outputs}",
+            f"#define NUM_CLASSES {graph.num_outputs}",
             f"static const layer LAYERS[] = {{\n  {(',' + chr(10) + '  ').join(entries)}\n}};",
             f"static const long TRANSPOSED_START[] = {{{', '.join(map(str, transposed[:-1]))}}};",
             f"#define FOR_EACH_LAYER(STEP) {' '.join(steps)}",

@@ -1,4 +1,4 @@
-// What trainer.cu's layers are: constants of the spec, and where weights and maps lie in shared memory.
+// What trainer.cu's layers are: constants of the graph, and where weights and maps lie in shared memory.
 #pragma once
 
 #define THREAD int(threadIdx.x)

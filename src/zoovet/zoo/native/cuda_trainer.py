@@ -1,4 +1,4 @@
-"""Compile the CUDA trainer for one spec, and call it: each network is trained by a block of threads of its own."""
+"""Compile the CUDA trainer for one graph, and call it: each network is trained by a block of threads of its own."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class CudaTraining:
 
 @dataclass(frozen=True)
 class CudaNetworks:
-    """The compiled trainer of one spec on one device."""
+    """The compiled trainer of one graph on one device."""
 
-    spec: Graph
+    graph: Graph
     library: CudaLibrary
 
     def train(
@@ -112,19 +112,19 @@ def _multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def compile_cuda(spec: Graph, device: torch.device) -> CudaNetworks:
-    """The compiled trainer of a spec.
+def compile_cuda(graph: Graph, device: torch.device) -> CudaNetworks:
+    """The compiled trainer of a graph.
 
     Raises:
-        NativeUnavailable: The compiler cannot be had, or the spec has an activation that the CUDA code lacks, ends in
+        NativeUnavailable: The compiler cannot be had, or the graph has an activation that the CUDA code lacks, ends in
             a map, or has networks too large for a multiprocessor's memory.
     """
-    unknown = {layer.activation for layer in spec.chain.layers} - set(ACTIVATIONS)
+    unknown = {layer.activation for layer in graph.chain.layers} - set(ACTIVATIONS)
     if unknown:
         raise NativeUnavailable(f"the CUDA trainer does not know the activation {sorted(unknown)[0]!r}")
-    constants, used = describe_layers(spec, num_threads=_THREADS, shared_bytes=shared_memory(device))
+    constants, used = describe_layers(graph, num_threads=_THREADS, shared_bytes=shared_memory(device))
     library = load_cuda_library(_SOURCE, constants, device, shared_bytes=used, num_threads=_THREADS)
-    return CudaNetworks(spec, library)
+    return CudaNetworks(graph, library)
 
 
 @dataclass(frozen=True)
@@ -152,16 +152,16 @@ class _Placed:
     flat: int
 
 
-def describe_layers(spec: Graph, *, num_threads: int, shared_bytes: int) -> tuple[str, int]:
+def describe_layers(graph: Graph, *, num_threads: int, shared_bytes: int) -> tuple[str, int]:
     """The file that holds the layers as constants, and the bytes of shared memory that a block needs.
 
     Raises:
         NativeUnavailable: The networks end in a map, or one of them and an image's maps do not fit the memory.
     """
-    layers, weights, floats = _placed(spec)
+    layers, weights, floats = _placed(graph)
     if layers[-1].shape.pooled != (1, 1):
         raise NativeUnavailable("the CUDA trainer does not know networks whose logits are a map")
-    logits, per_image = floats, floats + spec.num_outputs
+    logits, per_image = floats, floats + graph.num_outputs
     with_numbers = per_image + 2  # an image's place among all images, and its label
     fitting = (shared_bytes // 4 - weights) // with_numbers
     if fitting < 1:
@@ -177,8 +177,8 @@ def describe_layers(spec: Graph, *, num_threads: int, shared_bytes: int) -> tupl
         "IMAGE_FLOATS": per_image,
         "NUM_LAYERS": len(layers),
         "NUM_WEIGHTS": weights,
-        "NUM_PARAMETERS": spec.num_parameters,
-        "NUM_CLASSES": spec.num_outputs,
+        "NUM_PARAMETERS": graph.num_parameters,
+        "NUM_CLASSES": graph.num_outputs,
         "LOGITS": logits,
     }
     lines = [f"#define {name} {value}" for name, value in numbers.items()]
@@ -186,11 +186,11 @@ def describe_layers(spec: Graph, *, num_threads: int, shared_bytes: int) -> tupl
     return "\n".join(lines), 4 * (weights + images * with_numbers)
 
 
-def _placed(spec: Graph) -> tuple[list[_Placed], int, int]:
+def _placed(graph: Graph) -> tuple[list[_Placed], int, int]:
     """The layers in their places; how many floats all weights take, and an image's maps without the logits."""
     layers: list[_Placed] = []
     floats = weights = flat = 0
-    for layer, size in zip(spec.chain.layers, spec.chain.map_sizes[:-1], strict=True):
+    for layer, size in zip(graph.chain.layers, graph.chain.map_sizes[:-1], strict=True):
         shape = LayerShape.of(layer, size)
         map_h, row = (
             max(

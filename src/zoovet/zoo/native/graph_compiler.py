@@ -28,11 +28,11 @@ class NativeGraph(FlatParameters):
     """The compiled trainer of one graph. Its parameters are the flat ones, running statistics among them.
 
     Attributes:
-        spec: The networks it trains.
+        graph: The networks it trains.
         library: The loaded shared library.
     """
 
-    spec: Graph
+    graph: Graph
     library: Any
 
     def train(
@@ -53,7 +53,7 @@ class NativeGraph(FlatParameters):
         """
         if schedule.dropout > 0:
             raise ZoovetError("dropout is known for plain chains of layers only; set the recipe's dropout to 0")
-        samples.require_fit(self.spec)
+        samples.require_fit(self.graph)
         how = OptimizerArgument.of(schedule, None if anchor is None else anchor.flat, anchor)
         loss: float = self.library.zoovet_train(
             pointer(parameters),
@@ -70,34 +70,34 @@ class NativeGraph(FlatParameters):
 
     def gradient(self, parameters: Floats, samples: Samples) -> Floats:
         """Gradient [num_parameters] of the samples' mean cross-entropy, batch norms by running statistics."""
-        samples.require_fit(self.spec)
+        samples.require_fit(self.graph)
         result = np.zeros_like(parameters)
         self._evaluate(parameters, samples, gradients=result)
         return result
 
     def image_gradients(self, parameters: Floats, images: Floats, labels: Integers) -> tuple[Floats, Floats]:
         """Gradient of every image's own cross-entropy to the image [N, \\*input_shape], and logits [N, classes]."""
-        require_images(self.spec, images, labels)
+        require_images(self.graph, images, labels)
         gradients, logits = np.empty_like(images), self._logits_array(images)
         self._evaluate(parameters, _in_order(images, labels), logits=logits, image_gradients=gradients)
         return gradients, logits
 
     def image_slopes(self, parameters: Floats, images: Floats, to_logits: Floats) -> Floats:
         """Slopes to images [N, \\*input_shape] of what has the slopes ``to_logits`` to the logits [N, classes]."""
-        require_images(self.spec, images)
+        require_images(self.graph, images)
         gradients = np.empty_like(images)
         self._evaluate(parameters, _in_order(images), to_logits=to_logits, image_gradients=gradients)
         return gradients
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, \\*input_shape]."""
-        require_images(self.spec, images)
+        require_images(self.graph, images)
         result = self._logits_array(images)
         self._evaluate(parameters, _in_order(images), logits=result)
         return result
 
     def _logits_array(self, images: Floats) -> Floats:
-        return np.empty((len(images), self.spec.output_shape[0]), dtype=np.float32)
+        return np.empty((len(images), self.graph.output_shape[0]), dtype=np.float32)
 
     def _evaluate(
         self,

@@ -1,6 +1,6 @@
 /* Fitting SIRENs to pictures: Adam on all pixels at once, many SIRENs side by side, on one thread.
  *
- * Compiled once per network spec: the generated file defines the layers as constants (see siren_fitter.py), so that the
+ * Compiled once per network graph: the generated file defines the layers as constants (see siren_fitter.py), so that the
  * loops below have known lengths. A vector holds one number of LANES SIRENs: every operation does the same to each of
  * them, nothing is ever added up across a vector, and a SIREN's numbers do not depend on which others it is fitted with.
  * A picture is taken in blocks of pixels whose hidden values stay in the cache, and a tile of units and pixels shares

@@ -1,4 +1,4 @@
-"""Compile the C fitter for the SIRENs of one spec, and call it."""
+"""Compile the C fitter for the SIRENs of one graph, and call it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SOURCE = Path(__file__).with_name("siren_fitter.c")
 
 @dataclass(frozen=True)
 class NativeSirenFitter:
-    """The compiled fitter of one spec.
+    """The compiled fitter of one graph.
 
     Attributes:
-        spec: The SIRENs it fits.
+        graph: The SIRENs it fits.
         library: The loaded shared library.
     """
 
-    spec: Graph
+    graph: Graph
     library: Any
 
     @property
@@ -53,8 +53,8 @@ class NativeSirenFitter:
             MemoryError: No work space could be had.
         """
         num_sirens, num_places, num_outputs = targets.shape
-        assert flat.shape == (num_sirens, self.spec.num_parameters)
-        assert num_outputs == self.spec.num_outputs
+        assert flat.shape == (num_sirens, self.graph.num_parameters)
+        assert num_outputs == self.graph.num_outputs
         assert places.shape == (num_places, 2)
         assert {array.dtype for array in (flat, targets, places)} == {np.dtype(np.float32)}
         result = flat.copy()
@@ -79,36 +79,36 @@ class NativeSirenFitter:
 
 
 @cache
-def compile_siren_fitter(spec: Graph) -> NativeSirenFitter:
-    """The compiled fitter of a spec, from the cache folder where it is there already.
+def compile_siren_fitter(graph: Graph) -> NativeSirenFitter:
+    """The compiled fitter of a graph, from the cache folder where it is there already.
 
     Args:
-        spec: Linear layers from two numbers, sines between them.
+        graph: Linear layers from two numbers, sines between them.
 
     Raises:
-        NativeUnavailable: There is no C compiler, it fails, or the spec is no SIREN.
+        NativeUnavailable: There is no C compiler, it fails, or the graph is no SIREN.
     """
-    hidden = {layer.activation for layer in spec.chain.layers[:-1]}
-    if spec.input_shape != (2,) or hidden - {"sine"} or spec.chain.layers[-1].activation != "identity":
-        raise NativeUnavailable(f"the compiled fitter knows SIRENs only, got {spec.describe()}")
-    return NativeSirenFitter(spec, load_library(_SOURCE, _describe_layers(spec)))
+    hidden = {layer.activation for layer in graph.chain.layers[:-1]}
+    if graph.input_shape != (2,) or hidden - {"sine"} or graph.chain.layers[-1].activation != "identity":
+        raise NativeUnavailable(f"the compiled fitter knows SIRENs only, got {graph.describe()}")
+    return NativeSirenFitter(graph, load_library(_SOURCE, _describe_layers(graph)))
 
 
-def _describe_layers(spec: Graph) -> str:
+def _describe_layers(graph: Graph) -> str:
     """The C file that holds the layers as constants."""
     entries, weights, values = [], 0, 0
-    for layer in spec.chain.layers:
+    for layer in graph.chain.layers:
         w0 = layer.activation_parameter if layer.activation == "sine" else 0.0
         biases = weights + layer.in_channels * layer.out_channels
         entries.append(f"{{{layer.in_channels}, {layer.out_channels}, {w0!r}f, {weights}, {biases}, {values}}}")
         weights, values = biases + layer.out_channels, values + layer.out_channels
-    steps = [f"STEP({index})" for index in range(len(spec.chain.layers))]
+    steps = [f"STEP({index})" for index in range(len(graph.chain.layers))]
     return "\n".join(
         [
-            f"#define NUM_LAYERS {len(spec.chain.layers)}",
-            f"#define NUM_PARAMETERS {spec.num_parameters}",
+            f"#define NUM_LAYERS {len(graph.chain.layers)}",
+            f"#define NUM_PARAMETERS {graph.num_parameters}",
             f"#define NUM_UNITS {values}",
-            f"#define NUM_OUTPUTS {spec.num_outputs}",
+            f"#define NUM_OUTPUTS {graph.num_outputs}",
             f"static const layer LAYERS[] = {{\n  {(',' + chr(10) + '  ').join(entries)}\n}};",
             f"#define FOR_EACH_LAYER(STEP) {' '.join(steps)}",
             f"#define FOR_EACH_LAYER_BACKWARD(STEP) {' '.join(reversed(steps))}",

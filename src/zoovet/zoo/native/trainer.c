@@ -1,6 +1,6 @@
 /* Training and running one small network, one image at a time, on one thread.
  *
- * Compiled once per network spec: the generated file defines the layers as constants (see compiler.py),
+ * Compiled once per network graph: the generated file defines the layers as constants (see compiler.py),
  * includes this one, and every loop below is unrolled for them. An image's activations and gradients stay in the
  * first-level cache, a vector holds 16 channels of one pixel, and a tile of pixels shares each weight that is loaded.
  *

@@ -1,6 +1,6 @@
 // Training and running many small networks on a GPU: a block of threads takes one network through its whole training.
 //
-// Compiled once per network spec: the generated constants describe the layers (see cuda_trainer.py), and every loop
+// Compiled once per network graph: the generated constants describe the layers (see cuda_trainer.py), and every loop
 // over taps, channels of a tile and pixels of a row is unrolled for them. A network's weights and the maps of IMAGES
 // images stay in the multiprocessor's shared memory from the first step to the last; gradients and the optimizer's
 // memory are touched once a step and lie in global memory. Blocks never wait for one another.

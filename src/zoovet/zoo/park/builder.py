@@ -41,7 +41,7 @@ class ParkBuilder:
         recipe: What is built.
         image_sets: The recipe's, in its order.
         plans: Every base's plan.
-        specs: The graphs that bases have, by their ``spec_id``.
+        graphs: The graphs that bases have, by their ``spec_id``.
     """
 
     def __init__(self, recipe: ParkRecipe, data_root: Path | None) -> None:
@@ -51,7 +51,7 @@ class ParkBuilder:
         self.plans = base_plans(recipe)
         self._variants: dict[tuple[int, int, int], Variant] = {}
         variants = [self._variant(base_id) for base_id in range(recipe.num_bases)]
-        self.specs: dict[str, Graph] = {variant.spec_id: variant.graph for variant in variants}
+        self.graphs: dict[str, Graph] = {variant.graph_id: variant.graph for variant in variants}
 
     def prepare(self) -> None:
         """Say of which families compiled code does not know a graph.
@@ -129,7 +129,7 @@ class ParkBuilder:
             "base_id": [base_id for base_id, _ in rows],
             "network_id": [network_id(base_id, name) for base_id, name in rows],
             "split": [self.plans[base_id].split for base_id, _ in rows],
-            "spec_id": [self._variant(base_id).spec_id for base_id, _ in rows],
+            "spec_id": [self._variant(base_id).graph_id for base_id, _ in rows],
         }
         return first_difference(facts, expected) or foreign_seed(
             facts, lambda base_id, seed: is_base_seed(seed, self.recipe.seed, base_id, self.recipe.max_attempts)

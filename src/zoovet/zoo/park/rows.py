@@ -22,7 +22,7 @@ def park_row(
     return {
         "network_id": network_id(base_id, name),
         "base_id": base_id,
-        "spec_id": draw.variant.spec_id,
+        "spec_id": draw.variant.graph_id,
         "split": plan.split,
         "dataset": recipe.images[plan.images].name,
         "family": recipe.architectures[plan.architecture].family,

@@ -34,7 +34,7 @@ class Variant:
     scaling: str
 
     @property
-    def spec_id(self) -> str:
+    def graph_id(self) -> str:
         """The graph's id and six digits of its input scaling's: networks of other scalings are other networks."""
         assert self.graph.input_scaling is not None
         text = json.dumps(self.graph.input_scaling.to_json(), sort_keys=True)

@@ -14,7 +14,7 @@ from zoovet.errors import ZoovetError
 from zoovet.json_files import read_json_object
 from zoovet.networks import Graph
 from zoovet.printable import printable
-from zoovet.readers import networks_from_content, read_content, says_its_spec
+from zoovet.readers import networks_from_content, read_content, says_its_graph
 from zoovet.readers.exported.modules import graph_from_module
 from zoovet.zoo.park.families.family import Family, Settings
 
@@ -91,6 +91,6 @@ def _graph_of(source: str, architecture: str | None, input_shape: tuple[int, ...
     content, shown = read_content(path), printable(source)
     if content.graph is not None:
         return content.graph.read(input_shape, None).networks.graph
-    if says_its_spec(content):
+    if says_its_graph(content):
         return networks_from_content(content, shown).networks.graph
     return graph_from_module(read_module(content, architecture, shown, image=input_shape).module, input_shape).graph
