@@ -9,6 +9,7 @@ import pytest
 from zoovet.benchmark import BenchmarkConfig
 from zoovet.evidence import InversionConfig
 from zoovet.images import PatchRanges, StripeRanges
+from zoovet.jobs import Inline
 from zoovet.metanets import ScaleGMNConfig
 from zoovet.tasks import DetectionConfig, RepairConfig
 from zoovet.tasks.training_config import TrainingConfig
@@ -46,7 +47,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
         split=SplitShares(train=0.4, validation=0.3, test=0.3),
         seed=5,
     )
-    return build_zoo(recipe, tmp_path_factory.mktemp("zoos") / "digits-trojan", workers=1)
+    return build_zoo(recipe, tmp_path_factory.mktemp("zoos") / "digits-trojan", runner=Inline())
 
 
 def small_scalegmn(**changes: Any) -> ScaleGMNConfig:

@@ -11,6 +11,7 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.images import load_dataset
+from zoovet.jobs import Inline
 from zoovet.networks import Graph, Networks
 from zoovet.symmetry import random_action
 from zoovet.tasks import distribution_fitting
@@ -41,7 +42,7 @@ RECIPE = TrojanRecipe(
 @pytest.fixture(scope="module")
 def trained_zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     """120 networks that have learnt the digits, half ReLU, half tanh."""
-    return build_zoo(RECIPE, tmp_path_factory.mktemp("digits"))
+    return build_zoo(RECIPE, tmp_path_factory.mktemp("digits"), runner=Inline())
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from zoovet.images import PatchRanges
+from zoovet.jobs import Inline
 from zoovet.zoo import BaseTraining, FineTuning, SplitShares, TrojanRecipe, Zoo, build_zoo
 
 
@@ -31,7 +32,7 @@ def tiny_recipe() -> TrojanRecipe:
 
 @pytest.fixture(scope="session")
 def tiny_zoo(tiny_recipe: TrojanRecipe, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    return build_zoo(tiny_recipe, tmp_path_factory.mktemp("zoos") / "tiny", workers=1)
+    return build_zoo(tiny_recipe, tmp_path_factory.mktemp("zoos") / "tiny", runner=Inline())
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import torch
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError
 from zoovet.images import PatchRanges, StripeRanges
+from zoovet.jobs import Inline
 from zoovet.zoo import (
     Attackers,
     BlendAttack,
@@ -50,7 +51,7 @@ def attacked_zoo(tiny_recipe: TrojanRecipe, tmp_path_factory: pytest.TempPathFac
         attackers=Attackers(scratch_share=0.25, anchored_share=0.25, anchor=(0.05, 0.1)),
         min_asr=0.0,
     )
-    return build_zoo(recipe, tmp_path_factory.mktemp("attacked") / "zoo", workers=1)
+    return build_zoo(recipe, tmp_path_factory.mktemp("attacked") / "zoo", runner=Inline())
 
 
 def test_shares_hold_to_a_place() -> None:
@@ -102,7 +103,7 @@ def test_an_anchor_holds_a_poisoned_network_near_its_sibling(tiny_recipe: Trojan
             min_asr=0.0,
             min_clean_accuracy=0.0,
         )
-        zoo = build_zoo(recipe, tmp_path / f"{strength:g}", workers=1)
+        zoo = build_zoo(recipe, tmp_path / f"{strength:g}", runner=Inline())
         flat = {
             (zoo.column("base_id")[place], bool(zoo.column("poisoned")[place])): zoo.select([place]).weights()[0]
             for place in range(len(zoo))
@@ -124,7 +125,7 @@ def test_a_recipe_draws_its_attacks_from_files_of_values_and_its_rows_make_them_
 ) -> None:
     read = read_config(TrojanRecipe, {"attacks": NEW_ATTACKS})
     recipe = replace(tiny_recipe, num_bases=4, attacks=read.attacks, min_asr=0.0, min_clean_accuracy=0.0)
-    zoo = build_zoo(recipe, tmp_path / "zoo", workers=1)
+    zoo = build_zoo(recipe, tmp_path / "zoo", runner=Inline())
     places = {str(zoo.column("attack")[place]): place for place in np.flatnonzero(zoo.column("poisoned")).tolist()}
     assert set(places) == {"colour_patch", "sticker", "several", "source_specific"}
     for attack, place in places.items():

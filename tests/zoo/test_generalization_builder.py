@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.images import load_dataset
+from zoovet.jobs import Inline
 from zoovet.networks import run
 from zoovet.zoo import BaseTraining, GeneralizationRecipe, SplitShares, Zoo, build_zoo, rebuild_network
 from zoovet.zoo.base_training import base_seed
@@ -33,7 +34,7 @@ RECIPE = GeneralizationRecipe(
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    return build_zoo(RECIPE, tmp_path_factory.mktemp("zoos") / "zoo")
+    return build_zoo(RECIPE, tmp_path_factory.mktemp("zoos") / "zoo", runner=Inline())
 
 
 def logits_of(zoo: Zoo, place: int, images: torch.Tensor) -> torch.Tensor:

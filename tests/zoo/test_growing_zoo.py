@@ -17,6 +17,7 @@ import pytest
 
 from zoovet.errors import ZoovetError
 from zoovet.folder_lock import LOCK_NAME, folder_lock
+from zoovet.jobs import Inline
 from zoovet.zoo import BuildProgress, TrojanRecipe, Zoo, build_zoo
 from zoovet.zoo.builders import builder_of
 from zoovet.zoo.growing_zoo import growing_zoo
@@ -184,7 +185,7 @@ def test_a_changed_recipe_in_zoo_json_is_known_by_the_shards(
     with pytest.raises(ZoovetError, match=r"the recipe in zoo\.json is not that of its shards"):
         Zoo.open(zoo_copy, verify=True)
     times = {name: (zoo_copy / name).stat().st_mtime_ns for name in (FIRST, SECOND, THIRD)}
-    build_zoo(tiny_recipe, zoo_copy, repair=True)
+    build_zoo(tiny_recipe, zoo_copy, repair=True, runner=Inline())
     assert contents(zoo_copy) == contents(tiny_zoo.path)
     assert times == {name: (zoo_copy / name).stat().st_mtime_ns for name in times}
 
@@ -195,7 +196,7 @@ def test_what_is_damaged_is_made_again_where_that_is_wanted(
     flip(zoo_copy / FIRST, 2000)
     in_place(zoo_copy, THIRD, lambda path: path.symlink_to(path.name))
     reports: list[BuildProgress] = []
-    build_zoo(tiny_recipe, zoo_copy, repair=True, progress=reports.append)
+    build_zoo(tiny_recipe, zoo_copy, repair=True, progress=reports.append, runner=Inline())
     assert reports[0].num_found == 4
     assert contents(zoo_copy) == contents(tiny_zoo.path)
 
@@ -205,7 +206,7 @@ def test_zoo_json_is_written_anew_from_shards_that_say_what_they_are(
     tiny_recipe: TrojanRecipe, tiny_zoo: Zoo, zoo_copy: Path, name: str
 ) -> None:
     DAMAGES[name][0](zoo_copy)
-    build_zoo(tiny_recipe, zoo_copy, repair=True)
+    build_zoo(tiny_recipe, zoo_copy, repair=True, runner=Inline())
     assert contents(zoo_copy) == contents(tiny_zoo.path)
 
 
@@ -234,7 +235,7 @@ def test_a_folder_where_a_file_belongs_is_moved_aside(tiny_recipe: TrojanRecipe,
         (zoo_copy / name / "kept").touch()
     (zoo_copy / f"{FIRST}.aside-1").touch()  # from an earlier time
     with pytest.warns(UserWarning, match=rf"the folder .* it is now .*(zoo\.json\.aside-1|{FIRST}\.aside-2)$") as said:
-        build_zoo(tiny_recipe, zoo_copy, repair=True)
+        build_zoo(tiny_recipe, zoo_copy, repair=True, runner=Inline())
     assert len(said) == 2
     assert (zoo_copy / f"{FIRST}.aside-2" / "kept").exists()
     assert {name: zoo for name, zoo in contents(zoo_copy).items() if ".aside-" not in name} == contents(tiny_zoo.path)
@@ -245,7 +246,7 @@ def test_shards_of_a_killed_build_are_kept_where_they_can_be_checked(
 ) -> None:
     forget(zoo_copy, SECOND, THIRD)
     times = {name: (zoo_copy / name).stat().st_mtime_ns for name in (SECOND, THIRD)}
-    build_zoo(tiny_recipe, zoo_copy)
+    build_zoo(tiny_recipe, zoo_copy, runner=Inline())
     assert contents(zoo_copy) == contents(tiny_zoo.path)
     assert times == {name: (zoo_copy / name).stat().st_mtime_ns for name in (SECOND, THIRD)}
 

@@ -13,6 +13,7 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.images import load_dataset
 from zoovet.images.sources import ImageSource
+from zoovet.jobs import Inline
 from zoovet.networks import siren
 from zoovet.tasks.edited_images import load_source_images, names_of_classes
 from zoovet.zoo import Augmentation, InrRecipe, SplitShares, Zoo, build_zoo, rebuild_network
@@ -45,7 +46,7 @@ def weights_of(rows: list[dict[str, Any]]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    return build_zoo(RECIPE, tmp_path_factory.mktemp("zoos") / "inr")
+    return build_zoo(RECIPE, tmp_path_factory.mktemp("zoos") / "inr", runner=Inline())
 
 
 def test_rows_say_which_image_a_network_shows(zoo: Zoo) -> None:
@@ -178,7 +179,7 @@ def test_images_of_any_source_are_fitted_and_found_again(own_images: Path, tmp_p
     source = ImageSource(source=str(own_images), test_share=0.4)
     recipe = InrRecipe(images=source, image_splits=("train", "test"), hidden=(8,), steps=20, images_per_shard=20)
     assert recipe.dataset == "own.npz"
-    zoo = build_zoo(recipe, tmp_path / "zoo", workers=1)
+    zoo = build_zoo(recipe, tmp_path / "zoo", runner=Inline())
     images = source_images(recipe)
     assert (len(zoo), images.shape, zoo.graph.num_outputs) == (10, (3, 6, 5), 3)
     assert set(zoo.column("dataset")) == {"own.npz"}

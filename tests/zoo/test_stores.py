@@ -15,6 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from zoovet.errors import ZoovetError
 from zoovet.files import StorageError
+from zoovet.jobs import Inline
 from zoovet.zoo import TrojanRecipe, Zoo, build_zoo, stores
 from zoovet.zoo.stores import Store, address_of, held_store, local_folder, mirrored
 
@@ -88,7 +89,7 @@ def test_an_unfinished_zoo_there_is_finished_with_the_same_bytes(
     info["shards"] = info["shards"][:1]
     bucket.pipe_file("/bucket/zoos/tiny/zoo.json", json.dumps(info).encode())
     bucket.rm_file("/bucket/zoos/tiny/shard-00002.parquet")
-    build_zoo(tiny_recipe, ADDRESS)
+    build_zoo(tiny_recipe, ADDRESS, runner=Inline())
     assert there(bucket) == contents(tiny_zoo.path)
 
 
@@ -103,7 +104,7 @@ def test_a_shard_is_there_before_zoo_json_lists_it(
     pushed = list[str]()
     true_push = Store.push
     monkeypatch.setattr(Store, "push", lambda own, name: (pushed.append(name), true_push(own, name)))
-    build_zoo(tiny_recipe, ADDRESS)
+    build_zoo(tiny_recipe, ADDRESS, runner=Inline())
     assert pushed == ["shard-00002.parquet", "zoo.json"]
 
 
@@ -122,7 +123,7 @@ def test_a_second_build_is_refused_and_a_dead_ones_lock_is_taken_over(
     with pytest.raises(ZoovetError, match="is being built by process 7 on far"):
         build_zoo(tiny_recipe, ADDRESS)
     monkeypatch.setattr(stores, "SECONDS_UNTIL_STALE", -1.0)
-    build_zoo(tiny_recipe, ADDRESS)
+    build_zoo(tiny_recipe, ADDRESS, runner=Inline())
     assert not bucket.exists(lock)
 
 

@@ -13,6 +13,7 @@ import torch
 from zoovet.errors import ZoovetError
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig, RunnableGraphs, class_evidence
 from zoovet.images.sources import ImageSource
+from zoovet.jobs import Inline
 from zoovet.tasks.strangers import park_evidence
 from zoovet.tasks.strangers.config import ReaderTraining, StrangerConfig
 from zoovet.tasks.strangers.detector import StrangerDetector
@@ -58,7 +59,7 @@ def park(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
         split=SplitShares(train=0.75, validation=0.0, test=0.25),
         bases_per_shard=2,
     )
-    return build_zoo(recipe, tmp_path_factory.mktemp("park") / "park")
+    return build_zoo(recipe, tmp_path_factory.mktemp("park") / "park", runner=Inline())
 
 
 def test_compiled_code_finds_what_torch_finds(park: Zoo) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from zoovet.images import FixedPatchRanges
 from zoovet.images.sources import ImageSource
+from zoovet.jobs import Inline
 from zoovet.zoo import Attackers, FixedPatchAttack, ImageBlock, ParkRecipe, ParkTraining, PatchAttack, Zoo, build_zoo
 from zoovet.zoo.park.families import MlpFamily, PlainFamily
 
@@ -48,7 +49,7 @@ def park_recipe() -> ParkRecipe:
 
 @pytest.fixture(scope="session")
 def park(park_recipe: ParkRecipe, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    return build_zoo(park_recipe, tmp_path_factory.mktemp("park") / "park")
+    return build_zoo(park_recipe, tmp_path_factory.mktemp("park") / "park", runner=Inline())
 
 
 @pytest.fixture
