@@ -104,7 +104,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "weights").mkdir()
     for name in ("weights/a.onnx", "v1.onnx", "v2.onnx", "resnet18.onnx"):
         shutil.copy(folder / "suspect.onnx", folder / name)
-    graph = zoovet.Detector.shipped("fashion-mnist-small-cnn").specs[0]
+    graph = zoovet.Detector.shipped("fashion-mnist-small-cnn").graphs[0]
     shipped = zoovet.Networks.from_flat(graph, torch.zeros(1, graph.num_parameters))
     for name in ("suspect", "last", "new"):
         zoovet.save_networks(shipped, folder / f"{name}.safetensors")
@@ -164,7 +164,7 @@ def test_pages_have_commands_to_run() -> None:
 def test_the_python_of_a_page_runs(page: str, quick: Path) -> None:
     blocks = _python(page)
     assert blocks
-    graph = zoovet.Detector.shipped("fashion-mnist-small-cnn").specs[0]
+    graph = zoovet.Detector.shipped("fashion-mnist-small-cnn").graphs[0]
     module = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
     space: dict[str, Any] = {
         "zoovet": zoovet,
