@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,10 @@ def test_archives_hold_images_and_maybe_labels(tmp_path: Path) -> None:
     np.savez(path, pictures=np.zeros(1))
     with pytest.raises(ZoovetError, match=r"own.npz has no array 'images', it has pictures"):
         Images.from_file(path)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("cat/1.png", b"")
+    with pytest.raises(ZoovetError, match=r"it has cat/1\.png; unpack it, and give the folder of class folders"):
+        Images.from_file(tmp_path / "photos.zip")
     np.savez(path, images=np.zeros((2, 3, 3)))
     with pytest.raises(ZoovetError, match=r"own.npz: images must be uint8"):
         Images.from_file(path)

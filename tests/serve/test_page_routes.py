@@ -135,6 +135,7 @@ def test_refusals_are_a_page_to_browsers_and_json_to_programs(client: TestClient
     assert "Choose a weight file" in none.text
     large = client.post("/jobs", files={"file": ("a.pt", bytes(2**20 + 1))})
     assert large.status_code == 413
+    assert large.json()["error"] == "more than the 1 MB that are taken were sent"
     assert client.post("/jobs", content=b"{}").status_code == 400
     run_py = client.post("/jobs", files={"file": ("a.pt", b"a"), "architecture": (None, "/tmp/x.py:make")})
     assert "files of Python are not run here" in run_py.json()["error"]

@@ -43,7 +43,9 @@ def read_npz(path: Path) -> tuple[Any, Any, tuple[str, ...]]:
     with opened_npz(path) as archive:
         if "images" not in archive:
             there = ", ".join(printable(name, 30) for name in list(archive)[:6])
-            raise ZoovetError(f"{printable(path)} has no array 'images', it has {there or 'none'}")
+            is_folder = any("/" in name for name in archive)  # as in a zip of class folders
+            way = "; unpack it, and give the folder of class folders" if is_folder else ""
+            raise ZoovetError(f"{printable(path)} has no array 'images', it has {there or 'none'}{way}")
         names = named_classes(archive["class_names"], printable(path)) if "class_names" in archive else ()
         return archive["images"], archive.get("labels", None), names
 

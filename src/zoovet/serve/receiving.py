@@ -30,7 +30,7 @@ async def received_job(queue: JobQueue, request: Request, *, is_from_page: bool)
     queue.require_room()
     told = request.headers.get("content-length", "")
     if told.isdigit() and int(told) > config.max_upload_bytes:
-        raise TooLarge(f"{int(told) >> 20:,} MB are more than the {config.max_upload_bytes >> 20:,} MB that are taken")
+        raise TooLarge(f"more than the {config.max_upload_bytes >> 20:,} MB that are taken were sent")
     job_id = queue.reserve()
     try:
         form = await receive_form(
