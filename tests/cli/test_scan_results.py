@@ -127,7 +127,9 @@ def test_json_pages_and_sarif_say_the_same(
 ) -> None:
     status = scan("--json", "--report", tmp_path / "pages", "--sarif", tmp_path / "log.sarif", "--false-alarms", "0.02")
     assert status == 2
-    data = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    shown = capsys.readouterr()
+    assert f"pages: {tmp_path / 'pages' / 'index.html'}" in shown.err.splitlines()
+    data = json.loads(shown.out, parse_constant=pytest.fail)
     jsonschema.Draft202012Validator(SCHEMA).validate(data)
     first, second, third = data["verdicts"]
     assert (first["verdict"], first["target"], first["probability"]) == ("trojaned", 3, first["score"])

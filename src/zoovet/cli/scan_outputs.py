@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from zoovet.cli.junit import scan_as_junit
 from zoovet.cli.outputs import require_own_file, require_own_folder
 from zoovet.cli.sarif import scan_as_sarif
 from zoovet.files import write_json, write_text
+from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
 if TYPE_CHECKING:
     from zoovet.vet import Failure, Judged
@@ -72,3 +74,5 @@ def write_outputs(
         from zoovet.evaluation.report.verdict_pages import write_verdict_pages
 
         write_verdict_pages(arguments.report, [one.verdict for one in judged], failures)
+        page = printable(arguments.report / "index.html", MAX_PATH_CHARACTERS)
+        print(f"pages: {page}", file=sys.stderr)
