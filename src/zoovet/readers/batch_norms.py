@@ -88,7 +88,7 @@ def _by_name(norm: BatchNorm, layers: Sequence[NamedLayer], source: str) -> str 
         if before:
             if max(before) != int(last) - 1:
                 raise ZoovetError(
-                    f"{source}: the batch norm {printable(norm.name, 60)!r} does not follow a layer directly; only one "
+                    f"{source}: the batch norm '{printable(norm.name, 60)}' does not follow a layer directly; only one "
                     "that does can be folded"
                 )
             return f"{parent}.{max(before)}" if parent else str(max(before))
@@ -112,14 +112,14 @@ def _may_follow(norm: BatchNorm, layer: NamedLayer) -> bool:
 
 
 def _place(norm: BatchNorm, layer: NamedLayer, placed: dict[str, BatchNorm], source: str, *, ordered: bool) -> None:
-    names = f"the batch norm {printable(norm.name, 40)!r} and the layer {printable(layer.name, 40)!r}"
+    names = f"the batch norm '{printable(norm.name, 40)}' and the layer '{printable(layer.name, 40)}'"
     if not _may_follow(norm, layer):
         raise ZoovetError(
             f"{source}: {names} have {len(norm.mean)} and {layer.weight.shape[0]} channels, it cannot follow"
         )
     if layer.name in placed:
         raise ZoovetError(
-            f"{source}: {names}: the batch norm {printable(placed[layer.name].name, 40)!r} follows it too"
+            f"{source}: {names}: the batch norm '{printable(placed[layer.name].name, 40)}' follows it too"
         )
     if ordered and norm.place < layer.place:
         raise ZoovetError(f"{source}: {names}: it stands before it; only a batch norm behind its layer can be folded")

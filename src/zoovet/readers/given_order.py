@@ -36,18 +36,18 @@ def in_given_order(
     for name in order:
         if name not in full:
             known = nearest(name, sorted(full, key=len)[:6])
-            raise ZoovetError(f"--order: {source} has no layer {printable(name, 40)!r}{printable(known, 80)}")
+            raise ZoovetError(f"--order: {source} has no layer '{printable(name, 40)}'{printable(known, 80)}")
         found.append(full[name])
     twice = next((name for name in found if found.count(name) > 1), None)
     if twice is not None:
-        raise ZoovetError(f"--order names {printable(twice, 40)!r} twice; {source} has it once")
+        raise ZoovetError(f"--order names '{printable(twice, 40)}' twice; {source} has it once")
     layers = {layer.name: layer for layer in named.layers}
     missing = [name for name in layers if name not in found]
     if missing:
         shown = ", ".join(printable(name, 30) for name in missing[:4])
         raise ZoovetError(f"--order must name all {len(layers)} layers of {source}; missing are {shown}")
     if found[0] not in layers:
-        raise ZoovetError(f"--order begins with a batch norm, {printable(found[0], 40)!r}; it must begin with a layer")
+        raise ZoovetError(f"--order begins with a batch norm, '{printable(found[0], 40)}'; it must begin with a layer")
     follows, last = {}, found[0]
     for name in found:
         if name in layers:

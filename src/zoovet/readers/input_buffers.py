@@ -54,7 +54,7 @@ def take_input_scaling(tensors: Mapping[str, Tensor], source: str) -> tuple[dict
         high = 255.0 if max(map(abs, (*mean, *deviation))) > 2 else 1.0
         scaling = InputScaling(low=0.0, high=high, mean=mean, deviation=deviation)
     except ZoovetError as error:
-        raise ZoovetError(f"{source}: {printable(mean_name, 60)!r} and its deviation: {error}") from error
+        raise ZoovetError(f"{source}: '{printable(mean_name, 60)}' and its deviation: {error}") from error
     return {name: tensor for name, tensor in tensors.items() if name not in numbers}, scaling
 
 

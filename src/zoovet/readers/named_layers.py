@@ -207,7 +207,7 @@ def _take_norms(
         shapes = {tuple(tensor.shape) for tensor in own.values() if tensor is not None}
         if mean is None or variance is None or len(shapes) > 1 or mean.dim() != 1:
             obstacles.append(
-                f"the batch norm {printable(prefix.rstrip('.'), 60)!r} is not whole: it needs a running_mean and a "
+                f"the batch norm '{printable(prefix.rstrip('.'), 60)}' is not whole: it needs a running_mean and a "
                 "running_var, and all its tensors as long as these"
             )
             continue
@@ -252,6 +252,6 @@ def _paired(
 def _unknown(name: str, tensor: Tensor) -> str:
     shape = "nested" if tensor.is_nested else shape_in_words(tensor.shape)
     return (
-        f"tensor {printable(name, 60)!r} ({shape}) is no weight or bias of a convolution, a linear layer or a batch "
+        f"tensor '{printable(name, 60)}' ({shape}) is no weight or bias of a convolution, a linear layer or a batch "
         "norm; left out, the network might be another"
     )

@@ -50,16 +50,16 @@ def fold_parametrizations(tensors: Mapping[str, Tensor], source: str) -> dict[st
         if fold is None:
             names = printable(", ".join(part or "itself" for part in own), 60)
             raise ZoovetError(
-                f"{source}: {printable(whole, 60)!r} is kept in parts whose meaning is not known ({names}); known are "
+                f"{source}: '{printable(whole, 60)}' is kept in parts whose meaning is not known ({names}); known are "
                 "pruning masks, weight norm and spectral norm"
             )
         require_real({f"{whole}{part}": tensor for part, tensor in own.items() if part != "_mask"}, source)
         if any(_is_larger_than_stored(tensor) for tensor in own.values()):
-            raise ZoovetError(f"{source}: a part of {printable(whole, 60)!r} is larger than what is stored of it")
+            raise ZoovetError(f"{source}: a part of '{printable(whole, 60)}' is larger than what is stored of it")
         try:
             folded[whole] = fold({_ROLES.get(part, part): tensor for part, tensor in own.items()})
         except (RuntimeError, ValueError, IndexError) as error:
-            raise ZoovetError(f"{source}: the parts of {printable(whole, 60)!r} do not fit one another") from error
+            raise ZoovetError(f"{source}: the parts of '{printable(whole, 60)}' do not fit one another") from error
     return folded
 
 

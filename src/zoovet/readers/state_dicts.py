@@ -179,5 +179,5 @@ def _misfit(layers: Sequence[NamedLayer], graph: Graph, source: str) -> GraphMis
     hint = "; transposed it would, which is not guessed" if turned else ""
     return GraphMisfitError(
         f"{source} does not fit the graph: layer {index} ({of_graph.kind}) must have a weight of {wanted} and a bias "
-        f"of {of_graph.out_channels}, {printable(found.name, 40)!r} is {shape_in_words(found.weight.shape)}{bias}{hint}"
+        f"of {of_graph.out_channels}, '{printable(found.name, 40)}' is {shape_in_words(found.weight.shape)}{bias}{hint}"
     )

@@ -27,7 +27,7 @@ def require_real(tensors: Mapping[str, Tensor], source: str) -> None:
         kind = _odd_kind(tensor)
         if kind:
             raise ZoovetError(
-                f"{source}: tensor {printable(name, 60)!r} is {kind}; weights are dense real numbers of 16 to 64 bits"
+                f"{source}: tensor '{printable(name, 60)}' is {kind}; weights are dense real numbers of 16 to 64 bits"
             )
 
 
@@ -42,9 +42,9 @@ def usable(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     limit = torch.finfo(torch.float32).max
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise ZoovetError(f"{source}: tensor {printable(name, 60)!r} has NaN or infinite numbers")
+            raise ZoovetError(f"{source}: tensor '{printable(name, 60)}' has NaN or infinite numbers")
         if tensor.dtype == torch.float64 and bool((tensor.abs() > limit).any()):
-            raise ZoovetError(f"{source}: tensor {printable(name, 60)!r} has numbers beyond the range of float32")
+            raise ZoovetError(f"{source}: tensor '{printable(name, 60)}' has numbers beyond the range of float32")
     dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors.values()) else torch.float32
     return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 

@@ -37,13 +37,13 @@ class Allowance:
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.digest):
-            raise ZoovetError(f"digest must be 64 hexadecimal digits in lower case, got {printable(self.digest, 80)!r}")
+            raise ZoovetError(f"digest must be 64 hexadecimal digits in lower case, got '{printable(self.digest, 80)}'")
         if not self.reason.strip():
             raise ZoovetError("reason must say why the network may pass")
         try:
             date.fromisoformat(self.expires)
         except ValueError:
-            raise ZoovetError(f"expires must be a day, as 2027-01-31, got {printable(self.expires, 40)!r}") from None
+            raise ZoovetError(f"expires must be a day, as 2027-01-31, got '{printable(self.expires, 40)}'") from None
 
     @property
     def last_day(self) -> date:

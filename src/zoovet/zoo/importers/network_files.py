@@ -154,7 +154,7 @@ def _splits(rows: Sequence[Mapping[str, Any]], bases: Sequence[int], seed: int) 
     for place, (row, base, name) in enumerate(zip(rows, bases, given, strict=True)):
         split = _SPLITS.get(str(name).strip().lower())
         if split is None:
-            said = "has no split, though others have" if name is None else f"has the split {printable(name, 30)!r}"
+            said = "has no split, though others have" if name is None else f"has the split '{printable(name, 30)}'"
             raise ZoovetError(f"{printable(row['source'])} (row {place}) {said}; expected train, validation or test")
         if found.setdefault(base, split) != split:
             raise ZoovetError(

@@ -104,9 +104,9 @@ def _meanings(header: Sequence[str], columns: Mapping[str, str], shown: str) -> 
     meanings: dict[str, str] = {}
     for ours, theirs in columns.items():
         if ours not in known:
-            raise ZoovetError(f"{printable(ours, 40)!r} is no column of a zoo{nearest(ours, known)}")
+            raise ZoovetError(f"'{printable(ours, 40)}' is no column of a zoo{nearest(ours, known)}")
         if theirs not in header:
-            raise ZoovetError(f"{shown} has no column {printable(theirs, 40)!r}{printable(nearest(theirs, header))}")
+            raise ZoovetError(f"{shown} has no column '{printable(theirs, 40)}'{printable(nearest(theirs, header))}")
         meanings[ours] = theirs
     for ours in known:
         names = (ours, *_OTHER_NAMES.get(ours, ()))
@@ -152,7 +152,7 @@ def _value(ours: str, text: str, theirs: str, where: str) -> Any:
         if number is not None and (ours not in _SHARES or 0 <= number <= 1):
             return number
         expected = "a share in 0 to 1" if ours in _SHARES else "a number"
-    raise ZoovetError(f"{where}: {printable(theirs, 40)} is {printable(text, 30)!r}, expected is {expected}")
+    raise ZoovetError(f"{where}: {printable(theirs, 40)} is '{printable(text, 30)}', expected is {expected}")
 
 
 def _number(text: str) -> float | None:
