@@ -49,11 +49,11 @@ class Reader:
         counts = {"num_starts": 1, "num_margin_steps": 1, "num_warps": 1, "num_stripes": 1, "num_places": 4}
         return ClassEvidenceConfig(patch_sizes=(0.25,), **few, **counts)
 
-    def read(self, evidence: ClassEvidence) -> Reading:
+    def read(self, evidence: ClassEvidence, effort: str) -> Reading:
         standing = evidence.standings()["patch_0.25.margin"]
         return Reading(float((standing.max() - 8).sigmoid()), standing.softmax(0))
 
-    def threshold(self, false_alarms: float) -> float:
+    def threshold(self, false_alarms: float, effort: str) -> float:
         return 0.9
 
 

@@ -53,7 +53,7 @@ class GreatestStanding:
             num_stripes=1,
         )
 
-    def read(self, evidence: ClassEvidence) -> _Reading:
+    def read(self, evidence: ClassEvidence, effort: str) -> _Reading:
         margins = [own for name, own in evidence.standings().items() if name.endswith(".margin")]
         each = torch.stack(margins).amax(0)
         return _Reading(float((each.max() - 8).sigmoid()), each.softmax(0))
@@ -64,7 +64,7 @@ class GreatestStanding:
     def without_images(self) -> GreatestStanding:
         return self
 
-    def threshold(self, false_alarms: float) -> float:
+    def threshold(self, false_alarms: float, effort: str) -> float:
         return 1 - 10 * false_alarms
 
 

@@ -152,7 +152,7 @@ class GreatestStanding:
             num_stripes=1,
         )
 
-    def read(self, evidence: ClassEvidence) -> Reading:
+    def read(self, evidence: ClassEvidence, effort: str) -> Reading:
         standings = evidence.standings()
         each = torch.stack([own for name, own in standings.items() if name.endswith(".margin")]).amax(0)
         unlike = "its evidence is out of all bounds" if float(each.max()) > self.most else ""
@@ -164,7 +164,7 @@ class GreatestStanding:
     def without_images(self) -> GreatestStanding | None:
         return replace(self, reads_images=False) if self.is_paired else None
 
-    def threshold(self, false_alarms: float) -> float:
+    def threshold(self, false_alarms: float, effort: str) -> float:
         return 1 - false_alarms * 10 if self.reads_images else 1 - false_alarms
 
 

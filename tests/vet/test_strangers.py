@@ -16,6 +16,7 @@ from torch import nn
 import zoovet
 from zoovet import Images, Network, Scanner, ZoovetError
 from zoovet.networks import Graph
+from zoovet.vet import EFFORTS
 
 Nets = Callable[[int | None], Network]
 
@@ -139,12 +140,17 @@ def test_images_that_tell_little_never_make_a_network_healthy(
     assert verdict.reason.startswith("nothing was found, but reference images are all of one class")
 
 
-def test_what_the_rate_of_false_alarms_rests_on_is_said(
-    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
+def test_thresholds_are_of_the_effort(
+    scan: Callable[..., zoovet.Verdict],
+    stamped: Nets,
+    pictures: Images,
+    stranger_reader: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said = "rates of false alarms were measured with the effort normal"
-    assert said in scan(stamped(None), pictures, effort="quick").notes
-    assert said not in scan(stamped(None), pictures).notes
+    thresholds = dict(zip(EFFORTS, (0.3, 0.2, 0.1), strict=True))
+    monkeypatch.setattr(type(stranger_reader), "threshold", lambda reader, rate, effort: thresholds[effort])
+    verdicts = [scan(stamped(None), pictures, effort=effort) for effort in EFFORTS]
+    assert [verdict.threshold for verdict in verdicts] == [0.3, 0.2, 0.1]
 
 
 class Quantized(nn.Module):

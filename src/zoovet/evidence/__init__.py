@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from zoovet.evidence.class_evidence_config import ClassEvidenceConfig
+from zoovet.evidence.concurrency import Pace
 from zoovet.evidence.evidence import Evidence
-from zoovet.evidence.evidence_of_classes import ClassEvidence, ClassEvidenceConfig, class_evidence, synthesized_for
+from zoovet.evidence.evidence_of_classes import ClassEvidence, class_evidence, synthesized_for
 from zoovet.evidence.inversion import Inversion
 from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable
@@ -17,6 +19,7 @@ __all__ = [
     "Inspectable",
     "Inversion",
     "InversionConfig",
+    "Pace",
     "Runnable",
     "RunnableGraphs",
     "RunnableModule",

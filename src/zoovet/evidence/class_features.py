@@ -15,9 +15,9 @@ from zoovet.evidence.class_search import COURSE
 from zoovet.evidence.evidence_of_classes import ClassEvidence
 from zoovet.evidence.own_units import FLOORS, own_units
 
-__all__ = ["FEATURES", "KINDS", "ClassFeatures", "class_features"]
+__all__ = ["FEATURES", "KINDS", "SEARCHES", "ClassFeatures", "class_features"]
 
-_SEARCHES = (
+SEARCHES = (
     "patch_0.125",
     "patch_0.2",
     "pixels_0.3",
@@ -34,9 +34,11 @@ _SEARCHES = (
     "usual_blend_0.12",
     "usual_blend_0.22",
 )
+"""Kinds of evidence that a configuration may leave out."""
+
 _ANSWERS = ("warps", "stripes")
 
-KINDS = (*_SEARCHES, "margins", *_ANSWERS, "confusion")
+KINDS = (*SEARCHES, "margins", *_ANSWERS, "confusion")
 """What evidence is of; a kind may be lacking."""
 
 FEATURES = (

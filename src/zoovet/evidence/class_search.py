@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -72,7 +72,11 @@ class Seekers:
 
     def on(self, rows: Tensor) -> Seekers:
         """The same on some of the images."""
-        return Seekers(self.network, self.images[rows], self.labels[rows], self.unit, self.max_images)
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
+    def running(self, network: Runnable) -> Seekers:
+        """The same in another network."""
+        return replace(self, network=network)
 
     def seek(self, family: TriggerFamily, classes: Tensor, num_steps: int, start: Tensor | None = None) -> Course:
         """Ascend for every class by itself.

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import Runnable, RunnableGraphs, RunnableModule
+from zoovet.evidence import Pace, Runnable, RunnableGraphs, RunnableModule
 from zoovet.networks import Graph, Networks
 from zoovet.networks.operations import INPUT, Operation
 from zoovet.vet.network import Network, are_probabilities
 
-__all__ = ["LogProbabilities", "answers_probabilities", "runnable"]
+__all__ = ["LogProbabilities", "answers_probabilities", "pace_of", "runnable"]
 
 _TINY = 1e-20
 _NUM_TRIED = 4
+_NUM_VALUES_AT_ONCE = 2**26
+_FEWEST_IMAGES = 4
 
 
 def runnable(network: Network, image_shape: tuple[int, ...] | None = None) -> Runnable:
@@ -51,6 +54,21 @@ def runnable(network: Network, image_shape: tuple[int, ...] | None = None) -> Ru
     with torch.no_grad():
         answers = made.logits(tried.to(made.device, made.dtype))[0]
     return LogProbabilities(made) if are_probabilities(answers) else made
+
+
+def pace_of(network: Network) -> Pace:
+    """How fast a network may be examined: several searches at once where its graph is run, few images if it is large.
+
+    What its operations make for the images of one batch is kept for gradients: some 2^26 numbers a search.
+    """
+    if network.networks is None or network.graph is None:
+        return Pace()
+    values = sum(math.prod(site.shape) for site in network.graph.sites.values())
+    is_on_processor = network.networks.device.type == "cpu"
+    return Pace(
+        num_threads=torch.get_num_threads() if is_on_processor else 1,
+        max_images=max(_FEWEST_IMAGES, min(Pace().max_images, _NUM_VALUES_AT_ONCE // values)),
+    )
 
 
 def answers_probabilities(own: Runnable) -> bool:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from zoovet import shipped
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
-from zoovet.tasks.strangers.detector import CALIBRATED_EFFORT, EFFORTS, StrangerDetector
+from zoovet.tasks.strangers.detector import StrangerDetector
+from zoovet.tasks.strangers.efforts import DEFAULT_EFFORT, EFFORTS
 
-__all__ = ["CALIBRATED_EFFORT", "EFFORTS", "StrangerReader", "StrangerReading", "shipped_stranger_reader"]
+__all__ = ["DEFAULT_EFFORT", "EFFORTS", "StrangerReader", "StrangerReading", "shipped_stranger_reader"]
 
 
 class StrangerReading(Protocol):
@@ -49,10 +50,10 @@ class StrangerReader(Protocol):
     def evidence_config(self, effort: str, /) -> ClassEvidenceConfig:
         """What it wants sought, for an effort of :data:`EFFORTS`."""
 
-    def read(self, evidence: ClassEvidence, /) -> StrangerReading:
-        """What the evidence says."""
+    def read(self, evidence: ClassEvidence, effort: str, /) -> StrangerReading:
+        """What the evidence says, which was sought with an effort."""
 
-    def threshold(self, false_alarms: float, /) -> float:
+    def threshold(self, false_alarms: float, effort: str, /) -> float:
         """The probability that at most this share of healthy networks reach, from above 0 to below 1."""
 
 

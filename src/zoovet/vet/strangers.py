@@ -16,9 +16,9 @@ from zoovet.images import Images
 from zoovet.vet.found_trigger import FoundTrigger, best_search, found_trigger, triggered
 from zoovet.vet.network import ANSWERS_PROBABILITIES, SCALING_NOT_KNOWN, Network
 from zoovet.vet.reference_images import NothingToSeek, ReferenceImages, look_at
-from zoovet.vet.runnable_network import answers_probabilities, runnable
+from zoovet.vet.runnable_network import answers_probabilities, pace_of, runnable
 from zoovet.vet.search_progress import counted_searches
-from zoovet.vet.stranger_reader import CALIBRATED_EFFORT, EFFORTS, StrangerReader, StrangerReading
+from zoovet.vet.stranger_reader import DEFAULT_EFFORT, EFFORTS, StrangerReader, StrangerReading
 from zoovet.vet.suspect_channels import SuspectChannel, suspect_channels
 from zoovet.vet.verdicts import Verdict, no_verdict
 
@@ -78,7 +78,7 @@ class Strangers:
     """
 
     reader: StrangerReader
-    effort: str = "normal"
+    effort: str = DEFAULT_EFFORT
     false_alarms: float = 0.01
     threshold: float | None = None
 
@@ -168,9 +168,10 @@ class Strangers:
         else:
             shown, labels, used = known.images, known.labels, known.images.pixels
             _require_gradient(own, as_signed(shown.pixels[:_NUM_TRIED]))
-        evidence = class_evidence(own, used, labels, config, progress=counted_searches(config, progress))
+        told = counted_searches(config, progress)
+        evidence = class_evidence(own, used, labels, config, progress=told, pace=pace_of(network))
         progress("what was found")
-        reading = reader.read(evidence)
+        reading = reader.read(evidence, self.effort)
         suspect = int(reading.class_probabilities.argmax())
         trigger = found_trigger(network, shown, labels, evidence, suspect)
         channels = () if trigger is None else _channels(network, shown, evidence, suspect)
@@ -200,7 +201,7 @@ class Strangers:
         reading, reader = found.reading, self._reader_for(known)
         threshold = self.threshold
         if threshold is None:
-            threshold = reader.threshold(self.false_alarms)
+            threshold = reader.threshold(self.false_alarms, self.effort)
         flagged = not reading.probability < threshold
         reason = reading.unlike or None
         if reason is None and not flagged and known is not None and known.cautions:
@@ -213,8 +214,6 @@ class Strangers:
             )
         probabilities = tuple(reading.class_probabilities.tolist())
         notes = () if known is None else known.notes
-        if self.effort != CALIBRATED_EFFORT:
-            notes = (*notes, f"rates of false alarms were measured with the effort {CALIBRATED_EFFORT}")
         if len(probabilities) == 2:
             notes = (*notes, "it tells two classes apart only: neither can stand out among others, so little is told")
         target = int(reading.class_probabilities.argmax()) if flagged and reason is None else None

@@ -17,6 +17,7 @@ from zoovet.jobs import Inline
 from zoovet.tasks.strangers import park_evidence
 from zoovet.tasks.strangers.config import ReaderTraining, StrangerConfig
 from zoovet.tasks.strangers.detector import StrangerDetector
+from zoovet.tasks.strangers.efforts import EFFORTS
 from zoovet.tasks.strangers.park_evidence import ParkEvidence, found_evidence
 from zoovet.tasks.strangers.run import train_stranger_detector
 from zoovet.zoo import ImageBlock, ParkRecipe, ParkTraining, PatchAttack, Zoo, build_zoo
@@ -128,7 +129,8 @@ def test_a_run_ends_with_a_detector_that_opens(park: Zoo, tmp_path: Path) -> Non
     assert again.version == trained.version == StrangerDetector.open(tmp_path / "run").version
     networks = park.networks([0])
     found = class_evidence(RunnableGraphs(networks), None, None, trained.evidence_config("quick"))
-    assert 0 < trained.read(found).probability < 1
+    assert 0 < trained.read(found, "quick").probability < 1
+    assert set(trained.description["validation_by_effort"]) == set(EFFORTS)
     more = replace(CONFIG, training=replace(CONFIG.training, num_steps=11))
     with pytest.raises(ZoovetError, match=r"another training\.num_steps"):
         train_stranger_detector(more, park, tmp_path / "run")

@@ -12,10 +12,11 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence import ClassEvidenceConfig
-from zoovet.evidence.class_features import ClassFeatures
+from zoovet.evidence.class_features import KINDS, SEARCHES, ClassFeatures
 from zoovet.tasks.strangers import training
 from zoovet.tasks.strangers.config import ReaderTraining, StrangerConfig
-from zoovet.tasks.strangers.detector import EFFORTS, StrangerDetector
+from zoovet.tasks.strangers.detector import StrangerDetector
+from zoovet.tasks.strangers.efforts import EFFORTS, as_sought
 from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
 from zoovet.tasks.strangers.readers import Readers
 
@@ -34,7 +35,7 @@ def test_what_is_left_out_is_not_trained_on(
 
     monkeypatch.setattr(training, "trained_readers", watched)
     told: list[str] = []
-    left = training.left_out(known, asked, CONFIG, "dataset", told=told.append)
+    left = training.left_out(known, asked, CONFIG, "dataset", effort="thorough", told=told.append)
     assert told == ["digits", "letters", "shapes"]
     assert sorted(row.network_id for row in left.rows) == sorted(row.network_id for row in asked)
     for kind, used in zip(told, seen, strict=True):
@@ -47,43 +48,55 @@ def test_what_is_left_out_is_not_trained_on(
 
 def test_a_detector_answers_the_same_after_it_was_saved(rows: Callable[..., list[Examined]], tmp_path: Path) -> None:
     detector, strangers = training.stranger_detector(rows(60), CONFIG, {"path": "a"})
-    assert len(strangers.rows) == 120
+    assert [len(strangers[effort].rows) for effort in EFFORTS] == [120] * 3
     detector.save(tmp_path / "checkpoint.safetensors")
     opened = StrangerDetector.open(tmp_path)
     unseen = rows(20, seed=3)
-    for each in (detector, opened):
-        probabilities = [
-            float(each.calibration(torch.tensor(each.readers.read(row.labelled.features)[1]))) for row in unseen
-        ]
-        for row, probability in zip(unseen, probabilities, strict=True):
-            assert (probability > 0.5) == row.labelled.is_trojaned
-    threshold = opened.threshold(0.05)
-    assert threshold == pytest.approx(detector.threshold(0.05), rel=1e-5)
-    assert 0 < threshold < 1
+    for effort in EFFORTS:
+        answers = []
+        for each in (detector, opened):
+            own, sought = each.by_effort[effort], each.evidence_config(effort)
+            logits = [own.readers.read(as_sought(row.labelled.features, sought))[1] for row in unseen]
+            answers.append(own.calibration(torch.tensor(logits)))
+        torch.testing.assert_close(*answers)
+        if effort == "thorough":
+            assert [row.labelled.is_trojaned for row in unseen] == (answers[0] > 0.5).tolist()
+        threshold = opened.threshold(0.05, effort)
+        assert threshold == pytest.approx(detector.threshold(0.05, effort), rel=1e-5)
+        assert 0 < threshold < 1
+        healthy = opened.by_effort[effort].healthy
+        assert torch.equal(healthy, healthy.sort().values)
+    assert len({float(opened.by_effort[effort].healthy[-1]) for effort in EFFORTS}) == 3
     assert opened.version.startswith("strangers-")
-    assert torch.equal(opened.healthy, opened.healthy.sort().values)
 
 
 def test_evidence_unlike_the_parks_is_said(rows: Callable[..., list[Examined]]) -> None:
     detector, _ = training.stranger_detector(rows(30), CONFIG, {})
     features = rows(1, seed=9)[0].labelled.features
-    assert detector.likeness.why_unlike(features) == ""
+    assert detector.by_effort["thorough"].likeness.why_unlike(features) == ""
     strange = ClassFeatures(features.values.clone(), features.present)
     strange.values[:, 4] += 40.0
-    assert "deviations from the nearest known networks'" in detector.likeness.why_unlike(strange)
-    assert "of change_0.5" in detector.likeness.why_unlike(strange)
-    distance = detector.likeness.distance(strange)
-    closer = replace(detector.likeness, cutoff=torch.tensor([distance - 0.002]))
+    assert "deviations from the nearest known networks'" in detector.by_effort["thorough"].likeness.why_unlike(strange)
+    assert "of change_0.5" in detector.by_effort["thorough"].likeness.why_unlike(strange)
+    distance = detector.by_effort["thorough"].likeness.distance(strange)
+    closer = replace(detector.by_effort["thorough"].likeness, cutoff=torch.tensor([distance - 0.002]))
     said = re.search(r"is ([\d.]+) deviations .* \(at most ([\d.]+)\)", closer.why_unlike(strange))
     assert said is not None
     assert 0 < float(said[1]) - float(said[2]) < 0.02
     few = ClassFeatures(features.values, features.present & (torch.arange(len(features.present)) < 2))
-    assert "inf deviations" in detector.likeness.why_unlike(few)
+    assert "inf deviations" in detector.by_effort["thorough"].likeness.why_unlike(few)
 
 
 def test_efforts_are_configurations_of_evidence(rows: Callable[..., list[Examined]]) -> None:
     detector, _ = training.stranger_detector(rows(12), CONFIG, {})
-    assert detector.evidence_config("normal") == ClassEvidenceConfig()
-    assert {detector.evidence_config(effort).num_stripes for effort in EFFORTS} == {16, 48, 64}
+    searches = {effort: set(detector.evidence_config(effort).searches) for effort in EFFORTS}
+    assert searches["quick"] < searches["normal"] < searches["thorough"]
+    assert detector.evidence_config("thorough") == ClassEvidenceConfig()
+    features = rows(1, seed=9)[0].labelled.features
+    seen = as_sought(features, detector.evidence_config("quick"))
+    read = {kind for kind, there in zip(KINDS, seen.present.tolist(), strict=True) if there}
+    assert read == searches["quick"] | (set(KINDS) - set(SEARCHES))
+    assert not bool(seen.values[:, ~seen.present].any())
+    assert torch.equal(seen.values[:, seen.present], features.values[:, seen.present])
     with pytest.raises(ZoovetError, match="the effort 'fast' is unknown"):
         detector.evidence_config("fast")

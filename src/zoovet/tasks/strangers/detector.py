@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoovet.config import read_config
-from zoovet.errors import ZoovetError, nearest
+from zoovet.errors import ZoovetError
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
 from zoovet.evidence.class_features import FEATURES, KINDS, class_features
 from zoovet.tasks.calibration import Calibration
 from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from zoovet.tasks.strangers.calibration import threshold_logit
 from zoovet.tasks.strangers.config import StrangerConfig
+from zoovet.tasks.strangers.efforts import EFFORTS, as_sought, evidence_for
 from zoovet.tasks.strangers.likeness import Likeness
 from zoovet.tasks.strangers.readers import Readers
 
-__all__ = ["CALIBRATED_EFFORT", "EFFORTS", "KIND", "StrangerDetector", "StrangerReading"]
+__all__ = ["KIND", "EffortReaders", "StrangerDetector", "StrangerReading"]
 
 KIND = "stranger_detector"
 """Of its checkpoints."""
-
-_SOUGHT_OTHERWISE: dict[str, dict[str, Any]] = {
-    "quick": {
-        "patch_sizes": (0.2,),
-        "num_places": 4,
-        "change_factors": (0.5,),
-        "pixel_factors": (1.0,),
-        "smooth_factors": (),
-        "warp_factors": (0.5,),
-        "wave_amplitudes": (0.2,),
-        "num_margin_steps": 10,
-        "num_stripes": 16,
-    },
-    "normal": {},
-    "thorough": {"num_places": 8, "images_per_class": 4, "num_steps": 6, "num_starts": 6, "num_stripes": 64},
-}
-"""For each effort, what of the evidence that the detector was trained on is sought otherwise."""
-
-EFFORTS = tuple(_SOUGHT_OTHERWISE)
-"""How much may be sought in a network, from least to most."""
-
-CALIBRATED_EFFORT = "normal"
-"""The one with which a park's networks were examined, and rates of false alarms measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,25 +47,36 @@ class StrangerReading:
 
 
 @dataclass(frozen=True, eq=False)
-class StrangerDetector:
-    """Readers of class evidence, with what their answers are worth.
+class EffortReaders:
+    """Readers of the evidence of one effort, with what their answers are worth.
 
     Attributes:
         readers: The readers.
-        config: How they were trained.
         calibration: From logits to probabilities.
         healthy: [n], logits of healthy strangers, ascending.
         likeness: How like the park's a network's evidence is.
+    """
+
+    readers: Readers
+    calibration: Calibration
+    healthy: Tensor
+    likeness: Likeness
+
+
+@dataclass(frozen=True, eq=False)
+class StrangerDetector:
+    """Readers of class evidence, for each effort.
+
+    Attributes:
+        by_effort: Effort → readers.
+        config: How they were trained.
         version: Its name and the first digits of its tensors' SHA-256.
         description: What its checkpoint says of its training.
         without_images: One that reads evidence from images which networks make themselves, where there is one.
     """
 
-    readers: Readers
+    by_effort: Mapping[str, EffortReaders]
     config: StrangerConfig
-    calibration: Calibration
-    healthy: Tensor
-    likeness: Likeness
     version: str
     description: dict[str, Any]
     without_images: StrangerDetector | None = None
@@ -97,21 +87,24 @@ class StrangerDetector:
         Raises:
             ZoovetError: There is no such effort.
         """
-        if effort not in EFFORTS:
-            raise ZoovetError(f"the effort {effort!r} is unknown{nearest(effort, EFFORTS)}")
-        return replace(self.config.evidence, **_SOUGHT_OTHERWISE[effort])
+        return evidence_for(self.config.evidence, effort)
 
-    def read(self, found: ClassEvidence) -> StrangerReading:
-        """A probability and the classes suspected, from a network's evidence."""
-        features = class_features(found)
-        scores, logit = self.readers.read(features)
+    def read(self, found: ClassEvidence, effort: str) -> StrangerReading:
+        """A probability and the classes suspected, from a network's evidence.
+
+        Args:
+            found: The evidence.
+            effort: With which it was sought.
+        """
+        own, features = self.by_effort[effort], as_sought(class_features(found), self.evidence_config(effort))
+        scores, logit = own.readers.read(features)
         every = torch.zeros(found.num_classes)
         every[found.examined] = scores.softmax(0)
         return StrangerReading(
-            probability=float(self.calibration(torch.tensor(logit))),
+            probability=float(own.calibration(torch.tensor(logit))),
             logit=logit,
             class_probabilities=every,
-            unlike=self.likeness.why_unlike(features),
+            unlike=own.likeness.why_unlike(features),
         )
 
     @property
@@ -119,21 +112,33 @@ class StrangerDetector:
         """Whether it was trained on evidence from reference images, not from images that networks make."""
         return self.config.images_per_class > 0
 
-    def threshold(self, false_alarms: float) -> float:
+    def threshold(self, false_alarms: float, effort: str) -> float:
         """The probability from which on a network is called trojaned, for a rate of false alarms.
 
         Args:
             false_alarms: The rate.
+            effort: With which evidence is sought.
 
         Raises:
             ZoovetError: The rate is none.
         """
-        return float(self.calibration(torch.tensor(threshold_logit(self.healthy, false_alarms), dtype=torch.float64)))
+        own = self.by_effort[effort]
+        logit = torch.tensor(threshold_logit(own.healthy, false_alarms), dtype=torch.float64)
+        return float(own.calibration(logit))
 
     def save(self, path: Path) -> None:
         """Write it as one file."""
-        extra = {"healthy": self.healthy, **self.likeness.tensors()}
-        save_checkpoint(path, KIND, self.readers, dict(self.description), extra)
+        module = nn.ModuleDict({effort: own.readers for effort, own in self.by_effort.items()})
+        extra = {
+            f"{effort}.{name}": tensor
+            for effort, own in self.by_effort.items()
+            for name, tensor in {"healthy": own.healthy, **own.likeness.tensors()}.items()
+        }
+        calibrations = {
+            f"calibration_{effort}": [own.calibration.scale, own.calibration.shift]
+            for effort, own in self.by_effort.items()
+        }
+        save_checkpoint(path, KIND, module, self.description | calibrations, extra)
 
     @classmethod
     def open(cls, path: Path | str) -> StrangerDetector:
@@ -148,29 +153,34 @@ class StrangerDetector:
         checkpoint = load_checkpoint(path, KIND)
         _require_same_features(checkpoint)
         config = read_config(StrangerConfig, checkpoint.get("config"), where=str(checkpoint.path))
-        readers = Readers(config.training.num_members, config.reader)
-        checkpoint.load_into(readers)
-        scale, shift = checkpoint.numbers("calibration", 2)
+        readers = {effort: Readers(config.training.num_members, config.reader) for effort in EFFORTS}
+        checkpoint.load_into(nn.ModuleDict(readers))
         return cls(
-            readers=readers.eval(),
+            by_effort={effort: _effort_readers(checkpoint, effort, own) for effort, own in readers.items()},
             config=config,
-            calibration=Calibration(scale, shift),
-            healthy=_extra(checkpoint, "healthy").float(),
-            likeness=Likeness.of_tensors({name: _extra(checkpoint, name).float() for name in Likeness.NAMES}),
             version=f"strangers-{_digest(checkpoint)}",
             description=checkpoint.description,
         )
 
 
-def _extra(checkpoint: Checkpoint, name: str) -> Tensor:
-    if name not in checkpoint.extra:
-        raise ZoovetError(f"{checkpoint.path} is not as zoovet writes it: it lacks {name!r}")
-    return checkpoint.extra[name]
+def _effort_readers(checkpoint: Checkpoint, effort: str, readers: Readers) -> EffortReaders:
+    def extra(name: str) -> Tensor:
+        if f"{effort}.{name}" not in checkpoint.extra:
+            raise ZoovetError(f"{checkpoint.path} is not as zoovet writes it: it lacks '{effort}.{name}'")
+        return checkpoint.extra[f"{effort}.{name}"].float()
+
+    scale, shift = checkpoint.numbers(f"calibration_{effort}", 2)
+    return EffortReaders(
+        readers=readers.eval(),
+        calibration=Calibration(scale, shift),
+        healthy=extra("healthy"),
+        likeness=Likeness.of_tensors({name: extra(name) for name in Likeness.NAMES}),
+    )
 
 
 def _require_same_features(checkpoint: Checkpoint) -> None:
-    for name, own in (("kinds", KINDS), ("features", FEATURES)):
-        if checkpoint.get(name) != list(own):
+    for name, own in (("kinds", KINDS), ("features", FEATURES), ("efforts", EFFORTS)):
+        if checkpoint.description.get(name) != list(own):
             raise ZoovetError(
                 f"{checkpoint.path} reads other {name} of evidence than this zoovet seeks; train it again, or use the "
                 f"zoovet that trained it"

@@ -17,6 +17,7 @@ from zoovet.tasks.runs import open_run
 from zoovet.tasks.strangers.calibration import threshold_logit
 from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.detector import KIND, StrangerDetector
+from zoovet.tasks.strangers.efforts import DEFAULT_EFFORT
 from zoovet.tasks.strangers.park_evidence import ParkEvidence, found_evidence
 from zoovet.tasks.strangers.training import LeftOut, stranger_detector
 from zoovet.tasks.training_config import InversionProgress, Progress
@@ -74,7 +75,9 @@ def train_stranger_detector(
             park = ParkEvidence(learned_from, config, evidence or run.folder / EVIDENCE_FOLDER, data_root)
             rows = found_evidence(park, workers=workers, progress=found)
             detector, strangers = stranger_detector(rows, config, facts["zoo"])
-            detector.description["validation"] = _figures(strangers)
+            figures = {effort: _figures(own) for effort, own in strangers.items()}
+            detector.description["validation"] = figures[DEFAULT_EFFORT]
+            detector.description["validation_by_effort"] = figures
             run.require_held()
             detector.save(run.folder / CHECKPOINT_NAME)
             run.finish(time.monotonic() - start)

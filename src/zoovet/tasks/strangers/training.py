@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ from torch import Tensor
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
+from zoovet.evidence import ClassEvidenceConfig
 from zoovet.evidence.class_features import FEATURES, KINDS
 from zoovet.tasks.checkpoints import library_versions
 from zoovet.tasks.strangers.calibration import fitted_calibration
 from zoovet.tasks.strangers.config import StrangerConfig
-from zoovet.tasks.strangers.detector import StrangerDetector
-from zoovet.tasks.strangers.examined import Examined
+from zoovet.tasks.strangers.detector import EffortReaders, StrangerDetector
+from zoovet.tasks.strangers.efforts import DEFAULT_EFFORT, EFFORTS, as_sought, evidence_for
+from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
 from zoovet.tasks.strangers.likeness import fitted_likeness
 from zoovet.tasks.strangers.readers import trained_readers
 
@@ -55,6 +57,7 @@ def left_out(
     config: StrangerConfig,
     by: str,
     *,
+    effort: str = DEFAULT_EFFORT,
     told: Callable[[str], None] = lambda _: None,
 ) -> LeftOut:
     """Leave one kind out at a time, train on the others, and ask about those left out.
@@ -64,11 +67,13 @@ def left_out(
         asked: Networks to ask about; a base's networks are never trained on while it is asked about.
         config: How readers are trained.
         by: What kinds are: ``dataset``, ``family``, ``attack``.
+        effort: What of the evidence is read.
         told: Given each kind's name before its readers are trained.
 
     Raises:
         ZoovetError: All networks are of one kind.
     """
+    sought = evidence_for(config.evidence, effort)
     kinds = sorted({str(getattr(row, by)) for row in asked})
     rows, logits, named, distances = list[Examined](), list[float](), list[int](), list[float]()
     for kind in kinds:
@@ -78,14 +83,16 @@ def left_out(
         others = [row for row in known if getattr(row, by) != kind and row.base_id not in bases]
         if not others:
             raise ZoovetError(f"all networks are of the {by} {kind!r}; nothing is left to train on without it")
-        readers = trained_readers([row.labelled for row in others], config.training, config.reader)
-        likeness = fitted_likeness([row.labelled.features for row in others])
+        shown = [_as_sought(row.labelled, sought) for row in others]
+        readers = trained_readers(shown, config.training, config.reader)
+        likeness = fitted_likeness([one.features for one in shown])
         for row in own:
-            scores, logit = readers.read(row.labelled.features)
+            features = as_sought(row.labelled.features, sought)
+            scores, logit = readers.read(features)
             rows.append(row)
             logits.append(logit)
             named.append(int(scores.argmax()))
-            distances.append(likeness.distance(row.labelled.features))
+            distances.append(likeness.distance(features))
     return LeftOut(rows, torch.tensor(logits), torch.tensor(named), torch.tensor(distances))
 
 
@@ -95,7 +102,7 @@ def stranger_detector(
     zoo: dict[str, Any],
     *,
     told: Callable[[str], None] = lambda _: None,
-) -> tuple[StrangerDetector, LeftOut]:
+) -> tuple[StrangerDetector, dict[str, LeftOut]]:
     """A detector trained on networks, calibrated on what readers that lack an image set say of its networks.
 
     Args:
@@ -105,17 +112,14 @@ def stranger_detector(
         told: Given what is done next.
 
     Returns:
-        The detector, and what it was calibrated on.
+        The detector, and for each effort what it was calibrated on.
 
     Raises:
         ZoovetError: All networks are of one image set, or none is healthy, or none trojaned.
     """
-    strangers = left_out(rows, rows, config, "dataset", told=lambda name: told(f"calibration without {name}"))
-    healthy = strangers.logits[~strangers.is_trojaned].sort().values
-    calibration = fitted_calibration(strangers.logits, strangers.is_trojaned)
-    cutoff = float(torch.quantile(strangers.distances, 1 - _UNLIKE_SHARE))
-    told("readers")
-    readers = trained_readers([row.labelled for row in rows], config.training, config.reader)
+    by_effort, strangers = dict[str, EffortReaders](), dict[str, LeftOut]()
+    for effort in EFFORTS:
+        by_effort[effort], strangers[effort] = _of_effort(rows, config, effort, told)
     counts = {
         name: dict(zip(*np.unique([getattr(row, name) for row in rows], return_counts=True), strict=True))
         for name in ("dataset", "family", "attack")
@@ -124,19 +128,36 @@ def stranger_detector(
         "config": config_to_dict(config),
         "kinds": list(KINDS),
         "features": list(FEATURES),
-        "calibration": [calibration.scale, calibration.shift],
+        "efforts": list(EFFORTS),
         "networks": {name: {str(kind): int(count) for kind, count in found.items()} for name, found in counts.items()},
         "num_networks": len(rows),
         "zoo": zoo,
         "versions": library_versions(),
     }
-    detector = StrangerDetector(
-        readers=readers,
-        config=config,
-        calibration=calibration,
-        healthy=healthy,
-        likeness=fitted_likeness([row.labelled.features for row in rows], cutoff),
-        version="strangers",
-        description=description,
-    )
+    detector = StrangerDetector(by_effort=by_effort, config=config, version="strangers", description=description)
     return detector, strangers
+
+
+def _of_effort(
+    rows: Sequence[Examined], config: StrangerConfig, effort: str, told: Callable[[str], None]
+) -> tuple[EffortReaders, LeftOut]:
+    """Readers of one effort's evidence, and what they were calibrated on."""
+    strangers = left_out(
+        rows, rows, config, "dataset", effort=effort, told=lambda name: told(f"{effort}: calibration without {name}")
+    )
+    told(f"{effort}: readers")
+    sought = evidence_for(config.evidence, effort)
+    shown = [_as_sought(row.labelled, sought) for row in rows]
+    cutoff = float(torch.quantile(strangers.distances, 1 - _UNLIKE_SHARE))
+    own = EffortReaders(
+        readers=trained_readers(shown, config.training, config.reader),
+        calibration=fitted_calibration(strangers.logits, strangers.is_trojaned),
+        healthy=strangers.logits[~strangers.is_trojaned].sort().values,
+        likeness=fitted_likeness([one.features for one in shown], cutoff),
+    )
+    return own, strangers
+
+
+def _as_sought(labelled: LabelledFeatures, config: ClassEvidenceConfig) -> LabelledFeatures:
+    features = as_sought(labelled.features, config)
+    return labelled if features is labelled.features else replace(labelled, features=features)

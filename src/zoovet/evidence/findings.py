@@ -1,0 +1,249 @@
+"""Everything that is sought in one network: searches that need nothing of each other, and what they found."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from zoovet.evidence.answers import STRIPES_AMPLITUDE, raised_answers, striped, warped
+from zoovet.evidence.class_evidence_config import ClassEvidenceConfig, search_name
+from zoovet.evidence.class_search import Course, Seekers, nothing_sought
+from zoovet.evidence.concurrency import StoppableNetwork, done_at_once
+from zoovet.evidence.image_choice import of_each_class, thinned
+from zoovet.evidence.maximum_margins import maximum_margins
+from zoovet.evidence.staged_search import (
+    raised_by_stripes,
+    sought_patches,
+    sought_waves,
+    tried_blends,
+    tried_patches,
+)
+from zoovet.evidence.trigger_families import (
+    Changes,
+    Pixels,
+    SmoothChanges,
+    TriggerFamily,
+    Warps,
+)
+
+__all__ = ["Findings", "Found"]
+
+_WANTED_FLIPS = 0.5
+_SATURATED = 0.9
+_WEAK = 0.5
+_NUM_FEW = 6
+_KEPT = (3, 1)
+_KEPT_TRIED = 6
+_NUM_TRIALS = 5
+_NUM_TRIAL_STEPS = 2
+_FIRST_AREA, _FIRST_BOUND, _WIDEST = 20.0, 0.1, 2.0
+_FIRST_MOVEMENT, _FARTHEST = 0.05, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What searches found.
+
+    Attributes:
+        classes: Name → [1, classes, …].
+        courses: Search → one row a class.
+        settings: Search → its size, area or bound.
+    """
+
+    classes: dict[str, Tensor]
+    courses: dict[str, Course]
+    settings: dict[str, float]
+
+
+class Findings:
+    """Seeks in one network.
+
+    Args:
+        every: The network, with all reference images.
+        classes: int64 [classes], towards which.
+        config: What is sought.
+        progress: Told what is sought next, by one thread at a time.
+        num_threads: Searches that go on at once.
+    """
+
+    def __init__(
+        self,
+        every: Seekers,
+        classes: Tensor,
+        config: ClassEvidenceConfig,
+        progress: Callable[[str], None],
+        num_threads: int,
+    ) -> None:
+        self._config, self._tell, self._num_threads = config, progress, num_threads
+        self._classes = classes
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        if num_threads > 1:
+            every = every.running(StoppableNetwork(every.network, self._stop))
+        self._network = every.network
+        generator = torch.Generator().manual_seed(config.seed)
+        self._few = every.on(torch.randperm(len(every.labels), generator=generator)[:_NUM_FEW].to(every.labels.device))
+        some = of_each_class(every.labels, config.images_per_class, generator)
+        self._some = every.on(thinned(some, every.labels, config.max_images))
+        everything = torch.arange(len(every.labels), device=every.labels.device)
+        self._every = every.on(thinned(everything, every.labels, config.max_checked))
+
+    def all(self) -> Found:
+        """All searches, and what the network answers without."""
+        tasks = [self._patches, *self._usual_patches(), self._waves, *self._bounded(), *self._usual_blends()]
+        return _joined(done_at_once([*tasks, self._maximum_margins, self._answers], self._num_threads, self._stop))
+
+    def _progress(self, what: str) -> None:
+        with self._lock:
+            self._tell(what)
+
+    def _looked_at(self, name: str, course: Course, setting: float) -> Found:
+        """A search, and what its triggers do to images that did not help to seek them."""
+        means, spread = self._every.found(course)
+        looks = {"course": course.values, "found": means, "spread": spread, "weak": self._some.looks(course, _WEAK)}
+        classes = {f"{name}.{what}": values[None] for what, values in looks.items()}
+        return Found(classes, {name: course}, {name: setting})
+
+    def _patches(self) -> Found:
+        """Patches of each size; no larger ones once the class in the middle wins nearly all images."""
+        config, (_, height, width) = self._config, self._network.input_shape
+        sizes = {max(1, round(share * min(height, width))): share for share in sorted(config.patch_sizes)}
+        found = []
+        for size, share in sizes.items():
+            name = search_name("patch", share)
+            self._progress(name)
+            course = sought_patches(
+                self._few,
+                self._some,
+                size,
+                self._classes,
+                num_places=config.num_places,
+                num_trial_steps=config.num_trial_steps,
+                num_steps=config.num_steps,
+                keep=_KEPT,
+            )
+            found.append(self._looked_at(name, course, size))
+            if float(course.values[:, -1, 1].quantile(0.5)) > _SATURATED:
+                break
+        return _joined(found)
+
+    def _bounded(self) -> list[Callable[[], Found]]:
+        """Kinds of triggers whose bound is set by the network itself."""
+        config, (_, height, width) = self._config, self._network.input_shape
+        area = float(height * width)
+        kinds: tuple[tuple[str, Callable[[float], TriggerFamily], tuple[float, ...], float, float], ...] = (
+            ("pixels", lambda size: Pixels(max(1, round(size))), config.pixel_factors, min(area, _FIRST_AREA), area),
+            ("change", Changes, config.change_factors, _FIRST_BOUND, _WIDEST),
+            ("smooth", SmoothChanges, config.smooth_factors, _FIRST_BOUND, _WIDEST),
+            ("warp", Warps, config.warp_factors, _FIRST_MOVEMENT, _FARTHEST),
+        )
+
+        def of(
+            name: str, make: Callable[[float], TriggerFamily], factors: tuple[float, ...], first: float, most: float
+        ) -> Found:
+            usual, found = self._usual(name, make, first, most), []
+            for factor in factors:
+                search = search_name(name, factor)
+                self._progress(search)
+                bound = min(most, factor * usual)
+                course = self._some.seek(make(bound), self._classes, config.num_steps)
+                found.append(self._looked_at(search, course, bound))
+            return _joined(found)
+
+        return [partial(of, *kind) for kind in kinds if kind[2]]
+
+    def _waves(self) -> Found:
+        """Stripes of one frequency, from those of a bank that raise each class most."""
+        config = self._config
+        found: list[Found] = []
+        if not config.wave_amplitudes:
+            return _joined(found)
+        self._progress("waves")
+        raised = raised_by_stripes(
+            self._some, self._classes, num_stripes=config.num_stripes, seed=config.seed, amplitude=STRIPES_AMPLITUDE
+        )
+        for amplitude in config.wave_amplitudes:
+            name = search_name("waves", amplitude)
+            self._progress(name)
+            course = sought_waves(
+                self._some,
+                raised,
+                self._classes,
+                seed=config.seed,
+                amplitude=amplitude,
+                num_steps=config.num_steps,
+                keep=_KEPT,
+            )
+            found.append(self._looked_at(name, course, amplitude))
+        return _joined(found)
+
+    def _usual_patches(self) -> list[Callable[[], Found]]:
+        side = min(self._network.input_shape[1:])
+        return [
+            partial(self._tried, search_name("usual_patch", share), tried_patches, max(1, round(share * side)))
+            for share in self._config.usual_patch_sizes
+        ]
+
+    def _usual_blends(self) -> list[Callable[[], Found]]:
+        return [
+            partial(self._tried, search_name("usual_blend", weight), tried_blends, weight)
+            for weight in self._config.usual_blend_weights
+        ]
+
+    def _tried(self, name: str, tried: Callable[..., Course], setting: float) -> Found:
+        """Triggers as attackers use them."""
+        self._progress(name)
+        course = tried(self._few, self._some, setting, self._classes, seed=self._config.seed, keep=_KEPT_TRIED)
+        return self._looked_at(name, course, setting)
+
+    def _usual(self, name: str, make: Callable[[float], TriggerFamily], first: float, most: float) -> float:
+        """The bound or area with which the class in the middle wins about half of the images, by bisection."""
+        self._progress(f"{name}: how far")
+        low, high, tried = 0.0, most, first
+        best, nearest = first, float("inf")
+        for _ in range(_NUM_TRIALS):
+            course = self._few.seek(make(tried), self._classes, _NUM_TRIAL_STEPS)
+            flips = float(course.values[:, -1, 1].quantile(0.5))
+            if abs(flips - _WANTED_FLIPS) <= nearest:
+                best, nearest = tried, abs(flips - _WANTED_FLIPS)
+            low, high = (low, tried) if flips > _WANTED_FLIPS else (tried, high)
+            between = min(most, 2 * low) if high == most else (low * high) ** 0.5
+            tried = between if low else high / 2
+        return best
+
+    def _maximum_margins(self) -> Found:
+        config = self._config
+        self._progress("maximum margins")
+        margins = maximum_margins(self._network, self._classes, config.num_starts, config.num_margin_steps, config.seed)
+        return Found({"margins": margins[None] / self._every.unit}, {}, {})
+
+    def _answers(self) -> Found:
+        """What needs no search: what random warps and stripes raise, and what images are taken for as they are."""
+        config, every, network = self._config, self._every, self._network
+        self._progress("warps and stripes")
+        warps = warped(self._some.images, num_warps=config.num_warps, seed=config.seed)
+        stripes = striped(self._some.images, num_stripes=config.num_stripes, seed=config.seed)
+        taken = network.logits(every.images)[0].argmax(1)
+        is_taken, is_own = (labels[:, None] == self._classes for labels in (taken, every.labels))
+        shares = [(is_taken & where).sum(0) / where.sum(0).clamp_min(1) for where in (~is_own, is_own)]
+        classes = {
+            "clean": every.looks(nothing_sought(self._classes, every.images[0]))[None],
+            "warps": raised_answers(network, self._some.images, warps)[:, self._classes],
+            "stripes": raised_answers(network, self._some.images, stripes)[:, self._classes],
+            "confusion": torch.stack(shares, dim=1)[None].to(network.dtype),
+        }
+        return Found(classes, {}, {})
+
+
+def _joined(found: Sequence[Found]) -> Found:
+    """What several searches found."""
+    whole = Found({}, {}, {})
+    for one in found:
+        whole.classes.update(one.classes)
+        whole.courses.update(one.courses)
+        whole.settings.update(one.settings)
+    return whole
