@@ -37,6 +37,7 @@ class Reading:
     probability: float
     class_probabilities: torch.Tensor
     unlike: str = ""
+    exchanges: bool = False
 
 
 class Reader:

@@ -33,6 +33,7 @@ class _Reading:
     probability: float
     class_probabilities: Tensor
     unlike: str = ""
+    exchanges: bool = False
 
 
 class GreatestStanding:

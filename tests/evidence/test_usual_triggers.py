@@ -59,7 +59,7 @@ def test_a_white_square_that_no_slope_leads_to_is_found() -> None:
     every, classes = seekers(white_square()), torch.arange(8)
     few = every.on(torch.arange(0, 24, 4))
     sought = sought_patches(few, every, SIZE, classes, num_places=5, num_trial_steps=1, num_steps=4, keep=(3, 1))
-    tried = tried_patches(few, every, SIZE, classes, seed=0, keep=6)
+    tried = tried_patches(few, every, every, SIZE, classes, seed=0).course
     assert float(sought.values[2, :, 1].max()) < 0.9
     assert tried.classes.tolist() == classes.tolist()
     assert tried.values.shape == (8, 2, 3)
@@ -75,7 +75,7 @@ def test_a_white_square_that_no_slope_leads_to_is_found() -> None:
 def test_nothing_turns_all_images_of_a_healthy_network() -> None:
     every, classes = seekers(None), torch.arange(8)
     few = every.on(torch.arange(0, 24, 4))
-    found = tried_patches(few, every, SIZE, classes, seed=0, keep=6).values[:, 1, 1]
+    found = tried_patches(few, every, every, SIZE, classes, seed=0).course.values[:, 1, 1]
     assert float(found.max()) < 0.9
 
 
@@ -83,7 +83,7 @@ def test_noise_that_is_blended_in_is_found_by_its_kin() -> None:
     contrast = torch.tensor([1.0, -1.0]).repeat(72).reshape(SHAPE)  # neighbours that differ
     with_noise = seekers(contrast / 12, threshold=0.8)
     few = with_noise.on(torch.arange(0, 24, 4))
-    course = tried_blends(few, with_noise, 0.9, torch.arange(8), seed=1, keep=4)
+    course = tried_blends(few, with_noise, with_noise, 0.9, torch.arange(8), seed=1).course
     assert course.family == Blends(0.9)
     assert float(course.values[2, 1, 1]) > 0.5
     assert int(course.values[:, 1, 0].argmax()) == 2

@@ -128,6 +128,7 @@ class Reading:
     probability: float
     class_probabilities: torch.Tensor
     unlike: str = ""
+    exchanges: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import nn
 
 import zoovet
 from zoovet import Images, Network, Scanner, ZoovetError
+from zoovet.evaluation.report.verdict_pages import verdict_lead
 from zoovet.networks import Graph
 from zoovet.vet import EFFORTS
 
@@ -138,6 +139,29 @@ def test_images_that_tell_little_never_make_a_network_healthy(
     assert verdict.verdict == "unknown"
     assert verdict.reason is not None
     assert verdict.reason.startswith("nothing was found, but reference images are all of one class")
+
+
+def test_a_trojan_of_every_class_has_no_target_and_shows_its_trigger(
+    scan: Callable[..., zoovet.Verdict],
+    pictures: Images,
+    stamped: Nets,
+    stranger_reader: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = type(stranger_reader).read
+    monkeypatch.setattr(
+        type(stranger_reader), "read", lambda own, *told: replace(read(own, *told), probability=0.99, exchanges=True)
+    )
+    verdict = scan(stamped(None), pictures)
+    assert (verdict.verdict, verdict.target, verdict.suspects) == ("trojaned", None, ())
+    assert any("every class is a target" in note for note in verdict.notes)
+    assert verdict.trigger is not None
+    assert verdict.trigger.target is None
+    assert verdict.trigger.search.startswith("usual_")
+    assert verdict.trigger.flips_before == 0.0
+    assert 0 <= verdict.trigger.flips <= 1
+    assert bool(verdict.trigger.mask.any())
+    assert "taken for another" in verdict_lead(verdict)
 
 
 def test_thresholds_are_of_the_effort(

@@ -15,7 +15,7 @@ from zoovet.evidence.class_search import COURSE
 from zoovet.evidence.evidence_of_classes import ClassEvidence
 from zoovet.evidence.own_units import FLOORS, own_units
 
-__all__ = ["FEATURES", "KINDS", "SEARCHES", "ClassFeatures", "class_features"]
+__all__ = ["FEATURES", "KINDS", "SEARCHES", "ClassFeatures", "class_features", "greatest_exchange"]
 
 SEARCHES = (
     "patch_0.125",
@@ -53,6 +53,7 @@ FEATURES = (
     "least flips, own units",
     "margin deviation",
     "least flips",
+    "exchange",
 )
 """Of every kind: how far a class stands out among the network's own, how far it leads the next, and raw numbers."""
 
@@ -82,6 +83,12 @@ def class_features(found: ClassEvidence) -> ClassFeatures:
         for name, column in columns.items():
             values[:, place, FEATURES.index(name)] = column
     return ClassFeatures(values, present)
+
+
+def greatest_exchange(features: ClassFeatures) -> float:
+    """The share of classes that one trigger makes each another, of that kind of trigger which makes most."""
+    shares = features.values[:, features.present, FEATURES.index("exchange")].mean(0)
+    return float(shares.max()) if len(shares) else 0.0
 
 
 def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -127,6 +134,7 @@ def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
         "margin": _squashed(gained[:, 0]),
         "flips": classes[f"{kind}.found"][:, 1],
         "probability": classes[f"{kind}.found"][:, 2],
+        **({"exchange": classes[f"{kind}.exchange"][:, 0]} if f"{kind}.exchange" in classes else {}),
     }
 
 

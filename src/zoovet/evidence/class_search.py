@@ -131,9 +131,16 @@ class Seekers:
             images: [changes, n, C, H, W], these images with whatever was done to them.
             classes: Which.
         """
-        logits = self.network.logits(images.flatten(0, 1))[0].unflatten(0, images.shape[:2])
+        return self.nearness_of(self.logits(images), classes)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """What the network answers to images [changes, n, C, H, W]: [changes, n, K]."""
+        return self.network.logits(images.flatten(0, 1))[0].unflatten(0, images.shape[:2])
+
+    def nearness_of(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """As :meth:`nearness`, of what the network answers to these images after each change: [changes, n, K]."""
         every = logits[:, :, None].expand(-1, -1, len(classes), -1)
-        margins = margins_of(every, classes.expand(*images.shape[:2], -1)) / self.unit
+        margins = margins_of(every, classes.expand(*logits.shape[:2], -1)) / self.unit
         others = (self.labels[:, None] != classes).to(margins)
         return -(others * functional.softplus(-margins)).sum(1) / others.sum(0).clamp_min(1)
 

@@ -8,7 +8,7 @@ made up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from zoovet.evidence.class_search import Course, Seekers, margins_of
 from zoovet.evidence.concurrency import Pace
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.examined_classes import examined_classes
+from zoovet.evidence.exchange import Exchange
 from zoovet.evidence.findings import Findings
 from zoovet.evidence.own_units import FLOORS, own_units
 from zoovet.evidence.runnable import Runnable
@@ -38,13 +39,16 @@ class ClassEvidence:
         evidence: ``SEARCH.course`` [1, classes, steps + 1, 3] (:data:`~zoovet.evidence.class_search.COURSE`) and
             ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images, ``SEARCH.spread``
             [1, classes, 3] how evenly (:data:`~zoovet.evidence.class_search.SPREAD`), ``SEARCH.weak`` [1, classes, 3]
-            what it does at half of its strength on those that it was sought on; ``clean``, the same without one;
+            what it does at half of its strength on those that it was sought on, ``SEARCH.exchange`` [1, classes, 1] of
+            triggers that are tried as they are (:func:`~zoovet.evidence.exchange.exchanged`); ``clean``, the same
+            without one;
             ``margins`` [1, classes, steps + 1]; ``warps`` and ``stripes`` [1, classes, 3]; ``confusion`` [1, classes,
             2]: the share of other classes' images, and of its own, that are taken for the class, as they are.
         courses: Search → one row a class: its best trigger, and the family that puts it on images.
         settings: Search → its size, area or bound.
         examined: int64 [classes], which of the network's outputs these classes are, ascending.
         num_classes: The network's.
+        exchanges: Search → the trigger that makes most classes each another, of searches that try many.
     """
 
     evidence: Evidence
@@ -52,6 +56,7 @@ class ClassEvidence:
     settings: dict[str, float]
     examined: Tensor
     num_classes: int
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
 
     def row_of(self, target: int) -> int | None:
         """Where a class is among those examined; ``None`` if it is not."""
@@ -110,7 +115,12 @@ def class_evidence(
         )
         found = Findings(every, examined, config, progress, pace.num_threads).all()
         return ClassEvidence(
-            Evidence(classes=found.classes), found.courses, found.settings, examined.cpu(), network.num_classes
+            Evidence(classes=found.classes),
+            found.courses,
+            found.settings,
+            examined.cpu(),
+            network.num_classes,
+            found.exchanges,
         )
 
 

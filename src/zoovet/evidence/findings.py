@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -14,9 +14,11 @@ from zoovet.evidence.answers import STRIPES_AMPLITUDE, raised_answers, striped, 
 from zoovet.evidence.class_evidence_config import ClassEvidenceConfig, search_name
 from zoovet.evidence.class_search import Course, Seekers, nothing_sought
 from zoovet.evidence.concurrency import StoppableNetwork, done_at_once
+from zoovet.evidence.exchange import Exchange
 from zoovet.evidence.image_choice import of_each_class, thinned
 from zoovet.evidence.maximum_margins import maximum_margins
 from zoovet.evidence.staged_search import (
+    Tried,
     raised_by_stripes,
     sought_patches,
     sought_waves,
@@ -38,7 +40,6 @@ _SATURATED = 0.9
 _WEAK = 0.5
 _NUM_FEW = 6
 _KEPT = (3, 1)
-_KEPT_TRIED = 6
 _NUM_TRIALS = 5
 _NUM_TRIAL_STEPS = 2
 _FIRST_AREA, _FIRST_BOUND, _WIDEST = 20.0, 0.1, 2.0
@@ -53,11 +54,13 @@ class Found:
         classes: Name → [1, classes, …].
         courses: Search → one row a class.
         settings: Search → its size, area or bound.
+        exchanges: Search → the trigger that makes most classes each another, where that was looked for.
     """
 
-    classes: dict[str, Tensor]
-    courses: dict[str, Course]
-    settings: dict[str, float]
+    classes: dict[str, Tensor] = field(default_factory=dict)
+    courses: dict[str, Course] = field(default_factory=dict)
+    settings: dict[str, float] = field(default_factory=dict)
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
 
 
 class Findings:
@@ -194,11 +197,17 @@ class Findings:
             for weight in self._config.usual_blend_weights
         ]
 
-    def _tried(self, name: str, tried: Callable[..., Course], setting: float) -> Found:
+    def _tried(self, name: str, tried: Callable[..., Tried], setting: float) -> Found:
         """Triggers as attackers use them."""
         self._progress(name)
-        course = tried(self._few, self._some, setting, self._classes, seed=self._config.seed, keep=_KEPT_TRIED)
-        return self._looked_at(name, course, setting)
+        best = tried(self._few, self._some, self._every, setting, self._classes, seed=self._config.seed)
+        found = self._looked_at(name, best.course, setting)
+        into = best.exchange.shares[self._classes]
+        return replace(
+            found,
+            classes=found.classes | {f"{name}.exchange": into[None, :, None]},
+            exchanges={name: best.exchange},
+        )
 
     def _usual(self, name: str, make: Callable[[float], TriggerFamily], first: float, most: float) -> float:
         """The bound or area with which the class in the middle wins about half of the images, by bisection."""
@@ -219,7 +228,7 @@ class Findings:
         config = self._config
         self._progress("maximum margins")
         margins = maximum_margins(self._network, self._classes, config.num_starts, config.num_margin_steps, config.seed)
-        return Found({"margins": margins[None] / self._every.unit}, {}, {})
+        return Found({"margins": margins[None] / self._every.unit})
 
     def _answers(self) -> Found:
         """What needs no search: what random warps and stripes raise, and what images are taken for as they are."""
@@ -236,14 +245,15 @@ class Findings:
             "stripes": raised_answers(network, self._some.images, stripes)[:, self._classes],
             "confusion": torch.stack(shares, dim=1)[None].to(network.dtype),
         }
-        return Found(classes, {}, {})
+        return Found(classes)
 
 
 def _joined(found: Sequence[Found]) -> Found:
     """What several searches found."""
-    whole = Found({}, {}, {})
+    whole = Found({})
     for one in found:
         whole.classes.update(one.classes)
         whole.courses.update(one.courses)
         whole.settings.update(one.settings)
+        whole.exchanges.update(one.exchanges)
     return whole

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from zoovet.evidence.answers import striped
 from zoovet.evidence.class_search import Course, Seekers, halved, nothing_sought
+from zoovet.evidence.exchange import Exchange, exchanged
 from zoovet.evidence.trigger_families import Blends, Patches, TriggerFamily, Waves, places_of
 from zoovet.evidence.usual_triggers import placed, usual_blends, usual_patches, usual_places
 
-__all__ = ["raised_by_stripes", "sought_patches", "sought_waves", "tried_blends", "tried_patches"]
+__all__ = ["Tried", "raised_by_stripes", "sought_patches", "sought_waves", "tried_blends", "tried_patches"]
+
+_KEPT = 6
+"""Triggers that are looked at again for each class, of those tried."""
+
+_KEPT_EXCHANGES = 12
+"""The same of those that exchange classes."""
 
 
 def sought_patches(
@@ -87,16 +95,29 @@ def sought_waves(
     return some.seek(family, course.classes, num_steps, course.triggers)
 
 
-def tried_patches(few: Seekers, some: Seekers, size: int, classes: Tensor, *, seed: int, keep: int) -> Course:
-    """The usual squares at the usual places, as they are: what works best of them for each class.
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """What triggers do that are tried as they are.
+
+    Attributes:
+        course: Of each class, the one that works best; two steps, without and with it.
+        exchange: The one that makes most classes each another.
+    """
+
+    course: Course
+    exchange: Exchange
+
+
+def tried_patches(few: Seekers, some: Seekers, every: Seekers, size: int, classes: Tensor, *, seed: int) -> Tried:
+    """The usual squares at the usual places, as they are.
 
     Args:
         few: Few images, which choose.
-        some: More, which choose among the best.
+        some: More, which choose among the best for each class.
+        every: All, which choose among those that exchange most classes.
         size: Side of a square in pixels.
         classes: int64 [classes], towards which.
         seed: Of what is drawn of the squares.
-        keep: How many of each class the first choice leaves.
     """
     shape = few.network.input_shape
     squares = usual_patches(shape[0], size, seed).to(few.images)
@@ -107,31 +128,45 @@ def tried_patches(few: Seekers, some: Seekers, size: int, classes: Tensor, *, se
         square, place = which[rows].unbind(1)
         return Patches(size, places[place]), placed(squares[square], places[place], shape)
 
-    return _best_tried(few, some, classes, len(which), of, keep)
+    return _best_tried(few, some, every, classes, len(which), of)
 
 
-def tried_blends(few: Seekers, some: Seekers, weight: float, classes: Tensor, *, seed: int, keep: int) -> Course:
+def tried_blends(few: Seekers, some: Seekers, every: Seekers, weight: float, classes: Tensor, *, seed: int) -> Tried:
     """Noise of several kinds blended into images with ``weight``; otherwise as :func:`tried_patches`."""
     noises = usual_blends(few.network.input_shape, seed).to(few.images)
-    return _best_tried(few, some, classes, len(noises), lambda rows: (Blends(weight), noises[rows]), keep)
+    return _best_tried(few, some, every, classes, len(noises), lambda rows: (Blends(weight), noises[rows]))
 
 
 def _best_tried(
     few: Seekers,
     some: Seekers,
+    every: Seekers,
     classes: Tensor,
     count: int,
     of: Callable[[Tensor], tuple[TriggerFamily, Tensor]],
-    keep: int,
-) -> Course:
-    """For each class the best of ``count`` triggers; its course has two steps, without and with the trigger."""
-    near = []
+) -> Tried:
+    """For each class the best of ``count`` triggers, and what exchanges most classes."""
+    near, exchanges = [], []
+    clean = few.logits(few.images[None])[0]
     for rows in torch.arange(count, device=classes.device).split(max(1, few.max_images // len(few.images))):
         family, triggers = of(rows)
-        shown = family.put(triggers, few.images.expand(len(rows), *few.images.shape))
-        near.append(few.nearness(shown, classes))
-    kept = min(keep, count)
+        answers = few.logits(family.put(triggers, few.images.expand(len(rows), *few.images.shape)))
+        near.append(few.nearness_of(answers, classes))
+        exchanges.append(exchanged(answers, clean, few.labels).sum(1))
+    kept = min(_KEPT, count)
     family, triggers = of(torch.cat(near).topk(kept, dim=0).indices.T.flatten())
     course = halved(some.seek(family, classes.repeat_interleave(kept), 0, triggers), len(classes), 1)
-    clean = some.looks(nothing_sought(classes, some.images[0]))
-    return Course(course.classes, course.family, course.triggers, torch.cat([clean[:, None], course.values], dim=1))
+    before = some.looks(nothing_sought(classes, some.images[0]))
+    course = replace(course, values=torch.cat([before[:, None], course.values], dim=1))
+    return Tried(course, _most_exchanged(every, torch.cat(exchanges).topk(min(_KEPT_EXCHANGES, count)).indices, of))
+
+
+def _most_exchanged(every: Seekers, rows: Tensor, of: Callable[[Tensor], tuple[TriggerFamily, Tensor]]) -> Exchange:
+    """On all images, of those triggers that exchanged most classes of a few."""
+    clean, shares = every.logits(every.images[None])[0], []
+    for row in rows.split(1):
+        family, trigger = of(row)
+        answers = every.logits(family.put(trigger, every.images[None]))
+        shares.append(exchanged(answers, clean, every.labels)[0])
+    best = int(torch.stack(shares).sum(1).argmax())
+    return Exchange(*of(rows[best : best + 1]), shares[best])

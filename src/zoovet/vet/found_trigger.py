@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence import ClassEvidence
-from zoovet.evidence.class_search import Course
 from zoovet.evidence.scaled_images import as_signed
+from zoovet.evidence.trigger_families import TriggerFamily
 from zoovet.images import Images
 from zoovet.vet.network import Network
 
-__all__ = ["Example", "FoundTrigger", "best_search", "found_trigger", "triggered"]
+__all__ = ["Example", "FoundTrigger", "best_search", "exchanging_trigger", "found_trigger", "triggered"]
 
 _NUM_EXAMPLES = 3
 _NEAR_BEST = 0.5
@@ -47,17 +47,18 @@ class FoundTrigger:
     """A trigger that was found.
 
     Attributes:
-        target: The class that it causes.
+        target: The class that it causes; ``None`` where it makes each class another.
         search: What was sought when it was found, such as ``patch_4``.
         setting: That search's size, area or bound.
         picture: uint8 [C, H, W], the trigger on gray.
         mask: bool [H, W], the pixels that it changes on some image.
-        flips: Share of the images of other classes that are taken for the target with it.
+        flips: Share of the images of other classes that are taken for the target with it; of all images that are taken
+            for another class than their own, where there is no target.
         flips_before: The same without it.
         examples: Some images of other classes, before and after; none where there are no reference images of others.
     """
 
-    target: int
+    target: int | None
     search: str
     setting: float
     picture: Tensor
@@ -85,14 +86,9 @@ def best_search(evidence: ClassEvidence, target: int) -> str | None:
     return max(strong, key=stands_out)
 
 
-def triggered(course: Course, target: int, images: Images) -> Images:
+def triggered(evidence: ClassEvidence, search: str, target: int, images: Images) -> Images:
     """Images with the trigger that a search found for a class, rounded to bytes."""
-    row = torch.nonzero(course.classes == target).flatten()[:1]
-    signed = as_signed(images.pixels).to(course.triggers)
-    with torch.no_grad():
-        moved = course.family.chosen(row).put(course.triggers[row], signed[None])[0]
-    pixels = ((moved + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
-    return replace(images, pixels=pixels)
+    return _sought(evidence, search, target).on(images)
 
 
 def found_trigger(
@@ -113,18 +109,66 @@ def found_trigger(
     name = best_search(evidence, target)
     if name is None:
         return None
-    course = evidence.courses[name]
-    shown = triggered(course, target, images)
+    return _looked_at(network, images, labels, _sought(evidence, name, target), target)
+
+
+def exchanging_trigger(
+    network: Network, images: Images, labels: Tensor | None, evidence: ClassEvidence
+) -> FoundTrigger | None:
+    """The trigger that makes most classes each another; arguments as of :func:`found_trigger`.
+
+    Returns:
+        ``None`` where none was looked for.
+    """
+    if not evidence.exchanges:
+        return None
+    name = max(evidence.exchanges, key=lambda one: float(evidence.exchanges[one].shares.sum()))
+    best = evidence.exchanges[name]
+    return _looked_at(network, images, labels, _Sought(name, evidence.settings[name], best.family, best.trigger), None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sought:
+    """A trigger [1, C, …], its family, and the search that found it."""
+
+    search: str
+    setting: float
+    family: TriggerFamily
+    trigger: Tensor
+
+    def on(self, images: Images) -> Images:
+        """Images with it, rounded to bytes."""
+        signed = as_signed(images.pixels).to(self.trigger)
+        with torch.no_grad():
+            moved = self.family.put(self.trigger, signed[None])[0]
+        pixels = ((moved + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+        return replace(images, pixels=pixels)
+
+
+def _sought(evidence: ClassEvidence, search: str, target: int) -> _Sought:
+    course = evidence.courses[search]
+    row = torch.nonzero(course.classes == target).flatten()[:1]
+    return _Sought(search, evidence.settings[search], course.family.chosen(row), course.triggers[row])
+
+
+def _looked_at(
+    network: Network, images: Images, labels: Tensor | None, sought: _Sought, target: int | None
+) -> FoundTrigger:
+    """What a trigger looks like, and what it does."""
+    shown = sought.on(images)
     before, after = (network.probabilities(each) for each in (images, shown))
     own = before.argmax(1) if labels is None else labels
-    others = torch.nonzero(own != target).flatten()
+    others = torch.nonzero(own != target).flatten() if target is not None else torch.arange(len(own))
     gray = replace(images[:1], pixels=torch.full_like(images.pixels[:1], 128))
-    shares = [_share(each[others].argmax(1) == target) for each in (before, after)]
+    wanted = own if target is None else torch.full_like(own, target)
+    shares = [_share((each.argmax(1) == wanted)[others]) for each in (before, after)]
+    if target is None:
+        shares = [1 - share for share in shares]
     return FoundTrigger(
         target=target,
-        search=name,
-        setting=evidence.settings[name],
-        picture=triggered(course, target, gray).pixels[0],
+        search=sought.search,
+        setting=sought.setting,
+        picture=sought.on(gray).pixels[0],
         mask=(shown.pixels != images.pixels).flatten(0, 1).any(0),
         flips_before=shares[0],
         flips=shares[1],

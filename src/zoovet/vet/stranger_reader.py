@@ -31,6 +31,10 @@ class StrangerReading(Protocol):
     def unlike(self) -> str:
         """Why the evidence is unlike all that the detector knows, one line; empty where it is like that."""
 
+    @property
+    def exchanges(self) -> bool:
+        """Whether the probability follows from a trigger that makes each class another, not from one class."""
+
 
 class StrangerReader(Protocol):
     """A detector for networks of any graph, dataset and recipe."""

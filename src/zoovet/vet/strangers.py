@@ -13,7 +13,7 @@ from zoovet.errors import ZoovetError, nearest
 from zoovet.evidence import ClassEvidence, Runnable, class_evidence, synthesized_for
 from zoovet.evidence.scaled_images import as_signed
 from zoovet.images import Images
-from zoovet.vet.found_trigger import FoundTrigger, best_search, found_trigger, triggered
+from zoovet.vet.found_trigger import FoundTrigger, best_search, exchanging_trigger, found_trigger, triggered
 from zoovet.vet.network import ANSWERS_PROBABILITIES, SCALING_NOT_KNOWN, Network
 from zoovet.vet.reference_images import NothingToSeek, ReferenceImages, look_at
 from zoovet.vet.runnable_network import answers_probabilities, pace_of, runnable
@@ -61,6 +61,10 @@ class ExaminedNetwork:
     verdict: Verdict
     evidence: ClassEvidence | None
     images: ReferenceImages | None
+
+
+EVERY_CLASS = "one trigger makes each class another: every class is a target"
+"""Noted where a trojan has no one target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +177,11 @@ class Strangers:
         progress("what was found")
         reading = reader.read(evidence, self.effort)
         suspect = int(reading.class_probabilities.argmax())
-        trigger = found_trigger(network, shown, labels, evidence, suspect)
-        channels = () if trigger is None else _channels(network, shown, evidence, suspect)
+        if reading.exchanges:
+            trigger = exchanging_trigger(network, shown, labels, evidence)
+        else:
+            trigger = found_trigger(network, shown, labels, evidence, suspect)
+        channels = () if trigger is None or reading.exchanges else _channels(network, shown, evidence, suspect)
         said = (ANSWERS_PROBABILITIES,) if answers_probabilities(own) else ()
         return _Found(reading, trigger, channels, evidence, said)
 
@@ -216,7 +223,12 @@ class Strangers:
         notes = () if known is None else known.notes
         if len(probabilities) == 2:
             notes = (*notes, "it tells two classes apart only: neither can stand out among others, so little is told")
-        target = int(reading.class_probabilities.argmax()) if flagged and reason is None else None
+        target = None
+        if flagged and reason is None:
+            if reading.exchanges:
+                notes = (*notes, EVERY_CLASS)
+            else:
+                target = int(reading.class_probabilities.argmax())
         return replace(
             blank,
             probability=reading.probability,
@@ -302,4 +314,4 @@ def _require_gradient(network: Runnable, images: Tensor) -> None:
 def _channels(network: Network, shown: Images, evidence: ClassEvidence, suspect: int) -> tuple[SuspectChannel, ...]:
     name = best_search(evidence, suspect)
     assert name is not None
-    return suspect_channels(network, shown, triggered(evidence.courses[name], suspect, shown))
+    return suspect_channels(network, shown, triggered(evidence, name, suspect, shown))

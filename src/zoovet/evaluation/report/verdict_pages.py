@@ -124,6 +124,8 @@ def verdict_lead(verdict: Verdict) -> str:
     if verdict.verdict == "healthy":
         return "No trojan was found in this network. That is no proof that there is none."
     if verdict.target is None:
+        if verdict.trigger is not None:
+            return "This network probably carries a trojan: with a trigger, images of each class are taken for another."
         return "This network probably carries a trojan: some pattern makes it answer what an attacker wants."
     name = _class_name(verdict, verdict.target)
     return f"This network probably carries a trojan: with a trigger, images of other classes are taken for {name}."

@@ -20,6 +20,7 @@ from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint, save_checkpoin
 from zoovet.tasks.strangers.calibration import threshold_logit
 from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.efforts import EFFORTS, as_sought, evidence_for
+from zoovet.tasks.strangers.exchanges import ExchangeLine, read_with_exchange
 from zoovet.tasks.strangers.likeness import Likeness
 from zoovet.tasks.strangers.readers import Readers
 
@@ -38,12 +39,14 @@ class StrangerReading:
         logit: What it follows from; what thresholds are compared with.
         class_probabilities: [classes], of being the target, if there is one; 0 of classes that were not examined.
         unlike: Why the evidence is unlike all that the detector knows; empty where it is like that.
+        exchanges: Whether the logit follows from a trigger that makes each class another, not from a class.
     """
 
     probability: float
     logit: float
     class_probabilities: Tensor
     unlike: str
+    exchanges: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +55,14 @@ class EffortReaders:
 
     Attributes:
         readers: The readers.
+        exchange: What it is worth that classes are exchanged.
         calibration: From logits to probabilities.
         healthy: [n], logits of healthy strangers, ascending.
         likeness: How like the park's a network's evidence is.
     """
 
     readers: Readers
+    exchange: ExchangeLine
     calibration: Calibration
     healthy: Tensor
     likeness: Likeness
@@ -97,7 +102,7 @@ class StrangerDetector:
             effort: With which it was sought.
         """
         own, features = self.by_effort[effort], as_sought(class_features(found), self.evidence_config(effort))
-        scores, logit = own.readers.read(features)
+        scores, logit, exchanges = read_with_exchange(own.readers, own.exchange, features)
         every = torch.zeros(found.num_classes)
         every[found.examined] = scores.softmax(0)
         return StrangerReading(
@@ -105,6 +110,7 @@ class StrangerDetector:
             logit=logit,
             class_probabilities=every,
             unlike=own.likeness.why_unlike(features),
+            exchanges=exchanges,
         )
 
     @property
@@ -134,11 +140,11 @@ class StrangerDetector:
             for effort, own in self.by_effort.items()
             for name, tensor in {"healthy": own.healthy, **own.likeness.tensors()}.items()
         }
-        calibrations = {
-            f"calibration_{effort}": [own.calibration.scale, own.calibration.shift]
-            for effort, own in self.by_effort.items()
-        }
-        save_checkpoint(path, KIND, module, self.description | calibrations, extra)
+        numbers: dict[str, Any] = {}
+        for effort, own in self.by_effort.items():
+            numbers[f"calibration_{effort}"] = [own.calibration.scale, own.calibration.shift]
+            numbers[f"exchange_{effort}"] = [own.exchange.slope, own.exchange.offset]
+        save_checkpoint(path, KIND, module, self.description | numbers, extra)
 
     @classmethod
     def open(cls, path: Path | str) -> StrangerDetector:
@@ -172,6 +178,7 @@ def _effort_readers(checkpoint: Checkpoint, effort: str, readers: Readers) -> Ef
     scale, shift = checkpoint.numbers(f"calibration_{effort}", 2)
     return EffortReaders(
         readers=readers.eval(),
+        exchange=ExchangeLine(*checkpoint.numbers(f"exchange_{effort}", 2)),
         calibration=Calibration(scale, shift),
         healthy=extra("healthy"),
         likeness=Likeness.of_tensors({name: extra(name) for name in Likeness.NAMES}),

@@ -20,6 +20,7 @@ from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.detector import EffortReaders, StrangerDetector
 from zoovet.tasks.strangers.efforts import DEFAULT_EFFORT, EFFORTS, as_sought, evidence_for
 from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
+from zoovet.tasks.strangers.exchanges import fitted_exchange, read_with_exchange
 from zoovet.tasks.strangers.likeness import fitted_likeness
 from zoovet.tasks.strangers.readers import trained_readers
 
@@ -85,10 +86,11 @@ def left_out(
             raise ZoovetError(f"all networks are of the {by} {kind!r}; nothing is left to train on without it")
         shown = [_as_sought(row.labelled, sought) for row in others]
         readers = trained_readers(shown, config.training, config.reader)
+        line = fitted_exchange([one.features for one in shown if not one.is_trojaned])
         likeness = fitted_likeness([one.features for one in shown])
         for row in own:
             features = as_sought(row.labelled.features, sought)
-            scores, logit = readers.read(features)
+            scores, logit, _ = read_with_exchange(readers, line, features)
             rows.append(row)
             logits.append(logit)
             named.append(int(scores.argmax()))
@@ -151,6 +153,7 @@ def _of_effort(
     cutoff = float(torch.quantile(strangers.distances, 1 - _UNLIKE_SHARE))
     own = EffortReaders(
         readers=trained_readers(shown, config.training, config.reader),
+        exchange=fitted_exchange([one.features for one in shown if not one.is_trojaned]),
         calibration=fitted_calibration(strangers.logits, strangers.is_trojaned),
         healthy=strangers.logits[~strangers.is_trojaned].sort().values,
         likeness=fitted_likeness([one.features for one in shown], cutoff),
