@@ -135,7 +135,8 @@ class Seekers:
 
     def logits(self, images: Tensor) -> Tensor:
         """What the network answers to images [changes, n, C, H, W]: [changes, n, K]."""
-        return self.network.logits(images.flatten(0, 1))[0].unflatten(0, images.shape[:2])
+        logits: Tensor = self.network.logits(images.flatten(0, 1))[0].unflatten(0, images.shape[:2])
+        return logits
 
     def nearness_of(self, logits: Tensor, classes: Tensor) -> Tensor:
         """As :meth:`nearness`, of what the network answers to these images after each change: [changes, n, K]."""
