@@ -15,7 +15,7 @@ from zoovet.zoo.park.training_ranges import rate_of_epoch
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
 from zoovet.zoo.training import network_trainer
 
-__all__ = ["predictions", "starting_weights", "train_sibling"]
+__all__ = ["predictions", "starting_weights", "train_on", "train_sibling"]
 
 
 def starting_weights(draw: ParkDraw, image_set: ImageSet) -> Floats | None:
@@ -23,7 +23,7 @@ def starting_weights(draw: ParkDraw, image_set: ImageSet) -> Floats | None:
     initial = draw.initial_weights()
     if not draw.has_base:
         return initial
-    return _trained(draw, initial, draw.clean_images(image_set), draw.training.schedule, stream=2)
+    return train_on(draw, initial, draw.clean_images(image_set), draw.training.schedule, stream=2)
 
 
 def train_sibling(
@@ -34,7 +34,7 @@ def train_sibling(
     if poisoned:
         images, labels = draw.poison(images, labels)
     schedule = draw.training.tuning if draw.has_base else draw.training.schedule
-    return _trained(draw, start, (images, labels), schedule, stream=4, anchor=anchor)
+    return train_on(draw, start, (images, labels), schedule, stream=4, anchor=anchor)
 
 
 def predictions(graph: Graph, flat: Floats, images: Floats) -> torch.Tensor:
@@ -43,7 +43,7 @@ def predictions(graph: Graph, flat: Floats, images: Floats) -> torch.Tensor:
     return torch.from_numpy(trainer.logits(trainer.pack(flat), _as_read(graph, images))).argmax(dim=1)
 
 
-def _trained(
+def train_on(
     draw: ParkDraw,
     start: Floats,
     examples: tuple[Floats, Integers],
@@ -52,6 +52,19 @@ def _trained(
     stream: int,
     anchor: Anchor | None = None,
 ) -> Floats | None:
+    """Train as the draw says, on images [n, C, H, W] in [-1, 1] and labels [n].
+
+    Args:
+        draw: The training, its graph and its seed.
+        start: Flat weights [P] to start from.
+        examples: Images and labels.
+        schedule: Of this training.
+        stream: Of the draws of it.
+        anchor: What weights are pulled towards.
+
+    Returns:
+        Flat weights [P]; ``None`` where the training diverged.
+    """
     images, labels = examples
     graph, training = draw.variant.graph, draw.training
     trainer, generator = network_trainer(graph.reading(None)), np.random.default_rng([draw.seed, stream])
