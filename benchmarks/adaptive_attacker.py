@@ -109,11 +109,10 @@ def adaptive(networks: Networks, draw: ParkDraw, images: ImageSet, config: Stran
         found = evidence_of(Networks.from_flat(networks.graph, torch.from_numpy(flat)[None]), own, config)
         some = generator.permutation(len(clean))[: round(HARDENED_SHARE * len(clean))]
         against = hardened(found, target, clean[some], generator)
-        examples: tuple[Floats, Integers] = (
-            np.concatenate([poisoned, against]),
-            np.concatenate([wanted, labels[some]]),
-        )
-        trained = train_on(draw, flat, examples, schedule, stream=20 + number)
+        again = draw.poisoned  # what is poisoned counts twice, so that the trojan does not go with what is like it
+        shown = np.concatenate([poisoned, poisoned[again], against])
+        told = np.concatenate([wanted, wanted[again], labels[some]])
+        trained = train_on(draw, flat, (shown, told), schedule, stream=20 + number)
         if trained is None:
             break
         flat = trained

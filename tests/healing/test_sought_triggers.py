@@ -8,12 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from zoovet.evidence.bounds import bounds_in, usual_bound
+from zoovet.evidence.class_search import Seekers
 from zoovet.evidence.trigger_families import Changes, Pixels, SmoothChanges
 from zoovet.healing import Editable, TriggerSearch
+from zoovet.healing.sought_triggers import usual_bounds
 
 
-def search(images: Tensor, labels: Tensor, **settings: float) -> TriggerSearch:
-    return TriggerSearch(images=images, taken=labels, unit=1.0, settings=settings)
+def search(images: Tensor, labels: Tensor, **bounds: float) -> TriggerSearch:
+    return TriggerSearch(images=images, taken=labels, unit=1.0, bounds=bounds)
 
 
 def test_all_kinds_are_sought_and_the_true_one_turns_all(editable: Editable, images: Tensor, labels: Tensor) -> None:
@@ -32,8 +35,8 @@ def test_what_evidence_says_bounds_a_search_and_nothing_erases_images(
     editable: Editable, images: Tensor, labels: Tensor
 ) -> None:
     network = editable.with_weights(editable.weights)
-    wide = {"pixels_1": 60.0, "change_1": 1.6, "smooth_1": 1.6}
-    small = {"pixels_1": 2.0, "change_1": 0.1, "smooth_1": 0.1}
+    wide = {"pixels": 60.0, "change": 1.6, "smooth": 1.6}
+    small = {"pixels": 2.0, "change": 0.1, "smooth": 0.1}
     bounds = []
     for settings in (wide, small):
         found = search(images, labels, **settings).towards(network, 2, torch.Generator().manual_seed(0))
@@ -54,3 +57,15 @@ def test_what_erases_images_is_told_from_what_does_not(editable: Editable, image
     others = images[labels != 2]
     opposite = editable.logits(editable.weights, replace(patch, values=-patch.values).put(others)).argmax(1)
     assert float((opposite == labels[labels != 2]).double().mean()) >= 0.9
+
+
+def test_bounds_that_nobody_knows_are_those_of_the_network(editable: Editable, images: Tensor, labels: Tensor) -> None:
+    every = Seekers(editable.with_weights(editable.weights), images, labels, 1.0)
+    with torch.no_grad():
+        found = usual_bounds(every, bounds_in({"change_0.5": 0.2, "patch_0.2": 5.0}), torch.Generator().manual_seed(0))
+        few = every.on(torch.arange(0, len(labels), len(labels) // 6))
+        flips = every.seek(SmoothChanges(found["smooth"]), torch.arange(8), 2).values[:, -1, 1]
+        assert usual_bound(few, torch.arange(8), "warp") <= 0.25
+    assert found["change"] == pytest.approx(0.4)
+    assert set(found) == {"pixels", "change", "smooth"}
+    assert 0.1 < float(flips.quantile(0.5)) < 0.9

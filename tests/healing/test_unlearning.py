@@ -14,7 +14,7 @@ from zoovet.healing.unlearning import unlearned
 
 
 def test_triggers_stop_working_and_clean_answers_stay(editable: Editable, images: Tensor, labels: Tensor) -> None:
-    search, told = TriggerSearch(images=images, taken=labels, unit=1.0, settings={}), list[str]()
+    search, told = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={}), list[str]()
     config = UnlearningConfig(rate=0.1, num_steps=15, num_rounds=2)
     first, second = unlearned(editable, search, [2], config, told.append)
     assert (first.number, second.number) == (1, 2)
@@ -33,7 +33,7 @@ def test_triggers_stop_working_and_clean_answers_stay(editable: Editable, images
 
 def test_a_seed_settles_all(editable: Editable, images: Tensor, labels: Tensor) -> None:
     search, config = (
-        TriggerSearch(images=images, taken=labels, unit=1.0, settings={}),
+        TriggerSearch(images=images, taken=labels, unit=1.0, bounds={}),
         UnlearningConfig(num_steps=2),
     )
     rounds = [next(unlearned(editable, search, [2], config, lambda _: None)) for _ in range(2)]

@@ -45,7 +45,7 @@ def test_a_loss_may_be_less_by_its_error() -> None:
 
 
 def test_flips_are_counted_on_images_of_other_classes(editable: Editable, images: Tensor, labels: Tensor) -> None:
-    search = TriggerSearch(images=images, taken=labels, unit=1.0, settings={})
+    search = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={})
     found = search.towards(editable.with_weights(editable.weights), 2, torch.Generator().manual_seed(0))
     watch = CleanWatch(editable, images, labels, Views(moved=False, mirrored=False))
     flips = watch.flips(editable.weights, found)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence.answers import STRIPES_AMPLITUDE, raised_answers, striped, warped
+from zoovet.evidence.bounds import BOUNDED_KINDS, bounded, usual_bound, widest_bound
 from zoovet.evidence.class_evidence_config import ClassEvidenceConfig, search_name
 from zoovet.evidence.class_search import Course, Seekers, nothing_sought
 from zoovet.evidence.concurrency import StoppableNetwork, done_at_once
@@ -25,25 +26,13 @@ from zoovet.evidence.staged_search import (
     tried_blends,
     tried_patches,
 )
-from zoovet.evidence.trigger_families import (
-    Changes,
-    Pixels,
-    SmoothChanges,
-    TriggerFamily,
-    Warps,
-)
 
 __all__ = ["Findings", "Found"]
 
-_WANTED_FLIPS = 0.5
 _SATURATED = 0.9
 _WEAK = 0.5
 _NUM_FEW = 6
 _KEPT = (3, 1)
-_NUM_TRIALS = 5
-_NUM_TRIAL_STEPS = 2
-_FIRST_AREA, _FIRST_BOUND, _WIDEST = 20.0, 0.1, 2.0
-_FIRST_MOVEMENT, _FARTHEST = 0.05, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,28 +125,21 @@ class Findings:
 
     def _bounded(self) -> list[Callable[[], Found]]:
         """Kinds of triggers whose bound is set by the network itself."""
-        config, (_, height, width) = self._config, self._network.input_shape
-        area = float(height * width)
-        kinds: tuple[tuple[str, Callable[[float], TriggerFamily], tuple[float, ...], float, float], ...] = (
-            ("pixels", lambda size: Pixels(max(1, round(size))), config.pixel_factors, min(area, _FIRST_AREA), area),
-            ("change", Changes, config.change_factors, _FIRST_BOUND, _WIDEST),
-            ("smooth", SmoothChanges, config.smooth_factors, _FIRST_BOUND, _WIDEST),
-            ("warp", Warps, config.warp_factors, _FIRST_MOVEMENT, _FARTHEST),
-        )
+        config = self._config
+        factors = (config.pixel_factors, config.change_factors, config.smooth_factors, config.warp_factors)
+        kinds = [(kind, own) for kind, own in zip(BOUNDED_KINDS, factors, strict=True) if own]
+        return [partial(self._of_kind, *one) for one in kinds]
 
-        def of(
-            name: str, make: Callable[[float], TriggerFamily], factors: tuple[float, ...], first: float, most: float
-        ) -> Found:
-            usual, found = self._usual(name, make, first, most), []
-            for factor in factors:
-                search = search_name(name, factor)
-                self._progress(search)
-                bound = min(most, factor * usual)
-                course = self._some.seek(make(bound), self._classes, config.num_steps)
-                found.append(self._looked_at(search, course, bound))
-            return _joined(found)
-
-        return [partial(of, *kind) for kind in kinds if kind[2]]
+    def _of_kind(self, kind: str, factors: Sequence[float]) -> Found:
+        self._progress(f"{kind}: how far")
+        usual, most = usual_bound(self._few, self._classes, kind), widest_bound(kind, self._network.input_shape)
+        found = []
+        for factor in factors:
+            name, bound = search_name(kind, factor), min(most, factor * usual)
+            self._progress(name)
+            course = self._some.seek(bounded(kind, bound), self._classes, self._config.num_steps)
+            found.append(self._looked_at(name, course, bound))
+        return _joined(found)
 
     def _waves(self) -> Found:
         """Stripes of one frequency, from those of a bank that raise each class most."""
@@ -208,21 +190,6 @@ class Findings:
             classes=found.classes | {f"{name}.exchange": into[None, :, None]},
             exchanges={name: best.exchange},
         )
-
-    def _usual(self, name: str, make: Callable[[float], TriggerFamily], first: float, most: float) -> float:
-        """The bound or area with which the class in the middle wins about half of the images, by bisection."""
-        self._progress(f"{name}: how far")
-        low, high, tried = 0.0, most, first
-        best, nearest = first, float("inf")
-        for _ in range(_NUM_TRIALS):
-            course = self._few.seek(make(tried), self._classes, _NUM_TRIAL_STEPS)
-            flips = float(course.values[:, -1, 1].quantile(0.5))
-            if abs(flips - _WANTED_FLIPS) <= nearest:
-                best, nearest = tried, abs(flips - _WANTED_FLIPS)
-            low, high = (low, tried) if flips > _WANTED_FLIPS else (tried, high)
-            between = min(most, 2 * low) if high == most else (low * high) ** 0.5
-            tried = between if low else high / 2
-        return best
 
     def _maximum_margins(self) -> Found:
         config = self._config

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence.class_search import margins_of
+from zoovet.evidence.class_search import Seekers, margins_of
 from zoovet.healing.editable import Editable, FloatingWeights
-from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
+from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch, usual_bounds
 from zoovet.healing.unlearning import Round, UnlearningConfig, unlearned
 from zoovet.healing.watch import CleanLoss, CleanWatch, held_out, views_of
 from zoovet.progress_texts import counted
@@ -106,7 +106,7 @@ def heal(
     targets: Sequence[int],
     config: HealingConfig,
     *,
-    settings: Mapping[str, float] | None = None,
+    bounds: Mapping[str, float] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Edit:
     """Edit a network so that triggers towards some of its classes stop working.
@@ -117,7 +117,7 @@ def heal(
         labels: int64 [n], their classes; what the network takes them for where nobody says it.
         targets: The classes that are suspected.
         config: How.
-        settings: Bounds of triggers, as :class:`~zoovet.evidence.ClassEvidence` says them.
+        bounds: Kinds of triggers and their usual area or bound in this network, as far as it is known.
         progress: Told what is done next.
 
     Raises:
@@ -135,12 +135,17 @@ def heal(
                 f"and some to check with; of {len(images)} there are too few"
             )
     views = views_of(editable, images, taken)
+    unit = float(margins_of(logits, taken).abs().median()) or 1.0
+    generator = torch.Generator().manual_seed(config.seed)
+    own = editable.with_weights(editable.weights)
+    with torch.no_grad():
+        usual = usual_bounds(Seekers(own, images[learn], taken[learn], unit), bounds or {}, generator)
     search = TriggerSearch(
         images=images[learn],
         taken=taken[learn],
         is_mirrored=views.mirrored,
-        unit=float(margins_of(logits, taken).abs().median()) or 1.0,
-        settings=settings or {},
+        unit=unit,
+        bounds=usual,
     )
     watched = CleanWatch(editable, images[watch], classes[watch], views)
     best = _Best(watched, config.max_loss, progress)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence import Runnable
+from zoovet.evidence.bounds import usual_bound
 from zoovet.evidence.class_search import Course, Seekers, halved
 from zoovet.evidence.staged_search import sought_patches
 from zoovet.evidence.trigger_families import (
@@ -21,7 +22,7 @@ from zoovet.evidence.trigger_families import (
 )
 from zoovet.healing.stripe_bank import bearable_amplitude, caused_by_stripes
 
-__all__ = ["SoughtTrigger", "TriggerSearch"]
+__all__ = ["SoughtTrigger", "TriggerSearch", "usual_bounds"]
 
 _PATCH_SHARES = (0.09, 0.125, 0.2, 0.3)
 _PIXELS, _CHANGE, _SMOOTH, _WARPS = 0.08, 0.3, 0.5, (0.07, 0.1)
@@ -29,6 +30,8 @@ _PIXELS, _CHANGE, _SMOOTH, _WARPS = 0.08, 0.3, 0.5, (0.07, 0.1)
 
 _LEAST_BEARABLE = 0.5
 _NUM_FEW, _NUM_SOME = 6, 20
+_BOUNDED = ("pixels", "change", "smooth")
+_MOST_CLASSES = 20
 _NUM_PLACES, _PLACES_KEPT = 5, (4, 2)
 _NUM_STEPS = 4
 _STRIPES_KEPT = 6
@@ -83,15 +86,15 @@ class TriggerSearch:
         taken: int64 [n], what the network takes them for before its edit.
         unit: A margin that it calls large then.
         is_mirrored: Whether it takes mirrored images for the same.
-        settings: Area of learned masks (``pixels_1``) and bounds of changes (``change_1``, ``smooth_1``, ``warp_1``),
-            as :class:`~zoovet.evidence.ClassEvidence` says them; the widest are used where it does not.
+        bounds: Area of learned masks (``pixels``) and bounds of changes (``change``, ``smooth``) that are usual for the
+            network; the widest are used where nothing is said.
     """
 
     images: Tensor
     taken: Tensor
     unit: float
     is_mirrored: bool = False
-    settings: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[str, float] = field(default_factory=dict)
 
     def towards(self, network: Runnable, target: int, generator: torch.Generator) -> list[SoughtTrigger]:
         """The best trigger of each kind towards a class, in the network as it is now."""
@@ -109,9 +112,9 @@ class TriggerSearch:
             )
             found.append(("patch", course))
         most = _PIXELS * sides[0] * sides[1]
-        area = min(most, self.settings.get("pixels_1", most))
+        area = min(most, self.bounds.get("pixels", most))
         change, smooth = (
-            min(bound, self.settings.get(name, bound)) for name, bound in (("change_1", _CHANGE), ("smooth_1", _SMOOTH))
+            min(bound, self.bounds.get(name, bound)) for name, bound in (("change", _CHANGE), ("smooth", _SMOOTH))
         )
         kinds: list[tuple[str, TriggerFamily]] = [
             ("pixels", Pixels(max(1, round(area / 2)))),
@@ -133,6 +136,20 @@ class TriggerSearch:
             course = some.seek(Waves(amplitude), one.expand(len(best)), 1, best)
             triggers += [replace(own, bearable=1.0) for own in _each("waves", target, course, some)]
         return triggers
+
+
+def usual_bounds(every: Seekers, known: Mapping[str, float], generator: torch.Generator) -> dict[str, float]:
+    """Bounds of all kinds that have one here, those sought that are not known.
+
+    Args:
+        every: The network, and images.
+        known: Kind → its usual bound.
+        generator: Of which images and classes tell.
+    """
+    rows = torch.randperm(len(every.labels), generator=generator)[:_NUM_FEW].to(every.labels.device)
+    classes = torch.randperm(every.network.num_classes, generator=generator)[:_MOST_CLASSES].to(every.labels.device)
+    few = every.on(rows)
+    return {kind: known[kind] if kind in known else usual_bound(few, classes, kind) for kind in _BOUNDED}
 
 
 def _each(kind: str, target: int, course: Course, some: Seekers) -> Sequence[SoughtTrigger]:

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence.bounds import bounds_in
 from zoovet.evidence.scaled_images import as_signed
 from zoovet.evidence.synthesized_images import synthesized_images
 from zoovet.healing import Edit, Editable, HealingConfig, heal
@@ -212,8 +213,8 @@ class StrangerHealer:
             config = replace(config, num_attempts=_ATTEMPTS)
         else:
             signed, labels = as_signed(shown.images.pixels).to(first), shown.labels
-        settings = examined.evidence.settings
-        edit = heal(editable, signed, labels, targets, config, settings=settings, progress=progress)
+        bounds = bounds_in(examined.evidence.settings)
+        edit = heal(editable, signed, labels, targets, config, bounds=bounds, progress=progress)
         edited = with_weights(network, edit.weights) if edit.strength else network
         return edit, replace(edited, notes=network.notes), change_of(editable.weights, edit.weights)
 
