@@ -137,15 +137,13 @@ def heal(
     views = views_of(editable, images, taken)
     unit = float(margins_of(logits, taken).abs().median()) or 1.0
     generator = torch.Generator().manual_seed(config.seed)
-    own = editable.with_weights(editable.weights)
-    with torch.no_grad():
-        usual = usual_bounds(Seekers(own, images[learn], taken[learn], unit), bounds or {}, generator)
+    every = Seekers(editable.with_weights(editable.weights), images[learn], taken[learn], unit)
     search = TriggerSearch(
         images=images[learn],
         taken=taken[learn],
         is_mirrored=views.mirrored,
         unit=unit,
-        bounds=usual,
+        bounds=usual_bounds(every, bounds or {}, generator),
     )
     watched = CleanWatch(editable, images[watch], classes[watch], views)
     best = _Best(watched, config.max_loss, progress)

@@ -149,7 +149,8 @@ def usual_bounds(every: Seekers, known: Mapping[str, float], generator: torch.Ge
     rows = torch.randperm(len(every.labels), generator=generator)[:_NUM_FEW].to(every.labels.device)
     classes = torch.randperm(every.network.num_classes, generator=generator)[:_MOST_CLASSES].to(every.labels.device)
     few = every.on(rows)
-    return {kind: known[kind] if kind in known else usual_bound(few, classes, kind) for kind in _BOUNDED}
+    with torch.no_grad():
+        return {kind: known[kind] if kind in known else usual_bound(few, classes, kind) for kind in _BOUNDED}
 
 
 def _each(kind: str, target: int, course: Course, some: Seekers) -> Sequence[SoughtTrigger]:
