@@ -10,9 +10,10 @@ from torch import nn
 
 import zoovet
 from zoovet import ZoovetError
-from zoovet.evidence import Inspectable
+from zoovet.evidence import Inspectable, Pace
 from zoovet.evidence.scaled_images import as_signed
 from zoovet.vet import runnable
+from zoovet.vet.runnable_network import pace_of
 
 
 def test_answers_are_the_networks() -> None:
@@ -28,3 +29,12 @@ def test_answers_are_the_networks() -> None:
         torch.testing.assert_close(made.logits(signed)[0].detach(), network.logits(pixels), atol=1e-4, rtol=1e-4)
     with pytest.raises(ZoovetError, match="input scaling is not known: give scaling="):
         runnable(replace(network, scaling=None))
+
+
+def test_large_networks_run_fewer_images_at_once_and_only_graphs_run_side_by_side() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.Flatten(), nn.Linear(64 * 128 * 128, 2))
+    small = zoovet.from_module(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), (1, 4, 4), scaling="unit")
+    large = zoovet.from_module(module, (1, 128, 128), scaling="unit")
+    assert pace_of(small) == Pace(torch.get_num_threads(), 512)
+    assert pace_of(large).max_images == 31  # some 2^21 numbers an image, of 2^26
+    assert pace_of(replace(small, networks=None, module=module, beyond="something")) == Pace()
