@@ -16,7 +16,7 @@ from zoovet.healing import CleanLoss, Edit, Editable, HealingConfig, SoughtTrigg
 
 def rates_of(told: list[str]) -> list[float]:
     """The rates of the rounds, in their order."""
-    return [float(line.split(":")[0].split()[-1]) for line in told if " at rate " in line]
+    return [float(line.partition(" at rate ")[2].split(":")[0]) for line in told if " at rate " in line]
 
 
 def test_what_works_stops_working_at_little_cost(editable: Editable, images: Tensor, labels: Tensor) -> None:

@@ -147,7 +147,6 @@ class Findings:
         found: list[Found] = []
         if not config.wave_amplitudes:
             return _joined(found)
-        self._progress("waves")
         raised = raised_by_stripes(
             self._some, self._classes, num_stripes=config.num_stripes, seed=config.seed, amplitude=STRIPES_AMPLITUDE
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zoovet.evidence import ClassEvidenceConfig
+from zoovet.evidence.bounds import BOUNDED_KINDS
 from zoovet.progress_texts import counted
 
 __all__ = ["counted_searches", "planned_searches"]
@@ -26,15 +27,9 @@ _HOW_FAR = ": how far"
 
 
 def planned_searches(config: ClassEvidenceConfig) -> list[str]:
-    """Names of all that :func:`~zoovet.evidence.class_evidence` tells that it seeks; it may leave patches out."""
-    names = ["suspects", *(f"patch_{share:g}" for share in sorted(config.patch_sizes))]
-    for kind in ("pixel", "change", "smooth", "warp"):
-        factors = getattr(config, f"{kind}_factors")
-        name = "pixels" if kind == "pixel" else kind
-        names += [f"{name}{_HOW_FAR}"] * bool(factors) + [f"{name}_{factor:g}" for factor in factors]
-    names += [f"waves_{amplitude:g}" for amplitude in config.wave_amplitudes]
-    names += [f"usual_patch_{share:g}" for share in config.usual_patch_sizes]
-    names += [f"usual_blend_{weight:g}" for weight in config.usual_blend_weights]
+    """Names of all that :func:`~zoovet.evidence.class_evidence` tells that it seeks; patches may be left out."""
+    bounded = {name.rpartition("_")[0] for name in config.searches} & set(BOUNDED_KINDS)
+    names = ["suspects", *config.searches, *(f"{kind}{_HOW_FAR}" for kind in sorted(bounded))]
     return [*names, "maximum margins", "warps and stripes"]
 
 
