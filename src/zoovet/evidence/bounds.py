@@ -5,7 +5,7 @@ Large networks give way within bounds that small ones hardly feel, so no bound f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -28,7 +28,8 @@ def bounded(kind: str, bound: float) -> TriggerFamily:
     """The triggers of a kind of :data:`BOUNDED_KINDS` within an area or bound."""
     if kind == "pixels":
         return Pixels(max(1, round(bound)))
-    return {"change": Changes, "smooth": SmoothChanges, "warp": Warps}[kind](bound)
+    makers: dict[str, Callable[[float], TriggerFamily]] = {"change": Changes, "smooth": SmoothChanges, "warp": Warps}
+    return makers[kind](bound)
 
 
 def widest_bound(kind: str, shape: Sequence[int]) -> float:
