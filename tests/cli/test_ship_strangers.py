@@ -10,19 +10,21 @@ from zoovet import shipped
 from zoovet.cli.models import print_models
 from zoovet.cli.ship_strangers import main
 from zoovet.tasks.strangers.detector import StrangerDetector
-from zoovet.vet import shipped_stranger_reader
+from zoovet.vet import EFFORTS, shipped_stranger_reader
 
 
 def test_what_ships_opens_and_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     reader = shipped_stranger_reader()
     assert reader is not None
     assert reader.version.startswith("strangers-")
-    assert 0 < reader.threshold(0.05) <= reader.threshold(0.01) < 1
+    for effort in EFFORTS:
+        assert 0 < reader.threshold(0.05, effort) <= reader.threshold(0.01, effort) < 1
     assert reader.reads_images
     blind = reader.without_images
     assert blind is not None
     assert not blind.reads_images
-    assert 0 < blind.threshold(0.05) <= blind.threshold(0.01) < 1
+    for effort in EFFORTS:
+        assert 0 < blind.threshold(0.05, effort) <= blind.threshold(0.01, effort) < 1
     print_models()
     printed = capsys.readouterr().out
     assert "strangers\n  detector" in printed
