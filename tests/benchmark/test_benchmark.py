@@ -19,7 +19,8 @@ from zoovet.benchmark.detectors import DETECTORS
 from zoovet.benchmark.figures import Scores, auc_difference, detection_figures, repair_differences, repair_figures
 from zoovet.benchmark.page import write_benchmark
 from zoovet.benchmark.repairers import REPAIRERS, RepairFitting
-from zoovet.benchmark.tables import Bench, Table
+from zoovet.benchmark.table import Table
+from zoovet.benchmark.tables import Bench
 from zoovet.benchmark.trials import Trial, attacks_of, families_of, trained_on
 from zoovet.benchmark.worker import InversionJob, counted_networks, repaired_networks, results_path
 from zoovet.config import read_config, read_yaml

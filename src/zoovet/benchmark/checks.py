@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoovet.benchmark.choosing import Choice
 from zoovet.benchmark.config import BenchmarkConfig
@@ -19,7 +19,11 @@ from zoovet.json_files import read_json_object, typed_value
 from zoovet.zoo import Zoo
 from zoovet.zoo.store import ZooInfo
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 __all__ = [
+    "TRIALS_ONLY",
     "require_known_families",
     "require_same_choices",
     "require_same_origin",
@@ -32,7 +36,9 @@ Origin = dict[str, dict[str, Any]]
 
 _ORIGIN_NAME = "origin.json"
 
-_PARTS_ONLY = ("parts", "detectors", "repairers", "unseen_detectors", "families", "sizes", "sized_detectors", "seeds")
+TRIALS_ONLY = frozenset(
+    {"zoos", "parts", "detectors", "repairers", "unseen_detectors", "families", "sizes", "sized_detectors", "seeds"}
+)
 """Settings that say which trials there are, not what one of them is: they may change from run to run."""
 
 
@@ -64,17 +70,21 @@ def require_same_choices(config: BenchmarkConfig, out: Path) -> None:
             )
 
 
-def require_same_settings(config: BenchmarkConfig, out: Path) -> None:
+def require_same_settings(config: DataclassInstance, out: Path, may_differ: Collection[str]) -> None:
     """Results of one folder come from one setting; which trials there are may change.
+
+    Args:
+        config: Of the benchmark, of whatever kind; kept in its folder.
+        out: Its folder.
+        may_differ: Settings that say which trials there are.
 
     Raises:
         ZoovetError: They differ; the message names the first setting that does.
     """
     path = require_writable_folder(out) / "benchmark.yaml"
     if path.exists():
-        may_differ = {"zoos", *_PARTS_ONLY}
-        before, now = dotted(written_config(BenchmarkConfig, path)), dotted(config_to_dict(config))
-        for key in sorted(before.keys() | now.keys()):
+        before, now = dotted(written_config(type(config), path)), dotted(config_to_dict(config))
+        for key in sorted(before.keys() | now.keys(), key=lambda key: (key != "kind", key)):
             if key not in may_differ and before.get(key) != now.get(key):
                 raise ZoovetError(
                     f"{out} holds a benchmark with another {key}: {before.get(key)!r} there, {now.get(key)!r} now; "

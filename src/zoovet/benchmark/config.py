@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from zoovet.benchmark.detectors import DETECTORS
 from zoovet.benchmark.repairers import REPAIRERS
@@ -31,6 +32,7 @@ class BenchmarkConfig:
     """A benchmark.
 
     Attributes:
+        kind: What is compared.
         zoos: Folders of the zoos; each is called by its folder's name.
         parts: What is measured, of ``seen``, ``unseen``, ``sizes``, ``transfer`` and ``repair``.
         seeds: Of every training that draws anything; what draws nothing runs once.
@@ -56,6 +58,7 @@ class BenchmarkConfig:
             its range.
     """
 
+    kind: Literal["trojan"] = "trojan"
     zoos: tuple[Path, ...]
     parts: tuple[str, ...] = PARTS
     seeds: tuple[int, ...] = (0, 1, 2)

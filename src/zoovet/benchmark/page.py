@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import torch
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from zoovet.benchmark.detectors import DETECTORS
 from zoovet.benchmark.drawing import dots_by_group, lines_by_size, repair_points
 from zoovet.benchmark.figures import Figure, mean_auc, repair_figures
+from zoovet.benchmark.html_page import PagePart, html_page
 from zoovet.benchmark.repairers import REPAIRERS
-from zoovet.benchmark.tables import OURS, Bench, Table, benchmark_tables, family_figures, trojan_block, unseen_figures
+from zoovet.benchmark.tables import OURS, Bench, benchmark_tables, family_figures, trojan_block, unseen_figures
 from zoovet.benchmark.trials import attacks_of, families_of
 from zoovet.evaluation.report.drawing import default_settings
 from zoovet.evaluation.report.pictures import png_data
@@ -26,17 +24,8 @@ from zoovet.zoo.image_arrays import load_images
 
 __all__ = ["write_benchmark"]
 
+_LEAD = "Detectors and repairers on the same test networks, whose bases neither training nor validation has seen."
 _NUM_SHOWN = 6
-
-
-@dataclass(frozen=True)
-class _ZooPart:
-    """What the page shows of a zoo."""
-
-    name: str
-    tables: list[Table]
-    plots: list[tuple[str, Markup]]
-    attacks: list[tuple[str, list[tuple[str, str]]]]
 
 
 @default_settings()
@@ -53,7 +42,7 @@ def write_benchmark(bench: Bench, command: str, data_root: Path | None = None) -
     """
     tables = benchmark_tables(bench)
     parts = [
-        _ZooPart(
+        PagePart(
             name,
             [table for table in tables if table.title.startswith(f"{name}: ")],
             _plots(bench, name),
@@ -61,10 +50,8 @@ def write_benchmark(bench: Bench, command: str, data_root: Path | None = None) -
         )
         for name, zoo in bench.zoos.items()
     ]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_resource("zoovet.benchmark", "page.html.j2"))
-    style = Markup(_resource("zoovet.evaluation.report", "style.css"))
-    write_text(bench.out / "benchmark.html", template.render(style=style, parts=parts, command=command))
+    heading, lead = "Which networks carry a trojan, and what repair does to them", _LEAD
+    write_text(bench.out / "benchmark.html", html_page(heading, lead, parts, command))
     text = "\n".join(["# Benchmark", "", f"    {command}", "", *(table.markdown() for table in tables)])
     write_text(bench.out / "benchmark.md", text)
     write_json(bench.out / "results.json", {"trojan": trojan_block(bench, command)})
@@ -140,7 +127,3 @@ def _pictured(zoo: Zoo, data_root: Path | None) -> list[tuple[str, list[tuple[st
 def _address(image: torch.Tensor) -> str:
     """A ``data:`` address of an image [1, C, H, W] in [-1, 1]."""
     return png_data(((image[0] + 1) * 127.5).round().to(torch.uint8).numpy())
-
-
-def _resource(package: str, name: str) -> str:
-    return resources.files(package).joinpath(name).read_text(encoding="utf-8")

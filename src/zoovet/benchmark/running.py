@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from zoovet.benchmark.checks import (
+    TRIALS_ONLY,
     require_known_families,
     require_same_choices,
     require_same_origin,
@@ -16,6 +16,7 @@ from zoovet.benchmark.checks import (
 )
 from zoovet.benchmark.config import BenchmarkConfig
 from zoovet.benchmark.detectors import require_extras
+from zoovet.benchmark.progress import Progress
 from zoovet.benchmark.repairers import REPAIRERS
 from zoovet.benchmark.trials import Trial, detection_trials, repair_trials
 from zoovet.benchmark.worker import (
@@ -89,7 +90,7 @@ def run_benchmark(
         require_same_choices(config, out)
         stages = _plan(config, out, zoos)
         origin = require_same_origin(config, out)
-        require_same_settings(config, out)
+        require_same_settings(config, out, TRIALS_ONLY)
         write_origin(origin, out)
         try:
             runner = runner or (Inline() if workers == 1 else Processes(workers))
@@ -103,28 +104,13 @@ def _work(stages: Sequence[Sequence[Job]], runner: Runner, work: BenchmarkWork, 
     """Do what is missing, and tell of every job; nothing where no trial is."""
     if not stages[-1]:
         return
-    progress = _Progress(sum(map(len, stages)), tell)
+    progress = Progress(sum(map(len, stages)), tell)
     remedy = "what is done is kept: run the same again to go on, with fewer --workers if memory is short"
     with runner.crew(work) as crew:
         for stage in stages:
             for job, _ in results(crew.outcomes(stage), remedy):
                 lock.require_held()
                 progress.done(job)
-
-
-class _Progress:
-    """Counts jobs, and says how long the rest may take at the rate so far."""
-
-    def __init__(self, total: int, tell: Tell) -> None:
-        self._total, self._tell = total, tell
-        self._num_done, self._started = 0, time.monotonic()
-
-    def done(self, job: Job) -> None:
-        """Tell of one more."""
-        self._num_done += 1
-        left = (time.monotonic() - self._started) / self._num_done * (self._total - self._num_done)
-        rest = f" ({left / 60:.0f} minutes left at this rate)" if left >= 60 else ""
-        self._tell(f"{self._num_done} of {self._total}: {job}{rest}")
 
 
 def _plan(config: BenchmarkConfig, out: Path, zoos: Mapping[str, Zoo]) -> tuple[list[Job], list[Job], list[Job]]:

@@ -23,7 +23,7 @@ from zoovet.printable import printable
 from zoovet.rivals.single_network import SingleNetworkTest
 from zoovet.zoo import Zoo
 
-__all__ = ["ReferenceChoice", "score_networks"]
+__all__ = ["ReferenceChoice", "kept_scores", "score_networks"]
 
 _SCHEMA = pa.schema(
     {
@@ -139,20 +139,34 @@ def _in_words(tests: Mapping[str, SingleNetworkTest]) -> dict[str, str]:
     return {name: repr(test) for name, test in tests.items()}
 
 
+def kept_scores(out: Path) -> list[Row]:
+    """The rows that a file of scores holds; none where there is no file.
+
+    Raises:
+        ZoovetError: It holds something else.
+    """
+    return _read(out)[0] if out.exists() else []
+
+
 def _kept(out: Path, settings: dict[str, Any]) -> tuple[list[Row], dict[str, Any]]:
     """The rows that a file holds, and its settings with the new tests beside the earlier ones."""
     if not out.exists():
         return [], settings
-    try:
-        table = pq.read_table(out)
-        earlier = json.loads((table.schema.metadata or {})[_SETTINGS])
-        rows = table.cast(_SCHEMA).to_pylist()
-    except (pa.ArrowException, KeyError, ValueError) as error:
-        raise ZoovetError(f"{out} holds no scores of single-network tests; give another file") from error
+    rows, earlier = _read(out)
     tests = {**earlier["tests"], **settings["tests"]}
     if {**earlier, "tests": tests} != {**settings, "tests": {**settings["tests"], **earlier["tests"]}}:
         raise ZoovetError(f"{out} holds scores of other settings; give another file, or remove it")
     return rows, {**settings, "tests": tests}
+
+
+def _read(out: Path) -> tuple[list[Row], dict[str, Any]]:
+    """Rows and settings of a file."""
+    try:
+        table = pq.read_table(out)
+        settings: dict[str, Any] = json.loads((table.schema.metadata or {})[_SETTINGS])
+        return table.cast(_SCHEMA).to_pylist(), settings
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise ZoovetError(f"{out} holds no scores of single-network tests; give another file") from error
 
 
 def _write(out: Path, rows: Sequence[Row], settings: dict[str, Any]) -> None:

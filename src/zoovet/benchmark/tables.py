@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from zoovet.benchmark.figures import (
     repair_figures,
 )
 from zoovet.benchmark.repairers import REPAIRERS
+from zoovet.benchmark.table import Table
 from zoovet.benchmark.trials import Trial, attacks_of, families_of
 from zoovet.benchmark.worker import ChoiceJob, counted_networks, results_path
 from zoovet.errors import ZoovetError
@@ -29,33 +29,9 @@ from zoovet.evaluation import DetectionResults, RepairResults
 from zoovet.evaluation.breakdown import ASR_BANDS
 from zoovet.zoo import Zoo
 
-__all__ = ["OURS", "Bench", "Table", "benchmark_tables", "family_figures", "trojan_block", "unseen_figures"]
+__all__ = ["OURS", "Bench", "benchmark_tables", "family_figures", "trojan_block", "unseen_figures"]
 
 OURS = "scalegmn"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table for people.
-
-    Attributes:
-        title: What it shows.
-        columns: Heads; the first column names the row.
-        rows: Texts.
-        note: What a reader must know.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-
-    def markdown(self) -> str:
-        """The table as Markdown."""
-        lines = [f"## {self.title}", ""]
-        lines += ["| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
-        lines += ["| " + " | ".join(row) + " |" for row in self.rows]
-        return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
 
 
 class Bench:

@@ -1,7 +1,7 @@
 """``python -m zoovet.cli.ship_strangers RUN``: make a run the detector for strangers that comes with the package.
 
 Puts its checkpoint into ``zoovet/shipped/strangers``, or ``strangers-without-images`` where it was trained without, and
-writes the card, from what the run says and from the tables of ``benchmarks/strangers.py``.
+writes the card, from what the run says and from the figures of ``zoovet bench configs/bench/strangers.yaml``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def ship_strangers(run: Path, *, models: Path, figures: Mapping[str, Any] | None
     Args:
         run: Folder of a finished run.
         models: Folder of models.
-        figures: What ``benchmarks/strangers.py`` measured, for the card.
+        figures: The ``results.json`` of ``zoovet bench configs/bench/strangers.yaml``, for the card.
 
     Returns:
         The detector's file.
@@ -127,7 +127,7 @@ def main(words: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m zoovet.cli.ship_strangers", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    parser.add_argument("--figures", type=Path, metavar="FILE", help="tables of benchmarks/strangers.py")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="results.json of a benchmark of strangers")
     parser.add_argument("--models", type=Path, default=shipped.folder(), help="folder of models; the package's own")
     arguments = parser.parse_args(words)
     try:

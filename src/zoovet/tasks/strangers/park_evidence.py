@@ -34,7 +34,7 @@ from zoovet.zoo.compiled_runnable import fastest_runnable
 from zoovet.zoo.park import ParkRecipe
 from zoovet.zoo.park.images import load_image_set
 
-__all__ = ["ParkEvidence", "found_evidence", "reference_images"]
+__all__ = ["ImageSets", "ParkEvidence", "found_evidence", "kinds_of", "park_recipe", "reference_images"]
 
 _COLUMNS = ("network_id", "base_id", "evidence", "settings", "examined", "num_classes", "seconds")
 
@@ -161,6 +161,19 @@ def _whole(path: Path) -> Iterator[None]:
         raise ZoovetError(f"{path} is damaged; remove it, and the same command seeks it again") from error
 
 
+def kinds_of(zoo: Zoo, by: str) -> list[str]:
+    """Of which kind each network of a park is, as :class:`Examined` says it.
+
+    Args:
+        zoo: The park.
+        by: ``dataset``, ``family``, ``recipe`` or ``attack``.
+    """
+    if by != "recipe":
+        return [str(kind) for kind in zoo.column(by)]
+    trainings = zip(zoo.column("optimizer"), zoo.column("augmentation"), strict=True)
+    return [_recipe(str(optimizer), str(augmentation)) for optimizer, augmentation in trainings]
+
+
 def _recipe(optimizer: str, augmentation: str) -> str:
     return optimizer if augmentation == "none" else f"{optimizer}, augmented"
 
@@ -200,13 +213,30 @@ def found_evidence(
     return park.rows()
 
 
-class _ImageSets:
-    """The test images of a park's image sets, loaded when first asked for."""
+def park_recipe(zoo: Zoo) -> ParkRecipe:
+    """The recipe of a park.
+
+    Raises:
+        ZoovetError: It is a zoo of another kind, or this version does not know one of its keys.
+    """
+    recipe = recipe_of(zoo.recipe)
+    if not isinstance(recipe, ParkRecipe):
+        raise ZoovetError(f"{zoo.path} is a zoo of kind {recipe.kind!r}, but one of kind 'park' is needed")
+    return recipe
+
+
+class ImageSets:
+    """The test images of a park's image sets, loaded when first asked for.
+
+    Args:
+        park: The park's evidence.
+
+    Raises:
+        ZoovetError: It is no park.
+    """
 
     def __init__(self, park: ParkEvidence) -> None:
-        recipe = recipe_of(park.zoo.recipe)
-        if not isinstance(recipe, ParkRecipe):
-            raise ZoovetError(f"{park.zoo.path} is a zoo of kind {recipe.kind!r}, but one of kind 'park' is needed")
+        recipe = park_recipe(park.zoo)
         self._blocks = {block.name: block for block in recipe.images}
         self._loaded: dict[str, Images] = {}
         self._data_root = park.data_root
@@ -228,5 +258,5 @@ class _Seekers:
     def start(self) -> Callable[[int, Tell], None]:
         if self.are_elsewhere:
             torch.set_flush_denormal(True)
-        images = _ImageSets(self.park)
+        images = ImageSets(self.park)
         return lambda base_id, _: self.park.seek(base_id, images.test)
