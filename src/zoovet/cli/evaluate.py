@@ -153,6 +153,12 @@ def _common_zoo(runs: RunsByKind) -> Path:
     return zoos.pop()
 
 
+def _beside(detection: dict[str, Any]) -> str:
+    if detection["statnn_auc"] is None:
+        return "StatNN reads no such networks"
+    return f"StatNN {detection['statnn_auc']:.3f}"
+
+
 def headline(figures: dict[str, Any]) -> str:
     """The figures in a few lines for people."""
     lines = [CutShort(**one).describe() for one in figures.get("cut_short", ())]
@@ -160,7 +166,7 @@ def headline(figures: dict[str, Any]) -> str:
         low, high = detection["auc_interval"]
         lines += [
             f"detection on {detection['num_networks']} held-out networks ({detection['num_trojaned']} trojaned): "
-            f"AUC {detection['auc']:.3f} (95 %: {low:.3f} to {high:.3f}), StatNN {detection['statnn_auc']:.3f}",
+            f"AUC {detection['auc']:.3f} (95 %: {low:.3f} to {high:.3f}), {_beside(detection)}",
             f"  accuracy {detection['accuracy']:.3f}, true positives at 1 % false positives "
             f"{detection['tpr_at_1pct_fpr']:.3f}",
         ]

@@ -33,8 +33,7 @@ from zoovet.tasks.labelled import load_labelled
 from zoovet.tasks.network_pool import NetworkPool
 from zoovet.tasks.population import load_populations
 from zoovet.zoo import Zoo
-from zoovet.zoo.builders import trojan_recipe_of
-from zoovet.zoo.image_arrays import load_images
+from zoovet.zoo.builders import images_of
 
 __all__ = ["Tell", "measure_runs", "require_same_networks", "write_evaluation"]
 
@@ -107,14 +106,15 @@ def measure_runs(
     """
     test, measured = zoo.split("test"), Measured()
     if "detector" in runs:
-        tell("fitting StatNN, scoring test networks")
+        tell("scoring test networks")
         detector = Detector.load(runs["detector"][0].folder, device=device)
-        rivals = {STATNN: StatNNDetector.fit(zoo)}
+        are_chains = all(graph.is_chain for graph in zoo.graphs.values())  # StatNN reads nothing else
+        rivals = {STATNN: StatNNDetector.fit(zoo)} if are_chains else {}
         measured = replace(measured, detection=evaluate_detection(detector, test, rivals=rivals))
     if "repairer" in runs:
         tell("repairing test networks, measuring them on test images")
         repairer = TrainedRepairer.load(runs["repairer"][0].folder, device=device)
-        images = load_images(trojan_recipe_of(zoo), data_root).test
+        images = images_of(zoo, data_root).test
         repair = evaluate_repair(
             repairer,
             test,

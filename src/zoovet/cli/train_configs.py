@@ -29,8 +29,7 @@ from zoovet.tasks.inversion_images import needs_images
 from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.run import train_stranger_detector
 from zoovet.zoo import Zoo
-from zoovet.zoo.builders import trojan_recipe_of
-from zoovet.zoo.image_arrays import load_images
+from zoovet.zoo.builders import images_of
 
 if TYPE_CHECKING:
     from zoovet.tasks import AccuracyPredictor, Classifier, InrEditor
@@ -216,12 +215,12 @@ class TrainingTask:
 
 
 def _train_detector(config: DetectionConfig, data: TrainingData, zoo: Zoo, place: Place) -> Detector:
-    images = load_images(trojan_recipe_of(zoo), place.data_root).train if needs_images(config.metanetwork) else None
+    images = images_of(zoo, place.data_root).train if needs_images(config.metanetwork) else None
     return train_detector(config, zoo, place.out, device=place.device, progress=place.progress, images=images)
 
 
 def _train_repairer(config: RepairConfig, data: TrainingData, zoo: Zoo, place: Place) -> TrainedRepairer:
-    images = load_images(trojan_recipe_of(zoo), place.data_root).train
+    images = images_of(zoo, place.data_root).train
     return train_repairer(config, zoo, images, place.out, device=place.device, progress=place.progress)
 
 

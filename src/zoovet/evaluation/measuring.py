@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.images import Images, Trigger
-from zoovet.networks import Networks, run
+from zoovet.networks import Networks, on_kept_images, run
 from zoovet.tasks.measurement import Measurement, measure
 
 __all__ = ["evenly_spaced", "measure_each", "predict"]
@@ -60,5 +60,5 @@ def measure_each(
 def predict(network: Networks, images: Tensor) -> Tensor:
     """Labels that one network (B = 1) gives float32 images [N, C, H, W]: int64 [N], on the CPU."""
     with torch.no_grad():
-        logits = run(network, images.to(device=network.device, dtype=network.dtype))
+        logits = run(on_kept_images(network), images.to(device=network.device, dtype=network.dtype))
     return logits[0].argmax(dim=-1).cpu()

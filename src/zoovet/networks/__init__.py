@@ -12,7 +12,7 @@ from zoovet.networks.layer_spec import ACTIVATIONS, LayerSpec, PoolSpec
 from zoovet.networks.layer_values import forward_features, forward_hidden, forward_means
 from zoovet.networks.modules import Sine, to_module
 from zoovet.networks.operations import INPUT, Operation, Parameter
-from zoovet.networks.rescaled import images_as_read, rescaled
+from zoovet.networks.rescaled import images_as_read, on_kept_images, rescaled
 from zoovet.networks.run import run, values_at
 from zoovet.networks.scaling import SCALING_PRESETS, ZOO_SCALING, InputScaling, scaling_preset
 
@@ -39,6 +39,7 @@ __all__ = [
     "forward_means",
     "images_as_read",
     "mlp",
+    "on_kept_images",
     "rescaled",
     "run",
     "scaling_preset",

@@ -7,9 +7,9 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
-from zoovet.networks.scaling import InputScaling
+from zoovet.networks.scaling import ZOO_SCALING, InputScaling
 
-__all__ = ["images_as_read", "rescaled"]
+__all__ = ["images_as_read", "on_kept_images", "rescaled"]
 
 
 def rescaled(networks: Networks, scaling: InputScaling) -> Networks:
@@ -39,6 +39,11 @@ def rescaled(networks: Networks, scaling: InputScaling) -> Networks:
     starts = [b - factor * offset for b, factor, offset in zip(own_offsets, factors, offsets, strict=True)]
     graph = networks.graph.reading(scaling, tuple(zip(factors, starts, strict=True)))
     return Networks(graph, networks.parameters)
+
+
+def on_kept_images(networks: Networks) -> Networks:
+    """Networks to be run on images in [-1, 1], as zoovet keeps them; without a scaling they are taken to read these."""
+    return networks if networks.graph.input_scaling is None else rescaled(networks, ZOO_SCALING)
 
 
 def images_as_read(graph: Graph, images: Tensor) -> Tensor:

@@ -83,6 +83,11 @@ def changed_tensors(content: FileContent, before: Networks, after: Networks, sou
             into them, or where they lie in a pickle, or in several files; or it has no bias there and needs one now.
     """
     changed: dict[str, NewNumbers] = {}
+    if not before.graph.is_chain:
+        for name, own in before.parameters.items():
+            for stored in _holders(content, name, own, source):
+                _put(changed, stored, after.parameters[name], content, source)
+        return list(changed.values())
     for index, weight in enumerate(before.weights):
         names = [name for name, tensor in content.tensors.items() if "weight" in name and _is(tensor, weight)]
         if not names:
@@ -101,6 +106,19 @@ def changed_tensors(content: FileContent, before: Networks, after: Networks, sou
                     "needs one"
                 )
     return list(changed.values())
+
+
+def _holders(content: FileContent, name: str, own: Tensor, source: str) -> list[str]:
+    """Names of a file's tensors that hold a graph's parameter: the one called so, or all that have just its numbers."""
+    if name in content.tensors and _is(content.tensors[name], own):
+        return [name]
+    names = [stored for stored, tensor in content.tensors.items() if _is(tensor, own)]
+    if not names:
+        raise LayoutError(
+            f"{source}: '{printable(name, 60)}' does not stand in it as it is computed with, so that its layout "
+            "cannot be kept"
+        )
+    return names
 
 
 def _is(tensor: Tensor, numbers: Tensor) -> bool:

@@ -12,7 +12,7 @@ from zoovet.symmetry.checks import (
     deviation_invariant,
 )
 from zoovet.symmetry.graph_symmetry import GraphSymmetry, Symmetry, graph_symmetry
-from zoovet.symmetry.normal_forms import normal_scales
+from zoovet.symmetry.normal_forms import normal_scales, normalizing_action
 from zoovet.symmetry.phases import PhaseShift, random_phase_shift
 from zoovet.symmetry.random_chains import random_chain
 from zoovet.symmetry.random_graphs import random_graph
@@ -31,6 +31,7 @@ __all__ = [
     "deviation_invariant",
     "graph_symmetry",
     "normal_scales",
+    "normalizing_action",
     "random_action",
     "random_chain",
     "random_graph",

@@ -10,7 +10,7 @@ from zoovet.symmetry.actions import Action
 from zoovet.symmetry.graph_symmetry import graph_symmetry
 from zoovet.symmetry.ties import POSITIVE, AlongAxis, Matrix, Slots
 
-__all__ = ["normal_scales"]
+__all__ = ["normal_scales", "normalizing_action"]
 
 
 def normal_scales(networks: Networks) -> Networks:
@@ -27,7 +27,12 @@ def normal_scales(networks: Networks) -> Networks:
     Returns:
         Networks of the same functions.
     """
-    return _Normal(networks).action()(networks)
+    return normalizing_action(networks)(networks)
+
+
+def normalizing_action(networks: Networks) -> Action:
+    """The scalings that lead B networks into their normal form."""
+    return _Normal(networks).action()
 
 
 class _Normal:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.healing.editable import learned_names
 from zoovet.networks import Networks
 from zoovet.tasks.network_pool import Batch
 from zoovet.tasks.population import Population
@@ -58,7 +59,16 @@ class View:
 
     @classmethod
     def draw(cls, networks: Networks, config: AugmentationConfig, generator: torch.Generator) -> View:
-        """A random view of networks; ``generator`` is on the CPU."""
+        """A random view of networks; ``generator`` is on the CPU.
+
+        Raises:
+            ZoovetError: Views of such networks are not known.
+        """
+        if (config.kernel_symmetries or config.class_permutations) and not networks.graph.is_chain:
+            raise ZoovetError(
+                "augmentation.kernel_symmetries and class_permutations are for networks of layers one after another; "
+                f"set both to false for {networks.graph.describe()}"
+            )
         turns = classes = None
         if config.kernel_symmetries:
             turns = (torch.rand(3, len(networks), generator=generator) < 0.5).to(networks.device)
@@ -130,13 +140,21 @@ def _mixed(networks: Networks, siblings: Networks, shares: Tensor) -> Networks:
 
 
 def with_noise(networks: Networks, amount: float, generator: torch.Generator) -> Networks:
-    """Each tensor plus Gaussian noise of ``amount`` times the standard deviation of each network's own numbers."""
+    """Each tensor plus Gaussian noise of ``amount`` times the standard deviation of each network's own numbers.
+
+    Constants and the statistics of batch norms stay.
+    """
 
     def noisy(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(_noisy(values, amount, generator) for values in tensors)
 
+    graph = networks.graph
+    if not graph.is_chain:
+        learned = learned_names(graph)
+        changed = {name: _noisy(networks.parameters[name], amount, generator) for name in learned}
+        return Networks(graph, {**networks.parameters, **changed})
     # First all weights, then all biases: so it was drawn from the beginning.
-    return Networks.from_layers(networks.graph, noisy(networks.weights), noisy(networks.biases))
+    return Networks.from_layers(graph, noisy(networks.weights), noisy(networks.biases))
 
 
 def _noisy(values: Tensor, amount: float, generator: torch.Generator) -> Tensor:

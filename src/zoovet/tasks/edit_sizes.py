@@ -19,8 +19,9 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Graph, Networks
+from zoovet.networks import Graph, Networks, fold_batch_norms
 from zoovet.networks.json_values import check_keys, number, whole_number
+from zoovet.symmetry import normalizing_action
 from zoovet.tasks.checkpoints import Description
 
 __all__ = ["MAX_NETWORKS", "EditSize", "EditSizes", "edit_sizes_of", "edit_sizes_to_json", "scale_free_changes"]
@@ -110,6 +111,8 @@ def scale_free_changes(before: Networks, after: Networks) -> Tensor:
     Returns:
         float64 [B], on the CPU.
     """
+    if not before.graph.is_chain:
+        return _changes_in_normal_form(before, after)
     changes, norms = (torch.zeros(len(before), dtype=torch.float64, device=before.device) for _ in range(2))
     incoming: Tensor | None = None
     for layer in range(len(before.weights)):
@@ -126,6 +129,15 @@ def scale_free_changes(before: Networks, after: Networks) -> Tensor:
         changes = changes + (edited - flat).square().sum(dim=1)
         norms = norms + flat.square().sum(dim=1)
     return (changes / norms.clamp(min=1e-30)).sqrt().cpu()
+
+
+def _changes_in_normal_form(before: Networks, after: Networks) -> Tensor:
+    """The same for networks that are no chains: both scaled as the first one's normal form is, batch norms folded."""
+    first, second = (fold_batch_norms(networks.detach().to(dtype=torch.float64)) for networks in (before, after))
+    action = normalizing_action(first)
+    own, edited = (action(networks).flat() for networks in (first, second))
+    shares: Tensor = (edited - own).norm(dim=1) / own.norm(dim=1).clamp(min=1e-30)
+    return shares.cpu()
 
 
 def _times(weight: Tensor, factors: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from zoovet.networks import Graph, Networks, run
-from zoovet.symmetry import canonicalize, graph_symmetry
+from zoovet.networks import Graph, Networks, fold_batch_norms, run
+from zoovet.symmetry import canonicalize, graph_symmetry, normal_scales
 from zoovet.symmetry.phases import half_turns_kept
 
 __all__ = ["PARTS", "invariant_statistics", "with_unit_channels"]
@@ -60,7 +60,8 @@ def invariant_statistics(networks: Networks) -> dict[str, Tensor]:
         - ``answers``: those outputs, in units of their spread;
         - ``weights``: of each layer, its scales normalized, root mean square, quantiles and fourth moment of the
           weights' sizes, quantiles of the channels' norms, leading singular values of both unfoldings, the kernel's
-          squares by position and products of neighbours, norm of the biases and quantiles of their sizes.
+          squares by position and products of neighbours, norm of the biases and quantiles of their sizes. Of a
+          graph that is no chain the same of each parameter, its batch norms folded.
     """
     num_networks = max(1, min(_MAX_NETWORKS, _MAX_NUMBERS // networks.graph.num_parameters))
     pieces = [networks[start : start + num_networks] for start in range(0, len(networks), num_networks)]
@@ -70,13 +71,17 @@ def invariant_statistics(networks: Networks) -> dict[str, Tensor]:
 
 def _statistics(networks: Networks) -> dict[str, Tensor]:
     """Of float64 networks on the CPU, all at once."""
-    if any(half_turns_kept(networks.graph)):
+    if networks.graph.is_chain and any(half_turns_kept(networks.graph)):
         networks = canonicalize(networks)
     size, answers = _answers(networks)
-    networks = with_unit_channels(networks)
     layers = []
-    for weight, bias in zip(networks.weights, networks.biases, strict=True):
-        layers += [_weight_statistics(weight), _bias_statistics(bias)]
+    if networks.graph.is_chain:
+        networks = with_unit_channels(networks)
+        for weight, bias in zip(networks.weights, networks.biases, strict=True):
+            layers += [_weight_statistics(weight), _bias_statistics(bias)]
+    else:
+        for tensor in normal_scales(fold_batch_norms(networks)).parameters.values():
+            layers.append(_weight_statistics(tensor) if tensor.ndim > 2 else _bias_statistics(tensor))
     parts = dict(zip(PARTS, (size, answers, torch.cat(layers, dim=1)), strict=True))
     return {
         name: torch.nan_to_num(part, nan=_LARGEST, posinf=_LARGEST, neginf=-_LARGEST) for name, part in parts.items()

@@ -23,7 +23,7 @@ from torch.nn import functional
 from zoovet.config import config_to_dict, read_config
 from zoovet.errors import ZoovetError
 from zoovet.metanets.reciprocal_norm import reciprocal_norm
-from zoovet.networks import Graph, Networks, forward_features
+from zoovet.networks import Graph, Networks, on_kept_images, values_at
 
 __all__ = ["LastLayerRefit", "RefitConfig"]
 
@@ -122,6 +122,9 @@ class LastLayerRefit(nn.Module):
         Raises:
             ZoovetError: It is no linear layer behind a hidden one, or has more than 1,024 numbers.
         """
+        if not graph.is_chain:
+            _require_linear_end(graph)
+            return
         last = graph.chain.layers[-1]
         numbers = last.out_channels * (1 + math.prod(graph.chain.weight_shapes[-1][1:]))
         if (
@@ -150,14 +153,18 @@ class LastLayerRefit(nn.Module):
         images, dtype = self.images.to(networks.dtype), networks.dtype
         if bool(images.isnan().any()):
             raise ZoovetError("refit needs images of known class, but none were given; train with images")
-        logits, features = forward_features(networks, images)
+        graph = networks.graph
+        last = graph.makers[graph.output]
+        values = values_at(on_kept_images(networks), images, (last.inputs[0], graph.output))
+        logits, features = values[graph.output], values[last.inputs[0]].flatten(2)
         units = reciprocal_norm(features.square().mean(dim=1, keepdim=True))  # what is always 0 stays as it is
         inputs = torch.cat([features * units, torch.ones_like(features[..., :1])], dim=2)
         wanted = functional.one_hot(self.labels, networks.graph.num_outputs).to(dtype)
         change = self._fitted(logits, inputs, wanted, self.log_penalty.to(dtype).exp())
-        weight = networks.weights[-1] + (change[..., :-1] * units).reshape(networks.weights[-1].shape)
-        bias = networks.biases[-1] + change[..., -1]
-        return Networks.from_layers(networks.graph, (*networks.weights[:-1], weight), (*networks.biases[:-1], bias))
+        own = {role: networks.parameters[name] for role, name in last.parameters.items()}
+        weight = own["weight"] + (change[..., :-1] * units).reshape(own["weight"].shape)
+        changed = {last.parameters["weight"]: weight, last.parameters["bias"]: own["bias"] + change[..., -1]}
+        return Networks(graph, {**networks.parameters, **changed})
 
     def _fitted(self, logits: Tensor, inputs: Tensor, wanted: Tensor, penalty: Tensor) -> Tensor:
         """The change of weights that minimizes the penalized cross-entropy: [B, classes, features].
@@ -188,6 +195,18 @@ class LastLayerRefit(nn.Module):
             step = -torch.linalg.solve(curvature, slope.reshape(num_networks, numbers, 1)).reshape(change.shape)
             change = change + _best_share(loss, change, step) * step
         return change
+
+
+def _require_linear_end(graph: Graph) -> None:
+    """As :meth:`LastLayerRefit.require_fit`, for a graph that is no chain."""
+    last = graph.makers[graph.output]
+    numbers = sum(math.prod(graph.shapes[name]) for name in last.parameters.values())
+    is_linear = last.op == "linear" and set(last.parameters) == {"weight", "bias"}
+    if not is_linear or len(graph.sites[last.inputs[0]].shape) != 1 or numbers > _MAX_NUMBERS:
+        raise ZoovetError(
+            f"refit solves for the numbers of a linear last layer with a bias, {_MAX_NUMBERS} at most; the last "
+            f"operation of {graph.describe()} is {last.op} with {numbers}; set refit to null"
+        )
 
 
 @torch.no_grad()

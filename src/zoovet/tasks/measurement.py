@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoovet.images import Trigger, attack_success_rate, clean_accuracy, robust_accuracy
-from zoovet.networks import Networks, run
+from zoovet.networks import Networks, on_kept_images, run
 
 __all__ = ["Measurement", "measure"]
 
@@ -40,7 +40,7 @@ def measure(networks: Networks, triggers: Sequence[Trigger | None], images: Tens
         images: float32 [N, C, H, W] in [-1, 1], on the networks' device.
         labels: int64 [N], true labels; images of the wanted label are not counted in ASR and RA.
     """
-    parts = []
+    parts, networks = [], on_kept_images(networks)
     for start in range(0, len(networks), _NETWORKS_AT_A_TIME):
         stop = start + _NETWORKS_AT_A_TIME
         parts.append(_measure(networks[start:stop], triggers[start:stop], images, labels))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.images import Trigger
-from zoovet.networks import Networks, run
+from zoovet.networks import Networks, on_kept_images, run
 
 __all__ = ["FunctionLoss", "function_losses", "weight_losses"]
 
@@ -68,6 +68,7 @@ def function_losses(
         images: [B, n, C, H, W] in [-1, 1], for each network its own, and their labels [B, n].
         num_clean: How many of them stay clean; the others get the trigger.
     """
+    own, edited, siblings = map(on_kept_images, (own, edited, siblings))
     drawn, labels = images
     clean_images, rest = drawn[:, :num_clean], drawn[:, num_clean:]
     triggered = torch.stack(

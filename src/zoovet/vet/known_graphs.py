@@ -50,6 +50,9 @@ class KnownNetwork:
         Args:
             edited: Of the graph (B = 1).
         """
+        if not edited.graph.is_chain:
+            whole = _whole(self.original)
+            return Networks(whole.graph, {own: edited.parameters[name] for own, name in _paired(whole, edited.graph)})
         own = self.original.networks
         assert own is not None
         tensors, changed, given = dict(own.parameters), dict[str, Operation](), set[str]()
@@ -84,7 +87,7 @@ def as_known(network: Network, graphs: Sequence[Graph]) -> KnownNetwork | None:
         _NUM_TRIED, *network.input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
     for graph in graphs:
-        read = _read_as(own, layers, graph)
+        read = _read_as(own, layers, graph) if graph.is_chain else _read_whole_as(_whole(network), graph)
         if read is None or _activations(graph) != _activations(own.graph):
             continue
         answers = _before_softmax(own, images) if answers is None else answers
@@ -107,6 +110,29 @@ def _read_as(own: Networks, layers: Sequence[Operation], graph: Graph) -> Networ
         bias = layer.parameters.get("bias")
         biases.append(weight.new_zeros(1, of_graph.out_channels) if bias is None else own.parameters[bias])
     return Networks.from_layers(graph.architecture, weights, biases)
+
+
+def _whole(network: Network) -> Networks:
+    """The network with its batch norms."""
+    whole = network.networks if network.unfolded is None else network.unfolded
+    assert whole is not None
+    return whole
+
+
+def _paired(whole: Networks, graph: Graph) -> list[tuple[str, str]]:
+    """Names of a network's parameters and of a graph's: the same, or else in their order; none where shapes differ."""
+    own, wanted = dict(whole.graph.shapes), dict(graph.shapes)
+    if own == wanted:
+        return [(name, name) for name in own]
+    return list(zip(own, wanted, strict=True)) if list(own.values()) == list(wanted.values()) else []
+
+
+def _read_whole_as(whole: Networks, graph: Graph) -> Networks | None:
+    """The parameters as those of a graph that is no chain, where their shapes are its."""
+    pairs = _paired(whole, graph)
+    if not pairs or graph.input_shape != whole.graph.input_shape:
+        return None
+    return Networks(graph.architecture, {name: whole.parameters[own] for own, name in pairs})
 
 
 def _activations(graph: Graph) -> list[tuple[str, object]]:

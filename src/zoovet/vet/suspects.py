@@ -187,9 +187,12 @@ def _of_a_known_graph(
     if options.output is not None:
         return _of_an_architecture(content, path, candidates, options, kind)
     activation = options.activation
-    graphs = [graph for graph in distinct_graphs(candidates) if activation in (None, graph.chain.activation)]
+    chains = [graph for graph in distinct_graphs(candidates) if graph.is_chain]
+    if not chains:
+        return _of_an_architecture(content, path, candidates, options, kind)
+    graphs = [graph for graph in chains if activation in (None, graph.chain.activation)]
     if not graphs:
-        known = " or ".join(sorted({graph.chain.activation for graph in distinct_graphs(candidates)}))
+        known = " or ".join(sorted({graph.chain.activation for graph in chains}))
         raise ZoovetError(f"--activation {activation}: trained on networks with {known} only")
     fitting: list[Reading] = []
     refusals: list[ZoovetError] = []

@@ -15,10 +15,12 @@ from zoovet.printable import printable
 from zoovet.zoo.canonical_zoo import CANONICALIZED
 from zoovet.zoo.generalization_builder import GeneralizationBuilder
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
+from zoovet.zoo.image_arrays import SplitImages, load_images
 from zoovet.zoo.inr_builder import InrBuilder
 from zoovet.zoo.inr_recipe import InrRecipe
 from zoovet.zoo.park import ParkRecipe
 from zoovet.zoo.park.builder import ParkBuilder
+from zoovet.zoo.park.images import load_image_set
 from zoovet.zoo.samples import Floats
 from zoovet.zoo.side_by_side_builder import SideBySideTrojanBuilder
 from zoovet.zoo.store import Zoo
@@ -32,6 +34,7 @@ __all__ = [
     "Recipe",
     "SideBySideBuilder",
     "builder_of",
+    "images_of",
     "recipe_of",
     "require_device_choice",
     "side_by_side_builder_of",
@@ -152,6 +155,25 @@ def recipe_of(stored: dict[str, Any]) -> Recipe:
     if not isinstance(kind, str) or kind not in RECIPES:
         raise ZoovetError(f"the recipe kind {printable(repr(kind))} is unknown{nearest(str(kind), RECIPES)}")
     return read_config(RECIPES[kind], {key: value for key, value in stored.items() if key not in CANONICALIZED})
+
+
+def images_of(zoo: Zoo, data_root: Path | None) -> SplitImages:
+    """The images of a zoo of healthy and trojaned networks: those it was trained on, and those it was measured on.
+
+    Raises:
+        ZoovetError: It is of another kind, or of several image sets; its images are not there.
+    """
+    recipe = recipe_of(zoo.recipe)
+    if not isinstance(recipe, ParkRecipe):
+        return load_images(trojan_recipe_of(zoo), data_root)
+    if len(recipe.images) > 1:
+        names = ", ".join(printable(block.name) for block in recipe.images)
+        raise ZoovetError(
+            f"{zoo.path} is a park of several image sets ({names}); what reads weights learns on networks of one, so "
+            f"give a zoo of one, or train the task strangers on this"
+        )
+    images = load_image_set(recipe.images[0], recipe.test_images, data_root)
+    return SplitImages.of(images.train, images.test)
 
 
 def trojan_recipe_of(zoo: Zoo) -> TrojanRecipe:

@@ -16,7 +16,8 @@ __all__ = ["CompiledForward"]
 class CompiledForward:
     """Logits of networks on images, differentiable to the images but not to the weights, on one thread.
 
-    Networks in double precision or on a device go through :func:`~zoovet.networks.run`; so do those of other graphs.
+    Networks in double precision or on a device go through :func:`~zoovet.networks.run`; so do those of other
+    graphs, and of graphs that are no chains.
 
     Args:
         graphs: Of the networks; the code for each is compiled where it is not in the cache.
@@ -26,7 +27,7 @@ class CompiledForward:
     """
 
     def __init__(self, graphs: tuple[Graph, ...]) -> None:
-        self._compiled = {graph.architecture: compile_chain(graph) for graph in graphs}
+        self._compiled = {graph.architecture: compile_chain(graph) for graph in graphs if graph.is_chain}
 
     def __call__(self, networks: Networks, images: Tensor) -> Tensor:
         """Logits [B, N, num_outputs]; arguments as of :func:`~zoovet.networks.run`.

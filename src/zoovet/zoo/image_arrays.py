@@ -46,6 +46,11 @@ class SplitImages:
     train_scaled: Floats
     test_scaled: Floats
 
+    @classmethod
+    def of(cls, train: Images, test: Images) -> SplitImages:
+        """Images, scaled besides."""
+        return cls(train, test, train.scaled().numpy(), test.scaled().numpy())
+
 
 def load_images(recipe: _NamesImages, data_root: Path | None = None) -> SplitImages:
     """The recipe's images; a dataset by its name alone is made gray. Test images are cut to ``test_images``."""
@@ -57,4 +62,4 @@ def load_images(recipe: _NamesImages, data_root: Path | None = None) -> SplitIma
         )
     if 0 < recipe.test_images < len(test):
         test = test[torch.arange(recipe.test_images)]
-    return SplitImages(train, test, train.scaled().numpy(), test.scaled().numpy())
+    return SplitImages.of(train, test)
