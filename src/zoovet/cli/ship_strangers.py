@@ -92,7 +92,7 @@ Of networks whose image set was left out of training, by how much was sought (`-
 - {limit}
 - It looks for one target of every image, and for a square or noise that makes each class another. Trojans that work on
   images of one class only are hardly told. Of two classes neither can stand out.
-- An attacker who trains against such searches can hide more than one who does not (`benchmarks/adaptive_attacker.py`).
+- What an attacker hides who trains against such searches is not measured yet (`benchmarks/adaptive_attacker.py`).
 """
 
 
