@@ -51,6 +51,7 @@ class Reading:
     probability: float
     class_probabilities: torch.Tensor
     unlike: str = ""
+    exchanges: bool = False
 
 
 class Reader:
@@ -64,10 +65,10 @@ class Reader:
         counts = {"num_starts": 1, "num_margin_steps": 1, "num_warps": 1, "num_stripes": 1, "num_places": 2}
         return ClassEvidenceConfig(patch_sizes=(0.25,), num_steps=1, **few, **none, **counts)
 
-    def read(self, evidence: ClassEvidence) -> Reading:
+    def read(self, evidence: ClassEvidence, effort: str) -> Reading:
         return Reading(0.1, torch.full((evidence.num_classes,), 1 / evidence.num_classes))
 
-    def threshold(self, false_alarms: float) -> float:
+    def threshold(self, false_alarms: float, effort: str) -> float:
         return 0.9
 
 
