@@ -233,7 +233,7 @@ def test_a_strangers_network_is_judged_healed_and_downloaded(
     assert page.get_by_text("the server was ended before this job was").is_visible()
     look_at(page, "")
     tab_to(page, "effort")
-    page.keyboard.type("quick")
+    page.keyboard.type("normal")
     tab_to(page, "Scan again")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="trojaned stranger.pth").wait_for()
