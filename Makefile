@@ -9,7 +9,8 @@ READY := $(VENV)/.ready
 JOBS ?= 2
 OUT ?= runs/demo
 
-# One thread a process: the tests run in JOBS processes, and small tensors gain nothing from more threads.
+# One thread a process: the tests run in JOBS processes, and small tensors gain nothing from more threads. In the order of
+# their files: sorted by how many tests they have, files of one long test would come last, one process alone at work.
 test: export OMP_NUM_THREADS = 1
 
 .PHONY: venv demo test test-slow lint format docs bench architectures clean help
@@ -39,7 +40,7 @@ demo: $(READY)
 	$(BIN)/zoovet demo --out $(OUT) --open
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -13,7 +13,6 @@ import shlex
 import shutil
 import sys
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from torch import nn
 import zoovet
 from zoovet.cli.main import main
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
+from zoovet.tasks.strangers.detector import StrangerReading
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
@@ -46,14 +46,6 @@ def make():
 """
 
 
-@dataclass(frozen=True)
-class Reading:
-    probability: float
-    class_probabilities: torch.Tensor
-    unlike: str = ""
-    exchanges: bool = False
-
-
 class Reader:
     """Calls every network healthy."""
 
@@ -65,8 +57,8 @@ class Reader:
         counts = {"num_starts": 1, "num_margin_steps": 1, "num_warps": 1, "num_stripes": 1, "num_places": 2}
         return ClassEvidenceConfig(patch_sizes=(0.25,), num_steps=1, **few, **none, **counts)
 
-    def read(self, evidence: ClassEvidence, effort: str) -> Reading:
-        return Reading(0.1, torch.full((evidence.num_classes,), 1 / evidence.num_classes))
+    def read(self, evidence: ClassEvidence, effort: str) -> StrangerReading:
+        return StrangerReading(0.1, -2.2, torch.full((evidence.num_classes,), 1 / evidence.num_classes))
 
     def threshold(self, false_alarms: float, effort: str) -> float:
         return 0.9

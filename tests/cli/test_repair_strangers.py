@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import zoovet
 from zoovet.cli.main import main
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
 from zoovet.healing import HealingConfig, UnlearningConfig
+from zoovet.tasks.strangers.detector import StrangerReading
 
 Repair = Callable[..., tuple[int, str, str]]
 
@@ -32,14 +32,6 @@ def make():
 """
 
 
-@dataclass(frozen=True)
-class Reading:
-    probability: float
-    class_probabilities: torch.Tensor
-    unlike: str = ""
-    exchanges: bool = False
-
-
 class Reader:
     """Asks how far the class that stands out most does."""
 
@@ -50,9 +42,10 @@ class Reader:
         counts = {"num_starts": 1, "num_margin_steps": 1, "num_warps": 1, "num_stripes": 1, "num_places": 4}
         return ClassEvidenceConfig(patch_sizes=(0.25,), **few, **counts)
 
-    def read(self, evidence: ClassEvidence, effort: str) -> Reading:
+    def read(self, evidence: ClassEvidence, effort: str) -> StrangerReading:
         standing = evidence.standings()["patch_0.25.margin"]
-        return Reading(float((standing.max() - 8).sigmoid()), standing.softmax(0))
+        logit = standing.max() - 8
+        return StrangerReading(float(logit.sigmoid()), float(logit), standing.softmax(0))
 
     def threshold(self, false_alarms: float, effort: str) -> float:
         return 0.9

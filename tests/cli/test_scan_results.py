@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.resources
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,17 +22,10 @@ from zoovet.networks import Networks, small_cnn
 from zoovet.readers import save_networks
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
+from zoovet.tasks.strangers.detector import StrangerReading
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "scan.schema.json").read_text())
 GRAPH = small_cnn("relu", input_shape=(1, 12, 12), channels=(4, 4))
-
-
-@dataclass(frozen=True)
-class _Reading:
-    probability: float
-    class_probabilities: Tensor
-    unlike: str = ""
-    exchanges: bool = False
 
 
 class GreatestStanding:
@@ -54,10 +46,10 @@ class GreatestStanding:
             num_stripes=1,
         )
 
-    def read(self, evidence: ClassEvidence, effort: str) -> _Reading:
+    def read(self, evidence: ClassEvidence, effort: str) -> StrangerReading:
         margins = [own for name, own in evidence.standings().items() if name.endswith(".margin")]
         each = torch.stack(margins).amax(0)
-        return _Reading(float((each.max() - 8).sigmoid()), each.softmax(0))
+        return StrangerReading(float((each.max() - 8).sigmoid()), float(each.max() - 8), each.softmax(0))
 
     reads_images = True
 

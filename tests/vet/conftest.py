@@ -16,6 +16,7 @@ from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Graph, Networks, small_cnn
 from zoovet.tasks.checkpoints import save_checkpoint
 from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
+from zoovet.tasks.strangers.detector import StrangerReading
 from zoovet.vet import FileResult, Scanner
 
 WriteDetector = Callable[[Path, Sequence[Graph]], Path]
@@ -122,16 +123,6 @@ class Stamped(nn.Module):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the tests' reader says."""
-
-    probability: float
-    class_probabilities: torch.Tensor
-    unlike: str = ""
-    exchanges: bool = False
-
-
-@dataclass(frozen=True)
 class GreatestStanding:
     """A reader for tests: how far the class that stands out most does, through a logistic function."""
 
@@ -153,11 +144,12 @@ class GreatestStanding:
             num_stripes=1,
         )
 
-    def read(self, evidence: ClassEvidence, effort: str) -> Reading:
+    def read(self, evidence: ClassEvidence, effort: str) -> StrangerReading:
         standings = evidence.standings()
         each = torch.stack([own for name, own in standings.items() if name.endswith(".margin")]).amax(0)
         unlike = "its evidence is out of all bounds" if float(each.max()) > self.most else ""
-        return Reading(float((each.max() - self.middle).sigmoid()), each.softmax(0), unlike)
+        logit = float(each.max() - self.middle)
+        return StrangerReading(float(torch.tensor(logit).sigmoid()), logit, each.softmax(0), unlike)
 
     reads_images: bool = True
 

@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence import Runnable
-from zoovet.evidence.bounds import usual_bound
+from zoovet.evidence.bounds import bounded, usual_bound
 from zoovet.evidence.class_search import Course, Seekers, halved
 from zoovet.evidence.staged_search import sought_patches
 from zoovet.evidence.trigger_families import (
-    Changes,
-    Pixels,
-    SmoothChanges,
     TriggerFamily,
     Warps,
     Waves,
@@ -25,12 +22,15 @@ from zoovet.healing.stripe_bank import bearable_amplitude, caused_by_stripes
 __all__ = ["SoughtTrigger", "TriggerSearch", "usual_bounds"]
 
 _PATCH_SHARES = (0.09, 0.125, 0.2, 0.3)
-_PIXELS, _CHANGE, _SMOOTH, _WARPS = 0.08, 0.3, 0.5, (0.07, 0.1)
+_WIDEST = {"pixels": 0.08, "change": 0.3, "smooth": 0.5}
 """The largest area, as a share of the image, and the widest bounds: what goes further erases what the image shows."""
+
+_WARPS = (0.07, 0.1)
+_BOUNDED = (("pixels", 0.5), ("pixels", 1.0), ("change", 0.5), ("change", 1.0), ("smooth", 1.0))
+"""Kinds of triggers, and shares of their bound."""
 
 _LEAST_BEARABLE = 0.5
 _NUM_FEW, _NUM_SOME = 6, 20
-_BOUNDED = ("pixels", "change", "smooth")
 _MOST_CLASSES = 20
 _NUM_PLACES, _PLACES_KEPT = 5, (4, 2)
 _NUM_STEPS = 4
@@ -111,19 +111,10 @@ class TriggerSearch:
                 few, some, size, one, num_places=_NUM_PLACES, num_trial_steps=1, num_steps=_NUM_STEPS, keep=_PLACES_KEPT
             )
             found.append(("patch", course))
-        most = _PIXELS * sides[0] * sides[1]
-        area = min(most, self.bounds.get("pixels", most))
-        change, smooth = (
-            min(bound, self.bounds.get(name, bound)) for name, bound in (("change", _CHANGE), ("smooth", _SMOOTH))
-        )
-        kinds: list[tuple[str, TriggerFamily]] = [
-            ("pixels", Pixels(max(1, round(area / 2)))),
-            ("pixels", Pixels(max(1, round(area)))),
-            ("change", Changes(change / 2)),
-            ("change", Changes(change)),
-            ("smooth", SmoothChanges(smooth)),
-        ]
-        found += [(kind, some.seek(family, one, _NUM_STEPS)) for kind, family in kinds]
+        widest = _WIDEST | {"pixels": _WIDEST["pixels"] * sides[0] * sides[1]}
+        for kind, factor in _BOUNDED:
+            family = bounded(kind, factor * min(widest[kind], self.bounds.get(kind, widest[kind])))
+            found.append((kind, some.seek(family, one, _NUM_STEPS)))
         for bound in _WARPS:
             start = bound * (2 * torch.rand(_NUM_WARPS, 2, 4, 4, generator=generator) - 1).to(self.images)
             course = some.seek(Warps(bound), one.expand(_NUM_WARPS), _NUM_STEPS, start)
@@ -150,7 +141,7 @@ def usual_bounds(every: Seekers, known: Mapping[str, float], generator: torch.Ge
     classes = torch.randperm(every.network.num_classes, generator=generator)[:_MOST_CLASSES].to(every.labels.device)
     few = every.on(rows)
     with torch.no_grad():
-        return {kind: known[kind] if kind in known else usual_bound(few, classes, kind) for kind in _BOUNDED}
+        return {kind: known[kind] if kind in known else usual_bound(few, classes, kind) for kind in _WIDEST}
 
 
 def _each(kind: str, target: int, course: Course, some: Seekers) -> Sequence[SoughtTrigger]:

@@ -122,9 +122,10 @@ class Followers:
         try:
             work.wait()
         except RuntimeError as error:
-            lines = {worker.line: worker for worker in self._workers}
-            for line in connection.wait(list(lines), _OBITUARY_SECONDS):
-                raise _ended(lines[line].said()) from error  # type: ignore[index]  # of the lines given
+            speaking = connection.wait([worker.line for worker in self._workers], _OBITUARY_SECONDS)
+            for worker in self._workers:
+                if worker.line in speaking:
+                    raise _ended(worker.said()) from error
             raise
 
 
@@ -179,11 +180,12 @@ def _follow(module: TaskModule, group: Any, share: Share) -> None:
 
 def _joined(meeting: str, index: int, count: int) -> Any:
     """The group of all processes, once all are there."""
-    gloo: Any = dist.ProcessGroupGloo
+    untyped: Any = dist  # torch does not say the types of these
+    gloo = untyped.ProcessGroupGloo
     options = gloo._Options()
     options._devices = [gloo.create_device(hostname=_OWN_ADDRESS)]
     options._timeout = _PATIENCE
-    return gloo(dist.FileStore(meeting, count), index, count, options)  # type: ignore[attr-defined]  # torch's
+    return gloo(untyped.FileStore(meeting, count), index, count, options)
 
 
 def _from_leader() -> Any:

@@ -72,7 +72,7 @@ class KnownNetwork:
 
 
 def as_known(network: Network, graphs: Sequence[Graph]) -> KnownNetwork | None:
-    """A network as one of the graph whose graph it has; ``None`` where it has none of theirs.
+    """The network with its weights in the order of one of the graphs; ``None`` where it is a network of none of them.
 
     Args:
         network: Any; one that can only be run has no graph.

@@ -45,8 +45,8 @@ class StrangerReading:
     probability: float
     logit: float
     class_probabilities: Tensor
-    unlike: str
-    exchanges: bool
+    unlike: str = ""
+    exchanges: bool = False
 
 
 @dataclass(frozen=True, eq=False)
