@@ -92,7 +92,7 @@ Of networks whose image set was left out of training, by how much was sought (`-
 - {limit}
 - It looks for one target of every image, and for a square or noise that makes each class another. Trojans that work on
   images of one class only are hardly told. Of two classes neither can stand out.
-- What an attacker hides who trains against such searches is not measured yet (`benchmarks/adaptive_attacker.py`).
+- An attacker who trains against such searches hides most of what is found (`benchmarks/adaptive_attacker.py`).
 """
 
 
