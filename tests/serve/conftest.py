@@ -24,6 +24,9 @@ from zoovet.serve.jobs import Job
 
 ADDRESS = "http://127.0.0.1:8765"
 _WAIT = 120_000
+_NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Ends when the page has been drawn with what was just changed."""
+
 _POOR_CONTRAST = """() => {
   const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
@@ -222,8 +225,10 @@ def look_at() -> Callable[[Any, str], None]:
     """Check contrast in the light and in the dark, and that nothing is wider than the window; keep it under a name."""
 
     def look(page: Any, name: str) -> None:
+        page.wait_for_load_state("load")  # a page that loads anew shows its words before its style sheet is there
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)
+            page.evaluate(_NEXT_FRAME)
             assert page.evaluate(_POOR_CONTRAST) == [], (page.url, scheme)
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0, (
             page.url

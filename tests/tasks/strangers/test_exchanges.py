@@ -16,7 +16,7 @@ from zoovet.tasks.strangers.examined import Examined
 from zoovet.tasks.strangers.exchanges import fitted_exchange
 
 EXCHANGE, SQUARES = FEATURES.index("exchange"), KINDS.index("usual_patch_0.2")
-CONFIG = StrangerConfig(training=ReaderTraining(num_members=1, num_steps=60))
+CONFIG = StrangerConfig(training=ReaderTraining(num_members=1, num_steps=40))
 
 
 def exchanging(features: ClassFeatures, share: float) -> ClassFeatures:

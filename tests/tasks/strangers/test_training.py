@@ -20,7 +20,7 @@ from zoovet.tasks.strangers.efforts import EFFORTS, as_sought
 from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
 from zoovet.tasks.strangers.readers import Readers
 
-CONFIG = StrangerConfig(training=ReaderTraining(num_members=1, num_steps=60))
+CONFIG = StrangerConfig(training=ReaderTraining(num_members=1, num_steps=40))
 
 
 def test_what_is_left_out_is_not_trained_on(
