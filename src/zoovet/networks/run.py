@@ -284,7 +284,12 @@ def _run(
 
 
 def _run_one(steps: tuple[_Step, ...], parameters: Mapping[str, Tensor], images: Tensor) -> dict[str, Tensor]:
-    """One network: every site [N, *shape], parameters as in the graph."""
+    """One network: every site [N, *shape], parameters as in the graph.
+
+    A processor's convolutions are up to eight times as fast with the channels last in memory, and seldom slower.
+    """
+    if images.ndim == 4 and not images.is_cuda:
+        images = images.contiguous(memory_format=torch.channels_last)
     sites = {INPUT: images}
     for step in steps:
         inputs = [sites[name] for name in step.inputs]
