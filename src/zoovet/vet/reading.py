@@ -8,7 +8,6 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from zoovet.architectures import read_module
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.networks import InputScaling, fold_batch_norms, scaling_preset
@@ -17,6 +16,7 @@ from zoovet.printable import printable
 from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_graph
 from zoovet.readers.network_file import GraphFile
 from zoovet.readers.outputs import chosen_output
+from zoovet.vet.found_architecture import read_open_module
 from zoovet.vet.found_scaling import find_scaling, some_images
 from zoovet.vet.network import Network, network_of_graph, network_of_module, with_chosen_output
 from zoovet.vet.weights_digest import digest_of, weights_digest
@@ -142,7 +142,7 @@ def network_from_content(
             chosen_output(1, output)
             network, own = _of_own_format(content, source)
         else:
-            read_as = read_module(content, architecture, source, image=shape)
+            read_as = read_open_module(content, architecture, source, shape, given, images)
             own = read_as.scaling
             _require_agreement(own, given)
             module = read_as.module if output is None else with_chosen_output(read_as.module, output)
