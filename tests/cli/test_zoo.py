@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from zoovet.cli.expected_auc import SMALL_CNN_AUC, expected_auc
+from zoovet.cli.expected_auc import OWN_NETWORKS_AUC, SMALL_CNN_AUC, expected_auc
 from zoovet.cli.main import main
+from zoovet.config import read_config
+from zoovet.zoo import ParkRecipe
 
 NET = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
 
@@ -21,10 +23,27 @@ def test_a_recipe_is_written_that_build_takes(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert re.search(r"One base took \d+\.\d s on one core here: accuracy 0\.\d+, ASR ", said)
     assert f"zoovet build {recipe} --out zoos/mine" in said
+    assert "zoovet train configs/strangers.yaml" in said
+    assert "More precise, where all that you vet is this architecture on these images: --precise." in said
+    assert OWN_NETWORKS_AUC in said
     assert main(["build", str(recipe), "--out", str(tmp_path / "zoo")]) == 0
     assert "4 networks" in capsys.readouterr().out
     assert main(words) == 2
     assert "mine.yaml is there already; give another --out" in capsys.readouterr().err
+
+
+def test_a_precise_zoo_is_of_the_images_given_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my_net.py").write_text(NET)
+    recipe = tmp_path / "mine.yaml"
+    words = ["zoo", "new", f"{tmp_path}/my_net.py:make", "--images", "digits", "--out", str(recipe), "--precise"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "zoovet train configs/own/detection.yaml --data.zoo zoos/mine --out runs/mine" in said
+    assert "zoovet scan SUSPECT --detector runs/mine" in said
+    assert OWN_NETWORKS_AUC in said
+    assert "More precise" not in said
+    (block,) = read_config(ParkRecipe, recipe).images
+    assert block.name == "digits"
 
 
 def test_a_network_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,5 +61,12 @@ def test_the_forecast_is_what_the_results_say() -> None:
     card = (Path(__file__).parents[2] / "src/zoovet/shipped/strangers/card.md").read_text()
     auc = re.findall(r"^\| one image set .*? \| (0\.\d+) \(", card, flags=re.MULTILINE)
     assert auc
-    assert all(value in expected_auc("park") for value in auc)
-    assert "no AUC was measured" in expected_auc("park")
+    assert all(value in expected_auc("strangers") for value in auc)
+    assert "no AUC was measured" in expected_auc("strangers")
+    own = (Path(__file__).parents[2] / "docs" / "own-networks.md").read_text()
+    auc_of_200, auc_of_52 = (
+        re.findall(pattern, OWN_NETWORKS_AUC)[0] for pattern in (r"AUC of (0\.\d+)", r", (0\.\d+) of 52")
+    )
+    assert f"**AUC {auc_of_200}** (95 %: 0.917 to 0.998)" in own
+    assert f"{auc_of_52} (52 bases" in own
+    assert expected_auc("precise") == OWN_NETWORKS_AUC

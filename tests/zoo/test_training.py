@@ -301,14 +301,14 @@ def test_without_a_compiler_torch_takes_over_and_says_so(monkeypatch: pytest.Mon
     compile_chain.cache_clear()
     schedule = Schedule(**{**vars(SCHEDULE), "dropout": 0.1})
     start = initial_weights(graph, "he", 0.1, np.random.default_rng(0))
-    with pytest.raises(ZoovetError, match=r"not there: the C compiler .* cannot be run: No such file .*to 0$"):
-        train_network(trainer, start, samples_for(graph), schedule, np.random.default_rng(0))
+    ends = [
+        train_network(trainer, start, samples_for(graph), how, np.random.default_rng(0))[0]
+        for how in (schedule, SCHEDULE)
+    ]
+    assert np.isfinite(ends).all()
+    assert np.abs(ends[0] - ends[1]).max() > 1e-4
 
 
 def test_an_activation_the_compiled_trainer_lacks() -> None:
     with pytest.raises(NativeUnavailable, match="does not know the activation 'sine'"):
         compile_chain(siren((2, 4, 1)))
-    graph, schedule = siren((2, 4, 3)), Schedule(**{**vars(SCHEDULE), "dropout": 0.1})
-    start = initial_weights(graph, "he", 0.1, np.random.default_rng(0))
-    with pytest.raises(ZoovetError, match="dropout needs the compiled trainer"):
-        train_network(TorchNetwork(graph), start, samples_for(graph), schedule, np.random.default_rng(0))

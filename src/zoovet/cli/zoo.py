@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoovet.cli.arguments import add_data_root, add_seed, at_least_one
-from zoovet.cli.expected_auc import expected_auc
+from zoovet.cli.expected_auc import OWN_NETWORKS_AUC, expected_auc
 from zoovet.cli.status import EXIT_OK
 from zoovet.errors import ZoovetError
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
@@ -30,6 +30,9 @@ One base, a healthy network and a trojaned one, is built at once, on one core: w
 floor of accuracy, what it takes says how long a build will take here. Prints that, what AUC to expect and what that
 rests on, and the commands that go on from there. Writes nothing but --out.
 
+Without --precise the zoo is for a detector that runs networks, and it has two drawn image sets beside yours, which that
+is calibrated on. With it the zoo is of your images alone, for a detector and a repairer that read weights.
+
 Time: that of one base, seconds to minutes.
 """
 
@@ -45,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-bases", type=at_least_one, default=200, metavar="N", help="bases; default 200")
     parser.add_argument("--size", type=at_least_one, metavar="N", help="bring images to N by N pixels")
     parser.add_argument("--color", choices=("gray", "rgb"), help="bring images to one channel or three")
+    parser.add_argument("--precise", action="store_true", help="no images but yours: for a detector that reads weights")
     parser.add_argument("--architecture", metavar="NAME", help="what a state dict is: resnet, mlp:activation=relu")
     add_seed(parser, "0")
     add_data_root(parser)
@@ -75,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         images,
         architecture=arguments.architecture,
         num_bases=arguments.num_bases,
+        precise=arguments.precise,
         seed=arguments.seed or 0,
     )
     torch.set_num_threads(1)
@@ -90,8 +95,13 @@ def run(arguments: argparse.Namespace) -> int:
         f"One base took {base.seconds:.1f} s on one core here: {reached}.\n"
         f"All take about {_clock(base.hours(recipe.num_bases, cores))} on {cores} cores, if the others are like it."
     )
-    print(expected_auc(recipe.kind))
-    print(_next_steps(recipe.kind, str(arguments.out), arguments.images, cores))
+    route = "small_cnn" if recipe.kind == "trojan" else "precise" if arguments.precise else "strangers"
+    print(expected_auc(route))
+    print(_next_steps(route, str(arguments.out), arguments.images, cores))
+    if route == "strangers":
+        print(
+            f"More precise, where all that you vet is this architecture on these images: --precise. {OWN_NETWORKS_AUC}"
+        )
     return EXIT_OK
 
 
@@ -108,9 +118,10 @@ def _clock(hours: float) -> str:
     return f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:.1f} hours"
 
 
-def _next_steps(kind: str, recipe: str, images: str, cores: int) -> str:
-    config = "detection" if kind == "trojan" else "strangers"
-    scan = "--detector runs/mine" if kind == "trojan" else f"--strangers runs/mine --images {printable(images)}"
+def _next_steps(route: str, recipe: str, images: str, cores: int) -> str:
+    config = {"small_cnn": "detection", "precise": "own/detection", "strangers": "strangers"}[route]
+    reads_evidence = f"--strangers runs/mine --images {printable(images)}"
+    scan = reads_evidence if route == "strangers" else "--detector runs/mine"
     return (
         f"Next:\n  zoovet build {printable(recipe)} --out zoos/mine --workers {cores}\n"
         f"  zoovet train configs/{config}.yaml --data.zoo zoos/mine --out runs/mine\n"

@@ -20,11 +20,12 @@ from zoovet.errors import ZoovetError
 from zoovet.jobs import Crew, Processes, Runner, no_others, results
 from zoovet.zoo.builders import Rebuilder, Recipe, builder_of, recipe_of, require_device_choice
 from zoovet.zoo.growing_zoo import BuildProgress, GrowingZoo, ProgressCounter, growing_zoo
+from zoovet.zoo.park.recipe import ParkRecipe
 from zoovet.zoo.shard_work import Finished, MadeShard, Shards, ShardWork
 from zoovet.zoo.store import Zoo
 from zoovet.zoo.stores import Store, address_of, held_store
 
-__all__ = ["build_zoo", "rebuild_network"]
+__all__ = ["build_zoo", "rebuild_network", "recipe_json"]
 
 
 def build_zoo(
@@ -71,7 +72,7 @@ def build_zoo(
         growing_zoo(
             Path(out) if store is None else store.folder,
             graphs=builder.graphs,
-            recipe=_recipe_json(recipe),
+            recipe=recipe_json(recipe),
             num_shards=builder.num_shards,
             mismatch=builder.mismatch,
             repair=repair,
@@ -147,13 +148,19 @@ def rebuild_network(zoo: Zoo, place: int, data_root: Path | None = None) -> np.n
     return builder.rebuild(zoo, place)
 
 
-def _recipe_json(recipe: Recipe) -> dict[str, Any]:
+def recipe_json(recipe: Recipe) -> dict[str, Any]:
+    """What ``zoo.json`` keeps of a recipe."""
+
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, tuple) else value
 
     result: dict[str, Any] = plain(asdict(recipe))
-    if result.get("images") is None:  # a zoo of before there was this key keeps its bytes, and so do new ones like it
+    # Zoos of before there were some keys keep their bytes, and so do new ones that do not use these.
+    if result.get("images") is None:
         result.pop("images", None)
+    if isinstance(recipe, ParkRecipe):
+        for name in recipe.training.unused_later_keys():
+            del result["training"][name]
     return result

@@ -39,19 +39,27 @@ _MOST_DRAWN_CLASSES = 20
 
 
 def fitting_recipe(
-    source: str, images: ImageSource, *, architecture: str | None = None, num_bases: int = 200, seed: int = 0
+    source: str,
+    images: ImageSource,
+    *,
+    architecture: str | None = None,
+    num_bases: int = 200,
+    precise: bool = False,
+    seed: int = 0,
 ) -> Recipe:
     """A recipe for networks like one, on images like some.
 
     A small CNN of the published zoos' kind becomes a trojan zoo, for which there are detectors that read weights; any
     other network a park of its one architecture, for a detector that reads what happens when networks run. Such a one
-    is calibrated on image sets that are left out in turn, so two drawn ones stand beside the images given.
+    is calibrated on image sets that are left out in turn, so two drawn ones stand beside the images given; what reads
+    weights learns on one image set, so without them for that.
 
     Args:
         source: The network's file, or what else :class:`~zoovet.zoo.park.families.GivenFamily` takes.
         images: The images; where neither size nor colour is said, they are brought to what the network reads.
         architecture: What the network of a state dict is, where names and shapes leave it open.
         num_bases: Bases.
+        precise: Whether a park is to be of the images given alone, for what reads weights.
         seed: Of everything.
 
     Raises:
@@ -84,7 +92,7 @@ def fitting_recipe(
     return ParkRecipe(
         images=(
             ImageBlock(name=images.name, share=_OWN_SHARE, images=images, min_clean_accuracy=floor),
-            *_others(train),
+            *(() if precise else _others(train)),
         ),
         architectures=(family,),
         attacks=(

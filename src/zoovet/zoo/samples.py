@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph
 
-__all__ = ["Anchor", "Floats", "Integers", "OptimizerMemory", "Samples", "Schedule", "require_images"]
+__all__ = ["Anchor", "Floats", "Integers", "OptimizerMemory", "Samples", "Schedule", "SoftLabels", "require_images"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
@@ -25,7 +25,7 @@ class Schedule:
         optimizer: ``sgd`` (momentum 0.9), ``adam`` or ``rmsprop``, with torch's other defaults.
         learning_rate: Constant over the training.
         weight_decay: Added to the gradient (L2).
-        dropout: Share of every hidden layer's values that is dropped.
+        dropout: Share of every hidden layer's values that is dropped: of those behind each activation.
         batch_size: Images a step.
         epochs: Passes over the samples.
     """
@@ -39,6 +39,34 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class SoftLabels:
+    """What samples are labelled with beside their labels.
+
+    Attributes:
+        seconds: [n] int32, each sample's second label.
+        shares: [n] float32, how much of the sample's label the second one is, 0 to 1.
+        smoothing: Share of each label that goes to all classes alike.
+    """
+
+    seconds: Integers
+    shares: Floats
+    smoothing: float = 0.0
+
+    def in_order(self, order: NDArray[np.int64]) -> SoftLabels:
+        """The same of samples in another order, [n] places, or of some of them."""
+        return replace(
+            self, seconds=np.ascontiguousarray(self.seconds[order]), shares=np.ascontiguousarray(self.shares[order])
+        )
+
+    def targets(self, labels: Integers, num_classes: int) -> Floats:
+        """The share of every class [n, classes] in the labels of samples that are labelled [n] first."""
+        each = np.eye(num_classes, dtype=np.float32)
+        shares = self.shares[:, None]
+        mixed = (1 - shares) * each[labels] + shares * each[self.seconds]
+        return np.asarray((1 - self.smoothing) * mixed + self.smoothing / num_classes, dtype=np.float32)
+
+
+@dataclass(frozen=True)
 class Samples:
     """Training samples: pairs of an image's index and a label, over images that are stored once.
 
@@ -47,12 +75,14 @@ class Samples:
         more_images: [M, C, H, W] float32, this network's own (triggered ones); index N + m is its image m.
         indices: [n] int32, which image each sample is.
         labels: [n] int32, each sample's label.
+        soft: What else they are labelled with, or nothing.
     """
 
     images: Floats
     more_images: Floats
     indices: Integers
     labels: Integers
+    soft: SoftLabels | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -68,6 +98,8 @@ class Samples:
         num_images = len(self.images) + len(self.more_images)
         _require_range("indices of images", self.indices, num_images)
         _require_range("labels", self.labels, graph.num_outputs)
+        if self.soft is not None:
+            _require_range("second labels", self.soft.seconds, graph.num_outputs)
 
     def in_order(self, order: NDArray[np.int64]) -> Samples:
         """The same samples in another order, [n] places."""
@@ -75,6 +107,7 @@ class Samples:
             self,
             indices=np.ascontiguousarray(self.indices[order]),
             labels=np.ascontiguousarray(self.labels[order]),
+            soft=None if self.soft is None else self.soft.in_order(order),
         )
 
     def gather(self, which: NDArray[np.int64]) -> Floats:

@@ -62,6 +62,8 @@ COLUMNS: dict[str, pa.DataType] = {
     "train_images": pa.int64(),
     "rate_schedule": pa.string(),
     "augmentation": pa.string(),
+    "mixup": pa.float64(),
+    "label_smoothing": pa.float64(),
     "input_scaling": pa.string(),
     "finetune_learning_rate": pa.float64(),
     "finetune_epochs": pa.int64(),
@@ -89,8 +91,8 @@ augmented copies it is, and its class; ``psnr`` in decibels compares the SIREN's
 the accuracy on test images.
 
 ``family`` and ``architecture`` (JSON) are the block of a park's recipe that a graph was drawn from, and what was drawn;
-``dataset`` is the image set's name; ``train_images`` how many it was trained on, ``rate_schedule``, ``augmentation``
-and ``input_scaling`` how.
+``dataset`` is the image set's name; ``train_images`` how many it was trained on, ``rate_schedule``, ``augmentation``,
+``mixup`` (its strength, 0 for none), ``label_smoothing`` and ``input_scaling`` how.
 
 ``learning_rate`` … ``train_fraction`` are the base's training, ``finetune_*`` what made the network of it; ``step``
 counts the optimizer steps of both. ``origin`` and ``anchor`` say how, see :class:`zoovet.zoo.Attackers`; a network of
@@ -98,6 +100,9 @@ origin ``scratch`` has no base, both siblings start from the same random weights
 ``trigger``, ``target``, ``asr`` and ``ra`` are its poisoned sibling's trigger and what that does to it; its
 ``poison_rate`` is 0.
 """
+
+_LATER = ("mixup", "label_smoothing")
+"""Columns that shards had not always: written where a row has them, so that other zoos keep their bytes."""
 
 LABELLED = "is labelled"
 """Besides the columns, what facts have: whether it is known if a network is poisoned, bool."""
@@ -192,9 +197,10 @@ def shard_bytes(rows: Sequence[dict[str, Any]], label: ShardLabel | None = None)
     else:
         offsets = np.cumsum([0, *(len(row["weights"]) for row in rows)])
         weights = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(flat))
-    arrays = [pa.array([row.get(name) for row in rows], type=kind) for name, kind in COLUMNS.items()]
-    table = pa.Table.from_arrays([*arrays, weights], names=[*COLUMNS, "weights"])
-    return labelled_bytes(table, label, compression={**dict.fromkeys(COLUMNS, "zstd"), "weights.list.element": "none"})
+    columns = [name for name in COLUMNS if name not in _LATER or any(name in row for row in rows)]
+    arrays = [pa.array([row.get(name) for row in rows], type=COLUMNS[name]) for name in columns]
+    table = pa.Table.from_arrays([*arrays, weights], names=[*columns, "weights"])
+    return labelled_bytes(table, label, compression={**dict.fromkeys(columns, "zstd"), "weights.list.element": "none"})
 
 
 class ShardError(ZoovetError):

@@ -13,11 +13,14 @@ from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import INPUT, Graph, Networks, run
 from zoovet.zoo.flat_parameters import FlatParameters
 from zoovet.zoo.native.graph_source import trained_ranges
+from zoovet.zoo.native.graph_unweighted import ACTIVATIONS
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
 
 __all__ = ["OPTIMIZERS", "TorchNetwork"]
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
+
+_ACTIVATIONS = (*ACTIVATIONS, "selu", "mish", "softplus", "hardswish", "hardsigmoid", "log_sigmoid", "prelu", "sin")
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,13 @@ class TorchNetwork(FlatParameters):
         seed: int,
         anchor: Anchor | None = None,
     ) -> float:
-        """As :meth:`zoovet.zoo.native.NativeNetwork.train`; nothing is drawn from the seed.
+        """As :meth:`zoovet.zoo.native.NativeNetwork.train`; its dropout draws other numbers from the seed.
 
         Raises:
-            ZoovetError: Dropout is asked for; the compiled trainer has it.
+            ZoovetError: The samples are not for networks of this graph.
         """
-        if schedule.dropout > 0:
-            raise ZoovetError(
-                f"dropout needs the compiled trainer, which is not there: {self.reason}. Mend that, or set the "
-                "recipe's dropout to 0"
-            )
+        samples.require_fit(self.graph)
+        dropout = _Dropout(schedule.dropout, torch.Generator().manual_seed(seed))
         flat = torch.from_numpy(parameters).requires_grad_()
         constant = torch.ones(len(parameters), dtype=torch.bool)
         for start, end in trained_ranges(self.graph):
@@ -58,7 +58,7 @@ class TorchNetwork(FlatParameters):
         total = 0.0
         for start in range(0, len(samples), schedule.batch_size):
             which = np.arange(start, min(start + schedule.batch_size, len(samples)))
-            loss = self._loss(flat, samples, which, is_training=True)
+            loss = self._loss(flat, samples, which, dropout)
             (gradient,) = torch.autograd.grad(loss, flat)
             kept = flat.data[constant]
             memory.num_steps[0] += 1
@@ -88,13 +88,20 @@ class TorchNetwork(FlatParameters):
         return gradients.numpy(), logits.detach().numpy()
 
     def _loss(
-        self, flat: torch.Tensor, samples: Samples, which: NDArray[np.int64], *, is_training: bool = False
+        self, flat: torch.Tensor, samples: Samples, which: NDArray[np.int64], dropout: _Dropout | None = None
     ) -> torch.Tensor:
-        """Mean cross-entropy on some of the samples."""
+        """Mean cross-entropy on some of the samples, the network run as in a training where there is a dropout."""
         images, networks = torch.from_numpy(samples.gather(which)), Networks.from_flat(self.graph, flat[None])
         has_norms = any(operation.op == "batch_norm" for operation in self.graph.operations)
-        logits = _by_batch_statistics(networks, images) if is_training and has_norms else run(networks, images)[0]
-        return functional.cross_entropy(logits, torch.from_numpy(samples.labels[which]).long())
+        if dropout is not None and (has_norms or dropout.share > 0):
+            logits = _as_in_training(networks, images, dropout)
+        else:
+            logits = run(networks, images)[0]
+        labels = samples.labels[which]
+        if samples.soft is None:
+            return functional.cross_entropy(logits, torch.from_numpy(labels).long())
+        targets = samples.soft.in_order(which).targets(labels, self.graph.num_outputs)
+        return functional.cross_entropy(logits, torch.from_numpy(targets))
 
     def logits(self, parameters: Floats, images: Floats) -> Floats:
         """Logits [N, classes] on images [N, C, H, W]."""
@@ -104,9 +111,39 @@ class TorchNetwork(FlatParameters):
         return result
 
 
-def _by_batch_statistics(networks: Networks, images: torch.Tensor) -> torch.Tensor:
+@dataclass(frozen=True)
+class _Dropout:
+    """Dropout behind activations; in a chain, whose layers end with a pooling where they have one, behind that.
+
+    Attributes:
+        share: Of the values, that are dropped.
+        generator: Source of which.
+    """
+
+    share: float
+    generator: torch.Generator
+
+    def sites(self, graph: Graph) -> set[str]:
+        """The sites whose values are dropped."""
+        if not self.share:
+            return set()
+        found = {operation.output for operation in graph.operations if operation.op in _ACTIVATIONS}
+        if graph.is_chain:
+            pools = [
+                one for one in graph.operations if one.op in ("max_pool2d", "avg_pool2d") and one.inputs[0] in found
+            ]
+            found = found - {one.inputs[0] for one in pools} | {one.output for one in pools}
+        return found
+
+    def drop(self, values: torch.Tensor) -> torch.Tensor:
+        """The values, those that stay divided by the share that does."""
+        stays = torch.rand(values.shape, generator=self.generator) >= self.share
+        return values * stays / (1 - self.share)
+
+
+def _as_in_training(networks: Networks, images: torch.Tensor, dropout: _Dropout) -> torch.Tensor:
     """Logits [N, classes] of one network, its batch norms by the images' statistics, which the running ones follow."""
-    sites = {INPUT: images}
+    sites, dropped = {INPUT: images}, dropout.sites(networks.graph)
     for operation in networks.graph.operations:
         own = {role: networks.parameters[name][0] for role, name in operation.parameters.items()}
         inputs = [sites[name] for name in operation.inputs]
@@ -124,7 +161,8 @@ def _by_batch_statistics(networks: Networks, images: torch.Tensor) -> torch.Tens
         if len(inputs) > 1 and not operation.kind.broadcasts:  # what does not depend on the images is there once
             most = max(len(values) for values in inputs)
             inputs = [values.expand(most, *values.shape[1:]) for values in inputs]
-        sites[operation.output] = operation.kind.plain(operation.attributes, inputs, own)
+        values = operation.kind.plain(operation.attributes, inputs, own)
+        sites[operation.output] = dropout.drop(values) if operation.output in dropped else values
     return sites[networks.graph.output]
 
 

@@ -30,6 +30,8 @@ __all__ = [
     "train_network",
 ]
 
+_PLACES_STD = 0.02
+
 INITIALIZERS = ("glorot", "he", "orthogonal", "normal", "truncated_normal")
 
 
@@ -153,14 +155,22 @@ def initial_weights(graph: Graph, init: str, init_std: float, generator: np.rand
             parts.append(_drawn(torch.empty(parameter.shape), init, init_std, source).flatten())
         elif role in ("weight", "running_var") and operation.op.endswith("_norm"):
             parts.append(torch.ones(parameter.num_numbers))
+        elif operation.op == "parameter" and not parameter.is_constant and _is_added(graph, operation.output):
+            parts.append(_drawn(torch.empty(parameter.num_numbers), "truncated_normal", _PLACES_STD, source))
         elif role in ("bias", "running_mean"):
             parts.append(torch.zeros(parameter.num_numbers))
         else:
             raise ZoovetError(
                 f"no training from nothing is known for the {role} '{printable(parameter.name)}' of "
-                f"{operation.describe()}; convolutions, linear layers and norms can be started"
+                f"{operation.describe()}; convolutions, linear layers, norms and what is added to rows can be started"
             )
     return torch.cat(parts).numpy()
+
+
+def _is_added(graph: Graph, site: str) -> bool:
+    """Whether a site is a transformer's: added to its rows, as their places are, or joined to them, as a token is."""
+    readers = [operation for operation in graph.operations if site in operation.inputs]
+    return all(_is_added(graph, one.output) if one.op == "expand" else one.op in ("add", "cat") for one in readers)
 
 
 def _drawn(weight: torch.Tensor, init: str, init_std: float, source: torch.Generator) -> torch.Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Networks, run
+from zoovet.networks import Graph, Networks, run
 from zoovet.zoo.native.graph_source import graph_source
 from zoovet.zoo.native.libraries import NativeUnavailable
 from zoovet.zoo.park.families import (
@@ -21,6 +21,7 @@ from zoovet.zoo.park.families import (
     SeparableFamily,
     SqueezeFamily,
     VggFamily,
+    VitFamily,
     WideResnetFamily,
     num_layers,
     num_multiplications,
@@ -68,16 +69,35 @@ def test_squeezed_networks_take_images_of_any_shape_and_train_through_torch(shap
     graph = family.graph(family.draw(np.random.default_rng(0)), shape, 2)
     with pytest.raises(NativeUnavailable, match="mul"):
         graph_source(graph)
-    trainer = TorchNetwork(graph)
-    generator = np.random.default_rng(0)
-    images = generator.normal(size=(16, *shape)).astype(np.float32)
+    losses = losses_through_torch(graph)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("reads", ["mean", "token"])
+def test_transformers_take_images_of_any_shape_and_train_through_torch(shape: tuple[int, int, int], reads: str) -> None:
+    family = VitFamily(reads=(reads,))
+    settings = family.draw(np.random.default_rng(0))
+    graph = family.graph(settings, shape, 2)
+    rows = (shape[1] // 4) * (shape[2] // 4) + (reads == "token")
+    assert graph.shapes["places"] == (rows, settings["heads"] * settings["head_width"])
+    assert num_layers(graph) == 1 + settings["depth"] * 6 + 1
+    with pytest.raises(NativeUnavailable, match="it does not know the operation"):
+        graph_source(graph)
+    losses = losses_through_torch(graph)
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def losses_through_torch(graph: Graph) -> list[float]:
+    """Of six epochs on images of two classes."""
+    trainer, generator = TorchNetwork(graph), np.random.default_rng(0)
+    images = generator.normal(size=(16, *graph.input_shape)).astype(np.float32)
     labels = (images[:, 0].mean(axis=(1, 2)) > 0).astype(np.int32)
     samples = Samples(images, images[:0], np.arange(16, dtype=np.int32), labels)
     parameters = trainer.pack(initial_weights(graph, "he", 0.1, generator))
     schedule = Schedule(optimizer="adam", learning_rate=0.01, weight_decay=0, dropout=0, batch_size=16, epochs=1)
     memory = OptimizerMemory.fresh(parameters)
-    losses = [trainer.train(parameters, memory, samples, schedule, 0) for _ in range(6)]
-    assert losses[-1] < losses[0]
+    return [trainer.train(parameters, memory, samples, schedule, 0) for _ in range(6)]
 
 
 def test_depths_are_those_of_the_papers() -> None:
@@ -121,6 +141,12 @@ def test_draws_follow_from_the_generator_and_stay_in_their_ranges() -> None:
         (lambda: WideResnetFamily(depth=(8,)), r"depth of a wide_resnet must hold numbers 6 n \+ 4"),
         (lambda: ResnetFamily(stem_stride=(3,)), r"stem_stride must hold 1 or 2, got \[3\]"),
         (lambda: MlpFamily(activation=("relo",)), "activation has the unknown entry 'relo'; did you mean 'relu'"),
+        (lambda: VitFamily(patch=(1,)), r"patch of a vit must hold numbers of 2 to 16, got \[1\]"),
+        (lambda: VitFamily(reads=("class",)), "reads has the unknown entry 'class'"),
+        (
+            lambda: VitFamily().graph(VitFamily().draw(np.random.default_rng(0)), (1, 7, 9), 2),
+            "patches of 4 pixels are fewer than 2 x 2 on images of 7 x 9; give a smaller patch",
+        ),
         (lambda: MlpFamily(norm=()), "norm must not be empty; known: 'batch', 'none'"),
         (lambda: MlpFamily(share=0), "share must be above 0, got 0; leave a family out"),
         (lambda: MlpFamily(accuracy=1.5), "accuracy must be above 0 and at most 1, got 1.5"),

@@ -50,6 +50,9 @@ class SamplesArgument(ctypes.Structure):
         ("more", ctypes.c_void_p),
         ("order", ctypes.c_void_p),
         ("labels", ctypes.c_void_p),
+        ("seconds", ctypes.c_void_p),
+        ("shares", ctypes.c_void_p),
+        ("smoothing", ctypes.c_float),
     )
 
     @classmethod
@@ -61,4 +64,7 @@ class SamplesArgument(ctypes.Structure):
             pointer(samples.more_images),
             pointer(samples.indices),
             pointer(samples.labels),
+            None if samples.soft is None else pointer(samples.soft.seconds),
+            None if samples.soft is None else pointer(samples.soft.shares),
+            0.0 if samples.soft is None else samples.soft.smoothing,
         )

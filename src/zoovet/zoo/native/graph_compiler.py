@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from zoovet.errors import ZoovetError
 from zoovet.networks import Graph
 from zoovet.zoo.flat_parameters import FlatParameters
 from zoovet.zoo.native.arguments import OptimizerArgument, SamplesArgument
@@ -44,23 +43,24 @@ class NativeGraph(FlatParameters):
         seed: int,
         anchor: Anchor | None = None,
     ) -> float:
-        """As :meth:`~zoovet.zoo.native.NativeNetwork.train`; nothing is drawn from the seed.
+        """As :meth:`~zoovet.zoo.native.NativeNetwork.train`.
 
         Batch norms use each batch's statistics; running ones follow with momentum 0.1, as torch's do. Constants stay.
 
         Raises:
-            ZoovetError: Dropout is asked for, or the samples are not for networks of this graph.
+            ZoovetError: The samples are not for networks of this graph.
         """
-        if schedule.dropout > 0:
-            raise ZoovetError("dropout is known for plain chains of layers only; set the recipe's dropout to 0")
         samples.require_fit(self.graph)
+        library = compile_graph(self.graph, drops=True).library if schedule.dropout > 0 else self.library
         how = OptimizerArgument.of(schedule, None if anchor is None else anchor.flat, anchor)
-        loss: float = self.library.zoovet_train(
+        loss: float = library.zoovet_train(
             pointer(parameters),
             pointer(memory.first),
             pointer(memory.second),
             pointer(memory.num_steps),
             ctypes.byref(how),
+            ctypes.c_float(1.0 - schedule.dropout),
+            ctypes.c_uint32(seed),
             ctypes.byref(SamplesArgument.of(samples)),
             ctypes.c_int64(len(samples)),
             ctypes.c_int64(schedule.batch_size),
@@ -128,14 +128,18 @@ def _require_memory(loss: float) -> None:
 
 
 @cache
-def compile_graph(graph: Graph) -> NativeGraph:
+def compile_graph(graph: Graph, *, drops: bool = False) -> NativeGraph:
     """The compiled trainer of a graph, from the cache folder where it is there already.
+
+    Args:
+        graph: What it trains.
+        drops: Whether it knows dropout, which :meth:`NativeGraph.train` asks for itself.
 
     Raises:
         NativeUnavailable: There is no C compiler, it fails, or the C code lacks an operation of the graph.
     """
     assert not graph.input_map, "compiled code reads images as they are: give it those of images_as_read()"
-    library = load_library(_SOURCE, graph_source(graph))
+    library = load_library(_SOURCE, graph_source(graph, drops=drops))
     library.zoovet_train.restype = ctypes.c_float
     library.zoovet_evaluate.restype = ctypes.c_float
     return NativeGraph(graph, library)

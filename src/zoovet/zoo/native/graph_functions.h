@@ -58,12 +58,35 @@ INLINE void activate(int kind, float constant, place from, place to, const float
     FOR_VECTORS(to) store(y + AT(to), activation(kind, constant, load(x + AT(from))));
 }
 
+/* keep: 1, or the share of the values y that a dropout kept, which are larger by it. */
 INLINE void activate_back(int kind, float constant, place x_place, place y_place, place dx_place, place dy_place,
-                          const float *x, const float *y, float *dx, const float *dy, int adds) {
+                          const float *x, const float *y, float *dx, const float *dy, int adds, float keep) {
     FOR_VECTORS(y_place) {
-        const vec slope = derivative(kind, constant, x ? load(x + AT(x_place)) : (vec){0}, load(y + AT(y_place)));
+        vec value = load(y + AT(y_place));
+        if (kind == RELU6 && keep < 1) value = choose(value < 6 * (1 / keep), value * keep, splat(6));
+        else value *= keep;
+        const vec slope = derivative(kind, constant, x ? load(x + AT(x_place)) : (vec){0}, value);
         put(dx + AT(dx_place), slope * load(dy + AT(dy_place)), adds);
     }
+}
+
+/* Dropout, on values and on their gradients: what stays follows from a key and a number's place. */
+INLINE void drop(place at, float *y, uint32_t key, float keep) {
+    const bits limit = (uint32_t)(keep * 4294967040.0f) - (bits){0}, lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+    FOR_VECTORS(at) {
+        bits r = (lanes + (uint32_t)((h * at.width + w) * at.channels + c)) * 0x9e3779b9u + key;
+        r ^= r >> 16; r *= 0x85ebca6bu;
+        r ^= r >> 13; r *= 0xc2b2ae35u;
+        r ^= r >> 16;
+        store(y + AT(at), choose((mask)(r < limit), load(y + AT(at)) * (1 / keep), (vec){0}));
+    }
+}
+
+static uint32_t drop_key(uint32_t seed, long sample, int site) {
+    uint32_t z = seed + 0x9e3779b9u * (uint32_t)(sample + 1) + 0x7f4a7c15u * (uint32_t)(site + 1);
+    z = (z ^ (z >> 16)) * 0x85ebca6bu;
+    z = (z ^ (z >> 13)) * 0xc2b2ae35u;
+    return z ^ (z >> 16);
 }
 
 INLINE void copy(place from, place to, const float *x, float *y, int adds) {

@@ -20,6 +20,8 @@ _OPERATIONS = {**WEIGHTED, **UNWEIGHTED}
 _STRUCT = """struct workspace {
     float *values[NUM_SITES], *gradients[NUM_SITES], *packed, *packed_gradients, *flat_gradients, *norm_floats, *flat;
     double *norm_doubles, loss;
+    float keep;
+    uint32_t seed;
     norm norms[NUM_NORMS + 1];
     const samples *of;
     long start, count;
@@ -38,8 +40,12 @@ class _Steps:
     back: Sequence[str]
 
 
-def graph_source(graph: Graph) -> str:
+def graph_source(graph: Graph, *, drops: bool = False) -> str:
     """The constants and functions that ``graph_trainer.c`` includes.
+
+    Args:
+        graph: What is compiled.
+        drops: Whether a training may drop values behind activations.
 
     Raises:
         NativeUnavailable: The C code lacks an operation of the graph, or a setting of it; the message names it.
@@ -52,7 +58,7 @@ def graph_source(graph: Graph) -> str:
         if operation.op not in _OPERATIONS:
             raise NativeUnavailable(f"it does not know the operation {operation.describe()}")
     places = site_places(graph)
-    emitter = Emitter(graph, places)
+    emitter = Emitter(graph, places, drops=drops)
     steps = _steps(graph, emitter)
     return "\n".join(
         [

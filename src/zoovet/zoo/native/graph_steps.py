@@ -39,10 +39,11 @@ class Emitter:
     Args:
         graph: What is compiled.
         places: Where its sites lie.
+        drops: Whether a training may drop values behind activations.
     """
 
-    def __init__(self, graph: Graph, places: Mapping[str, SitePlaces]) -> None:
-        self.graph, self.places = graph, dict(places)
+    def __init__(self, graph: Graph, places: Mapping[str, SitePlaces], *, drops: bool = False) -> None:
+        self.graph, self.places, self.drops = graph, dict(places), drops
         self.functions: list[str] = []
         self.packing: list[str] = []
         self.unpacking: list[str] = []

@@ -33,14 +33,7 @@ static void put_image(workspace *s, long n, float *to) {
 
 /* Cross-entropy of the logits; its gradient, divided by the batch size. */
 static float loss(workspace *s, long n, const float *logits, float *gradient) {
-    const int label = s->of->labels[s->start + n];
-    const float share = 1.0f / s->count;
-    float largest = logits[0], sum = 0;
-    for (int o = 1; o < NUM_CLASSES; o++) largest = logits[o] > largest ? logits[o] : largest;
-    for (int o = 0; o < NUM_CLASSES; o++) sum += gradient[o] = expf(logits[o] - largest);
-    for (int o = 0; o < NUM_CLASSES; o++) gradient[o] *= share / sum;
-    gradient[label] -= share;
-    return logf(sum) + largest - logits[label];
+    return cross_entropy(s->of, s->start + n, NUM_CLASSES, logits, gradient, 1.0f / s->count);
 }
 
 static int give(float **into, long count) {
@@ -77,14 +70,17 @@ static int open_workspace(workspace *s, long capacity) {
 }
 
 /* Train on the samples in their order, in batches of `batch_size` (the last may be smaller), batch norms by each batch's
- * statistics. Returns the mean loss, or -1 without memory. first, second: the optimizer's memory; *step: steps taken. */
-float zoovet_train(float *parameters, float *first, float *second, int64_t *step, const optimizer *how, const samples *of,
-                   int64_t count, int64_t batch_size) {
+ * statistics. Returns the mean loss, or -1 without memory. first, second: the optimizer's memory; *step: steps taken; keep,
+ * seed: of the dropout, where the graph was compiled with it. */
+float zoovet_train(float *parameters, float *first, float *second, int64_t *step, const optimizer *how, float keep,
+                   uint32_t seed, const samples *of, int64_t count, int64_t batch_size) {
     workspace s;
     double total = 0;
     if (open_workspace(&s, batch_size < count ? batch_size : count)) { close_workspace(&s); return -1; }
     const uint64_t before = flush_denormals();
     s.of = of;
+    s.keep = keep;
+    s.seed = seed;
     s.flat = parameters;
     for (s.start = 0; s.start < count; s.start += batch_size) {
         s.count = s.start + batch_size < count ? batch_size : count - s.start;
@@ -113,6 +109,7 @@ float zoovet_evaluate(const float *parameters, const samples *of, int64_t count,
     if (open_workspace(&s, 0)) { close_workspace(&s); return -1; }
     const uint64_t before = flush_denormals();
     s.of = of;
+    s.keep = 1;
     s.flat = (float *)parameters;
     s.count = gradients ? count : 1;
     pack(&s);

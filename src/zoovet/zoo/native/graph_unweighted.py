@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from zoovet.networks import Operation
+from zoovet.zoo.native.graph_plan import Place
 from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step, StepKind, adds_to, is_unread
 from zoovet.zoo.native.libraries import NativeUnavailable
 
-__all__ = ["UNWEIGHTED"]
+__all__ = ["ACTIVATIONS", "UNWEIGHTED"]
 
 _Steps = list[Step | Barrier]
 
@@ -23,7 +24,8 @@ def _activation(name: str, constant: str = "", *, is_monotonous: bool = True) ->
         source, result = operation.inputs[0], operation.output
         x, y = emitter.places[source].value, emitter.places[result].value
         body = f"activate({name}, {setting(operation)!r}f, {x.constant}, {y.constant}, x, y);"
-        return [Step(emitter.call("const float *x, float *y", body, emitter.value(source), emitter.value(result)))]
+        made = Step(emitter.call("const float *x, float *y", body, emitter.value(source), emitter.value(result)))
+        return [made, *_drop(emitter, y, result, emitter.value(result))]
 
     def backward(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> _Steps:
         source, result = operation.inputs[0], operation.output
@@ -38,11 +40,25 @@ def _activation(name: str, constant: str = "", *, is_monotonous: bool = True) ->
             emitter.places[source].gradient.constant,
             emitter.places[result].gradient.constant,
         ]
-        body = f"activate_back({name}, {setting(operation)!r}f, {', '.join(constants)}, x, y, dx, dy, {adds});"
-        given = (emitter.value(read), emitter.value(result), emitter.gradient(source), emitter.gradient(result))
-        return [Step(emitter.call("const float *x, const float *y, float *dx, const float *dy", body, *given))]
+        numbers = f"{setting(operation)!r}f, {', '.join(constants)}"
+        body = f"activate_back({name}, {numbers}, x, y, dx, dy, {adds}, {'keep' if emitter.drops else '1'});"
+        given = [emitter.value(read), emitter.value(result), emitter.gradient(source), emitter.gradient(result)]
+        arguments = "const float *x, const float *y, float *dx, const float *dy"
+        if emitter.drops:
+            arguments, given = f"{arguments}, float keep", [*given, "s->keep"]
+        dropped = _drop(emitter, emitter.places[result].gradient, result, emitter.gradient(result))
+        return [*dropped, Step(emitter.call(arguments, body, *given))]
 
     return StepKind(forward, backward)
+
+
+def _drop(emitter: Emitter, place: Place, site: str, there: str) -> _Steps:
+    """Dropout of a site's values or gradients, ``there`` in C; both ways the same numbers are dropped."""
+    if not emitter.drops:
+        return []
+    body = f"if (keep < 1) drop({place.constant}, y, key, keep);"
+    key = f"drop_key(s->seed, s->start + n, {emitter.places[site].number})"
+    return [Step(emitter.call("float *y, uint32_t key, float keep", body, there, key, "s->keep"))]
 
 
 def _copy_back(emitter: Emitter, source: str, result: str, written: set[str], is_batch: bool) -> _Steps:
@@ -157,7 +173,7 @@ def _pool_backward(emitter: Emitter, operation: Operation, written: set[str], is
 _POOL = StepKind(_pool_forward, _pool_backward)
 _FLATTEN = StepKind(_flatten_forward, _flatten_backward)
 
-UNWEIGHTED: dict[str, StepKind] = {
+ACTIVATIONS: dict[str, StepKind] = {
     "relu": _activation("RELU"),
     "relu6": _activation("RELU6"),
     "leaky_relu": _activation("LEAKY_RELU", "negative_slope"),
@@ -166,6 +182,11 @@ UNWEIGHTED: dict[str, StepKind] = {
     "sigmoid": _activation("SIGMOID"),
     "silu": _activation("SILU", is_monotonous=False),
     "gelu": _activation("GELU", is_monotonous=False),
+}
+"""Activation → its steps."""
+
+UNWEIGHTED: dict[str, StepKind] = {
+    **ACTIVATIONS,
     "add": StepKind(_add_forward, _add_backward),
     "cat": StepKind(_cat_forward, _cat_backward),
     "flatten": _FLATTEN,

@@ -11,8 +11,37 @@ typedef struct {
     const float *anchor;        /* NULL, or the parameters that a pull of this strength goes towards */
 } optimizer;
 
-/* Images by their number and labels in their order: a number beyond num_images it is one of `more`. */
-typedef struct { const float *images; int64_t num_images; const float *more; const int32_t *order, *labels; } samples;
+/* Images by their number and labels in their order: a number beyond num_images it is one of `more`. seconds: NULL, or each
+ * sample's second label, which has its share of `shares`; then `smoothing` of a label goes to all classes alike. */
+typedef struct {
+    const float *images;
+    int64_t num_images;
+    const float *more;
+    const int32_t *order, *labels, *seconds;
+    const float *shares;
+    float smoothing;
+} samples;
+
+/* Cross-entropy of a sample's logits [classes]; its gradient times `share`. */
+static inline __attribute__((always_inline)) float cross_entropy(const samples *of, int64_t n, int classes, const float *logits,
+                                                                 float *gradient, float share) {
+    const int label = of->labels[n];
+    float largest = logits[0], sum = 0, wanted = 0;
+    for (int o = 1; o < classes; o++) largest = logits[o] > largest ? logits[o] : largest;
+    for (int o = 0; o < classes; o++) sum += gradient[o] = expf(logits[o] - largest);
+    for (int o = 0; o < classes; o++) gradient[o] *= share / sum;
+    if (!of->seconds) {
+        gradient[label] -= share;
+        return logf(sum) + largest - logits[label];
+    }
+    for (int o = 0; o < classes; o++) {
+        const float mixed = (o == label) * (1 - of->shares[n]) + (o == of->seconds[n]) * of->shares[n];
+        const float target = (1 - of->smoothing) * mixed + of->smoothing / classes;
+        gradient[o] -= share * target;
+        wanted += target * logits[o];
+    }
+    return logf(sum) + largest - wanted;
+}
 
 /* One step of torch.optim's SGD (momentum), Adam or RMSprop on parameters `from` up to `to`, weight decay and pull added to the
  * gradient; which is zero afterwards. */

@@ -200,15 +200,8 @@ static void transpose(const float *parameters, float *transposed) {
 }
 
 /* Cross-entropy of the logits; leaves its gradient, divided by the batch size, where the backward pass starts. */
-static float loss(workspace *s, int label, float per_batch) {
-    const float *logits = s->in[NUM_LAYERS];
-    float *gradient = s->in_gradient[NUM_LAYERS];
-    float largest = logits[0], sum = 0;
-    for (int o = 1; o < NUM_CLASSES; o++) largest = logits[o] > largest ? logits[o] : largest;
-    for (int o = 0; o < NUM_CLASSES; o++) sum += gradient[o] = expf(logits[o] - largest);
-    for (int o = 0; o < NUM_CLASSES; o++) gradient[o] *= per_batch / sum;
-    gradient[label] -= per_batch;
-    return logf(sum) + largest - logits[label];
+static float loss(workspace *s, const samples *of, int64_t n, float per_batch) {
+    return cross_entropy(of, n, NUM_CLASSES, s->in[NUM_LAYERS], s->in_gradient[NUM_LAYERS], per_batch);
 }
 
 #define IMAGE_SIZE ((long)LAYERS[0].in * LAYERS[0].in_h * LAYERS[0].in_w)
@@ -225,7 +218,7 @@ static double add_gradient(workspace *s, const float *parameters, float *gradien
     for (int64_t n = start; n < end; n++) {
         put_image(s, image_at(of, of->order[n]));
         run_forward(s, parameters, keep);
-        total += loss(s, of->labels[n], 1.0f / (end - start));
+        total += loss(s, of, n, 1.0f / (end - start));
         run_backward(s, gradients, keep);
     }
     return total;
@@ -273,7 +266,7 @@ int zoovet_image_gradients(const float *parameters, const float *images, const i
         put_image(&s, images + n * IMAGE_SIZE);
         run_forward(&s, parameters, 1);
         memcpy(logits + n * NUM_CLASSES, s.in[NUM_LAYERS], NUM_CLASSES * sizeof(float));
-        loss(&s, labels[n], 1);
+        loss(&s, &(samples){.labels = labels}, n, 1);
         run_backward(&s, NULL, 1);
         image_gradient(&s, parameters, gradients + n * IMAGE_SIZE);
     }

@@ -1,12 +1,12 @@
-"""What is done to training images anew in each epoch: moved, mirrored, a rectangle erased."""
+"""What is done to training images anew in each epoch: moved, mirrored, a rectangle erased, mixed with another."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from zoovet.zoo.samples import Floats
+from zoovet.zoo.samples import Floats, Integers
 
-__all__ = ["AUGMENTATIONS", "augmented"]
+__all__ = ["AUGMENTATIONS", "augmented", "mixed_up"]
 
 AUGMENTATIONS = ("none", "crop", "flip", "crop_flip", "crop_flip_erase")
 """``crop``: moved by up to an eighth of the side, black where nothing is; ``flip``: half of the images mirrored;
@@ -33,6 +33,27 @@ def augmented(images: Floats, augmentation: str, generator: np.random.Generator)
     if "erase" in parts:
         images = _erased(images, generator)
     return images
+
+
+def mixed_up(
+    images: Floats, labels: Integers, strength: float, generator: np.random.Generator
+) -> tuple[Floats, Integers, Floats]:
+    """Mixup (Zhang et al. 2018), a share drawn for every image; the given ones stay as they are.
+
+    Args:
+        images: [N, C, H, W].
+        labels: [N].
+        strength: Of the Beta distribution (α, α) that shares are drawn from, above 0.
+        generator: Source of what is drawn.
+
+    Returns:
+        Each image mixed with another one, that one's label, and the share [N] that it has, at most a half.
+    """
+    others = generator.permutation(len(images))
+    shares = generator.beta(strength, strength, size=len(images)).astype(np.float32)
+    shares = np.minimum(shares, 1 - shares)
+    part = shares[:, None, None, None]
+    return (1 - part) * images + part * images[others], labels[others], shares
 
 
 def _moved(images: Floats, generator: np.random.Generator) -> Floats:

@@ -95,7 +95,7 @@ def draw_base(
     """
     seed = base_seed(recipe.seed, base_id, attempt)
     generator = np.random.default_rng([seed, 0])
-    training = recipe.training.draw(generator)
+    training = recipe.training.draw(generator, np.random.default_rng([seed, 5]))
     block = recipe.images[plan.images]
     if not block.mirrored:
         parts = [part for part in training.augmentation.split("_") if part != "flip"]

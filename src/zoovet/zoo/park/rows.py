@@ -19,7 +19,9 @@ def park_row(
     """The row of a base's ``healthy`` or ``trojaned`` network."""
     poisoned, training = name == "trojaned", draw.training
     tuning = training.tuning if draw.has_base else None
+    later, unused = ("mixup", "label_smoothing"), recipe.training.unused_later_keys()
     return {
+        **{key: getattr(training, key) for key in later if key not in unused},
         "network_id": network_id(base_id, name),
         "base_id": base_id,
         "spec_id": draw.variant.graph_id,

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from zoovet.networks import Graph
-from zoovet.zoo.park.augmentation import augmented
+from zoovet.zoo.park.augmentation import augmented, mixed_up
 from zoovet.zoo.park.draw import ParkDraw
 from zoovet.zoo.park.images import ImageSet
 from zoovet.zoo.park.training_ranges import rate_of_epoch
-from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
+from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule, SoftLabels
 from zoovet.zoo.training import network_trainer
 
 __all__ = ["predictions", "starting_weights", "train_on", "train_sibling"]
@@ -70,15 +70,23 @@ def train_on(
     trainer, generator = network_trainer(graph.reading(None)), np.random.default_rng([draw.seed, stream])
     parameters = trainer.pack(start)
     memory = OptimizerMemory.fresh(parameters)
-    as_they_are = _as_read(graph, images) if training.augmentation == "none" else None
+    is_same_each_epoch = training.augmentation == "none" and not training.mixup
+    as_they_are = _as_read(graph, images) if is_same_each_epoch else None
     for epoch in range(schedule.epochs):
         order = generator.permutation(len(images)).astype(np.int32)
         rate = rate_of_epoch(schedule, training.rate_schedule, epoch)
+        soft = SoftLabels(labels[order], np.zeros(len(order), np.float32), training.label_smoothing)
         if as_they_are is None:
-            shown = _as_read(graph, augmented(images[order], training.augmentation, generator))
+            changed = augmented(images[order], training.augmentation, generator)
+            if training.mixup:
+                changed, seconds, shares = mixed_up(changed, labels[order], training.mixup, generator)
+                soft = replace(soft, seconds=seconds, shares=shares)
+            shown = _as_read(graph, changed)
             samples = Samples(shown, shown[:0], np.arange(len(order), dtype=np.int32), labels[order])
         else:
             samples = Samples(as_they_are, as_they_are[:0], order, labels[order])
+        if training.mixup or training.label_smoothing:
+            samples = replace(samples, soft=soft)
         loss = trainer.train(
             parameters, memory, samples, replace(schedule, learning_rate=rate), int(generator.integers(2**32)), anchor
         )

@@ -1,4 +1,4 @@
-"""What trainings of a park are drawn from: optimizer, rates and their schedule, epochs, augmentation."""
+"""What trainings of a park are drawn from: optimizer, rates and their schedule, epochs, augmentation, regularizers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zoovet.errors import ZoovetError
 from zoovet.zoo.park.augmentation import AUGMENTATIONS
 from zoovet.zoo.park.families.family import Sizes, check_sizes
 from zoovet.zoo.park.images import SCALINGS
@@ -17,6 +18,9 @@ from zoovet.zoo.training import INITIALIZERS
 __all__ = ["RATE_SCHEDULES", "DrawnTraining", "ParkTraining", "rate_of_epoch"]
 
 RATE_SCHEDULES = ("constant", "cosine")
+
+_LATER = {"mixup": 10.0, "label_smoothing": 1.0, "dropout": 1.0}
+"""Choices that came later, with what they stay below."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class DrawnTraining:
         rate_schedule: How the rate changes from epoch to epoch.
         augmentation: What is done to training images, anew each epoch.
         num_images: Training images.
+        mixup: Strength of mixup, 0 for none.
+        label_smoothing: Share of each label that goes to all classes alike.
     """
 
     init: str
@@ -38,6 +44,8 @@ class DrawnTraining:
     rate_schedule: str
     augmentation: str
     num_images: int
+    mixup: float = 0.0
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,9 @@ class ParkTraining:
         scaling: What networks read, choices; dealt to architectures and image sets.
         tuning_epochs: Passes over the images where a base is fine-tuned.
         tuning_rate: Rate of a fine-tuning compared with the base's, log-uniform.
+        mixup: Strengths to choose from (the α of the Beta distribution), 0 for none: images are mixed in pairs.
+        label_smoothing: Shares of each label that go to all classes alike, choices, at least 0 and below 1.
+        dropout: Shares of the values behind each activation that are dropped, choices, at least 0 and below 1.
     """
 
     images: Sizes = (5000, 7000)
@@ -73,6 +84,9 @@ class ParkTraining:
     scaling: tuple[str, ...] = SCALINGS
     tuning_epochs: Sizes = (3, 5)
     tuning_rate: Range = (0.2, 1.0)
+    mixup: tuple[float, ...] = (0.0,)
+    label_smoothing: tuple[float, ...] = (0.0,)
+    dropout: tuple[float, ...] = (0.0,)
 
     def __post_init__(self) -> None:
         check_sizes("training.images", self.images, 1, 10_000_000)
@@ -86,16 +100,27 @@ class ParkTraining:
         check_choices("training.scaling", self.scaling, SCALINGS)
         for name in ("sgd_learning_rate", "adaptive_learning_rate", "weight_decay", "tuning_rate"):
             check_range(f"training.{name}", getattr(self, name), above_zero=True)
+        for name, most in _LATER.items():
+            values = getattr(self, name)
+            if not values or not all(0 <= value < most for value in values):
+                raise ZoovetError(
+                    f"training.{name} must hold numbers of at least 0 and below {most:g}, got {list(values)}; 0 is none"
+                )
 
-    def draw(self, generator: np.random.Generator) -> DrawnTraining:
-        """Draw a training."""
+    def unused_later_keys(self) -> list[str]:
+        """Keys that recipes had not always, where this one does not use them: nothing is drawn of them or kept."""
+        return [name for name in _LATER if getattr(self, name) == (0.0,)]
+
+    def draw(self, generator: np.random.Generator, later: np.random.Generator) -> DrawnTraining:
+        """Draw a training; of the second generator what recipes had not always, so that the rest stays as it was."""
+        mixup, label_smoothing, dropout = (float(later.choice(getattr(self, name))) for name in _LATER)
         optimizer = str(generator.choice(self.optimizer))
         rates = self.sgd_learning_rate if optimizer == "sgd" else self.adaptive_learning_rate
         schedule = Schedule(
             optimizer=optimizer,
             learning_rate=log_uniform(rates, generator),
             weight_decay=log_uniform(self.weight_decay, generator),
-            dropout=0.0,
+            dropout=dropout,
             batch_size=int(generator.choice(self.batch_size)),
             epochs=int(generator.integers(self.epochs[0], self.epochs[1] + 1)),
         )
@@ -111,6 +136,8 @@ class ParkTraining:
             rate_schedule=str(generator.choice(self.rate_schedule)),
             augmentation=str(generator.choice(self.augmentation)),
             num_images=int(generator.integers(self.images[0], self.images[1] + 1)),
+            mixup=mixup,
+            label_smoothing=label_smoothing,
         )
 
 

@@ -12,6 +12,7 @@ from zoovet.zoo.park.families.resnet import ResnetFamily
 from zoovet.zoo.park.families.separable import SeparableFamily
 from zoovet.zoo.park.families.squeeze import SqueezeFamily
 from zoovet.zoo.park.families.vgg import VggFamily
+from zoovet.zoo.park.families.vit import VitFamily
 from zoovet.zoo.park.families.wide_resnet import WideResnetFamily
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Settings",
     "SqueezeFamily",
     "VggFamily",
+    "VitFamily",
     "WideResnetFamily",
     "num_layers",
     "num_multiplications",
@@ -41,6 +43,7 @@ Architecture = (
     | DensenetFamily
     | SqueezeFamily
     | MlpFamily
+    | VitFamily
     | GivenFamily
 )
 """A block of architectures in a recipe; a further family joins it by ``|``."""
