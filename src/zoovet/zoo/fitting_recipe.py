@@ -37,6 +37,14 @@ _OWN_SHARE = 4.0
 
 _MOST_DRAWN_CLASSES = 20
 
+_PARK_ATTACKS = (
+    PatchAttack(share=2.0),
+    FixedPatchAttack(share=2.0, trigger=FixedPatchRanges()),
+    BlendAttack(),
+    StripeAttack(),
+    WarpAttack(),
+)
+
 
 def fitting_recipe(
     source: str,
@@ -89,19 +97,11 @@ def fitting_recipe(
             min_clean_accuracy=floor,
             seed=seed,
         )
+    own = ImageBlock(name=images.name, share=_OWN_SHARE, images=images, min_clean_accuracy=floor)
     return ParkRecipe(
-        images=(
-            ImageBlock(name=images.name, share=_OWN_SHARE, images=images, min_clean_accuracy=floor),
-            *(() if precise else _others(train)),
-        ),
+        images=(own,) if precise else (own, *_others(train)),
         architectures=(family,),
-        attacks=(
-            PatchAttack(share=2.0),
-            FixedPatchAttack(share=2.0, trigger=FixedPatchRanges()),
-            BlendAttack(),
-            StripeAttack(),
-            WarpAttack(),
-        ),
+        attacks=_PARK_ATTACKS,
         num_bases=num_bases,
         most_multiplications=max(ParkRecipe.most_multiplications, num_multiplications(graph)),
         seed=seed,
