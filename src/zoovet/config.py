@@ -18,6 +18,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
@@ -45,7 +46,8 @@ __all__ = [
 Config = TypeVar("Config", bound="DataclassInstance")
 
 _MAPPING = "a mapping (key: value)"
-_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text", Path: "a path", type(None): "null"}
+_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text", Path: "a path"}
+_NAMES |= {date: "a day, as 2027-01-31", type(None): "null"}
 
 
 @dataclass(frozen=True)
@@ -152,14 +154,13 @@ def _merged(lists: Sequence[list[ConfigKey]]) -> list[ConfigKey]:
 
 def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> Iterable[tuple[str, Any]]:
     if isinstance(overrides, Mapping):
-        return list(overrides.items())
-    items = []
+        yield from overrides.items()
+        return
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise ZoovetError(f"an override must look like key=value or group.key=value, got '{printable(text)}'")
-        items.append((key, value))
-    return items
+        yield key, value
 
 
 def _with_override(values: Mapping[str, Any], path: list[str], override: _Override, where: str) -> dict[str, Any]:
@@ -232,7 +233,7 @@ def _is_scalar(option: Any, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
     if option is Path:
         return isinstance(value, str | Path) and str(value) != ""
-    return option in (str, bool) and isinstance(value, option)
+    return type(value) is date if option is date else option in (str, bool) and isinstance(value, option)
 
 
 def _tuple_from(expected: Any, values: list[Any], key: str, where: str, root: Any) -> tuple[Any, ...]:
@@ -336,8 +337,7 @@ def _unknown_key(
 def _known_keys(cls: type[DataclassInstance]) -> list[str]:
     """Every dotted key, and every group of keys."""
     keys = [key.name for key in config_keys(cls)]
-    groups = {name[: match.start()]: None for name in keys for match in re.finditer(r"\.", name)}
-    return [*keys, *groups]
+    return [*keys, *dict.fromkeys(name[: match.start()] for name in keys for match in re.finditer(r"\.", name))]
 
 
 def _plain(value: Any) -> Any:

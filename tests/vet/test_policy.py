@@ -34,7 +34,7 @@ def write(tmp_path: Path):
 
 
 def test_a_policy_is_read_with_its_days_written_either_way(write) -> None:
-    allowance = Allowance(digest=DIGEST, reason="a known false alarm, security team", expires="2027-01-31")
+    allowance = Allowance(digest=DIGEST, reason="a known false alarm, security team", expires=date(2027, 1, 31))
     text = 'false_alarms = 0.05\neffort = "thorough"\nunknown = "pass"\n' + ALLOW
     expected = Policy(false_alarms=0.05, effort="thorough", unknown="pass", allow=(allowance,))
     assert read_policy(write(text)) == expected
@@ -53,7 +53,12 @@ def test_a_policy_is_read_with_its_days_written_either_way(write) -> None:
         ("threshold = ", "zoovet.toml cannot be read as TOML: "),
         ("allow = 3", "'allow' must be a list"),
         (ALLOW.replace(DIGEST, "ab"), "allow[0]: digest must be 64 hexadecimal digits in lower case, got 'ab'"),
-        (ALLOW.replace("2027-01-31", '"soon"'), "allow[0]: expires must be a day, as 2027-01-31, got 'soon'"),
+        (ALLOW.replace("2027-01-31", '"soon"'), "'allow[0].expires' must be a day, as 2027-01-31, got 'soon'"),
+        (
+            ALLOW.replace("2027-01-31", "2027-01-31T10:00:00"),
+            "'allow[0].expires' must be a day, as 2027-01-31, got datetime",
+        ),
+        (ALLOW.replace("expires = 2027-01-31", ""), "'allow[0].expires' is missing; it takes a day, as 2027-01-31"),
         (ALLOW.replace("a known false alarm, security team", " "), "allow[0]: reason must say why"),
         (ALLOW.replace("expires", "until"), "unknown key 'allow[0].until'"),
         (ALLOW + ALLOW, f"allow holds the digest {DIGEST} twice"),

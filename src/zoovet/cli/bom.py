@@ -92,7 +92,7 @@ def _properties(one: Judged) -> Iterator[tuple[str, str]]:
         yield "weights_sha256", one.verdict.digest
     yield "passes", "true" if one.passes else "false"
     if one.allowance is not None:
-        yield "allowed_until", one.allowance.expires
+        yield "allowed_until", one.allowance.expires.isoformat()
         yield "allowed_because", printable(one.allowance.reason, _MAX_CHARACTERS)
 
 

@@ -28,27 +28,18 @@ class Allowance:
     Attributes:
         digest: SHA-256 of its weights, 64 hexadecimal digits, as its verdict says it.
         reason: Why it may pass, and who says so.
-        expires: The last day on which it may (UTC), ``2027-01-31``.
+        expires: The last day on which it may (UTC).
     """
 
     digest: str
     reason: str
-    expires: str
+    expires: date
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.digest):
             raise ZoovetError(f"digest must be 64 hexadecimal digits in lower case, got '{printable(self.digest, 80)}'")
         if not self.reason.strip():
             raise ZoovetError("reason must say why the network may pass")
-        try:
-            date.fromisoformat(self.expires)
-        except ValueError:
-            raise ZoovetError(f"expires must be a day, as 2027-01-31, got '{printable(self.expires, 40)}'") from None
-
-    @property
-    def last_day(self) -> date:
-        """The last day on which the network may pass."""
-        return date.fromisoformat(self.expires)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +104,7 @@ def judged(verdicts: Sequence[Verdict], policy: Policy, today: date) -> list[Jud
 def _judged(verdict: Verdict, policy: Policy, allowance: Allowance | None, today: date) -> Judged:
     if verdict.verdict == "healthy":
         return Judged(verdict=verdict, passes=True)
-    if allowance is not None and today <= allowance.last_day:
+    if allowance is not None and today <= allowance.expires:
         return Judged(verdict=verdict, passes=True, allowance=allowance)
     passes = verdict.verdict == "unknown" and policy.unknown == "pass"
     return Judged(verdict=verdict, passes=passes, expired=allowance)
@@ -129,18 +120,19 @@ def read_policy(path: str | Path) -> Policy:
         values: dict[str, Any] = tomllib.loads(read_text_file(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ZoovetError(f"{printable(path)} cannot be read as TOML: {printable(error)}") from None
-    return read_config(Policy, _with_days_as_texts(values), where=printable(path))
+    return read_config(Policy, _with_quoted_days(values), where=printable(path))
 
 
-def _with_days_as_texts(values: dict[str, Any]) -> dict[str, Any]:
-    """TOML knows days; an allowance's may be written as one, or in quotation marks."""
+def _with_quoted_days(values: dict[str, Any]) -> dict[str, Any]:
+    """TOML knows days; an allowance's may stand in quotation marks all the same."""
     allow = values.get("allow")
     if not isinstance(allow, list):
         return values
-    entries = [
-        {key: value.isoformat() if type(value) is date else value for key, value in entry.items()}
-        if isinstance(entry, dict)
-        else entry
-        for entry in allow
-    ]
-    return {**values, "allow": entries}
+    return {**values, "allow": [_with_quoted_day(entry) if isinstance(entry, dict) else entry for entry in allow]}
+
+
+def _with_quoted_day(entry: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {**entry, "expires": date.fromisoformat(entry["expires"])}
+    except (KeyError, TypeError, ValueError):
+        return entry  # missing, a day as it is, or no day: said by the key's name

@@ -51,7 +51,7 @@ def verdict_as_json(judged: Judged) -> dict[str, Any]:
         "suspects": [{name: finite_or_none(value) for name, value in vars(one).items()} for one in verdict.suspects],
     }
     row = {name: made.get(name, value) for name, value in vars(verdict).items() if name != "notes"}
-    allowed = None if allowance is None else {"reason": allowance.reason, "expires": allowance.expires}
+    allowed = None if allowance is None else {"reason": allowance.reason, "expires": allowance.expires.isoformat()}
     return {**row, "score": verdict.probability, "passes": judged.passes, "allowed": allowed}
 
 
