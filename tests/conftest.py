@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 
 # Before torch is imported: with more threads than one, small tensors take longer, and sums may differ by a bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import torch
+import yaml
 from torch import Tensor
 from torch.nn import functional
 
@@ -277,3 +280,73 @@ def state(networks: Networks) -> dict[str, Tensor]:
         values[f"{name}.weight"] = weight[0].flatten(1) if name == "classifier.0" else weight[0].clone()
         values[f"{name}.bias"] = bias[0].clone()
     return values
+
+
+class Documents:
+    """What the documents tell their readers to run, and which test does (``data/documented.yaml``)."""
+
+    root = Path(__file__).parents[1]
+    _words = r"(?:\.venv/bin/)?zoovet|python|make|git|pip|pipx|source|curl|export|docker|pre-commit|PIP_\w+=\S+"
+    _command = re.compile(rf"^ {{4,}}(?:\$ )?(?:{_words}) .*$")
+
+    def __init__(self) -> None:
+        listed = yaml.safe_load((self.root / "tests" / "data" / "documented.yaml").read_text(encoding="utf-8"))
+        self.entries: list[dict[str, str]] = listed["commands"]
+        self.python_pages: dict[str, str] = listed["python"]
+        documents = sorted((self.root / "docs").glob("*.md"))
+        self.pages = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in documents)]
+
+    def commands(self, page: str) -> list[str]:
+        """A page's commands, without what is remarked behind them."""
+        lines = (self.root / page).read_text(encoding="utf-8").splitlines()
+        found = [line.strip().removeprefix("$ ") for line in lines if self._command.match(line)]
+        return [re.split(r"\s+# ", command)[0] for command in found]
+
+    def entry(self, command: str) -> dict[str, str]:
+        """What is listed of a command."""
+        fits = [entry for entry in self.entries if re.match(entry["match"], command)]
+        assert fits, f"tests/data/documented.yaml says nothing of: {command}"
+        return fits[0]
+
+    def run_by(self, test: str, *pages: str) -> list[str]:
+        """The commands of pages, by default all, that a file of tests is to run."""
+        every = [command for page in pages or self.pages for command in self.commands(page)]
+        return list(dict.fromkeys(command for command in every if self.entry(command).get("runs_in") == test))
+
+    def python(self, page: str) -> list[str]:
+        """A page's blocks that use the package."""
+        text = (self.root / page).read_text(encoding="utf-8")
+        blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for indented in re.findall(r"(?:^ {4}.*\n|^\n)+", text, re.MULTILINE):
+            lines = [line.removeprefix("    ") for line in indented.splitlines() if not self._command.match(line)]
+            blocks.append("\n".join(lines))
+        uses = re.compile(r"^(?:import|from) zoovet|^\w+ = zoovet\.|^zoovet\.", re.MULTILINE)
+        return [block for block in blocks if uses.search(block)]
+
+
+@pytest.fixture(scope="session")
+def documents() -> Documents:
+    return Documents()
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """Amazon's protocol, spoken by moto's server on this machine; its buckets are ``bucket`` and ``my-bucket``."""
+    pytest.importorskip("flask_cors")
+    s3fs, server_of = pytest.importorskip("s3fs"), pytest.importorskip("moto.server")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    server = server_of.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)  # a process has one store for all its servers
+    s3fs.S3FileSystem.clear_instance_cache()
+    system = s3fs.S3FileSystem()
+    system.mkdir("bucket")
+    system.mkdir("my-bucket")
+    yield system
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

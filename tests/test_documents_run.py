@@ -1,7 +1,7 @@
 """What the pages for whoever vets a network say is done: their commands and their Python, on small stand-ins.
 
-Searches are short and their reader is played: what these find is tested elsewhere. What is fetched, and what asks a
-run or a zoo, is tested by its own words with servers and zoos of the tests (``fetching``, ``cli/end_to_end``).
+Searches are short and their reader is played: what these find is tested elsewhere. Which test runs what else the pages
+say, what is fetched by servers of the tests, say, is listed in ``data/documented.yaml``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -27,12 +28,11 @@ from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
 from zoovet.tasks.strangers.detector import StrangerReading
 
 ROOT = Path(__file__).parents[1]
+THIS = "tests/test_documents_run.py"
 PAGES = (
     *("README.md", "docs/vet.md", "docs/walk.md", "docs/read-a-verdict.md", "docs/pipelines.md", "docs/heal.md"),
     *("docs/reading-files.md", "docs/models.md", "docs/steps.md", "docs/sources.md"),
 )
-ELSEWHERE = re.compile(r"://|runs/|repair suspect\.(safetensors|pt) ")
-"""What is fetched; what asks a run; repairs by weights, which are of networks of a zoo."""
 
 NET = """
 from torch import nn
@@ -117,21 +117,23 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stand_ins: Path) -> P
     return tmp_path / "work"
 
 
-def _commands(page: str) -> list[str]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.findall(r"^ {4}(?:\$ )?zoovet ((?:scan|repair|compare) .*)$", text, re.MULTILINE)
-    return [command for command in found if not ELSEWHERE.search(command)]
-
-
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_run(page: str, quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if page == "docs/walk.md":
-        _poison(quick)
-    for command in _commands(page):
-        words = [name for word in shlex.split(command) for name in (sorted(glob.glob(word)) if "*" in word else [word])]
+def test_the_commands_of_a_page_run(page: str, documents: Any, quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = documents.run_by(THIS, page)
+    assert commands
+    for command in commands:
+        if command == "python docs/walk/poison.py suspect":
+            _poison(quick)
+            continue
+        words = shlex.split(command)[1:]
+        words = [name for word in words for name in (sorted(glob.glob(word)) if "*" in word else [word])]
         status = main(words)
         assert status in (0, 1), f"{command}: {capsys.readouterr().err}"
         capsys.readouterr()
+
+
+def test_no_page_with_commands_to_run_is_left_out(documents: Any) -> None:
+    assert set(documents.run_by(THIS)) == set(documents.run_by(THIS, *PAGES))
 
 
 def _poison(folder: Path) -> None:
@@ -149,16 +151,15 @@ def _poison(folder: Path) -> None:
         sys.argv, sys.path[:] = before
 
 
-def test_pages_have_commands_to_run() -> None:
-    assert sum(map(len, map(_commands, PAGES))) >= 18
-
-
-@pytest.mark.parametrize("page", ["docs/reading-files.md", "docs/models.md", "docs/cluster.md"])
-def test_the_python_of_a_page_runs(page: str, quick: Path) -> None:
-    blocks = _python(page)
+@pytest.mark.parametrize("page", ["docs/reading-files.md", "docs/models.md", "docs/cluster.md", "docs/scalegmn.md"])
+def test_the_python_of_a_page_runs(page: str, documents: Any, quick: Path) -> None:
+    blocks = documents.python(page)
     assert blocks
+    assert documents.python_pages[page] == THIS
     graph = zoovet.Detector.shipped("fashion-mnist-small-cnn").graphs[0]
     module = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    with np.load(ROOT / "tests" / "data" / "keras_files.npz") as archive:  # by Keras, which is not needed to read them
+        (quick / "model.keras").write_bytes(archive["sequential_keras"].tobytes())
     space: dict[str, Any] = {
         "zoovet": zoovet,
         "images": zoovet.Images.from_folder("photos/"),
@@ -168,14 +169,3 @@ def test_the_python_of_a_page_runs(page: str, quick: Path) -> None:
     }
     for block in blocks:
         exec(compile(block, page, "exec"), space)
-
-
-def _python(page: str) -> list[str]:
-    """Blocks of a page that use the package; Keras files are for a machine with TensorFlow to make."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    for indented in re.findall(r"(?:^ {4}.*\n|^\n)+", text, re.MULTILINE):
-        lines = (line.removeprefix("    ") for line in indented.splitlines())
-        blocks.append("\n".join(line for line in lines if not line.startswith("zoovet scan ")))
-    uses = re.compile(r"^(?:import|from) zoovet|^\w+ = zoovet\.|^zoovet\.", re.MULTILINE)
-    return [block for block in blocks if uses.search(block) and ".keras" not in block]

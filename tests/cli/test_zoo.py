@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from zoovet.cli.expected_auc import OWN_NETWORKS_AUC, SMALL_CNN_AUC, expected_auc
 from zoovet.cli.main import main
-from zoovet.config import read_config
+from zoovet.config import read_config, read_yaml
+from zoovet.networks import Networks, small_cnn, to_module
 from zoovet.zoo import ParkRecipe
 
 NET = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
@@ -44,6 +51,26 @@ def test_a_precise_zoo_is_of_the_images_given_alone(tmp_path: Path, capsys: pyte
     assert "More precise" not in said
     (block,) = read_config(ParkRecipe, recipe).images
     assert block.name == "digits"
+
+
+def test_the_documents_command_runs(documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = small_cnn("relu", input_shape=(1, 8, 8), channels=(12, 12))
+    networks = Networks.from_flat(graph, torch.linspace(-1, 1, graph.num_parameters)[None])
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # there is a newer exporter
+        torch.onnx.export(to_module(networks), (torch.zeros(1, 1, 8, 8),), str(tmp_path / "my-net.onnx"), dynamo=False)
+    digits = load_digits()
+    for place, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        path = tmp_path / "photos" / f"digit {label}" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((15 * image).astype("uint8")).save(path)
+    monkeypatch.chdir(tmp_path)
+    for command in documents.run_by("tests/cli/test_zoo.py"):
+        words = shlex.split(command)[1:]
+        assert main(words) == 0
+        recipe = Path(words[words.index("--out") + 1])
+        assert read_yaml(recipe)["kind"] in ("trojan", "park")
+        recipe.unlink()
 
 
 def test_a_network_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ class Hub:
         asked: Methods and paths of what was asked, in turn.
         broken: Names of files whose content is not what the hub says.
         commit: That files come from.
+        revisions: That lead to it.
     """
 
     url: str = ""
@@ -36,6 +37,7 @@ class Hub:
     asked: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     commit: str = COMMIT
+    revisions: set[str] = field(default_factory=lambda: {"main", "v1", COMMIT})
 
     def described(self, name: str) -> dict[str, object]:
         files = [
@@ -59,7 +61,7 @@ def _answer(hub: Hub, path: str) -> tuple[int, bytes, dict[str, str]]:
         name, revision = "/".join(parts[2:4]), parts[5] if len(parts) > 5 else "main"
         if name not in hub.repositories:
             return 404, b"{}", {"X-Error-Code": "RepoNotFound"}
-        if revision not in ("main", "v1", COMMIT):
+        if revision not in hub.revisions:
             return 404, b"{}", {"X-Error-Code": "RevisionNotFound"}
         return 200, json.dumps(hub.described(name)).encode(), {}
     name, file = "/".join(parts[:2]), "/".join(parts[4:])

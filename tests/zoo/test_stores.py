@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -147,27 +146,6 @@ def test_places_that_cannot_be(bucket: Bucket, tiny_recipe: TrojanRecipe, monkey
     monkeypatch.setattr(Bucket, "forbids", True)
     with pytest.raises(StorageError, match="s3://bucket/zoos/new cannot be written: Access Denied"):
         build_zoo(tiny_recipe, "s3://bucket/zoos/new")
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """Amazon's protocol, spoken by moto's server on this machine."""
-    pytest.importorskip("flask_cors")
-    s3fs, server_of = pytest.importorskip("s3fs"), pytest.importorskip("moto.server")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    server = server_of.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    s3fs.S3FileSystem.clear_instance_cache()
-    system = s3fs.S3FileSystem()
-    system.mkdir("bucket")
-    yield system
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.mark.filterwarnings("default")

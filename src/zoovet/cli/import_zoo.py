@@ -25,7 +25,7 @@ __all__ = ["DESCRIPTION", "TAKES_OVERRIDES", "add_arguments", "config_classes", 
 DESCRIPTION = """
 Read a published dataset of networks, unpacked as it was downloaded, or a folder of weight files, and write it as a zoo.
 
-  zoovet import folder nets/ --table labels.csv --architecture resnet20 --dataset cifar10 --out zoos/theirs
+  zoovet import folder nets/ --table labels.csv --architecture resnet20:image=32 --dataset cifar10 --out zoos/theirs
   zoovet import small-cnn-zoo data/cifar10 --split-file data/cifar10_split.csv --out zoos/cifar10-cnns
   zoovet import mnist-inr data/mnist-inrs --out zoos/mnist-inr
 

@@ -30,7 +30,7 @@ class ImportOptions:
         table: Table of what is known of the networks.
         columns: Our names of the table's columns and its own, where they are others than usual.
         dataset: Name of the images that the networks were trained on.
-        read: Reads a network's file, as ``lambda path: zoovet.read(path, architecture="resnet20").networks``.
+        read: Reads a network's file, as ``lambda path: zoovet.read(path, architecture="resnet20:image=32").networks``.
     """
 
     split_file: Path | None = None
