@@ -124,6 +124,8 @@ def test_the_words_of_the_action_are_the_commands(
 def test_the_hook_scans_the_weight_files_that_are_committed(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     assert {"id", "name", "entry", "language"} <= hook.keys()
+    assert hook["additional_dependencies"] == ["--constraint=constraints.txt", "h5py"], "else pip takes what is newest"
+    assert (ROOT / "constraints.txt").is_file()
     assert hook["require_serial"] is True, "several scans at once would share the cores"
     for name in ("a.safetensors", "b.PT2".lower(), "x/c.onnx", "pytorch_model.bin"):
         assert re.search(hook["files"], name)
@@ -133,3 +135,30 @@ def test_the_hook_scans_the_weight_files_that_are_committed(weights: Path, capsy
     assert command in scripts
     assert main([*words, "--scaling", "unit", str(weights / "a b.safetensors")]) == 1
     assert "unknown" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # sets up an environment with PyTorch, as the first commit of a user does
+def test_pre_commit_installs_the_hook_and_scans(tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    save_networks(
+        Networks.from_flat(GRAPH, torch.linspace(-1, 1, GRAPH.num_parameters)[None]), repository / "a.safetensors"
+    )
+    (repository / "notes.txt").write_text("no weights", encoding="utf-8")
+    for words in (["init", "--quiet"], ["add", "."]):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"PRE_COMMIT_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "pre_commit", "try-repo", str(ROOT), "zoovet-scan", "--all-files"]
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^a\.safetensors .* unknown$", done.stdout, re.MULTILINE), done.stdout
+    assert "notes.txt" not in done.stdout
+    (python,) = (tmp_path / "home").glob("repo*/py_env-*/bin/python")
+    listed = subprocess.run(
+        [python, "-m", "pip", "freeze"], env=environment, capture_output=True, text=True, check=True
+    )
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    versions = dict(line.split("==") for line in listed.stdout.splitlines() if "==" in line)
+    assert versions["torch"].split("+")[0] == pinned["torch"]
+    assert versions["h5py"] == pinned["h5py"]
