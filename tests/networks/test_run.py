@@ -131,6 +131,20 @@ def test_tiles_of_networks_and_images_change_nothing(
             assert_near(run(networks, images), whole)
 
 
+def test_images_are_dealt_to_tiles_of_about_one_size(
+    monkeypatch: pytest.MonkeyPatch, residual_graph: Graph, draw_networks: DrawNetworks
+) -> None:
+    networks, sizes = draw_networks(residual_graph, 1), list[int]()
+
+    def reduce(values: Tensor) -> Tensor:
+        sizes.append(values.shape[1])
+        return values
+
+    monkeypatch.setitem(run.__globals__, "_TILE_IMAGES", 5)
+    values_at(networks, draw_images(residual_graph, 11), [residual_graph.output], reduce=reduce)
+    assert sizes == [4, 4, 3]
+
+
 class LivingBytes(TorchDispatchMode):
     """Remembers the largest tensor that any operation makes, and how much conv and pooling made in all."""
 

@@ -26,6 +26,7 @@ _TILE_BYTES = 2 * 2**20
 _TILE_IMAGES = 1024
 _CUDA_TILE_BYTES = 256 * 2**20
 _NO_CHANGES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({})
+_NO_PARAMETERS: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def run(networks: Networks, images: Tensor, *, chunk_size: int | None = None) -> Tensor:
@@ -107,16 +108,17 @@ def run_changed(networks: Networks, images: Tensor, changes: Mapping[str, Callab
 class _Step:
     """One operation of a plan: sites and parameters by name, and which sites nobody reads after it.
 
+    ``compute`` is the operation on one network's tensors, in place of its input where nobody else reads that.
     ``factor`` multiplies the parameters: a sine's frequency, which costs less there than on all values.
     """
 
     kind: OperationKind
+    compute: Callable[[Mapping[str, Any], Sequence[Tensor], Mapping[str, Tensor]], Tensor]
     attributes: Mapping[str, Any]
     inputs: tuple[str, ...]
     output: str
     parameters: tuple[tuple[str, str], ...]
     freed: tuple[str, ...]
-    overwrites: bool
     factor: float = 1.0
 
     def own(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -163,15 +165,17 @@ def _steps(graph: Graph, wanted: tuple[str, ...]) -> tuple[_Step, ...]:
         if operation.op == "sin" and maker is not None and maker.op in ("conv2d", "linear"):
             factors[maker.output] = attributes["frequency"]
             attributes = FrozenMapping({"frequency": 1.0})
+        kind = operation.kind
+        may_overwrite = maker is not None and maker.kind.makes_fresh
         steps.append(
             _Step(
-                kind=operation.kind,
+                kind=kind,
+                compute=kind.overwrite if kind.overwrite and may_overwrite else kind.plain,
                 attributes=attributes,
                 inputs=operation.inputs,
                 output=operation.output,
                 parameters=tuple(operation.parameters.items()),
                 freed=freed,
-                overwrites=operation.kind.overwrite is not None and maker is not None and maker.kind.makes_fresh,
                 factor=factors.get(operation.output, 1.0),
             )
         )
@@ -224,21 +228,23 @@ def _check_images(networks: Networks, images: Tensor) -> bool:
     num_networks = len(networks)
     if num_networks == 0:
         raise ZoovetError("there are no networks to run: the batch of networks is empty")
-    shared = images.ndim == len(shape) + 1
-    own = images.ndim == len(shape) + 2 and images.shape[0] == num_networks
-    if not (shared or own) or tuple(images.shape[-len(shape) :]) != shape:
+    theirs, num_axes = images.shape, len(shape)
+    shared = len(theirs) == num_axes + 1
+    own = len(theirs) == num_axes + 2 and theirs[0] == num_networks
+    if not (shared or own) or theirs[-num_axes:] != shape:
         wanted = ", ".join(map(str, shape))
         raise ZoovetError(
             f"images must have the shape [N, {wanted}], or [{num_networks}, N, {wanted}] where each network has "
-            f"its own, got {list(images.shape)}"
+            f"its own, got {list(theirs)}"
         )
-    if images.dtype != networks.dtype:
+    first = next(iter(networks.parameters.values()))
+    if images.dtype != first.dtype:
         raise ZoovetError(
-            f"images are {images.dtype} and the networks {networks.dtype}; convert one of them with .to(dtype=…)"
+            f"images are {images.dtype} and the networks {first.dtype}; convert one of them with .to(dtype=…)"
         )
-    if images.device != networks.device:
+    if images.device != first.device:
         raise ZoovetError(
-            f"images are on {images.device} and the networks on {networks.device}; move one of them with .to(device)"
+            f"images are on {images.device} and the networks on {first.device}; move one of them with .to(device)"
         )
     return shared
 
@@ -253,7 +259,8 @@ def _tile(graph: Graph, numbers: int, num_images: int, like: Tensor) -> tuple[in
     num_bytes = max(num_bytes, graph.num_parameters * like.element_size())
     num_pairs = max(1, num_bytes // (numbers * like.element_size()))
     images = max(1, min(num_images, num_pairs, most_images))
-    return num_pairs // images, images
+    num_chunks = max(1, -(-num_images // images))
+    return num_pairs // images, -(-num_images // num_chunks)  # chunks of about one size
 
 
 def _run(
@@ -292,13 +299,16 @@ def _run_one(steps: tuple[_Step, ...], parameters: Mapping[str, Tensor], images:
         images = images.contiguous(memory_format=torch.channels_last)
     sites = {INPUT: images}
     for step in steps:
-        inputs = [sites[name] for name in step.inputs]
+        if len(step.inputs) == 1:
+            inputs = [sites[step.inputs[0]]]
+        else:
+            inputs = [sites[name] for name in step.inputs]
+            if inputs and not step.kind.broadcasts:
+                inputs = _repeated(inputs)
         for name in step.freed:
             del sites[name]
-        compute = step.kind.overwrite if step.overwrites and step.kind.overwrite else step.kind.plain
-        if len(inputs) > 1 and not step.kind.broadcasts:
-            inputs = _repeated(inputs)
-        sites[step.output] = compute(step.attributes, inputs, step.own(parameters))
+        own = step.own(parameters) if step.parameters else _NO_PARAMETERS
+        sites[step.output] = step.compute(step.attributes, inputs, own)
     return sites
 
 
@@ -336,11 +346,15 @@ def _run_many(
 
 def _without_parameters(step: _Step, inputs: list[Values], site: Site, num_networks: int) -> Values:
     """Any operation on values of B networks: to it, B networks on N images are B · N images."""
-    kind, layouts = step.kind, {value.layout for value in inputs}
-    compute = kind.overwrite if step.overwrites and kind.overwrite else kind.plain
+    kind, compute = step.kind, step.compute
+    if len(inputs) == 1:
+        tensor, layout = inputs[0].tensor, inputs[0].layout
+        if layout == "shared" or kind.is_elementwise or (kind.is_per_channel and layout == "folded"):
+            return Values(compute(step.attributes, [tensor], _NO_PARAMETERS), layout)
+    layouts = {value.layout for value in inputs}
     if layouts == {"shared"} and not kind.broadcasts and len(inputs) > 1:
         return Values(compute(step.attributes, _repeated([value.tensor for value in inputs]), {}), "shared")
-    if layouts == {"shared"} or kind.is_elementwise or (kind.is_per_channel and layouts == {"folded"}):
+    if layouts == {"shared"} or (kind.is_per_channel and layouts == {"folded"}):
         return Values(compute(step.attributes, [value.tensor for value in inputs], {}), inputs[0].layout)
     folds = "folded" in layouts and bool(site.shape)
     tensors = [value.rows(num_networks) if folds else value.stacked(num_networks) for value in inputs]
