@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from zoovet.files import write_json
-from zoovet.printable import MAX_PATH_CHARACTERS, printable
+from zoovet.printable import MAX_PATH_CHARACTERS, printable, with_article
 
 
 def test_ordinary_names_stay_as_they_are() -> None:
@@ -35,6 +35,12 @@ def test_a_path_is_shown_whole_up_to_a_generous_length() -> None:
     assert len(endless) <= MAX_PATH_CHARACTERS
     assert endless.endswith("/net.pt")
     assert len(printable(long, limit=40)) <= 40
+
+
+def test_a_name_stands_behind_its_article() -> None:
+    names = ("MLP 144-9-8", "ResNet-20", "VGG-11", "alpha", "ONNX", "Ellipsis", "uint8", "unknown", "LSTM", "")
+    said = "an MLP 144-9-8, a ResNet-20, a VGG-11, an alpha, an ONNX, an Ellipsis, a uint8, an unknown, an LSTM, a "
+    assert ", ".join(map(with_article, names)) == said
 
 
 def test_a_name_that_is_no_utf8_survives_a_json_file(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 
-__all__ = ["MAX_PATH_CHARACTERS", "printable", "text_of_name"]
+__all__ = ["MAX_PATH_CHARACTERS", "printable", "text_of_name", "with_article"]
 
 MAX_CHARACTERS = 160
 """Of a text."""
 
 MAX_PATH_CHARACTERS = 1024
 """Of a path, which is of no use shortened: whoever reads it looks for the file. Systems take 4,096, people 100."""
+
+
+_SPOKEN_WITH_A_VOWEL = tuple("FHLMNRSX")
 
 
 def printable(text: object, limit: int | None = None) -> str:
@@ -41,6 +45,18 @@ def printable(text: object, limit: int | None = None) -> str:
 def text_of_name(name: str) -> str:
     r"""A file's name as text that is valid in UTF-8: a byte that is not becomes ``\xff``, all else stays."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def with_article(name: str) -> str:
+    """A name behind the article that it is spoken with: ``an MLP``, ``a ResNet-20``, ``an alpha``, ``a uint8``.
+
+    Args:
+        name: Its first word is spelt out where it is of capital consonants.
+    """
+    word = re.split(r"[^A-Za-z]", name, maxsplit=1)[0]
+    is_spelt = re.fullmatch(r"[B-DF-HJ-NP-TV-Z]+", word) is not None
+    is_vowel = word[:1] in _SPOKEN_WITH_A_VOWEL if is_spelt else re.match(r"(?!uni|use|uint)[aeiou]", word.lower())
+    return f"{'an' if is_vowel else 'a'} {name}"
 
 
 def _escape(letter: str) -> str:

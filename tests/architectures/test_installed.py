@@ -102,7 +102,7 @@ def test_other_shapes_are_of_no_network_of_it() -> None:
     assert installed.installed_matches({**shapes, "2.bias": (8,)}) == []
     assert installed.installed_matches({**shapes, "0.bias": (9,)}) == []
     assert installed.installed_matches({**shapes, "more": (8,)}) == []
-    with pytest.raises(ZoovetError, match=r"\), and none of torchvision's; give --architecture my_net.py:make$"):
+    with pytest.raises(ZoovetError, match=r"and none of torchvision's; give --architecture my_net.py:make, timm:NAME"):
         read_module(FileContent(tensors=nn.Bilinear(2, 3, 4).state_dict()), None, "f")
 
 
@@ -110,5 +110,5 @@ def test_without_the_library_none_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     monkeypatch.setattr(installed, "_torchvision", installed._torchvision.__wrapped__)
     assert installed.installed_matches({"2.bias": (8,)}) is None
-    with pytest.raises(ZoovetError, match=r"my_net\.py:make, or pip install torchvision, whose networks are known"):
+    with pytest.raises(ZoovetError, match=r"transformers:NAME, or pip install torchvision, whose networks are known"):
         read_module(FileContent(tensors=_network("wide").state_dict()), None, "f")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -21,6 +22,17 @@ from zoovet.architectures.external import external_module
 
 NAMES = {"0": "cat", "1": "dog", "2": "emu"}
 CONFIG = {"model_type": "tiny", "width": 6, "id2label": NAMES, "auto_map": {"A": "b--c.D"}}
+
+
+class TinyConfig(SimpleNamespace):
+    """The library's own sizes, but for what is said."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"width": 6, "id2label": NAMES, **settings})
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> TinyConfig:
+        return cls(**settings)
 
 
 class Tiny(nn.Module):
@@ -45,7 +57,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
     """Write a configuration for the played library."""
     library, auto, loading = (ModuleType(name) for name in ("transformers", "auto", "loading"))
     vars(library)["AutoModelForImageClassification"] = SimpleNamespace(from_config=Tiny)
-    vars(auto)["CONFIG_MAPPING"] = {"tiny": SimpleNamespace(from_dict=lambda one: SimpleNamespace(**one))}
+    vars(auto)["CONFIG_MAPPING"] = {"tiny": TinyConfig}
     vars(loading)["revert_weight_conversion"] = _in_files
     for name, module in (("", library), (".models.auto.configuration_auto", auto), (".core_model_loading", loading)):
         monkeypatch.setitem(sys.modules, f"transformers{name}", module)
@@ -69,6 +81,38 @@ def test_a_file_is_read_by_the_configuration_beside_it(config: Callable[..., Pat
     with torch.no_grad():
         expected = own(images.pixels / 127.5 - 1).argmax(1)
     assert torch.equal(network.predict(images), expected)
+
+
+@pytest.mark.usefixtures("config")
+def test_a_file_is_read_by_the_library_s_name_whatever_its_classes(tmp_path: Path) -> None:
+    own = Tiny(TinyConfig(num_labels=5))
+    save_file(_in_files(own, own.state_dict()), tmp_path / "own.safetensors")
+    network = zoovet.read(tmp_path / "own.safetensors", "transformers:tiny", input_shape=(3, 2, 2), scaling="unit")
+    images = zoovet.Images(pixels=torch.randint(256, (20, 3, 2, 2), dtype=torch.uint8))
+    with torch.no_grad():
+        expected = own(images.pixels / 255)
+    torch.testing.assert_close(network.logits(images), expected)
+    with pytest.raises(ZoovetError, match="transformers knows no 'tny'; did you mean 'tiny'"):
+        zoovet.read(tmp_path / "own.safetensors", "transformers:tny", input_shape=(3, 2, 2))
+
+
+def test_the_configuration_beside_a_file_says_what_it_is(
+    config: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleSpec(name, None))
+    config(architectures=["TinyForImageClassification"], image_size=2, width=7)
+    own = Tiny(TinyConfig(width=7))
+    save_file(_in_files(own, own.state_dict()), tmp_path / "model.safetensors")
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}')
+    network = zoovet.read(tmp_path / "model.safetensors")
+    images = zoovet.Images(pixels=torch.randint(256, (20, 3, 2, 2), dtype=torch.uint8))
+    with torch.no_grad():
+        expected = own(images.pixels / 127.5 - 1)
+    torch.testing.assert_close(network.logits(images), expected)
+    assert network.notes[0] == "read as transformers' TinyForImageClassification, as its config.json says"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ZoovetError, match=r"timm:NAME or transformers:NAME.*; config\.json says transformers' TinyFor"):
+        zoovet.read(tmp_path / "model.safetensors")
 
 
 def test_names_are_those_of_files(config: Callable[..., Path]) -> None:

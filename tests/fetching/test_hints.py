@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from zoovet.fetching import Hint
-from zoovet.fetching.hints import hint_of_config
+from zoovet.fetching import Hint, gathered
+from zoovet.fetching.hints import hint_beside, hint_for, hint_of_config
+from zoovet.networks import InputScaling
 
 TIMM: dict[str, Any] = {
     "architecture": "resnet18",
@@ -106,3 +107,32 @@ def test_a_scaling_of_another_kind_is_none(tmp_path: Path, odd: dict[str, Any]) 
     assert (hint.mean, hint.deviation) == (None, None)
     (tmp_path / "images.json").write_text("no JSON")
     assert hint_of_config(tmp_path / "config.json", tmp_path / "images.json").input_shape == (3, 32, 32)
+
+
+def test_a_configuration_beside_a_file_counts_where_a_library_wrote_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleSpec(name, None))
+    (tmp_path / "config.json").write_text(json.dumps(TIMM))
+    for name in ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"):
+        hint = hint_beside(tmp_path / name)
+        assert hint is not None
+        assert hint.architecture == "timm:resnet18"
+        assert hint.scaling == InputScaling(mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.2, 0.2))
+    assert hint_beside(tmp_path / "mine.pth") is None
+    for other in ({"architecture": "resnet20", "lr": 0.1}, {"lr": 0.1}, []):
+        (tmp_path / "config.json").write_text(json.dumps(other))
+        assert hint_beside(tmp_path / "model.safetensors") is None
+    (tmp_path / "config.json").write_text(json.dumps(TIMM))
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "mine.pth").touch()
+    for given in ([str(tmp_path)], [str(tmp_path / "mine.pth"), str(tmp_path / "model.safetensors")]):
+        files = gathered(given, tmp_path, offline=True).files
+        assert [file.hint is None for file in files] == [True, False]
+
+
+def test_a_file_that_says_its_graph_is_read_as_that() -> None:
+    hint = Hint(architecture="timm:resnet18", mean=(0.5,), deviation=(0.2,), notes=("read as timm's resnet18",))
+    assert hint_for("onnx/model.onnx", hint) == Hint(mean=(0.5,), deviation=(0.2,))
+    assert hint_for("model.safetensors", hint) is hint
+    assert hint_for("model.onnx", None) is None

@@ -52,14 +52,14 @@ def test_names_of_strangers_are_text(client: TestClient, queue: JobQueue, player
 
 
 def test_what_the_file_leaves_open_is_a_choice(client: TestClient, queue: JobQueue, player: Any, ended: Ended) -> None:
-    said = "a.pt is a MLP whose activation no name tells: give --architecture mlp:activation=relu"
+    said = "a.pt is an MLP whose activation no name tells: give --architecture mlp:activation=relu"
     choices = ["mlp:activation=relu", "mlp:activation=tanh"]
     found = {"summaries": [], "notes": [], "num_networks": 0, "error": said, "choices": choices}
     player.outcome = Outcome(found=found)
     job_id = send(client, scaling="unit")
     ended(queue, job_id)
     page = client.get(f"/jobs/{job_id}").text
-    assert "a.pt is a MLP whose activation no name tells</p>" in page
+    assert "a.pt is an MLP whose activation no name tells</p>" in page
     assert [f'<option value="{one}"' in page for one in choices] == [True, True]
     player.outcome = Outcome(found={**found, "error": "", "summaries": []})
     form = {"architecture": (None, choices[1]), "scaling": (None, "unit")}

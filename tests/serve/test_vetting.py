@@ -77,7 +77,7 @@ def test_a_trojaned_network_is_told_with_its_target_and_its_trigger(order_of: Or
 def test_what_the_file_leaves_open_can_be_chosen(order_of: OrderOf, images: str, begins: str) -> None:
     found = vetting.scan(order_of(images), lambda _: None)
     assert found["error"].startswith(begins)
-    assert "is a MLP 144-9-8 whose activation no name or shape tells: give --architecture mlp:" in found["error"]
+    assert "is an MLP 144-9-8 whose activation no name or shape tells: give --architecture mlp:" in found["error"]
     assert found["choices"][:2] == ["mlp:activation=relu", "mlp:activation=leaky_relu"]
     assert found["summaries"] == []
 

@@ -15,7 +15,7 @@ from zoovet.architectures.plain import LENET, MLP, SMALL_CNN, VGG
 from zoovet.architectures.preactivation import PREACT_RESNET, WIDE_RESNET
 from zoovet.architectures.residual import RESNET
 from zoovet.errors import ZoovetError, nearest
-from zoovet.printable import printable
+from zoovet.printable import printable, with_article
 
 __all__ = ["ARCHITECTURES", "Named", "named"]
 
@@ -77,7 +77,8 @@ class Named:
         candidate = self.family.match(shapes, settings)
         for key, value in self.wanted.items():
             if value not in (candidate.derived.get(key), candidate.also.get(key)):
-                raise Misfit(f"is a {candidate.title}: its {key} is {candidate.derived.get(key)}, not {value}")
+                own = candidate.derived.get(key)
+                raise Misfit(f"is {with_article(candidate.title)}: its {key} is {own}, not {value}")
         return candidate
 
 

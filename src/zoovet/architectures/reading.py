@@ -17,7 +17,7 @@ from zoovet.architectures.installed import installed_matches
 from zoovet.architectures.names import ARCHITECTURES, Named, named
 from zoovet.errors import ZoovetError
 from zoovet.networks import InputScaling
-from zoovet.printable import printable
+from zoovet.printable import printable, with_article
 from zoovet.readers import FileContent
 from zoovet.readers.named_layers import contents_in_words, without_bookkeeping
 from zoovet.readers.tensor_names import is_average
@@ -173,10 +173,10 @@ def _of_library(tensors: Mapping[str, Tensor], source: str) -> str:
             f"{source} has the names and shapes of several networks: give --architecture {names}", fitting
         )
     also = "" if fitting is None else ", and none of torchvision's"
-    way = ", or pip install torchvision, whose networks are known by names and shapes too" if fitting is None else ""
+    way = ", or pip install torchvision, whose networks are known by names and shapes" if fitting is None else ""
     raise ZoovetError(
         f"{source} holds {contents_in_words(tensors)}: no built-in architecture by names and shapes "
-        f"({', '.join(ARCHITECTURES)}){also}; give --architecture my_net.py:make{way}"
+        f"({', '.join(ARCHITECTURES)}){also}; give --architecture my_net.py:make, timm:NAME or transformers:NAME{way}"
     )
 
 
@@ -201,13 +201,13 @@ def _candidate(
         try:
             candidate = _checked(named(architecture), tensors, size, is_ordered=is_ordered)
         except Misfit as error:
-            others = [one.title for one in match(tensors, size, is_ordered=is_ordered)]
-            hint = f"; it may be a {' or '.join(others[:_MAX_TITLES])}" if others else ""
+            others = [with_article(one.title) for one in match(tensors, size, is_ordered=is_ordered)]
+            hint = f"; it may be {' or '.join(others[:_MAX_TITLES])}" if others else ""
             raise ZoovetError(f"{source} is no {printable(architecture, 60)}: it {error}{hint}") from None
     if candidate.open:
         raise OpenArchitecture(
-            f"{source} is a {candidate.title} whose {' and '.join(candidate.open)} no name or shape tells: give "
-            f"{_full(candidate, architecture)}{_published_way(candidate)}",
+            f"{source} is {with_article(candidate.title)} whose {' and '.join(candidate.open)} no name or shape tells: "
+            f"give {_full(candidate, architecture)}{_published_way(candidate)}",
             candidate.choices(_said(architecture)),
         )
     return candidate
@@ -274,7 +274,7 @@ def _require_all(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> No
 def _external(architecture: str, tensors: Mapping[str, Tensor], source: str) -> tuple[nn.Module, dict[str, Tensor]]:
     """The module of a library or of the user's own, and the tensors by its names for them.
 
-    A library's has as many classes as the file's last tensor says.
+    A library's has as many classes as the tensors say that are of another length only; files may be sorted by name.
     """
     module = external_module(architecture, None)
     names = [name for name in module.state_dict() if not name.endswith(_COUNTER)]
@@ -283,15 +283,23 @@ def _external(architecture: str, tensors: Mapping[str, Tensor], source: str) -> 
     try:
         _require_all(module, shapes)
     except Misfit as error:
-        last = next((tensor.shape[0] for tensor in reversed(list(tensors.values())) if tensor.dim() in (1, 2)), None)
-        if architecture.rpartition(":")[0].endswith(".py") or last is None:
+        own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if name in shapes}
+        lengths = {shapes[name][0] for name, shape in own.items() if _is_longer_or_shorter(shapes[name], shape)}
+        if architecture.rpartition(":")[0].endswith(".py") or len(lengths) != 1:
             raise ZoovetError(f"{source} is no {printable(architecture, 60)}: it {error}") from None
-        module = external_module(architecture, last)
+        (num_classes,) = lengths
+        module = external_module(architecture, num_classes)
         try:
             _require_all(module, shapes)
         except Misfit as again:
-            raise ZoovetError(f"{source} is no {printable(architecture, 60)} of {last} classes: it {again}") from None
+            said = f"{printable(architecture, 60)} of {num_classes} classes"
+            raise ZoovetError(f"{source} is no {said}: it {again}") from None
     return module, renamed
+
+
+def _is_longer_or_shorter(given: tuple[int, ...], own: tuple[int, ...]) -> bool:
+    """Whether shapes differ in their first axis alone, as a last layer's do by its classes."""
+    return len(given) == len(own) > 0 and given[0] != own[0] and given[1:] == own[1:]
 
 
 def _require_channels(candidate: Candidate, image: tuple[int, ...], source: str) -> None:

@@ -76,13 +76,9 @@ def groups_by_hint(
 
 
 def _with_hint(options: ReadOptions, hint: Hint | None) -> ReadOptions:
-    from zoovet.networks import InputScaling
-
     if hint is None:
         return options
-    scaling = options.scaling
-    if scaling is None and hint.mean is not None and hint.deviation is not None:
-        scaling = InputScaling(mean=hint.mean, deviation=hint.deviation)
+    scaling = hint.scaling if options.scaling is None else options.scaling
     shape = options.input_shape or (hint.input_shape if options.images is None else None)
     return replace(options, architecture=hint.architecture, scaling=scaling, input_shape=shape)
 

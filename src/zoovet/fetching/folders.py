@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from zoovet.fetching.hints import hint_beside
 from zoovet.fetching.weight_files import NO_WEIGHT_FILE, Gathered, Skipped, WeightFile, split_by_name
 from zoovet.printable import printable
 
@@ -38,7 +39,9 @@ def in_folder(folder: Path) -> Gathered:
         text = "it holds no weight file" + ("" if not names else f", of {len(names):,} files")
         return Gathered(failures=((str(folder), text),), skipped=tuple(named_together(str(folder), [*skipped, *kept])))
     return Gathered(
-        files=tuple(WeightFile(path=folder / name, name=str(folder / name)) for name in taken),
+        files=tuple(
+            WeightFile(path=folder / name, name=str(folder / name), hint=hint_beside(folder / name)) for name in taken
+        ),
         skipped=tuple(named_together(str(folder), [*skipped, *kept])),
     )
 

@@ -12,6 +12,7 @@ from zoovet.errors import ZoovetError
 from zoovet.fetching.addresses import download, name_of, require_safe, split_digest
 from zoovet.fetching.buckets import PROTOCOLS, in_bucket
 from zoovet.fetching.folders import in_folder
+from zoovet.fetching.hints import hint_beside
 from zoovet.fetching.hub import in_hub
 from zoovet.fetching.weight_files import Gathered, WeightFile
 from zoovet.printable import printable
@@ -54,9 +55,10 @@ def _part(text: str, folder: Path, *, offline: bool, progress: Callable[[str], N
     match = _SCHEME.match(text)
     if match is None:
         path = Path(text)
-        if path.is_dir() and not any((path / name).is_file() for name in _INDICES):
+        file = next((path / name for name in _INDICES if (path / name).is_file()), path)
+        if file.is_dir():
             return in_folder(path)
-        return Gathered(files=(WeightFile(path=path, name=text),))
+        return Gathered(files=(WeightFile(path=path, name=text, hint=hint_beside(file)),))
     scheme = match[1]
     if scheme == "hf":
         progress(f"fetching {printable(text)}")

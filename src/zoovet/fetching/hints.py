@@ -14,8 +14,13 @@ from zoovet.fetching.weight_files import Hint
 from zoovet.json_files import read_json_object
 from zoovet.printable import printable
 
-__all__ = ["hint_of_config"]
+__all__ = ["CONFIG", "PREPROCESSOR", "hint_beside", "hint_for", "hint_of_config"]
 
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+"""Files of a repository, or of a folder that one was fetched to."""
+
+_NAMES_OF_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_SAY_THEIR_GRAPH = (".onnx", ".keras", ".h5", ".hdf5", ".pt2")
 _MAX_NAME = 100
 _CLASSIFIER = "ForImageClassification"
 _RESCALE = 1 / 255
@@ -47,6 +52,35 @@ def hint_of_config(path: Path, preprocessor: Path | None = None) -> Hint:
         note = f"config.json says timm's {shown}: pip install timm, and it is read as that"
         return replace(hint, architecture=None, notes=(note,))
     return replace(hint, notes=(f"read as timm's {shown}, as its config.json says",))
+
+
+def hint_beside(path: Path) -> Hint | None:
+    """What the ``config.json`` beside a file of this machine says, where timm or transformers wrote both.
+
+    Args:
+        path: The weight file; only what those libraries call theirs is one: ``model.safetensors``, or its index.
+
+    Returns:
+        ``None`` where there is none, or it is another's: one that names an architecture without timm's settings.
+    """
+    config, preprocessor = path.with_name(CONFIG), path.with_name(PREPROCESSOR)
+    if path.name.removesuffix(".index.json") not in _NAMES_OF_WEIGHTS or not config.is_file():
+        return None
+    try:
+        said = read_json_object(config)
+    except ZoovetError:
+        return None
+    if "architecture" in said and not isinstance(said.get("pretrained_cfg"), dict):
+        return None
+    hint = hint_of_config(config, preprocessor if preprocessor.is_file() else None)
+    return hint if hint.notes else None
+
+
+def hint_for(name: str, hint: Hint | None) -> Hint | None:
+    """What a repository says of one of its files: not what it is read as, where the file says that itself."""
+    if hint is None or not name.lower().endswith(_SAY_THEIR_GRAPH):
+        return hint
+    return replace(hint, architecture=None, notes=())
 
 
 def _hint_of_transformers(path: Path, config: Mapping[str, Any], preprocessor: Path | None, said: str) -> Hint:

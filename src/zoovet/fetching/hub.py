@@ -16,7 +16,7 @@ from typing import Any
 from zoovet.errors import ZoovetError
 from zoovet.fetching.addresses import require_safe
 from zoovet.fetching.folders import named_together
-from zoovet.fetching.hints import hint_of_config
+from zoovet.fetching.hints import CONFIG, PREPROCESSOR, hint_for, hint_of_config
 from zoovet.fetching.weight_files import (
     MAX_BYTES,
     PREFERENCES,
@@ -35,7 +35,6 @@ __all__ = ["HubAddress", "in_hub"]
 _ADDRESS = re.compile(
     r"hf://(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)(?:@(?P<revision>[^/\s]+))?(?:/(?P<file>.+))?", re.ASCII
 )
-_CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _MAX_CONFIG_BYTES = 1 << 20
 
 
@@ -114,12 +113,14 @@ def _gathered(repository: _Offline | _Online, address: HubAddress, text: str) ->
         raise ZoovetError(f"{printable(text)} holds no weight file that is read, of {len(names):,} files")
     config, preprocessor = (
         repository.fetch(name) if 0 < repository.sizes.get(name, 0) <= _MAX_CONFIG_BYTES else None
-        for name in (_CONFIG, _PREPROCESSOR)
+        for name in (CONFIG, PREPROCESSOR)
     )
     hint = None if config is None else hint_of_config(config, preprocessor)
     for part in parts_of(taken, skipped):
         repository.fetch(part)
-    files = [WeightFile(path=repository.fetch(name), name=address.of(name), hint=hint) for name in taken]
+    files = [
+        WeightFile(path=repository.fetch(name), name=address.of(name), hint=hint_for(name, hint)) for name in taken
+    ]
     said = [Skipped(name=address.of(one.name), reason=one.reason) for one in skipped]
     return Gathered(files=tuple(files), skipped=tuple(named_together(text, said)))
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoovet.networks import InputScaling
+
 __all__ = [
     "MAX_BYTES",
     "NO_WEIGHT_FILE",
@@ -59,6 +61,13 @@ class Hint:
     deviation: tuple[float, ...] | None = None
     input_shape: tuple[int, int, int] | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def scaling(self) -> InputScaling | None:
+        """The input scaling, where it is said."""
+        if self.mean is None or self.deviation is None:
+            return None
+        return InputScaling(mean=self.mean, deviation=self.deviation)
 
 
 @dataclass(frozen=True, kw_only=True)

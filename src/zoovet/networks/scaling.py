@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks.json_values import check_keys, number
+from zoovet.printable import with_article
 
 __all__ = ["SCALING_PRESETS", "ZOO_SCALING", "InputScaling", "scaling_preset"]
 
@@ -237,7 +238,7 @@ def _require_name(value: object) -> None:
     if not isinstance(value, str):
         known = ", ".join(SCALING_PRESETS)
         kind = type(value).__name__
-        raise ZoovetError(f"an input scaling is a zoovet.InputScaling or a name ({known}), got a {kind}")
+        raise ZoovetError(f"an input scaling is a zoovet.InputScaling or a name ({known}), got {with_article(kind)}")
 
 
 def _spread(numbers: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -38,7 +38,7 @@ from zoovet.vet import (
 __all__ = ["heal", "scan"]
 
 _ASKED_FOR, _ASKED_HERE = (
-    "give --architecture my_net.py:make",
+    "give --architecture my_net.py:make, timm:NAME or transformers:NAME",
     "save the network itself as ONNX (torch.onnx.export) or by torch.export.save, which say what it is, and give that "
     "file; or run zoovet scan --architecture my_net.py:make, which runs that file",
 )

@@ -9,10 +9,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
+from zoovet.fetching.hints import hint_beside
 from zoovet.images import Images
 from zoovet.networks import InputScaling, fold_batch_norms, scaling_preset
 from zoovet.networks.input_shape import require_input_shape
-from zoovet.printable import printable
+from zoovet.printable import printable, with_article
 from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_graph
 from zoovet.readers.network_file import GraphFile
 from zoovet.readers.outputs import chosen_output
@@ -39,8 +40,8 @@ def read(
     Args:
         source: The file, or what is in it.
         architecture: What the network is, where the file does not say it: ``vgg:activation=elu,pooling=max``,
-            ``resnet20``, ``torchvision:resnet18``, or ``my_net.py:make``, whose code is run. Where left out, names and
-            shapes tell, if they do.
+            ``resnet20``, ``torchvision:resnet18``, or ``my_net.py:make``, whose code is run. Where left out, the
+            ``config.json`` of timm or transformers beside the file tells, else names and shapes, if they do.
         scaling: What it reads for pixels, or its name in ``SCALING_PRESETS``, where the file does not say it.
         images: Reference images. Where nobody says the scaling and they have labels, it is found on them.
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open and
@@ -58,9 +59,19 @@ def read(
     _require_kinds(source, architecture, images)
     if isinstance(source, bytes | bytearray | memoryview):
         content, shown = content_of_bytes(bytes(source), _BYTES), _BYTES
-    else:
-        content, shown = read_content(Path(source)), printable(source)
-    return network_from_content(content, shown, architecture, scaling, images, input_shape, output)
+        return network_from_content(content, shown, architecture, scaling, images, input_shape, output)
+    path = Path(source)
+    hint = hint_beside(path) if architecture is None else None
+    content, shown = read_content(path), printable(source)
+    if hint is None:
+        return network_from_content(content, shown, architecture, scaling, images, input_shape, output)
+    shape = input_shape or (hint.input_shape if images is None else None)
+    given = hint.scaling if scaling is None else scaling
+    try:
+        network = network_from_content(content, shown, hint.architecture, given, images, shape, output)
+    except ZoovetError as error:
+        raise ZoovetError("; ".join([str(error), *hint.notes])) from error
+    return replace(network, notes=(*hint.notes, *network.notes))
 
 
 def from_module(
@@ -95,18 +106,20 @@ def _require_module(module: object) -> None:
     """Raise where it is something else, as the path of a file."""
     if not isinstance(module, nn.Module):
         hint = "; zoovet.read reads files" if isinstance(module, str | os.PathLike) else ""
-        raise ZoovetError(f"from_module takes a torch.nn.Module, got a {type(module).__name__}{hint}")
+        raise ZoovetError(f"from_module takes a torch.nn.Module, got {with_article(type(module).__name__)}{hint}")
 
 
 def _require_kinds(source: object, architecture: object, images: object) -> None:
     """Raise where an argument is of another kind than :func:`read` takes."""
     if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
         hint = "; zoovet.from_module takes modules" if isinstance(source, nn.Module) else ""
-        raise ZoovetError(f"read takes a file's path or its bytes, got a {type(source).__name__}{hint}")
+        raise ZoovetError(f"read takes a file's path or its bytes, got {with_article(type(source).__name__)}{hint}")
     if not isinstance(architecture, str | None):
-        raise ZoovetError(f"architecture must be a name, as 'resnet20', got a {type(architecture).__name__}")
+        raise ZoovetError(
+            f"architecture must be a name, as 'resnet20', got {with_article(type(architecture).__name__)}"
+        )
     if not isinstance(images, Images | None):
-        raise ZoovetError(f"images must be zoovet.Images, got a {type(images).__name__}")
+        raise ZoovetError(f"images must be zoovet.Images, got {with_article(type(images).__name__)}")
 
 
 def network_from_content(

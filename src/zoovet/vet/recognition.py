@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.networks import Graph, Networks
-from zoovet.printable import printable
+from zoovet.printable import printable, with_article
 from zoovet.vet.candidates import Candidate
 from zoovet.vet.known_graphs import KnownNetwork, as_known
 from zoovet.vet.network import SCALING_NOT_KNOWN, Network
@@ -33,11 +33,10 @@ def fitted(network: object, images: object, verb: str) -> Network:
     """
     if not isinstance(network, Network):
         hint = f"; {verb}_networks takes these" if verb == "scan" and isinstance(network, Networks) else ""
-        raise ZoovetError(
-            f"{verb} takes a network from zoovet.read or zoovet.from_module, got a {type(network).__name__}{hint}"
-        )
+        kind = with_article(type(network).__name__)
+        raise ZoovetError(f"{verb} takes a network from zoovet.read or zoovet.from_module, got {kind}{hint}")
     if images is not None and not isinstance(images, Images):
-        raise ZoovetError(f"images must be zoovet.Images, got a {type(images).__name__}")
+        raise ZoovetError(f"images must be zoovet.Images, got {with_article(type(images).__name__)}")
     if network.networks is not None:
         network.networks.require_finite("the network given")
     if images is not None:

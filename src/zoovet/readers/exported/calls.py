@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zoovet.printable import with_article
 from zoovet.readers.exported.values import Constant, Unreadable, Variable
 from zoovet.readers.exported.writer import GraphWriter
 
@@ -59,10 +60,10 @@ class Call:
         """
         value = self.arguments.get(name)
         if isinstance(value, Variable):
-            raise Unreadable(f"has a {name} that depends on the images")
+            raise Unreadable(f"has {with_article(name)} that depends on the images")
         if value is None or isinstance(value, Constant):
             return value
-        raise Unreadable(f"has {value!r} for a {name}")
+        raise Unreadable(f"has {value!r} for {with_article(name)}")
 
     def like(self, op: str, value: Variable, **attributes: Any) -> Variable:
         """Write an operation that keeps its only input's shape."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from zoovet.printable import with_article
 from zoovet.readers.exported.calls import Call, Reader
 from zoovet.readers.exported.values import Constant, Unreadable, Variable
 
@@ -24,7 +25,7 @@ def _number(call: Call, name: str) -> Any:
     if isinstance(value, Constant) and value.tensor.numel() == 1 and not value.is_learned:
         return value.tensor.item()
     if isinstance(value, Constant | Variable):
-        raise Unreadable(f"has a {name} that is no number")
+        raise Unreadable(f"has {with_article(name)} that is no number")
     return value
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Runnable, RunnableGraphs, RunnableModule
 from zoovet.networks import INPUT, ZOO_SCALING, Graph, Networks, Operation, rescaled, run, values_at
+from zoovet.printable import with_article
 
 __all__ = ["Part", "SplitNetwork", "last_weights", "split_network"]
 
@@ -52,7 +53,7 @@ def split_network(network: Runnable, part: Part) -> SplitNetwork:
         return _split_graph(rescaled(network.networks, ZOO_SCALING), part)
     if isinstance(network, RunnableModule):
         return _SplitModule.of(network)
-    raise ZoovetError(f"the inner values of a {type(network).__name__} are not known")
+    raise ZoovetError(f"the inner values of {with_article(type(network).__name__)} are not known")
 
 
 def last_weights(network: Runnable) -> Tensor:
@@ -65,7 +66,7 @@ def last_weights(network: Runnable) -> Tensor:
         weight: Tensor = _SplitModule.of(network).layer.weight
         return weight.detach().flatten(1)
     if not isinstance(network, RunnableGraphs):
-        raise ZoovetError(f"the layers of a {type(network).__name__} are not known")
+        raise ZoovetError(f"the layers of {with_article(type(network).__name__)} are not known")
     graph = network.networks.graph
     layers = [step for step in _needed(graph) if step.op in _WEIGHTED]
     if layers and layers[-1].output in (graph.output, *_cuts(graph)):
