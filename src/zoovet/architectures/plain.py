@@ -26,6 +26,10 @@ _LEAST_PIXELS = 64
 _VGG_NAME = re.compile(r"(?:(?P<before>.*)\.)?(?P<index>\d{1,4})")
 
 
+def _convolutions(number: int) -> str:
+    return f"{number} convolution{'s' * (number != 1)}"
+
+
 def _match_vgg(shapes: Shapes, settings: Settings) -> Candidate:
     layers = chain_layers(shapes, settings)
     convs = [layer for layer in layers if layer.is_conv]
@@ -120,7 +124,7 @@ def _match_lenet(shapes: Shapes, settings: Settings) -> Candidate:
         else layer
         for index, layer in enumerate(layers)
     ]
-    title = f"LeNet of {len(convs)} convolutions"
+    title = f"LeNet of {_convolutions(len(convs))}"
     return _candidate(LENET.name, title, shapes, planned, chosen, still | left, _image_shape(convs[0], image))
 
 
@@ -148,7 +152,7 @@ def _match_small_cnn(shapes: Shapes, settings: Settings) -> Candidate:
     if _read_by_head(layers) != convs[-1].shape[0]:
         raise Misfit("has a linear layer that reads more than a mean over the map")
     if 2 ** (len(convs) - 1) > min(settings.image or (_LARGEST,)):
-        raise Misfit(f"has {len(convs)} convolutions, too many to halve images with each")
+        raise Misfit(f"has {_convolutions(len(convs))}, too many to halve images with each")
     chosen, left = chosen_and_open({"activation": _ACTIVATIONS}, settings)
     if settings.image is None:
         left["image"] = ("28", "32", "64")
@@ -156,7 +160,7 @@ def _match_small_cnn(shapes: Shapes, settings: Settings) -> Candidate:
         replace(layer, stride=2, padding=1, pooling="mean" if layer is convs[-1] else "") if layer.is_conv else layer
         for layer in layers
     ]
-    title = f"small CNN of {len(convs)} convolutions"
+    title = f"small CNN of {_convolutions(len(convs))}"
     return _candidate(SMALL_CNN.name, title, shapes, planned, chosen, left, _image_shape(convs[0], settings.image))
 
 
