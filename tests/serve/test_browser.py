@@ -165,10 +165,9 @@ def test_a_narrow_screen_shows_all(visit: Callable[..., Any], look_at: LookAt, s
 def test_without_script_the_page_works_too(visit: Callable[..., Any], stamped_files: Path) -> None:
     page = visit(java_script_enabled=False)
     page.get_by_label("Weight file").set_input_files(stamped_files / "stamped.pt")
-    page.get_by_label("Folder of class folders").set_input_files(stamped_files / "photos")
     page.get_by_role("button", name="Scan", exact=True).click()
     page.get_by_role("heading", name="Scan failed").wait_for()
-    assert page.get_by_text("is an MLP 144-9-8 whose activation").is_visible()  # so the images were read
+    assert page.get_by_text("is an MLP 144-9-8 whose activation").is_visible()
     page.locator("form.choose").get_by_label("Which is it?").select_option("mlp:activation=tanh")
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("heading", name="Does this network carry a trojan?").wait_for()

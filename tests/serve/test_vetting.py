@@ -28,6 +28,7 @@ def order_of(tmp_path: Path, stamped_files: Path, monkeypatch: pytest.MonkeyPatc
     results.mkdir()
     shutil.copytree(stamped_files, upload)
     shutil.make_archive(str(upload / "images"), "zip", stamped_files, "photos")
+    shutil.make_archive(str(upload / "unlabelled"), "zip", stamped_files / "photos" / "class0")
     monkeypatch.chdir(upload)
 
     def make(images: str = "", file: str = "stamped.pt", **options: str) -> Order:
@@ -70,7 +71,7 @@ def test_a_trojaned_network_is_told_with_its_target_and_its_trigger(order_of: Or
 @pytest.mark.parametrize(
     ("images", "begins"),
     [
-        ("images.zip", "stamped.pt "),
+        ("unlabelled.zip", "stamped.pt "),
         ("", "stamped.pt holds 2 linear layers, 1.4 k numbers: no shipped detector knows"),
     ],
 )
@@ -80,6 +81,12 @@ def test_what_the_file_leaves_open_can_be_chosen(order_of: OrderOf, images: str,
     assert "is an MLP 144-9-8 whose activation no name or shape tells: give --architecture mlp:" in found["error"]
     assert found["choices"][:2] == ["mlp:activation=relu", "mlp:activation=leaky_relu"]
     assert found["summaries"] == []
+
+
+def test_what_the_file_leaves_open_is_found_on_labelled_images(order_of: OrderOf, tmp_path: Path) -> None:
+    found = vetting.scan(order_of("images.zip"), lambda _: None)
+    assert (found["error"], found["choices"], found["summaries"][0]["verdict"]) == ("", [], "trojaned")
+    assert "what names and shapes leave open was found on" in (tmp_path / "results" / "scan.json").read_text()
 
 
 def test_a_network_of_a_class_of_ones_own_is_asked_for_as_a_file_that_says_what_it_is(order_of: OrderOf) -> None:
