@@ -16,6 +16,7 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, GraphBuilder, small_cnn
 from zoovet.zoo.native import NativeUnavailable, compile_chain, compile_graph
+from zoovet.zoo.native.graph_activations import fused_norms
 from zoovet.zoo.native.graph_source import graph_source
 from zoovet.zoo.samples import Anchor, Floats, OptimizerMemory, Samples, Schedule
 from zoovet.zoo.training import train_network
@@ -188,6 +189,18 @@ def test_steps_are_torchs(name: str, optimizer: str) -> None:
     moved = np.linalg.norm(flattened(weights) - start)
     assert np.linalg.norm(own - flattened(weights)) < 1e-4 * moved
     assert moved > 0.01
+
+
+def test_norms_that_an_activation_alone_reads_are_one_step_with_it() -> None:
+    graph = residual()
+    fused = fused_norms(graph)
+    readers = {name: [one.op for one in graph.operations if name in one.inputs] for name in graph.makers}
+    norms = [one.output for one in graph.operations if one.op == "batch_norm"]
+    assert set(fused) == {name for name in norms if readers[name] == ["relu"]}
+    assert 0 < len(fused) < len(norms)
+    assert all(graph.makers[made].inputs == (norm,) for norm, made in fused.items())
+    assert graph_source(graph).count("norm_apply(RELU") > 0
+    assert "norm_apply(RELU" not in graph_source(graph, drops=True)
 
 
 def test_a_chain_goes_the_way_of_its_own_trainer() -> None:

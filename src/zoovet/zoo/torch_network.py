@@ -12,8 +12,8 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import INPUT, Graph, Networks, run
 from zoovet.zoo.flat_parameters import FlatParameters
+from zoovet.zoo.native.graph_activations import ACTIVATIONS
 from zoovet.zoo.native.graph_source import trained_ranges
-from zoovet.zoo.native.graph_unweighted import ACTIVATIONS
 from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Samples, Schedule
 
 __all__ = ["OPTIMIZERS", "TorchNetwork"]

@@ -173,18 +173,39 @@ typedef struct {
     float *center, *inverse, *scale, *shift, *slope, *offset;
 } norm;
 
+/* Several sums at a time, of pixels beside each other or of a pixel's vectors, since each addition waits for the one before:
+ * an image's pixels are passed over once for BLOCK vectors of channels, WAYS pixels at a time. */
+#define BLOCK(p) ((p).channels / LANES % 4 == 0 ? 4 : (p).channels / LANES % 2 == 0 ? 2 : 1)
+#define WAYS(p) ((p).width % (4 / BLOCK(p)) == 0 ? 4 / BLOCK(p) : 1)
+#define FOR_BLOCKS(p) for (int block = 0; block < (p).channels; block += BLOCK(p) * LANES)
+#define FOR_WAYS(p)                                                                                             \
+    for (int h = 0; h < (p).height; h++) for (int start = 0; start < (p).width; start += WAYS(p))               \
+        UNROLL for (int k = 0; k < 4; k++) if (k < BLOCK(p) * WAYS(p))
+#define WAY(p) (h * (p).row + (start + k / BLOCK(p)) * (p).pixel + block + k % BLOCK(p) * LANES)
+
+/* The sum of all ways of a vector of channels. */
+INLINE vec merged(place p, const vec *sums, int which) {
+    vec sum = sums[which];
+    for (int way = 1; way < WAYS(p); way++) sum += sums[way * BLOCK(p) + which];
+    return sum;
+}
+
 /* Merge an image's mean and squared distances, found in two passes over its map, with those of the images before. */
 INLINE void norm_add(place from, const float *x, norm *b) {
     const double pixels = from.height * from.width, total = b->count + pixels;
-    for (int c = 0; c < from.channels; c += LANES) {
-        vec sum = (vec){0}, squares = (vec){0};
-        FOR_PIXELS(from) sum += load(x + AT(from));
-        const vec mean = sum * (float)(1 / pixels);
-        FOR_PIXELS(from) { const vec d = load(x + AT(from)) - mean; squares += d * d; }
-        for (int lane = 0; lane < LANES; lane++) {
-            const double distance = mean[lane] - b->mean[c + lane];
-            b->mean[c + lane] += distance * pixels / total;
-            b->squares[c + lane] += squares[lane] + distance * distance * b->count * pixels / total;
+    FOR_BLOCKS(from) {
+        vec sums[4] = {{0}}, squares[4] = {{0}}, mean[4];
+        FOR_WAYS(from) sums[k] += load(x + WAY(from));
+        UNROLL for (int k = 0; k < 4; k++) mean[k] = merged(from, sums, k % BLOCK(from)) * (float)(1 / pixels);
+        FOR_WAYS(from) { const vec d = load(x + WAY(from)) - mean[k]; squares[k] += d * d; }
+        for (int which = 0; which < BLOCK(from); which++) {
+            const vec all = merged(from, squares, which);
+            for (int lane = 0; lane < LANES; lane++) {
+                const int c = block + which * LANES + lane;
+                const double distance = mean[which][lane] - b->mean[c];
+                b->mean[c] += distance * pixels / total;
+                b->squares[c] += all[lane] + distance * distance * b->count * pixels / total;
+            }
         }
     }
     b->count = total;
@@ -222,22 +243,42 @@ static void norm_evaluate(norm *b, int channels, float epsilon, const float *wei
     norm_scales(b, channels, weight, bias);
 }
 
-INLINE void norm_apply(place from, place to, const float *x, float *y, const norm *b) {
-    FOR_VECTORS(to) store(y + AT(to), load(x + AT(from)) * load(b->scale + c) + load(b->shift + c));
+/* A norm, and the activation that reads it. */
+INLINE void norm_apply(int kind, float constant, place from, place to, const float *x, float *y, const norm *b) {
+    FOR_BLOCKS(to) {
+        vec scale[4], shift[4];
+        UNROLL for (int k = 0; k < 4; k++) {
+            scale[k] = load(b->scale + block + k % BLOCK(to) * LANES);
+            shift[k] = load(b->shift + block + k % BLOCK(to) * LANES);
+        }
+        FOR_WAYS(to) store(y + WAY(to), activation(kind, constant, load(x + WAY(from)) * scale[k] + shift[k]));
+    }
 }
 
-INLINE void norm_reduce(place x_place, place dy_place, const float *x, const float *dy, norm *b) {
-    for (int c = 0; c < x_place.channels; c += LANES) {
-        const vec center = load(b->center + c);
-        vec sum = (vec){0}, with_x = (vec){0};
-        FOR_PIXELS(x_place) {
-            const vec g = load(dy + AT(dy_place));
-            sum += g;
-            with_x += g * (load(x + AT(x_place)) - center);
+/* The gradient to an activation becomes, in its place, that to the norm that it reads, whose sums it is added to. */
+INLINE void norm_reduce(int kind, float constant, place x_place, place dy_place, const float *x, float *dy, norm *b) {
+    FOR_BLOCKS(x_place) {
+        vec sums[4] = {{0}}, with_x[4] = {{0}}, center[4], scale[4], shift[4];
+        UNROLL for (int k = 0; k < 4; k++) {
+            const int c = block + k % BLOCK(x_place) * LANES;
+            center[k] = load(b->center + c), scale[k] = load(b->scale + c), shift[k] = load(b->shift + c);
         }
-        for (int lane = 0; lane < LANES; lane++) {
-            b->sum_dy[c + lane] += sum[lane];
-            b->sum_dy_x[c + lane] += with_x[lane];
+        FOR_WAYS(x_place) {
+            const vec value = load(x + WAY(x_place)), before = value * scale[k] + shift[k];
+            vec g = load(dy + WAY(dy_place));
+            if (kind != IDENTITY) {
+                g *= derivative(kind, constant, before, activation(kind, constant, before));
+                store(dy + WAY(dy_place), g);
+            }
+            sums[k] += g;
+            with_x[k] += g * (value - center[k]);
+        }
+        for (int which = 0; which < BLOCK(x_place); which++) {
+            const vec all = merged(x_place, sums, which), all_with_x = merged(x_place, with_x, which);
+            for (int lane = 0; lane < LANES; lane++) {
+                b->sum_dy[block + which * LANES + lane] += all[lane];
+                b->sum_dy_x[block + which * LANES + lane] += all_with_x[lane];
+            }
         }
     }
 }
@@ -258,8 +299,15 @@ static void norm_finish_back(norm *b, int channels, double count, float *to_weig
 
 INLINE void norm_back(place x_place, place dx_place, place dy_place, const float *x, float *dx, const float *dy, const norm *b,
                       int adds) {
-    FOR_VECTORS(x_place) {
-        const vec through = load(x + AT(x_place)) * load(b->slope + c) + load(b->offset + c);
-        put(dx + AT(dx_place), load(dy + AT(dy_place)) * load(b->scale + c) + through, adds);
+    FOR_BLOCKS(x_place) {
+        vec slope[4], offset[4], scale[4];
+        UNROLL for (int k = 0; k < 4; k++) {
+            const int c = block + k % BLOCK(x_place) * LANES;
+            slope[k] = load(b->slope + c), offset[k] = load(b->offset + c), scale[k] = load(b->scale + c);
+        }
+        FOR_WAYS(x_place) {
+            const vec through = load(x + WAY(x_place)) * slope[k] + offset[k];
+            put(dx + WAY(dx_place), load(dy + WAY(dy_place)) * scale[k] + through, adds);
+        }
     }
 }

@@ -110,7 +110,7 @@ def _steps(graph: Graph, emitter: Emitter) -> _Steps:
     evaluate, back, cheap = [put.text], list[str](), dict[int, list[Step]]()
     names = needed_operations(graph)
     for name in names:
-        operation, number = graph.makers[name], places[name].number
+        operation, number = graph.makers[name], places[emitter.fused.get(name, name)].number
         for step in _OPERATIONS[operation.op].forward(emitter, operation):
             if isinstance(step, Barrier) or step.is_of_batch:
                 forward.append(step)

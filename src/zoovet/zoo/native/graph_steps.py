@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from zoovet.networks import INPUT, Graph, Operation
+from zoovet.zoo.native.graph_activations import fused_norms
 from zoovet.zoo.native.graph_plan import SitePlaces, padded
 
 __all__ = ["Barrier", "Emitter", "Step", "StepKind", "adds_to", "is_unread"]
@@ -39,11 +40,12 @@ class Emitter:
     Args:
         graph: What is compiled.
         places: Where its sites lie.
-        drops: Whether a training may drop values behind activations.
+        drops: Whether a training may drop values behind activations, which norms then are no one step with.
     """
 
     def __init__(self, graph: Graph, places: Mapping[str, SitePlaces], *, drops: bool = False) -> None:
         self.graph, self.places, self.drops = graph, dict(places), drops
+        self.fused = {} if drops else fused_norms(graph)
         self.functions: list[str] = []
         self.packing: list[str] = []
         self.unpacking: list[str] = []

@@ -3,53 +3,49 @@
 from __future__ import annotations
 
 from zoovet.networks import Operation
+from zoovet.zoo.native.graph_activations import ACTIVATIONS, activation_words
 from zoovet.zoo.native.graph_plan import Place
 from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step, StepKind, adds_to, is_unread
 from zoovet.zoo.native.libraries import NativeUnavailable
 
-__all__ = ["ACTIVATIONS", "UNWEIGHTED"]
+__all__ = ["UNWEIGHTED"]
 
 _Steps = list[Step | Barrier]
 
 
-def _activation(name: str, constant: str = "", *, is_monotonous: bool = True) -> StepKind:
-    """An activation; ``constant`` names its setting. The derivative of one that is not monotonous is found from x."""
+def _activate(emitter: Emitter, operation: Operation) -> _Steps:
+    words = activation_words(operation)
+    source, result = operation.inputs[0], operation.output
+    if result in emitter.fused.values():
+        return []
+    x, y = emitter.places[source].value, emitter.places[result].value
+    body = f"activate({words}, {x.constant}, {y.constant}, x, y);"
+    made = Step(emitter.call("const float *x, float *y", body, emitter.value(source), emitter.value(result)))
+    return [made, *_drop(emitter, y, result, emitter.value(result))]
 
-    def setting(operation: Operation) -> float:
-        return float(operation.attributes[constant]) if constant else 0.0
 
-    def forward(emitter: Emitter, operation: Operation) -> _Steps:
-        if operation.attributes.get("approximate", "none") != "none":
-            raise NativeUnavailable(f"{operation.describe()} is approximated by tanh")
-        source, result = operation.inputs[0], operation.output
-        x, y = emitter.places[source].value, emitter.places[result].value
-        body = f"activate({name}, {setting(operation)!r}f, {x.constant}, {y.constant}, x, y);"
-        made = Step(emitter.call("const float *x, float *y", body, emitter.value(source), emitter.value(result)))
-        return [made, *_drop(emitter, y, result, emitter.value(result))]
-
-    def backward(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> _Steps:
-        source, result = operation.inputs[0], operation.output
-        if is_unread(source, is_batch):
-            return []
-        adds = adds_to(written, source)
-        value = emitter.places[result].value
-        read = result if is_monotonous and setting(operation) >= 0 else source
-        constants = [
-            emitter.places[read].value.constant,
-            value.constant,
-            emitter.places[source].gradient.constant,
-            emitter.places[result].gradient.constant,
-        ]
-        numbers = f"{setting(operation)!r}f, {', '.join(constants)}"
-        body = f"activate_back({name}, {numbers}, x, y, dx, dy, {adds}, {'keep' if emitter.drops else '1'});"
-        given = [emitter.value(read), emitter.value(result), emitter.gradient(source), emitter.gradient(result)]
-        arguments = "const float *x, const float *y, float *dx, const float *dy"
-        if emitter.drops:
-            arguments, given = f"{arguments}, float keep", [*given, "s->keep"]
-        dropped = _drop(emitter, emitter.places[result].gradient, result, emitter.gradient(result))
-        return [*dropped, Step(emitter.call(arguments, body, *given))]
-
-    return StepKind(forward, backward)
+def _activate_back(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> _Steps:
+    """The derivative is found from the value; from x where the activation is not monotonous."""
+    source, result = operation.inputs[0], operation.output
+    if is_unread(source, is_batch) or result in emitter.fused.values():
+        return []
+    adds, words = adds_to(written, source), activation_words(operation)
+    is_monotonous = operation.op not in ("silu", "gelu") and operation.attributes.get("negative_slope", 0.0) >= 0
+    read = result if is_monotonous and operation.attributes.get("alpha", 0.0) >= 0 else source
+    constants = [
+        emitter.places[read].value.constant,
+        emitter.places[result].value.constant,
+        emitter.places[source].gradient.constant,
+        emitter.places[result].gradient.constant,
+    ]
+    keep = "keep" if emitter.drops else "1"
+    body = f"activate_back({words}, {', '.join(constants)}, x, y, dx, dy, {adds}, {keep});"
+    given = [emitter.value(read), emitter.value(result), emitter.gradient(source), emitter.gradient(result)]
+    arguments = "const float *x, const float *y, float *dx, const float *dy"
+    if emitter.drops:
+        arguments, given = f"{arguments}, float keep", [*given, "s->keep"]
+    dropped = _drop(emitter, emitter.places[result].gradient, result, emitter.gradient(result))
+    return [*dropped, Step(emitter.call(arguments, body, *given))]
 
 
 def _drop(emitter: Emitter, place: Place, site: str, there: str) -> _Steps:
@@ -170,23 +166,12 @@ def _pool_backward(emitter: Emitter, operation: Operation, written: set[str], is
     return [Step(emitter.call("const float *x, const float *y, float *dx, const float *dy", body, *given))]
 
 
+_ACTIVATION = StepKind(_activate, _activate_back)
 _POOL = StepKind(_pool_forward, _pool_backward)
 _FLATTEN = StepKind(_flatten_forward, _flatten_backward)
 
-ACTIVATIONS: dict[str, StepKind] = {
-    "relu": _activation("RELU"),
-    "relu6": _activation("RELU6"),
-    "leaky_relu": _activation("LEAKY_RELU", "negative_slope"),
-    "elu": _activation("ELU", "alpha"),
-    "tanh": _activation("TANH"),
-    "sigmoid": _activation("SIGMOID"),
-    "silu": _activation("SILU", is_monotonous=False),
-    "gelu": _activation("GELU", is_monotonous=False),
-}
-"""Activation → its steps."""
-
 UNWEIGHTED: dict[str, StepKind] = {
-    **ACTIVATIONS,
+    **dict.fromkeys(ACTIVATIONS, _ACTIVATION),
     "add": StepKind(_add_forward, _add_backward),
     "cat": StepKind(_cat_forward, _cat_backward),
     "flatten": _FLATTEN,

@@ -6,6 +6,7 @@ import math
 
 from zoovet.networks import Operation
 from zoovet.zoo.native.convolution_shape import ConvolutionShape
+from zoovet.zoo.native.graph_activations import activation_words
 from zoovet.zoo.native.graph_plan import Place, padded
 from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step, StepKind, adds_to, is_unread
 
@@ -136,7 +137,8 @@ def _input_gradient(shape: ConvolutionShape, dx: Place, dy: Place, adds: int) ->
 
 def _norm_forward(emitter: Emitter, operation: Operation) -> list[Step | Barrier]:
     source, result = operation.inputs[0], operation.output
-    x, y = emitter.places[source].value, emitter.places[result].value
+    made = emitter.fused.get(result, result)
+    x, y = emitter.places[source].value, emitter.places[made].value
     number = emitter.norms[result] = len(emitter.norm_channels)
     emitter.norm_channels.append(x.channels)
     flat = [emitter.flat(operation, role) for role in ("weight", "bias", "running_mean", "running_var")]
@@ -147,20 +149,26 @@ def _norm_forward(emitter: Emitter, operation: Operation) -> list[Step | Barrier
     )
     apply = emitter.call(
         "const float *x, float *y, const norm *b",
-        f"norm_apply({x.constant}, {y.constant}, x, y, b);",
-        *(emitter.value(source), emitter.value(result), f"&s->norms[{number}]"),
+        f"norm_apply({_activation(emitter, result)}, {x.constant}, {y.constant}, x, y, b);",
+        *(emitter.value(source), emitter.value(made), f"&s->norms[{number}]"),
     )
     return [Step(add, is_of_batch=True), Barrier(f"norm_finish({given});"), Step(apply)]
 
 
+def _activation(emitter: Emitter, norm: str) -> str:
+    """The activation that is one step with a norm, as C's first arguments."""
+    made = emitter.fused.get(norm)
+    return "IDENTITY, 0" if made is None else activation_words(emitter.graph.makers[made])
+
+
 def _norm_backward(emitter: Emitter, operation: Operation, written: set[str], is_batch: bool) -> list[Step | Barrier]:
     source, result = operation.inputs[0], operation.output
-    number = emitter.norms[result]
-    x, dx, dy = emitter.places[source].value, emitter.places[source].gradient, emitter.places[result].gradient
+    number, read = emitter.norms[result], emitter.fused.get(result, result)
+    x, dx, dy = emitter.places[source].value, emitter.places[source].gradient, emitter.places[read].gradient
     reduce = emitter.call(
-        "const float *x, const float *dy, norm *b",
-        f"norm_reduce({x.constant}, {dy.constant}, x, dy, b);",
-        *(emitter.value(source), emitter.gradient(result), f"&s->norms[{number}]"),
+        "const float *x, float *dy, norm *b",
+        f"norm_reduce({_activation(emitter, result)}, {x.constant}, {dy.constant}, x, dy, b);",
+        *(emitter.value(source), emitter.gradient(read), f"&s->norms[{number}]"),
     )
     to = [emitter.flat(operation, role, "flat_gradients") for role in ("weight", "bias")]
     finish = f"norm_finish_back(&s->norms[{number}], {x.channels}, %s, {', '.join(to)});"
@@ -174,7 +182,7 @@ def _norm_backward(emitter: Emitter, operation: Operation, written: set[str], is
         back = emitter.call(
             "const float *x, float *dx, const float *dy, const norm *b",
             f"norm_back({x.constant}, {dx.constant}, {dy.constant}, x, dx, dy, b, {adds});",
-            *(emitter.value(source), emitter.gradient(source), emitter.gradient(result), f"&s->norms[{number}]"),
+            *(emitter.value(source), emitter.gradient(source), emitter.gradient(read), f"&s->norms[{number}]"),
         )
         made.append(Step(back))
     return made
