@@ -13,7 +13,7 @@ from zoovet import ZoovetError
 from zoovet.evidence import Inspectable, Pace
 from zoovet.evidence.scaled_images import as_signed
 from zoovet.vet import runnable
-from zoovet.vet.runnable_network import pace_of
+from zoovet.vet.runnable_network import pace_of, sought_in
 
 
 def test_answers_are_the_networks() -> None:
@@ -38,3 +38,26 @@ def test_large_networks_run_fewer_images_at_once_and_only_graphs_run_side_by_sid
     assert pace_of(small) == Pace(torch.get_num_threads(), 512)
     assert pace_of(large).max_images == 31  # some 2^21 numbers an image, of 2^26
     assert pace_of(replace(small, networks=None, module=module, beyond="something")) == Pace()
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_large_networks_are_searched_in_bfloat16_where_the_processor_has_it(
+    is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoovet.vet.runnable_network.multiplies_bfloat16", lambda: is_fast)
+    torch.manual_seed(0)
+    small = zoovet.from_module(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), (1, 4, 4), scaling="unit")
+    layers = nn.Conv2d(3, 200, 7, padding=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(200, 5)
+    large = zoovet.from_module(nn.Sequential(*layers), (3, 96, 96), scaling="unit")
+    assert sought_in(small, runnable(small))[1] == ()
+    own = runnable(large)
+    sought, notes = sought_in(large, own)
+    assert len(notes) == is_fast
+    images = (2 * torch.rand(2, 3, 96, 96) - 1).requires_grad_()
+    answers, exact = sought.logits(images), own.logits(images)
+    assert answers.dtype == torch.float32
+    assert sought.input_shape == (3, 96, 96)
+    assert len(sought[:1]) == 1
+    difference = float((answers - exact).detach().abs().max() / exact.detach().abs().max())
+    assert (0 < difference < 0.05) if is_fast else difference == 0
+    assert bool(torch.autograd.grad(answers.sum(), images)[0].any())

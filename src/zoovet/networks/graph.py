@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -198,6 +199,16 @@ class Graph:
     def num_parameters(self) -> int:
         """Numbers in one network, constants included: length of its flat vector."""
         return sum(parameter.num_numbers for parameter in self.parameters)
+
+    @property
+    def num_multiplications(self) -> int:
+        """Multiplications of weights of convolutions and linear operations with numbers that one image costs."""
+        total = 0
+        for operation in self.operations:
+            if operation.op in ("conv2d", "linear"):
+                weight = self.shapes[operation.parameters["weight"]]
+                total += self.sites[operation.output].num_numbers * math.prod(weight[1:])
+        return total
 
     @property
     def num_outputs(self) -> int:

@@ -9,17 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import Pace, Runnable, RunnableGraphs, RunnableModule
+from zoovet.evidence import LowPrecision, Pace, Runnable, RunnableGraphs, RunnableModule, multiplies_bfloat16
 from zoovet.networks import Graph, Networks
 from zoovet.networks.operations import INPUT, Operation
 from zoovet.vet.network import Network, are_probabilities
 
-__all__ = ["LogProbabilities", "answers_probabilities", "pace_of", "runnable"]
+__all__ = ["LogProbabilities", "answers_probabilities", "pace_of", "runnable", "sought_in"]
 
 _TINY = 1e-20
 _NUM_TRIED = 4
 _NUM_VALUES_AT_ONCE = 2**26
 _FEWEST_IMAGES = 4
+_LARGE = 200_000_000
+"""Multiplications of an image from which a network is large."""
+
+_IN_BFLOAT16 = "a large network: triggers were sought in bfloat16, in some half of the time"
 
 
 def runnable(network: Network, image_shape: tuple[int, ...] | None = None) -> Runnable:
@@ -69,6 +73,20 @@ def pace_of(network: Network) -> Pace:
         num_threads=torch.get_num_threads() if is_on_processor else 1,
         max_images=max(_FEWEST_IMAGES, min(Pace().max_images, _NUM_VALUES_AT_ONCE // values)),
     )
+
+
+def sought_in(network: Network, own: Runnable) -> tuple[Runnable, tuple[str, ...]]:
+    """What of a network triggers are sought in, and what is to be said of that: a large one in bfloat16, if it can be.
+
+    Args:
+        network: A network.
+        own: It as :func:`runnable` gives it.
+    """
+    graph = network.graph
+    is_fast = own.device.type == "cpu" and own.dtype == torch.float32 and multiplies_bfloat16()
+    if graph is None or graph.num_multiplications < _LARGE or not is_fast:
+        return own, ()
+    return LowPrecision(own), (_IN_BFLOAT16,)
 
 
 def answers_probabilities(own: Runnable) -> bool:

@@ -16,7 +16,7 @@ from zoovet.images import Images
 from zoovet.vet.found_trigger import FoundTrigger, best_search, exchanging_trigger, found_trigger, triggered
 from zoovet.vet.network import ANSWERS_PROBABILITIES, SCALING_NOT_KNOWN, Network
 from zoovet.vet.reference_images import NothingToSeek, ReferenceImages, look_at
-from zoovet.vet.runnable_network import answers_probabilities, pace_of, runnable
+from zoovet.vet.runnable_network import answers_probabilities, pace_of, runnable, sought_in
 from zoovet.vet.search_progress import counted_searches
 from zoovet.vet.stranger_reader import DEFAULT_EFFORT, EFFORTS, StrangerReader, StrangerReading
 from zoovet.vet.suspect_channels import SuspectChannel, suspect_channels
@@ -173,7 +173,8 @@ class Strangers:
             shown, labels, used = known.images, known.labels, known.images.pixels
             _require_gradient(own, as_signed(shown.pixels[:_NUM_TRIED]))
         told = counted_searches(config, progress)
-        evidence = class_evidence(own, used, labels, config, progress=told, pace=pace_of(network))
+        sought, said = sought_in(network, own)
+        evidence = class_evidence(sought, used, labels, config, progress=told, pace=pace_of(network))
         progress("what was found")
         reading = reader.read(evidence, self.effort)
         suspect = int(reading.class_probabilities.argmax())
@@ -182,7 +183,8 @@ class Strangers:
         else:
             trigger = found_trigger(network, shown, labels, evidence, suspect)
         channels = () if trigger is None or reading.exchanges else _channels(network, shown, evidence, suspect)
-        said = (ANSWERS_PROBABILITIES,) if answers_probabilities(own) else ()
+        if answers_probabilities(own):
+            said = (ANSWERS_PROBABILITIES, *said)
         return _Found(reading, trigger, channels, evidence, said)
 
     def _reader_for(self, known: ReferenceImages | None) -> StrangerReader:

@@ -15,7 +15,7 @@ from zoovet.networks import ZOO_SCALING, Graph, small_cnn
 from zoovet.zoo.attacks import BlendAttack, FixedPatchAttack, PatchAttack, StripeAttack, WarpAttack
 from zoovet.zoo.park import ParkRecipe
 from zoovet.zoo.park.builder import ParkBuilder
-from zoovet.zoo.park.families import GivenFamily, num_multiplications
+from zoovet.zoo.park.families import GivenFamily
 from zoovet.zoo.park.images import ImageBlock
 from zoovet.zoo.trojan_builder import TrojanBuilder
 from zoovet.zoo.trojan_recipe import TrojanRecipe
@@ -103,7 +103,7 @@ def fitting_recipe(
         architectures=(family,),
         attacks=_PARK_ATTACKS,
         num_bases=num_bases,
-        most_multiplications=max(ParkRecipe.most_multiplications, num_multiplications(graph)),
+        most_multiplications=max(ParkRecipe.most_multiplications, graph.num_multiplications),
         seed=seed,
     )
 

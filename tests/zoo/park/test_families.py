@@ -24,7 +24,6 @@ from zoovet.zoo.park.families import (
     VitFamily,
     WideResnetFamily,
     num_layers,
-    num_multiplications,
 )
 from zoovet.zoo.samples import OptimizerMemory, Samples, Schedule
 from zoovet.zoo.torch_network import TorchNetwork
@@ -119,7 +118,7 @@ def test_depths_are_those_of_the_papers() -> None:
 def test_multiplications_are_counted() -> None:
     family = PlainFamily(depth=(1, 1), width=(4, 4), pooling=("none",), hidden=(0, 0), head=("mean",))
     graph = family.graph(family.draw(np.random.default_rng(0)), (3, 8, 8), 5)
-    assert num_multiplications(graph) == 4 * 4 * 4 * 27 + 5 * 4
+    assert graph.num_multiplications == 4 * 4 * 4 * 27 + 5 * 4
 
 
 def test_draws_follow_from_the_generator_and_stay_in_their_ranges() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, InputScaling
-from zoovet.zoo.park.families import Settings, num_multiplications
+from zoovet.zoo.park.families import Settings
 from zoovet.zoo.park.images import ImageSet
 from zoovet.zoo.park.recipe import ParkRecipe
 
@@ -58,7 +58,7 @@ def drawn_variant(recipe: ParkRecipe, architecture: int, variant: int, images: i
             graph = block.graph(settings, image_set.train.shape, image_set.train.num_classes)
         except ZoovetError as error:
             raise ZoovetError(f"{where}: {error}") from None
-        count = num_multiplications(graph)
+        count = graph.num_multiplications
         if count <= recipe.most_multiplications:
             return Variant(settings, graph.reading(_scaling(image_set, scaling)), scaling)
         least = count if least is None else min(least, count)

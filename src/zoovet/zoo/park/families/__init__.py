@@ -5,7 +5,7 @@ from __future__ import annotations
 from zoovet.zoo.park.families.densenet import DensenetFamily
 from zoovet.zoo.park.families.family import DrawnFamily, Family, Settings
 from zoovet.zoo.park.families.given import GivenFamily
-from zoovet.zoo.park.families.layers import num_layers, num_multiplications
+from zoovet.zoo.park.families.layers import num_layers
 from zoovet.zoo.park.families.mlp import MlpFamily
 from zoovet.zoo.park.families.plain import PlainFamily
 from zoovet.zoo.park.families.resnet import ResnetFamily
@@ -31,7 +31,6 @@ __all__ = [
     "VitFamily",
     "WideResnetFamily",
     "num_layers",
-    "num_multiplications",
 ]
 
 Architecture = (

@@ -6,7 +6,7 @@ import math
 
 from zoovet.networks import Graph, GraphBuilder
 
-__all__ = ["ACTIVATIONS", "NORMS", "LayerBuilder", "num_layers", "num_multiplications"]
+__all__ = ["ACTIVATIONS", "NORMS", "LayerBuilder", "num_layers"]
 
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "gelu")
 NORMS = ("batch", "none")
@@ -118,13 +118,3 @@ class LayerBuilder(GraphBuilder):
 def num_layers(graph: Graph) -> int:
     """Convolutions and linear layers of a graph."""
     return sum(operation.op in ("conv2d", "linear") for operation in graph.operations)
-
-
-def num_multiplications(graph: Graph) -> int:
-    """Multiplications of weights with numbers that one image costs."""
-    total = 0
-    for operation in graph.operations:
-        if operation.op in ("conv2d", "linear"):
-            weight = graph.shapes[operation.parameters["weight"]]
-            total += math.prod(graph.sites[operation.output].shape) * math.prod(weight[1:])
-    return total
