@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from zoovet.networks import Graph, GraphBuilder
 
 __all__ = ["ACTIVATIONS", "NORMS", "LayerBuilder", "num_layers"]
