@@ -12,6 +12,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.evidence.trigger_families import Changes
 from zoovet.healing import CleanLoss, Edit, Editable, HealingConfig, SoughtTrigger, UnlearningConfig, heal
+from zoovet.healing.unlearning import Round
 
 
 def rates_of(told: list[str]) -> list[float]:
@@ -81,3 +82,29 @@ def test_the_strongest_trigger_is_one_that_erases_nothing() -> None:
     assert edit.strongest == 1
     assert replace(edit, triggers=(patch, patch)).strongest == 0
     assert replace(edit, triggers=(), flips_before=(), flips_after=()).strongest is None
+
+
+def test_an_edit_that_was_best_by_the_triggers_known_then_gives_way_to_one_that_is_best_by_all(
+    editable: Editable, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        SoughtTrigger(kind=kind, target=2, family=Changes(0.1), values=torch.zeros(1, 1, 8, 8), flips=1.0, bearable=1.0)
+        for kind in ("patch", "change")
+    ]
+    edits = [{name: own + step for name, own in editable.weights.items()} for step in (1e-3, 2e-3)]
+    turned = {0: (1.0, 1.0), 1: (0.0, 0.9), 2: (0.3, 0.2)}  # by the network as it was, and after each round
+
+    def flips(watched: Any, weights: Any, triggers: Any) -> list[float]:
+        name = next(iter(editable.weights))
+        which = round(float((weights[name] - editable.weights[name]).mean()) / 1e-3)
+        return [turned[which][found.index(one)] for one in triggers]
+
+    def rounds(*_: Any) -> Any:
+        yield Round(number=1, weights=edits[0], triggers=(found[0],))
+        yield Round(number=2, weights=edits[1], triggers=tuple(found))
+
+    monkeypatch.setattr("zoovet.healing.watch.CleanWatch.flips", flips)
+    monkeypatch.setattr("zoovet.healing.watch.CleanWatch.strongest", lambda *_: (1.0, CleanLoss(share=0.0, error=0.0)))
+    monkeypatch.setattr("zoovet.healing.healing.unlearned", rounds)
+    edit = heal(editable, images, labels, [2], HealingConfig(num_attempts=1))
+    assert edit.flips_after == (0.3, 0.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,9 @@ _INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 
 def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for it, and PyTorch tells; without them bfloat16 is slower."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in _INSTRUCTIONS)
+    tell: Callable[[], Mapping[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities = tell()
+    return any(bool(capabilities.get(name)) for name in _INSTRUCTIONS)
 
 
 class LowPrecision:

@@ -167,7 +167,11 @@ def _tell(progress: Callable[[str], None], number: int, total: int, what: str) -
 
 @dataclass(eq=False)
 class _Best:
-    """The edit, at the largest strength that it may have, after which triggers that worked turn the fewest images."""
+    """The edit, at the largest strength that it may have, after which triggers that worked turn the fewest images.
+
+    Every edit is compared with the best before it by all triggers that were found until then: one that was made when few
+    were known stands well by those few.
+    """
 
     watched: CleanWatch
     max_loss: float
@@ -190,20 +194,25 @@ class _Best:
         most = max((flips[one] for one in asked), default=0.0)
         working = [one for one in asked if flips[one] >= _WORKING * most]
         name = f"round {done.number} at rate {rate:g}"
+        if self.weights is not None and new:
+            self.turned = self._turned(self.weights, working)
         found = self.watched.strongest(done.weights, self.max_loss)
         if found is None:
             self.progress(f"{name}: it costs more than {100 * self.max_loss:g} points at any strength")
             return False
         strength, lost = found
         weights = editable.between(done.weights, strength)
-        turned = _most_of_a_kind(working, self.watched.flips(weights, working))
+        turned = self._turned(weights, working)
         self.progress(
             f"{name}: strength {strength:g}, {100 * lost.share:.1f} points lost, found triggers turn "
             f"{100 * turned:.0f} % of images"
         )
-        if max(turned, _ENOUGH) <= self.turned:
-            self.turned, self.weights, self.strength, self.lost = max(turned, _ENOUGH), weights, strength, lost
+        if max(turned, _ENOUGH) <= max(self.turned, _ENOUGH):
+            self.turned, self.weights, self.strength, self.lost = turned, weights, strength, lost
         return strength >= _STRONG
+
+    def _turned(self, weights: FloatingWeights, working: Sequence[SoughtTrigger]) -> float:
+        return _most_of_a_kind(working, self.watched.flips(weights, working))
 
     def edit(self) -> Edit:
         """What came of it."""
