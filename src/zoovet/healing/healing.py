@@ -169,8 +169,8 @@ def _tell(progress: Callable[[str], None], number: int, total: int, what: str) -
 class _Best:
     """The edit, at the largest strength that it may have, after which triggers that worked turn the fewest images.
 
-    Every edit is compared with the best before it by all triggers that were found until then: one that was made when few
-    were known stands well by those few.
+    Every edit is compared with the best before it by all triggers that were found until then: one that was made when
+    few were known stands well by those few.
     """
 
     watched: CleanWatch
