@@ -148,17 +148,9 @@ def test_pre_commit_installs_the_hook_and_scans(tmp_path: Path) -> None:
     for words in (["init", "--quiet"], ["add", "."]):
         subprocess.run(["git", *words], cwd=repository, check=True)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"PRE_COMMIT_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     command = [sys.executable, "-m", "pre_commit", "try-repo", str(ROOT), "zoovet-scan", "--all-files"]
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"^a\.safetensors .* unknown$", done.stdout, re.MULTILINE), done.stdout
     assert "notes.txt" not in done.stdout
-    (python,) = (tmp_path / "home").glob("repo*/py_env-*/bin/python")
-    listed = subprocess.run(
-        [python, "-m", "pip", "freeze"], env=environment, capture_output=True, text=True, check=True
-    )
-    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
-    versions = dict(line.split("==") for line in listed.stdout.splitlines() if "==" in line)
-    assert versions["torch"].split("+")[0] == pinned["torch"]
-    assert versions["h5py"] == pinned["h5py"]

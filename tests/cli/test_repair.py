@@ -87,7 +87,8 @@ def test_an_architecture_and_images_say_what_a_file_leaves_open(repair: Repair, 
     status, _, errors = repair(plain, *words)
     assert status == 2
     assert (
-        f"error: {plain}: the network reads images of 1×8×8 (channels, height, width), these are 3×9×9\n"
+        f"error: {plain}: the network reads images of 1×8×8 (channels, height, width), these are 3×9×9; "
+        "--input-shape 1,8,8 brings reference images to that, in Python Images.from_file(PATH, (1, 8, 8))\n"
         == errors[errors.index("error: ") :]
     )
 

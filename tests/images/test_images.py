@@ -211,3 +211,19 @@ def test_an_archive_that_is_damaged_anywhere_is_one_line(tmp_path: Path) -> None
             refusals.add(str(error))
     assert any("while decompressing" in said for said in refusals)
     assert all("own.npz" in said and "\n" not in said for said in refusals)
+
+
+def test_images_of_any_size_and_colour_are_brought_to_what_a_network_reads(tmp_path: Path) -> None:
+    for place, (mode, size) in enumerate([("L", (4, 6)), ("RGB", (9, 5))]):
+        (tmp_path / "photos" / "a").mkdir(parents=True, exist_ok=True)
+        Image.new(mode, size, 200 if mode == "L" else (200, 100, 0)).save(tmp_path / "photos" / "a" / f"{place}.png")
+    for folder in (tmp_path / "photos", str(tmp_path / "photos")):
+        images = Images.from_file(folder, (3, 8, 7))
+        assert images.shape == (3, 8, 7)
+        assert images.pixels[:, :, 0, 0].tolist() == [[200, 200, 200], [200, 100, 0]]
+        assert images.notes == ("images of another size or colour are brought to 3×8×7 (channels, height, width)",)
+    assert Images.from_file(tmp_path / "photos", (1, 8, 7)).shape == (1, 8, 7)
+    np.savez(tmp_path / "few.npz", images=np.full((2, 5, 5), 7, np.uint8), labels=np.array([0, 1]))
+    brought = Images.from_file(tmp_path / "few.npz", (3, 2, 2))
+    assert brought.pixels.tolist() == np.full((2, 3, 2, 2), 7).tolist()
+    assert Images.from_file(tmp_path / "few.npz", (25,)).shape == (1, 5, 5)

@@ -159,7 +159,7 @@ def _reader(arguments: argparse.Namespace) -> Callable[[Path], Networks] | None:
     from zoovet.networks import Networks
     from zoovet.vet import read
 
-    images = None if arguments.images is None else Images.from_file(arguments.images)
+    images = None if arguments.images is None else Images.from_file(arguments.images, arguments.input_shape)
     scaling = scaling_of(arguments)
 
     def networks_in(path: Path) -> Networks:

@@ -73,13 +73,15 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=Path,
         metavar="PATH",
-        help="reference images, to find input scalings with: a folder of class folders, or an .npz",
+        help="reference images, a few clean ones of the kind that the networks read: a folder of class folders or of "
+        "images, or an .npz",
     )
     parser.add_argument(
         "--input-shape",
         type=_shape,
         metavar="C,H,W",
-        help="shape of an image, where a file leaves it open and no --images tell it: channels, height, width",
+        help="shape of an image, channels, height, width, where a file leaves it open and no --images tell it; what "
+        "--images of another size or colour are brought to",
     )
     parser.add_argument(
         "--output",
@@ -119,7 +121,7 @@ def read_options_of(arguments: argparse.Namespace) -> ReadOptions:
         order=arguments.order,
         scaling=scaling_of(arguments),
         architecture=arguments.architecture,
-        images=None if arguments.images is None else Images.from_file(arguments.images),
+        images=None if arguments.images is None else Images.from_file(arguments.images, arguments.input_shape),
         input_shape=arguments.input_shape,
         output=arguments.output,
     )

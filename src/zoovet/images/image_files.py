@@ -253,6 +253,6 @@ def _require_one_size(first: tuple[Path, tuple[int, int]], other: tuple[Path, tu
     if (width, height) != (other_width, other_height):
         raise ZoovetError(
             f"{printable(other_path)} is {other_height}×{other_width} (height, width), {printable(path)} "
-            f"{height}×{width}: all must be of one size, that which the network reads "
-            "(in a recipe, images.size brings them to one)"
+            f"{height}×{width}: all must be of one size, that which the network reads; "
+            "--input-shape C,H,W brings them to it, in a recipe images.size"
         )

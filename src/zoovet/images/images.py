@@ -229,23 +229,36 @@ class Images:
         return cls(pixels=found.pixels, labels=labels, class_names=found.class_names, notes=found.notes)
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Images:
+    def from_file(cls, path: str | Path, shape: tuple[int, ...] | None = None) -> Images:
         """Images from a folder (:meth:`from_folder`), or from an ``.npz``.
 
         That has an array ``images`` and, maybe, ``labels`` and their ``class_names``, texts.
 
+        Args:
+            path: The folder or file.
+            shape: (channels, height, width) that images are brought to, whole, whatever they have, which a note says;
+                of ``(features,)`` nothing is asked.
+
         Raises:
             ZoovetError: As there, or the file is no such one.
         """
-        path = Path(path)
+        path, asked = Path(path), shape if shape is not None and len(shape) == 3 else None
         if path.is_dir():
-            return cls.from_folder(path)
-        images, labels, class_names = read_npz(path)
-        try:
-            made = cls.from_arrays(images, labels)
-            return made.changed(class_names=class_names, num_classes=0) if class_names else made
-        except ZoovetError as error:
-            raise ZoovetError(f"{printable(path)}: {error}") from None
+            made = cls.from_folder(path, size=None if asked is None else (asked[1], asked[2]))
+        else:
+            images, labels, class_names = read_npz(path)
+            try:
+                made = cls.from_arrays(images, labels)
+                made = made.changed(class_names=class_names, num_classes=0) if class_names else made
+            except ZoovetError as error:
+                raise ZoovetError(f"{printable(path)}: {error}") from None
+        return made if asked is None else made._brought_to((asked[0], asked[1], asked[2]))
+
+    def _brought_to(self, shape: tuple[int, int, int]) -> Images:
+        channels, height, width = shape
+        made = self.grayscale() if channels == 1 else self.in_colour() if channels == 3 else self
+        note = f"images of another size or colour are brought to {channels}×{height}×{width} (channels, height, width)"
+        return made.resized((height, width)).changed(notes=(*self.notes, note))
 
 
 def _luma(pixels: Tensor) -> Tensor:

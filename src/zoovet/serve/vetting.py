@@ -103,10 +103,11 @@ def _healed(repaired: HealedFile, file: Path, out: Path) -> dict[str, Any]:
 
 def _read_options(order: Order, tell: Callable[[str], None]) -> tuple[ReadOptions, list[str]]:
     given = order.options
+    shape = _shape(given.input_shape) if given.input_shape else None
     images = None
     if order.images:
         tell("reference images are read")
-        images = Images.from_file(_unpacked(order))
+        images = Images.from_file(_unpacked(order), shape)
     scaling = scaling_preset(given.scaling) if given.scaling else None
     notes = [] if images is None else [f"{order.images}: {note}" for note in notes_on_images(images, scaling)]
     options = ReadOptions(
@@ -114,7 +115,7 @@ def _read_options(order: Order, tell: Callable[[str], None]) -> tuple[ReadOption
         scaling=scaling,
         architecture=given.architecture or None,
         images=images,
-        input_shape=_shape(given.input_shape) if given.input_shape else None,
+        input_shape=shape,
     )
     return options, notes
 

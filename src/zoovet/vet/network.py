@@ -14,6 +14,7 @@ from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.networks import Graph, InputScaling, Networks, fold_batch_norms
 from zoovet.networks import run as run_graph
+from zoovet.networks.input_shape import ways_to_bring_images
 from zoovet.printable import printable
 from zoovet.readers.exported import UnknownOperation, graph_from_module
 from zoovet.readers.first_operations import take_first_operations
@@ -166,7 +167,7 @@ class Network:
         if not fits:
             raise ZoovetError(
                 f"the network reads images of {shape_in_words(self.input_shape)} (channels, height, width), these are "
-                f"{shape_in_words(images.shape)}"
+                f"{shape_in_words(images.shape)}{ways_to_bring_images(self.input_shape)}"
             )
 
     def _answers(self, values: Tensor) -> Tensor:

@@ -187,7 +187,7 @@ def _objects(folder: Path) -> None:
         (_other_classes, "has other classes in training than in test images: cow"),
         (_no_test, r"train holds training images, but there is no test/ or val/ beside it"),
         (_single, "has one image of the class 'cat'; a split into training and test images needs two"),
-        (_sizes, r"all must be of one size.* images\.size brings them to one"),
+        (_sizes, r"all must be of one size.* in a recipe images\.size"),
         (_no_labels, "has no arrays 'images' and 'labels', nor train_images.*: images"),
         (_half_a_split, "has 'train_images', but no 'train_labels'"),
         (_objects, r"images\.npy cannot be read as an array: it has an array of Python objects, which is code"),

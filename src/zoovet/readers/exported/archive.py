@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
+from zoovet.networks.input_shape import other_shape
 from zoovet.networks.module_paths import made_parent
 from zoovet.printable import printable
 from zoovet.readers.exported.archived_calls import ArchivedCall, calls_of
@@ -116,7 +117,7 @@ def _image_shape(sizes: tuple[int | None, ...], given: tuple[int, ...] | None) -
             raise ZoovetError(f"it leaves the size of its input open; give {ways_to_give_a_shape(example)}")
         return tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
-        raise ZoovetError(f"it reads images of {[size or '?' for size in own]}, not {list(given)}")
+        raise other_shape(own, given)
     return tuple(given)
 
 

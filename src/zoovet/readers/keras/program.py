@@ -8,7 +8,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
-from zoovet.networks.input_shape import require_input_shape
+from zoovet.networks.input_shape import other_shape, require_input_shape
 from zoovet.printable import printable
 from zoovet.readers.exported.file_errors import MALFORMED
 from zoovet.readers.exported.program import UnknownOperation
@@ -109,6 +109,6 @@ def _image_shape(first: Layer, given: tuple[int, ...] | None, layout: Layout) ->
             raise ZoovetError(f"it leaves the size of its input open; give {ways_to_give_a_shape(example)}")
         given = tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
-        raise ZoovetError(f"it reads images of {[size or '?' for size in own]}, not {list(given)}")
+        raise other_shape(own, given)
     require_input_shape(tuple(given))
     return tuple(given)

@@ -12,7 +12,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
-from zoovet.networks.input_shape import require_input_shape
+from zoovet.networks.input_shape import other_shape, require_input_shape
 from zoovet.printable import printable
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Variable
@@ -114,7 +114,7 @@ def _image_shape(
             raise ZoovetError(f"it leaves the size of its input open, {shown}; give {ways}")
         given = tuple(size or 0 for size in own)
     if len(given) != len(own) or any(size not in (None, one) for size, one in zip(own, given, strict=True)):
-        raise ZoovetError(f"it reads images of {shown}, not {list(given)}")
+        raise other_shape(own, given)
     require_input_shape(given)
     return given
 
