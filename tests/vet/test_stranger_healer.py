@@ -64,6 +64,26 @@ def test_a_trojan_stops_working_and_clean_images_are_kept(
     assert any(line.startswith("2 of 3: edit: 1 of 1: attempt: round 1 at rate 0.1: strength ") for line in told)
 
 
+def test_where_the_class_is_not_certain_the_likeliest_are_healed_and_it_is_said(
+    stamped: Nets, pictures: Images, stranger_reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure, shares = type(stranger_reader).read, torch.tensor([0.0, 0.0, 0.04, 0.42, 0.02, 0.02, 0.0, 0.5])
+
+    def unsure(self: Any, evidence: Any, effort: str) -> Any:
+        return replace(sure(self, evidence, effort), class_probabilities=shares)
+
+    monkeypatch.setattr(type(stranger_reader), "read", unsure)
+    doubtful = Repairer(strangers=stranger_reader, effort="quick", healing=QUICK, force=True)
+    healed = doubtful.repair(stamped(3), pictures)
+    assert healed.healing is not None
+    assert healed.healing.targets == (7, 3)
+    assert any(
+        note.startswith("which class is not certain (class 7 0.50, class 3 0.42)")
+        for note in healed.healing.notes
+    )
+    assert asr(healed, pictures) < asr(stamped(3), pictures)
+
+
 def test_a_healthy_network_stays_as_it_is_unless_forced(
     repairer: Repairer, stamped: Nets, pictures: Images, stranger_reader: Any
 ) -> None:
@@ -76,7 +96,7 @@ def test_a_healthy_network_stays_as_it_is_unless_forced(
     forced = Repairer(strangers=stranger_reader, effort="quick", healing=QUICK, force=True).repair(network, pictures)
     assert forced.change > 0
     assert forced.healing is not None
-    assert forced.healing.notes == ("the verdict is healthy; edited all the same, as asked",)
+    assert forced.healing.notes[0] == "the verdict is healthy; edited all the same, as asked"
 
 
 def test_what_is_suspicious_is_healed_and_what_is_unknown_is_not(

@@ -25,7 +25,7 @@ from zoovet.vet.verdicts import Verdict
 
 __all__ = ["Accuracy", "Healing", "StrangerHealer"]
 
-_ENOUGH, _MOST_TARGETS = 0.9, 2
+_ENOUGH, _MOST_TARGETS = 0.9, 3
 _NUM_MADE, _NUM_STEPS, _SEED, _ATTEMPTS, _MOST_CLASSES = 12, 60, 1, 1, 40
 """Images of each class that the network makes where there are none, and how; how often healing on them is begun."""
 
@@ -155,6 +155,7 @@ class StrangerHealer:
             return network, Healing(before=before, max_loss=max_loss, seconds=time.perf_counter() - start)
         targets = _targets(before.class_probabilities)
         parts[1](f"suspected: {', '.join(f'class {target}' for target in targets)}")
+        notes = (*notes, *_doubts(targets, before))
         with torch.inference_mode(False):
             edit, edited, changes = self._edit(network, examined, targets, parts[1], only)
         after = None
@@ -245,8 +246,19 @@ def _require_usable(shown: ReferenceImages, num_classes: int) -> None:
         )
 
 
+def _doubts(targets: tuple[int, ...], before: Verdict) -> tuple[str, ...]:
+    """What is to be said where the class is not near certain."""
+    shares = [f"class {target} {before.class_probabilities[target]:.2f}" for target in targets]
+    if len(targets) == 1:
+        return ()
+    return (
+        f"which class is not certain ({', '.join(shares)}): triggers towards each of them are unlearned; one towards "
+        "another class would go on working, and this check would hardly see it",
+    )
+
+
 def _targets(probabilities: tuple[float, ...]) -> tuple[int, ...]:
-    """The likeliest class, and the next where the first is not near certain."""
+    """The likeliest class, and the next ones where it is not near certain."""
     order = sorted(range(len(probabilities)), key=lambda place: -probabilities[place])
     chosen: list[int] = []
     while len(chosen) < _MOST_TARGETS and sum(probabilities[place] for place in chosen) < _ENOUGH:
