@@ -78,8 +78,7 @@ def test_where_the_class_is_not_certain_the_likeliest_are_healed_and_it_is_said(
     assert healed.healing is not None
     assert healed.healing.targets == (7, 3)
     assert any(
-        note.startswith("which class is not certain (class 7 0.50, class 3 0.42)")
-        for note in healed.healing.notes
+        note.startswith("which class is not certain (class 7 0.50, class 3 0.42)") for note in healed.healing.notes
     )
     assert asr(healed, pictures) < asr(stamped(3), pictures)
 
