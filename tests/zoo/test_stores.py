@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import json
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -160,3 +162,42 @@ def test_the_same_over_amazons_protocol(s3: Any, tiny_recipe: TrojanRecipe, tiny
         build_zoo(tiny_recipe, "s3://nowhere/zoo")
     with pytest.raises(ZoovetError, match=r"s3://nowhere/zoo cannot be read: The specified bucket does not exist"):
         Zoo.open("s3://nowhere/zoo")
+
+
+class _Forbidding(http.server.BaseHTTPRequestHandler):
+    """Amazon's answer to whoever has no rights."""
+
+    def _refuse(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
+        self.send_response(403)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _refuse
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_bucket_without_rights_is_one_line(tiny_recipe: TrojanRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3fs = pytest.importorskip("s3fs")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Forbidding)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody")
+    s3fs.S3FileSystem.clear_instance_cache()
+    try:
+        with pytest.raises(ZoovetError, match=r"^s3://theirs/zoo cannot be read: Access Denied$"):
+            build_zoo(tiny_recipe, "s3://theirs/zoo")
+        with pytest.raises(ZoovetError, match=r"^s3://theirs/zoo cannot be read: "):
+            Zoo.open("s3://theirs/zoo")
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
+        server.shutdown()
+        server.server_close()
