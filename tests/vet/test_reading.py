@@ -243,7 +243,7 @@ def test_modules_that_are_no_classifiers_are_refused() -> None:
         (lambda net, _: zoovet.from_module(net, (3, 2**40, 2**40)), "has more than 268,435,456 numbers, as no image"),
         (lambda net, _: zoovet.from_module(net, (64,), scaling=3), r"is a zoovet.InputScaling or a name \(symmetric,"),
         (lambda net, file: zoovet.read(net), "read takes a file's path or its bytes, got a Linear; zoovet.from_module"),
-        (lambda net, file: zoovet.read(3), "read takes a file's path or its bytes, got a int$"),
+        (lambda net, file: zoovet.read(3), "read takes a file's path or its bytes, got an int$"),
         (lambda net, file: zoovet.read(file, net), "architecture must be a name, as 'resnet20', got a Linear"),
         (lambda net, file: zoovet.read(file, images="photos/"), "images must be zoovet.Images, got a str"),
         (lambda net, file: zoovet.read(file, scaling=["unit"]), r"f.pt: an input scaling is .*, got a list$"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoovet.images import Images
 from zoovet.networks import SCALING_PRESETS, InputScaling
+from zoovet.vet.label_order import order_of_the_best
 from zoovet.vet.likeliest import rank
 
 __all__ = ["MAX_IMAGES", "FoundScaling", "find_scaling", "some_images", "usual_scalings"]
@@ -41,7 +42,8 @@ def find_scaling(logits: Callable[[InputScaling], Tensor], images: Images) -> Fo
     wrong scaling may make them sure of everything, or of nothing. It is taken where it gets more right than chance
     would and is clearly better (paired t-test of the labels' log probabilities, one-sided, 5 %) than each other but
     those with which the network answers nearly alike, on nine of ten images, which are named. One that gets fewer right
-    than another is never taken. Of more than 500 images, 500 are used.
+    than another is never taken. Of more than 500 images, 500 are used. Labels that clearly are other outputs of the
+    network, as where folders are sorted by name and its classes are not, count as these.
 
     Args:
         logits: From a scaling to what the network answers on these images, [N, classes].
@@ -51,9 +53,11 @@ def find_scaling(logits: Callable[[InputScaling], Tensor], images: Images) -> Fo
         The scaling, or why none is taken.
     """
     assert images.labels is not None
-    ranked = rank({name: logits(SCALING_PRESETS[name]) for name in usual_scalings(images.shape[0])}, images.labels)
+    answers = {name: logits(SCALING_PRESETS[name]) for name in usual_scalings(images.shape[0])}
+    order = order_of_the_best(answers, images.labels)
+    ranked = rank(answers, images.labels if order is None else order[images.labels])
     best, right, others = ranked.best, ranked.right, ranked.others
-    what = f"{len(images)} labelled images"
+    what = f"{len(images)} labelled images{'' if order is None else ', whose labels are other outputs of the network'}"
     first = f"{SCALING_PRESETS[best].describe()} gets {right[best]:.2f} right"
     next_best = f"{SCALING_PRESETS[others[0]].describe()} {right[others[0]]:.2f}" if others else "no other differs"
     ask = "give more images, or --scaling NAME"

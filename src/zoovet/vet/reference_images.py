@@ -13,6 +13,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.printable import printable
+from zoovet.vet.label_order import above_chance, label_order
 from zoovet.vet.network import Network
 
 __all__ = ["NothingToSeek", "ReferenceImages", "look_at"]
@@ -94,7 +95,7 @@ def _labelled(network: Network, used: Images, said: Tensor, logits: Tensor, note
     taken, num_outputs = logits.argmax(1), logits.shape[1]
     labels: Tensor | None = said
     places = torch.arange(used.num_classes)
-    if not _above_chance(taken, said, num_outputs) and (order := _other_order(taken, said, num_outputs)) is not None:
+    if (order := label_order(taken, said, num_outputs)) is not None:
         places, labels = order, order[said]
         notes.append(f"labels of the reference images are other outputs of the network: {_in_words(used, order)}")
     elif int(said.max()) >= num_outputs:
@@ -103,7 +104,7 @@ def _labelled(network: Network, used: Images, said: Tensor, logits: Tensor, note
         )
     assert labels is not None
     accuracy = float((taken == labels).double().mean())
-    is_trusted = _above_chance(taken, labels, num_outputs)
+    is_trusted = above_chance(taken, labels, num_outputs)
     is_at_chance = not is_trusted and _could_tell(labels, num_outputs)
     cautions = _of_one_class(said, "of")
     if len(labels.unique()) < num_outputs:
@@ -159,39 +160,10 @@ def _spread(rows: Tensor, most: int) -> Tensor:
     return rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).round().long()]
 
 
-def _above_chance(taken: Tensor, labels: Tensor, num_outputs: int) -> bool:
-    """Whether more is right than would be if answers had nothing to do with the labels."""
-    count = max(int(labels.max()), int(taken.max()), num_outputs - 1) + 1
-    shares = [one.bincount(minlength=count).double() / len(labels) for one in (taken, labels)]
-    num_right = int((taken == labels).sum())
-    return float(binom.sf(num_right - 1, len(labels), float(shares[0] @ shares[1]))) < _CHANCE
-
-
 def _could_tell(labels: Tensor, num_outputs: int) -> bool:
     """Whether a network that gets half of the images right would be above chance."""
     shares = labels.bincount(minlength=num_outputs).double() / len(labels)
     return float(binom.sf(len(labels) // 2 - 1, len(labels), float(shares @ shares))) < _CHANCE
-
-
-def _other_order(taken: Tensor, said: Tensor, num_outputs: int) -> Tensor | None:
-    """The output that each label means, [labels]; ``None`` where the images do not tell.
-
-    Each label is given the output that most of one half of its images are taken for. No two may share one, and on the
-    other half answers must follow that order beyond chance.
-    """
-    count = int(said.max()) + 1
-    order = torch.full((count,), -1)
-    is_first = torch.zeros(len(said), dtype=torch.bool)
-    for label in said.unique().tolist():
-        own = torch.nonzero(said == label).flatten()
-        half = own[: (len(own) + 1) // 2]
-        is_first[half] = True
-        order[label] = int(taken[half].bincount().argmax())
-    occurring = order[order >= 0]
-    if len(occurring.unique()) < len(occurring) or bool(is_first.all()) or len(occurring) < 2:
-        return None
-    is_known = _above_chance(taken[~is_first], order[said[~is_first]], num_outputs)
-    return order if is_known else None
 
 
 def _of_one_class(labels: Tensor, how: str) -> tuple[str, ...]:
