@@ -31,7 +31,8 @@ _MAX_DIGITS = 6
 IMAGES_HELP = f"""\
 With reference images, a few of the kind that the networks read (--images: a folder of class folders, or an .npz with
 images, uint8 [N, H, W] or [N, H, W, C], and labels), an input scaling that nobody says is found where one of the usual
-is clearly best on them; a note says with what accuracy. --architecture says what state dicts hold:
+is clearly best on them; a note says with what accuracy. --input-shape brings images of another size or colour to what
+the networks read. --architecture says what state dicts hold:
 {_ARCHITECTURES},
 each with what names and shapes leave open behind a colon (an error lists it); torchvision:NAME, timm:NAME or
 transformers:NAME where that is installed; or FILE.py:FUNCTION, which makes the network, and whose code is run.
@@ -42,7 +43,7 @@ SCALING_HELP = """\
 Networks read images scaled in one way or another, and the same weights mean another network with each. A file that
 zoovet wrote may say it; of others give it, by name or in numbers: pixels of 0 to 255 become --input-range LOW,HIGH
 (0,1 where left out), then --mean is subtracted, then --std divides. Where nobody says it, [-1, 1] is assumed, which is
-what zoovet's own networks read, and a note says so."""
+what zoovet's own networks read, and a note says so; others are unknown then."""
 """For the descriptions of verbs that take these options."""
 
 

@@ -62,10 +62,10 @@ trained on, or a score is not a finite number, so that it means nothing. A file 
 
 Of a network that no such detector knows, the detector for strangers is asked: triggers are sought for each class
 (--effort says how many and for how long) on reference images (--images), a few of each class of the kind that the
-network reads; without them it is unknown. Its verdict holds at a rate of false alarms (--false-alarms) and carries the
-target class, the trigger that was found, what it does to three images, and which channels inside it drives: --report
-FOLDER writes all of that as web pages, --json prints it (docs/scan.schema.json says how). Writes nothing but
-these files and the user's cache.
+network reads; without them on images that the network makes itself, which tell less. Its verdict holds at a rate of
+false alarms (--false-alarms) and carries the target class, the trigger that was found, what it does to three images,
+and which channels inside it drives: --report FOLDER writes all of that as web pages, --json prints it
+(docs/scan.schema.json says how). Writes nothing but these files and the user's cache.
 
 {SOURCES_HELP}
 
