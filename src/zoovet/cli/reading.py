@@ -42,8 +42,8 @@ Of a network that no detector or repairer knows, a line says what it is."""
 SCALING_HELP = """\
 Networks read images scaled in one way or another, and the same weights mean another network with each. A file that
 zoovet wrote may say it; of others give it, by name or in numbers: pixels of 0 to 255 become --input-range LOW,HIGH
-(0,1 where left out), then --mean is subtracted, then --std divides. Where nobody says it, [-1, 1] is assumed, which is
-what zoovet's own networks read, and a note says so; others are unknown then."""
+(0,1 where left out), then --mean is subtracted, then --std divides. Where nobody says it, [-1, 1], which
+zoovet's own networks read, is assumed of those that a shipped model knows, and a note says so; others are unknown."""
 """For the descriptions of verbs that take these options."""
 
 
