@@ -69,12 +69,16 @@ def test_the_whole_way_with_a_trojaned_network(
 ) -> None:
     page = visit()
     look_at(page, "serve-1280-form")
-    send(page, stamped_files)
+    send(page, stamped_files, images=False)
     page.get_by_role("heading", name="Scan failed").wait_for()
     assert page.get_by_text("whose activation no name or shape tells").is_visible()
     look_at(page, "serve-1280-choice")
     page.get_by_label("Which is it?").select_option("mlp:activation=relu")
     page.get_by_role("button", name="Scan again").first.click()
+    page.get_by_role("heading", name="unknown stamped.pt").wait_for()
+    page.get_by_role("link", name="Networks").first.click()
+    page.wait_for_url("**/")
+    send(page, stamped_files)  # whose labels tell what names and shapes leave open
     page.get_by_role("heading", name="trojaned stamped.pt").wait_for()
     look_at(page, "")
     assert page.get_by_text("images of other classes are taken for class3 (3)").is_visible()
@@ -92,7 +96,7 @@ def test_the_whole_way_with_a_trojaned_network(
     report.close()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("heading", name="Does this network carry a trojan?").wait_for()
-    assert page.get_by_role("link", name="stamped.pt").count() == 0
+    assert page.get_by_role("link", name="stamped.pt").count() == 1
 
 
 def test_a_bad_file_is_one_line(visit: Callable[..., Any], tmp_path: Path) -> None:
