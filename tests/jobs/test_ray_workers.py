@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,20 +75,6 @@ def test_a_machine_with_another_version_is_refused(works: Any, tmp_path: Path) -
     others = {**ray_workers._versions(), "torch": "1.0"}
     (raised,) = map(ray_workers.pickle.loads, ray_workers._Actor().begin(b"", os.getcwd(), others))
     assert " and this machine 1.0; all machines of the cluster need the same" in str(raised.error)
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of two nodes of one core each, on this machine; the first cannot be removed."""
-    from ray.cluster_utils import Cluster
-
-    path = os.pathsep.join([str(Path(__file__).parents[2] / "src"), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setenv("PYTHONPATH", path)
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    found.second = found.add_node(num_cpus=1)
-    yield found
-    ray.shutdown()
-    found.shutdown()
 
 
 @pytest.mark.slow
