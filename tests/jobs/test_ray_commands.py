@@ -60,7 +60,7 @@ def test_a_benchmark_has_the_same_results(cluster: Any, tmp_path: Path) -> None:
     assert main(["bench", str(config), "--out", str(tmp_path / "here"), "--workers", "1"]) == 0
     assert main(["bench", str(config), "--out", str(tmp_path / "there"), "--ray", cluster.address]) == 0
     here, there = results_of(tmp_path / "here"), results_of(tmp_path / "there")
-    assert len(here) > 6
+    assert len(here) == 3  # what a detector and a repairer gave, network by network, and the tables
     assert here == there
 
 
@@ -80,7 +80,7 @@ def write_strangers(folder: Path, count: int) -> list[str]:
         paths.append(str(folder / f"network-{number}.safetensors"))
         save_networks(Networks.from_flat(graph, torch.from_numpy(flat)[None]), paths[-1])
     few = np.concatenate([np.flatnonzero(labels == label)[:4] for label in range(10)])
-    np.savez(folder / "few.npz", images=images.pixels.numpy()[few], labels=labels[few])
+    np.savez(folder / "few.npz", images=images.pixels.numpy()[few, 0], labels=labels[few])
     return paths
 
 
