@@ -118,7 +118,7 @@ def test_the_help_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None
         main([verb, "--help"])
         shown = " ".join(capsys.readouterr().out.split())
         assert all(f" {name}" in shown for name in SCALING_PRESETS)
-        assert "[-1, 1] is assumed, which is what zoovet's own networks read" in shown
+        assert "zoovet's own networks read, is assumed of those that a shipped model knows, and a note says so" in shown
 
 
 def test_scan_says_what_it_assumed(write: Callable[..., Path], command: Callable[..., tuple[int, str, str]]) -> None:

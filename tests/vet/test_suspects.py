@@ -114,7 +114,7 @@ def test_networks_that_no_model_knows_are_told_in_one_short_line(models: Path, t
 def test_what_names_and_shapes_leave_open_is_told_with_its_choices(models: Path, tmp_path: Path) -> None:
     found = candidates("--models-from", models)
     torch.save({"a.weight": torch.ones(5, 9), "b.weight": torch.ones(3, 5)}, tmp_path / "mlp.pt")
-    with pytest.raises(OpenArchitecture, match=r"knows such a network; it is a .* tells: give") as told:
+    with pytest.raises(OpenArchitecture, match=r"knows such a network; it is an MLP .* tells: give") as told:
         load_suspects(tmp_path / "mlp.pt", found, ReadOptions(), "detector")
     assert told.value.choices[:2] == ("mlp:activation=relu", "mlp:activation=leaky_relu")
     assert failure_of(told.value).choices == told.value.choices
