@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import binom, binomtest, ttest_rel
+from scipy.stats import binomtest, ttest_rel
 from torch import Tensor
 
+from zoovet.vet.label_order import above_chance
 from zoovet.vet.network import are_probabilities
 
 __all__ = ["Ranked", "rank"]
 
-_CHANCE, _DOUBT, _LESS_DOUBT = 0.001, 0.05, 0.01
+_DOUBT, _LESS_DOUBT = 0.05, 0.01
 _ALIKE = 0.9
 _FACTORS = tuple(10 ** (eighths / 8) for eighths in range(-24, 9))
 _LEAST = -100.0
@@ -74,7 +75,7 @@ def rank(answers: Mapping[str, Tensor], labels: Tensor, alike: float = _ALIKE) -
         right=right,
         alike=near,
         others=others,
-        is_above_chance=_is_above_chance(exact[best], labels),
+        is_above_chance=above_chance(exact[best].argmax(1), labels, exact[best].shape[1]),
         is_clear=all(_is_better(likely[best], likely[way]) and right[best] >= right[way] for way in others),
         is_clearly_right=all(_is_more_right(exact[best], exact[way], labels) for way in others),
     )
@@ -107,11 +108,3 @@ def _is_more_right(best: Tensor, other: Tensor, labels: Tensor) -> bool:
     ours, theirs = best.argmax(1) == labels, other.argmax(1) == labels
     won, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     return won > lost and float(binomtest(won, won + lost, alternative="greater").pvalue) < _LESS_DOUBT
-
-
-def _is_above_chance(answers: Tensor, labels: Tensor) -> bool:
-    """Whether it gets more right than it would if its answers had nothing to do with the labels."""
-    predicted, num_classes = answers.argmax(1), answers.shape[1]
-    shares = [one.bincount(minlength=num_classes).double() / len(labels) for one in (predicted, labels)]
-    num_right = int((predicted == labels).sum())
-    return float(binom.sf(num_right - 1, len(labels), float(shares[0] @ shares[1]))) < _CHANCE
