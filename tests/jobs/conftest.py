@@ -34,6 +34,19 @@ def works(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
+def small_zoo() -> dict[str, Any]:
+    """A recipe whose bases take a second; how many there are, whoever asks for it says."""
+    return {
+        "dataset": "digits",
+        "channels": [8, 8],
+        "train_images": 400,
+        "test_images": 100,
+        "min_clean_accuracy": 0.2,
+        "min_asr": 0.1,
+    }
+
+
+@pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of two nodes of one core each, on this machine; the first cannot be removed."""
     ray = pytest.importorskip("ray")

@@ -21,14 +21,8 @@ from zoovet.zoo import TrojanRecipe, build_zoo
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-RECIPE = {
-    "dataset": "digits",
+SIXTEEN_BASES = {
     "num_bases": 16,
-    "channels": [8, 8],
-    "train_images": 400,
-    "test_images": 100,
-    "min_clean_accuracy": 0.2,
-    "min_asr": 0.1,
     "attacks": [{"kind": "patch"}, {"kind": "blend"}],
     "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
 }
@@ -53,8 +47,8 @@ def results_of(out: Path) -> dict[str, bytes]:
     return found | {"results.json": (out / "results.json").read_bytes()}
 
 
-def test_a_benchmark_has_the_same_results(cluster: Any, tmp_path: Path) -> None:
-    build_zoo(read_config(TrojanRecipe, RECIPE), tmp_path / "zoo", runner=Inline())
+def test_a_benchmark_has_the_same_results(cluster: Any, small_zoo: dict[str, Any], tmp_path: Path) -> None:
+    build_zoo(read_config(TrojanRecipe, small_zoo | SIXTEEN_BASES), tmp_path / "zoo", runner=Inline())
     config = tmp_path / "bench.yaml"
     config.write_text(json.dumps({"zoos": [str(tmp_path / "zoo")], **BENCH}))
     assert main(["bench", str(config), "--out", str(tmp_path / "here"), "--workers", "1"]) == 0

@@ -18,17 +18,6 @@ from zoovet.zoo import TrojanRecipe, build_zoo
 
 ray = pytest.importorskip("ray")
 
-RECIPE = {
-    "dataset": "digits",
-    "num_bases": 12,
-    "channels": [8, 8],
-    "train_images": 400,
-    "test_images": 100,
-    "min_clean_accuracy": 0.2,
-    "min_asr": 0.1,
-    "bases_per_shard": 1,
-}
-
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +68,10 @@ def test_a_machine_with_another_version_is_refused(works: Any, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_a_zoo_has_the_same_bytes_though_a_node_is_killed_in_the_middle(cluster: Any, tmp_path: Path) -> None:
-    recipe = read_config(TrojanRecipe, RECIPE)
+def test_a_zoo_has_the_same_bytes_though_a_node_is_killed_in_the_middle(
+    cluster: Any, small_zoo: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = read_config(TrojanRecipe, small_zoo | {"num_bases": 12, "bases_per_shard": 1})
     shards = list[int]()
 
     def progress(seen: Any) -> None:

@@ -53,6 +53,19 @@ def test_the_activation_and_the_scaling_are_those_that_get_labels_right(
     assert f"mlp:activation={activation} gets 1.00 right" in told[0]
 
 
+def test_labels_in_another_order_than_the_outputs_tell_it_too(mlp: Path) -> None:
+    images = answered_by(mlp, "tanh", "symmetric")
+    order = torch.tensor([3, 5, 0, 1, 4, 2])
+    shuffled = Images(pixels=images.pixels, labels=order[images.required_labels])
+    found = zoovet.read(mlp, images=shuffled)
+    assert torch.equal(found.predict(images), images.required_labels)
+    assert any(
+        "120 labelled images, whose labels are other outputs of the network: mlp:activation=tanh gets 1.00 right"
+        in note
+        for note in found.notes
+    )
+
+
 def test_what_was_given_is_not_asked_of_the_images(mlp: Path) -> None:
     images = answered_by(mlp, "tanh", "symmetric")
     found = zoovet.read(mlp, "mlp:activation=relu", "symmetric", images=images)

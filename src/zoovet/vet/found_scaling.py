@@ -10,7 +10,6 @@ from torch import Tensor
 
 from zoovet.images import Images
 from zoovet.networks import SCALING_PRESETS, InputScaling
-from zoovet.vet.label_order import order_of_the_best
 from zoovet.vet.likeliest import rank
 
 __all__ = ["MAX_IMAGES", "FoundScaling", "find_scaling", "some_images", "usual_scalings"]
@@ -53,11 +52,11 @@ def find_scaling(logits: Callable[[InputScaling], Tensor], images: Images) -> Fo
         The scaling, or why none is taken.
     """
     assert images.labels is not None
-    answers = {name: logits(SCALING_PRESETS[name]) for name in usual_scalings(images.shape[0])}
-    order = order_of_the_best(answers, images.labels)
-    ranked = rank(answers, images.labels if order is None else order[images.labels])
+    ranked = rank({name: logits(SCALING_PRESETS[name]) for name in usual_scalings(images.shape[0])}, images.labels)
     best, right, others = ranked.best, ranked.right, ranked.others
-    what = f"{len(images)} labelled images{'' if order is None else ', whose labels are other outputs of the network'}"
+    what = (
+        f"{len(images)} labelled images{', whose labels are other outputs of the network' * ranked.are_other_outputs}"
+    )
     first = f"{SCALING_PRESETS[best].describe()} gets {right[best]:.2f} right"
     next_best = f"{SCALING_PRESETS[others[0]].describe()} {right[others[0]]:.2f}" if others else "no other differs"
     ask = "give more images, or --scaling NAME"

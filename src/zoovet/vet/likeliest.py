@@ -9,7 +9,7 @@ import torch
 from scipy.stats import binomtest, ttest_rel
 from torch import Tensor
 
-from zoovet.vet.label_order import above_chance
+from zoovet.vet.label_order import above_chance, order_of_the_best
 from zoovet.vet.network import are_probabilities
 
 __all__ = ["Ranked", "rank"]
@@ -34,6 +34,8 @@ class Ranked:
             labels (binomial test, 0.1 %).
         is_clear: Whether the best gets no fewer right than each of ``others``, and the labels are clearly likelier
             under it (paired t-test of their log probabilities, one-sided, 5 %).
+        are_other_outputs: Whether the labels clearly are other outputs of the network than their own numbers, as where
+            folders are sorted by name and its classes are not; they count as these then.
         is_clearly_right: Whether it gets clearly more right than each of ``others`` (McNemar's exact test, one-sided,
             1 %). Another network of the same weights, with a smoother activation, say, may make labels likelier than
             the true one does, which is surer of its errors; that it is more often right as well is asked of such.
@@ -46,6 +48,7 @@ class Ranked:
     is_above_chance: bool
     is_clear: bool
     is_clearly_right: bool
+    are_other_outputs: bool
 
     @property
     def best(self) -> str:
@@ -57,12 +60,16 @@ def rank(answers: Mapping[str, Tensor], labels: Tensor, alike: float = _ALIKE) -
     """Compare ways to read a network by its answers on labelled images.
 
     Answers are made as sure as suits them first: a wrong way may make a network sure of everything, or of nothing.
+    Labels that clearly are other outputs count as these (:func:`~zoovet.vet.label_order.label_order`).
 
     Args:
         answers: Way → logits or probabilities [N, classes].
         labels: int64 [N].
         alike: Share of images on which two ways answer the same that counts as nearly alike.
     """
+    outputs = order_of_the_best(answers, labels)
+    if outputs is not None:
+        labels = outputs[labels]
     exact = {way: one.double() for way, one in answers.items()}
     likely = {way: _log_probabilities(one, labels) for way, one in exact.items()}
     right = {way: float((one.argmax(1) == labels).double().mean()) for way, one in exact.items()}
@@ -77,6 +84,7 @@ def rank(answers: Mapping[str, Tensor], labels: Tensor, alike: float = _ALIKE) -
         others=others,
         is_above_chance=above_chance(exact[best].argmax(1), labels, exact[best].shape[1]),
         is_clear=all(_is_better(likely[best], likely[way]) and right[best] >= right[way] for way in others),
+        are_other_outputs=outputs is not None,
         is_clearly_right=all(_is_more_right(exact[best], exact[way], labels) for way in others),
     )
 
