@@ -62,7 +62,7 @@ def test_a_folder_is_scanned_with_all_below_it(run: Run, folder: Path) -> None:
     assert status == 0
     files = [str(folder / name) for name in ("a.safetensors", "deep/b.safetensors")]
     assert [row["file"] for row in data["verdicts"]] == files
-    assert data["skipped"] == [{"file": str(folder), "reason": "1 files whose names are no weight files': 1 .md"}]
+    assert data["skipped"] == [{"file": str(folder), "reason": "1 file whose name is no weight file's: 1 .md"}]
     assert f"skipped: {folder}: 1 files whose names" in said
 
 

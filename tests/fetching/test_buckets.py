@@ -42,7 +42,7 @@ def test_a_file_or_all_below_an_address_is_fetched(bucket: Bucket, tmp_path: Pat
     (skipped,) = found.skipped
     assert (skipped.name, skipped.reason) == (
         "s3://bucket/nets",
-        "1 files whose names are no weight files': 1 .md",
+        "1 file whose name is no weight file's: 1 .md",
     )
     assert all(file.path.is_relative_to(tmp_path / "all") for file in found.files)
 

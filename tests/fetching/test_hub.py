@@ -39,7 +39,7 @@ def test_safetensors_come_before_pickles_and_what_is_left_out_is_said(hub: Any) 
     assert {(one.name.rpartition("/")[2], one.reason) for one in found.skipped} == {
         ("pytorch_model.bin", why),
         ("tf_model.h5", why),
-        ("net@v1", "1 files whose names are no weight files': 1 .md"),
+        ("net@v1", "1 file whose name is no weight file's: 1 .md"),
     }
     assert not any("telemetry" in line or "README" in line or ".bin" in line for line in hub.asked)
     (file,) = in_hub(f"hf://{NAME}/pytorch_model.bin", offline=False).files

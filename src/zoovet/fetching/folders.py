@@ -59,9 +59,10 @@ def named_together(place: str, skipped: list[Skipped]) -> Iterator[Skipped]:
     )
     if ends:
         shown = ", ".join(f"{count} {printable(end, 20)}" for end, count in sorted(ends.items()))
-        yield Skipped(
-            name=place, reason=f"{ends.total()} files whose names are no weight files': {printable(shown, 300)}"
-        )
+        whose = "1 file whose name is no weight file's"
+        if ends.total() > 1:
+            whose = f"{ends.total()} files whose names are no weight files'"
+        yield Skipped(name=place, reason=f"{whose}: {printable(shown, 300)}")
 
 
 def _below(folder: Path, root: Path) -> Iterator[str | Skipped]:
