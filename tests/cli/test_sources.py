@@ -63,7 +63,7 @@ def test_a_folder_is_scanned_with_all_below_it(run: Run, folder: Path) -> None:
     files = [str(folder / name) for name in ("a.safetensors", "deep/b.safetensors")]
     assert [row["file"] for row in data["verdicts"]] == files
     assert data["skipped"] == [{"file": str(folder), "reason": "1 file whose name is no weight file's: 1 .md"}]
-    assert f"skipped: {folder}: 1 files whose names" in said
+    assert f"skipped: {folder}: 1 file whose name is" in said
 
 
 def test_what_was_gathered_keeps_its_name_in_every_output(
