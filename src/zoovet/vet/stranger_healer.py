@@ -279,7 +279,8 @@ def _shortcomings(
             "images"
         )
     if after.verdict == "trojaned":
-        found.append(f"it is still found to be trojaned, towards class {after.target}")
+        towards = "one trigger makes many classes another" if after.target is None else f"towards class {after.target}"
+        found.append(f"it is still found to be trojaned, {towards}")
     elif (after.probability or 0.0) > LIKELIER_THAN_NOT and _targets(after.class_probabilities)[0] in targets:
         found.append(f"a trojan is still likelier than not ({after.probability:.2f})")
     return tuple(found)

@@ -53,6 +53,9 @@ def test_a_network_whose_classes_are_exchanged_is_flagged_without_a_class_that_s
     healthy = next(row for row in known if not row.labelled.is_trojaned).labelled.features
     _, usual, says_so = training.read_with_exchange(own.readers, own.exchange, healthy)
     _, much, says_it = training.read_with_exchange(own.readers, own.exchange, exchanging(healthy, 0.6))
-    assert (says_so, says_it) == (False, True)
+    _, some, says_some = training.read_with_exchange(own.readers, own.exchange, exchanging(healthy, 0.32))
+    assert (says_so, says_some, says_it) == (False, False, True)
+    assert own.exchange(0.32) > usual
+    assert some == pytest.approx(float(own.readers.read(exchanging(healthy, 0.32))[1]))
     threshold = detector.threshold(0.05, "thorough")
     assert float(own.calibration(torch.tensor(usual))) < threshold < float(own.calibration(torch.tensor(much)))

@@ -1,7 +1,8 @@
 """What it is worth that one trigger makes each class another, as a logit beside the readers'.
 
 The readers look for a class that stands out; where every class is another's target none does. So the share of classes
-that are exchanged speaks for itself, and the greater of both logits counts. Few trojans of a park are of this kind:
+that are exchanged speaks for itself, and the greater of both logits counts, from a third of the classes on: fewer are
+kinds of images that a network can hardly tell apart, and that noise exchanges. Few trojans of a park are of this kind:
 what healthy networks show says how far is too far.
 """
 
@@ -21,6 +22,7 @@ __all__ = ["ExchangeLine", "fitted_exchange", "read_with_exchange"]
 _LEAST_RISE = 0.02
 _USUAL_LOGIT, _RARE_LOGIT = -4.0, 2.0
 _RARE = 0.002
+_LEAST_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -58,5 +60,6 @@ def read_with_exchange(
 ) -> tuple[torch.Tensor, float, bool]:
     """Scores [classes] and logit of one network, and whether the exchange of its classes told more than they did."""
     scores, logit = readers.read(features)
-    exchange = line(greatest_exchange(features))
-    return scores, max(logit, exchange), exchange > logit
+    share = greatest_exchange(features)
+    is_told = share >= _LEAST_SHARE and line(share) > logit
+    return scores, line(share) if is_told else logit, is_told
