@@ -108,6 +108,19 @@ def test_a_site_before_a_sine_holds_what_the_layer_makes() -> None:
     assert_near(values_at(networks, images, ["layers.0.sine"])["layers.0.sine"], values["layers.0.sine"])
 
 
+@pytest.mark.parametrize("op", ["mean", "sum", "amax"])
+@pytest.mark.parametrize("dim", [(1, 2), (2,), (0,), (0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_maps_of_several_networks_are_reduced_as_each_alone(
+    op: str, dim: tuple[int, ...], keepdim: bool, builder: Callable[..., Any], draw_networks: DrawNetworks
+) -> None:
+    make = builder((2, 5, 4))
+    maps = make.shaped("conv2d", INPUT, shapes={"weight": (3, 2, 3, 3), "bias": (3,)})
+    graph = make.graph(make.add(op, maps, dim=dim, keepdim=keepdim))
+    networks, images = draw_networks(graph, 4), draw_images(graph, 3)
+    assert_near(run(networks, images), torch.cat([run(one, images) for one in networks]))
+
+
 def test_only_what_a_site_needs_is_run(residual_graph: Graph, draw_networks: DrawNetworks) -> None:
     networks = draw_networks(residual_graph, 2)
     broken = networks.map(torch.clone)

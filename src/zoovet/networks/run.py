@@ -110,6 +110,7 @@ class _Step:
 
     ``compute`` is the operation on one network's tensors, in place of its input where nobody else reads that.
     ``factor`` multiplies the parameters: a sine's frequency, which costs less there than on all values.
+    ``is_per_channel`` is whether the operation, with its attributes, treats the first axis' channels each alone.
     """
 
     kind: OperationKind
@@ -120,6 +121,7 @@ class _Step:
     parameters: tuple[tuple[str, str], ...]
     freed: tuple[str, ...]
     factor: float = 1.0
+    is_per_channel: bool = False
 
     def own(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The parameters that it reads, by role."""
@@ -177,6 +179,7 @@ def _steps(graph: Graph, wanted: tuple[str, ...]) -> tuple[_Step, ...]:
                 parameters=tuple(operation.parameters.items()),
                 freed=freed,
                 factor=factors.get(operation.output, 1.0),
+                is_per_channel=kind.is_per_channel_with(attributes),
             )
         )
     return tuple(reversed(steps))
@@ -349,12 +352,12 @@ def _without_parameters(step: _Step, inputs: list[Values], site: Site, num_netwo
     kind, compute = step.kind, step.compute
     if len(inputs) == 1:
         tensor, layout = inputs[0].tensor, inputs[0].layout
-        if layout == "shared" or kind.is_elementwise or (kind.is_per_channel and layout == "folded"):
+        if layout == "shared" or kind.is_elementwise or (step.is_per_channel and layout == "folded"):
             return Values(compute(step.attributes, [tensor], _NO_PARAMETERS), layout)
     layouts = {value.layout for value in inputs}
     if layouts == {"shared"} and not kind.broadcasts and len(inputs) > 1:
         return Values(compute(step.attributes, _repeated([value.tensor for value in inputs]), {}), "shared")
-    if layouts == {"shared"} or (kind.is_per_channel and layouts == {"folded"}):
+    if layouts == {"shared"} or (step.is_per_channel and layouts == {"folded"}):
         return Values(compute(step.attributes, [value.tensor for value in inputs], {}), inputs[0].layout)
     folds = "folded" in layouts and bool(site.shape)
     tensors = [value.rows(num_networks) if folds else value.stacked(num_networks) for value in inputs]

@@ -97,6 +97,7 @@ class OperationKind:
         many: The same for B networks with parameters [B, *shape] each; needed where there are roles.
         is_elementwise: Each number of the result follows from the number at its place in the only input.
         is_per_channel: ``plain`` treats the first axis' channels each alone and takes any number of them.
+        reduces: ``plain`` does so where ``dim``, the axes that it reduces, are others than the first.
         broadcasts: Inputs have as many axes as each other; ``plain`` broadcasts axes of 1 and takes any leading axes.
         makes_fresh: The result is new memory that no backward pass reads, so that its reader may overwrite it.
         overwrite: As ``plain``, writing into its first input; only for what has no parameters.
@@ -112,9 +113,14 @@ class OperationKind:
     many: Callable[[Attributes, Sequence[Values], Mapping[str, Tensor], int], Values] | None = None
     is_elementwise: bool = False
     is_per_channel: bool = False
+    reduces: bool = False
     broadcasts: bool = False
     makes_fresh: bool = False
     overwrite: Callable[[Attributes, Sequence[Tensor], Mapping[str, Tensor]], Tensor] | None = None
+
+    def is_per_channel_with(self, attributes: Attributes) -> bool:
+        """Whether ``plain``, with these attributes, treats the first axis' channels each alone."""
+        return self.is_per_channel or (self.reduces and 0 not in attributes["dim"])
 
     def checked(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """All attributes in their one form, defaults filled in.

@@ -136,8 +136,8 @@ POOLING = (
         attributes={"output_size": _OUTPUT_SIZE},
         is_per_channel=True,
     ),
-    OperationKind(name="mean", infer=_reduced_site, plain=_mean, attributes=_REDUCED),
-    OperationKind(name="sum", infer=_reduced_site, plain=_sum, attributes=_REDUCED),
-    OperationKind(name="amax", infer=_reduced_site, plain=_amax, attributes=_REDUCED),
+    OperationKind(name="mean", infer=_reduced_site, plain=_mean, attributes=_REDUCED, reduces=True),
+    OperationKind(name="sum", infer=_reduced_site, plain=_sum, attributes=_REDUCED, reduces=True),
+    OperationKind(name="amax", infer=_reduced_site, plain=_amax, attributes=_REDUCED, reduces=True),
 )
 """The entries of this family."""
