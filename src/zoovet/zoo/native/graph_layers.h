@@ -12,6 +12,7 @@
 #else
 #define TILE 12
 #endif
+#define FEW_WEIGHTS 2048
 
 /* reads: channels that each output reads; out: channels of the result, padded; groups: 0 for a depthwise one. */
 typedef struct { int reads, out, groups, kernel_h, kernel_w; } kernel;
@@ -52,22 +53,33 @@ INLINE void band(kernel k, steps s, map to, const float *x, const float *weights
         tile(k, s, to, x + w * s.pixel, weights, weight_h, weight_w, bias, y + w * to.pixel, adds, rows, width % columns);
 }
 
-/* All pixels [height, width] of a result, tile by tile; weights are [taps, reads, out]. */
+/* A band of rows of a result for one vector of output channels, the `block`-th on. */
+INLINE void block_band(kernel k, steps s, map to, int width, const float *x, const float *weights, long weight_h, long weight_w,
+                       const float *bias, float *y, int adds, int columns, int block, int rows) {
+    const float *from = k.groups == 0 ? x + block : x + (k.groups == 1 ? 0 : block / (k.out / k.groups) * k.reads);
+    band(k, s, to, from, weights + block, weight_h, weight_w, bias ? bias + block : 0, y + block, adds, width, columns, rows);
+}
+
+/* All pixels [height, width] of a result, tile by tile; weights are [taps, reads, out]. Few weights stay in the nearest cache
+ * while a band of rows is made for all channels, which then reads its inputs once; many of them are read once for a vector of
+ * channels. */
 INLINE void convolve(kernel k, steps s, map to, int height, int width, const float *x, const float *weights, long weight_h,
                      long weight_w, const float *bias, float *y, int adds) {
     const int across = (width + TILE - 1) / TILE, columns = (width + across - 1) / across;
-    const int rows = TILE / columns < height ? TILE / columns : height;
-    for (int block = 0; block < k.out; block += LANES) {
-        const float *from = k.groups == 0 ? x + block : x + (k.groups == 1 ? 0 : block / (k.out / k.groups) * k.reads);
-        const float *own = weights + block, *own_bias = bias ? bias + block : 0;
-        float *into = y + block;
-        int h = 0;
-        for (; h + rows <= height; h += rows)
-            band(k, s, to, from + h * s.row, own, weight_h, weight_w, own_bias, into + h * to.row, adds, width, columns, rows);
-        if (height % rows)
-            band(k, s, to, from + h * s.row, own, weight_h, weight_w, own_bias, into + h * to.row, adds, width, columns,
-                 height % rows);
+    const int rows = TILE / columns < height ? TILE / columns : height, whole = height / rows * rows;
+    const int by_bands = k.kernel_h * k.kernel_w * k.reads * k.out <= FEW_WEIGHTS;
+#define CALL(h, rows) \
+    block_band(k, s, to, width, x + (h) * s.row, weights, weight_h, weight_w, bias, y + (h) * to.row, adds, columns, block, rows)
+    if (by_bands) {
+        for (int h = 0; h < whole; h += rows) for (int block = 0; block < k.out; block += LANES) CALL(h, rows);
+        if (height % rows) for (int block = 0; block < k.out; block += LANES) CALL(whole, height % rows);
+    } else {
+        for (int block = 0; block < k.out; block += LANES) {
+            for (int h = 0; h < whole; h += rows) CALL(h, rows);
+            if (height % rows) CALL(whole, height % rows);
+        }
     }
+#undef CALL
 }
 
 /* Gradient to `count` of the weights that a vector of outputs reads, whose inputs lie one after another from x on. */
@@ -93,18 +105,29 @@ INLINE void weight_run(kernel k, steps s, map from, int height, int width, const
     if (length % size) weight_block(k, s, from, height, width, x + t, dy, into + (long)t * k.out, length % size);
 }
 
+/* Gradient to the weights of some rows of a depthwise kernel for a vector of channels; their sums stay in registers. */
+INLINE void depthwise_rows(kernel k, steps s, map from, int height, int width, const float *x, const float *dy, float *into,
+                           int rows) {
+    vec sum[TILE];
+    UNROLL for (int t = 0; t < rows * k.kernel_w; t++) sum[t] = load(into + t * (long)k.out);
+    for (int h = 0; h < height; h++)
+        for (int w = 0; w < width; w++) {
+            const vec g = load(dy + h * from.row + w * from.pixel);
+            const float *at = x + h * s.row + w * s.pixel;
+            UNROLL for (int t = 0; t < rows * k.kernel_w; t++)
+                sum[t] += load(at + t / k.kernel_w * s.tap_h + t % k.kernel_w * s.tap_w) * g;
+        }
+    UNROLL for (int t = 0; t < rows * k.kernel_w; t++) store(into + t * (long)k.out, sum[t]);
+}
+
+/* As many rows of the kernel at once as there are registers for: an addition waits for the one before to the same sum. */
 INLINE void depthwise_weights(kernel k, steps s, map from, int height, int width, const float *x, const float *dy, float *into) {
-    for (int i = 0; i < k.kernel_h; i++) {
-        vec sum[TILE];
-        UNROLL for (int j = 0; j < k.kernel_w; j++) sum[j] = load(into + (i * k.kernel_w + j) * (long)k.out);
-        for (int h = 0; h < height; h++)
-            for (int w = 0; w < width; w++) {
-                const vec g = load(dy + h * from.row + w * from.pixel);
-                const float *at = x + i * s.tap_h + h * s.row + w * s.pixel;
-                UNROLL for (int j = 0; j < k.kernel_w; j++) sum[j] += load(at + j * s.tap_w) * g;
-            }
-        UNROLL for (int j = 0; j < k.kernel_w; j++) store(into + (i * k.kernel_w + j) * (long)k.out, sum[j]);
-    }
+    const int most = TILE / k.kernel_w < k.kernel_h ? TILE / k.kernel_w : k.kernel_h;
+    int i = 0;
+    for (; i + most <= k.kernel_h; i += most)
+        depthwise_rows(k, s, from, height, width, x + i * s.tap_h, dy, into + i * k.kernel_w * (long)k.out, most);
+    if (k.kernel_h % most)
+        depthwise_rows(k, s, from, height, width, x + i * s.tap_h, dy, into + i * k.kernel_w * (long)k.out, k.kernel_h % most);
 }
 
 /* Add this image's gradient to weights [taps, reads, out]; and to the bias, where there is one. */

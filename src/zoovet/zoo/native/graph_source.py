@@ -176,10 +176,15 @@ def _memory(steps: Sequence[Step | Barrier], places: Mapping[str, SitePlaces]) -
 
 
 def _loops(steps: Sequence[Step | Barrier]) -> list[str]:
-    start = "for (long n = 0; n < s->count; n++) {"
-    lines = [start]
+    """Steps image by image. Each barrier turns the order: a run begins with what the one before left in the cache."""
+    starts = ("for (long n = 0; n < s->count; n++) {", "for (long n = s->count - 1; n >= 0; n--) {")
+    lines, runs = [starts[0]], 1
     for step in steps:
-        lines += ["}", step.text, start] if isinstance(step, Barrier) else [f"    {step.text}"]
+        if isinstance(step, Barrier):
+            lines += ["}", step.text, starts[runs % 2]]
+            runs += 1
+        else:
+            lines.append(f"    {step.text}")
     return [*lines, "}"]
 
 

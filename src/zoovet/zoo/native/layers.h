@@ -11,6 +11,7 @@
 #else
 #define TILE 6
 #endif
+#define MOST_SUMS 28  /* of weights' gradients */
 
 enum { IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID };
 enum { NO_POOL, GLOBAL_POOL, AVERAGE_POOL, MAX_POOL };
@@ -79,98 +80,135 @@ INLINE void forward_tile(const layer *l, const float *parameters, const float *i
         store(out.data + (h + p / columns) * out.row + (w + p % columns) * out.pixel + block * LANES, activate(l, sum[p]));
 }
 
-/* Gradient to the input: each tile of output pixels adds to the input pixels under every kernel position. */
-INLINE void input_gradient_tile(const layer *l, const float *transposed, map gradient, float *in_gradient, int block,
-                                int h, int w, int rows, int columns) {
-    const float *g = gradient.data + h * gradient.row + w * gradient.pixel;
-    for (int i = 0; i < l->kernel_h; i++)
-        for (int j = 0; j < l->kernel_w; j++) {
-            float *x = in_gradient + (h * l->stride_h + i * l->dilation_h) * row_floats(l)
-                       + (w * l->stride_w + j * l->dilation_w) * l->in_lanes + block * LANES;
-            const float *tap = transposed + (long)(i * l->kernel_w + j) * l->out * l->in_lanes + block * LANES;
-            vec sum[TILE];
-            UNROLL for (int p = 0; p < rows * columns; p++)
-                sum[p] = load(x + (p / columns) * l->stride_h * row_floats(l) + (p % columns) * l->stride_w * l->in_lanes);
-            for (int o = 0; o < l->out; o++) {
-                const vec k = load(tap + (long)o * l->in_lanes);
-                UNROLL for (int p = 0; p < rows * columns; p++)
-                    sum[p] += g[(p / columns) * gradient.row + (p % columns) * gradient.pixel + o] * k;
-            }
-            UNROLL for (int p = 0; p < rows * columns; p++)
-                store(x + (p / columns) * l->stride_h * row_floats(l) + (p % columns) * l->stride_w * l->in_lanes, sum[p]);
-        }
+/* Gradient to the input by one kernel position, whose weights are `tap`: a tile of output pixels adds to the input pixels that
+ * it has under it, from x on. */
+INLINE void input_gradient_tile(const layer *l, const float *tap, map gradient, const float *g, float *x, int rows, int columns) {
+    vec sum[TILE];
+    UNROLL for (int p = 0; p < rows * columns; p++)
+        sum[p] = load(x + (p / columns) * l->stride_h * row_floats(l) + (p % columns) * l->stride_w * l->in_lanes);
+    for (int o = 0; o < l->out; o++) {
+        const vec k = load(tap + (long)o * l->in_lanes);
+        UNROLL for (int p = 0; p < rows * columns; p++)
+            sum[p] += g[(p / columns) * gradient.row + (p % columns) * gradient.pixel + o] * k;
+    }
+    UNROLL for (int p = 0; p < rows * columns; p++)
+        store(x + (p / columns) * l->stride_h * row_floats(l) + (p % columns) * l->stride_w * l->in_lanes, sum[p]);
 }
 
-/* Cover the output map with tiles whose sizes are constants: full ones, and what remains at the right and below. */
-#define TILE_COLUMNS(l) ((l)->out_w < TILE ? (l)->out_w : TILE)
-#define TILE_ROWS(l) (TILE / TILE_COLUMNS(l) < (l)->out_h ? TILE / TILE_COLUMNS(l) : (l)->out_h)
-#define BAND(CALL, l, h, rows)                                                          \
+/* Cover a map with tiles whose sizes are constants: full ones, and what remains at the right and below. */
+#define TILE_COLUMNS(width) ((width) < TILE ? (width) : TILE)
+#define TILE_ROWS(height, width) (TILE / TILE_COLUMNS(width) < (height) ? TILE / TILE_COLUMNS(width) : (height))
+#define BAND(CALL, width, h, rows)                                                      \
     do {                                                                                \
         int w = 0;                                                                      \
-        for (; w + TILE_COLUMNS(l) <= (l)->out_w; w += TILE_COLUMNS(l)) CALL(h, w, rows, TILE_COLUMNS(l)); \
-        if ((l)->out_w % TILE_COLUMNS(l)) CALL(h, w, rows, (l)->out_w % TILE_COLUMNS(l)); \
+        for (; w + TILE_COLUMNS(width) <= (width); w += TILE_COLUMNS(width)) CALL(h, w, rows, TILE_COLUMNS(width)); \
+        if ((width) % TILE_COLUMNS(width)) CALL(h, w, rows, (width) % TILE_COLUMNS(width)); \
     } while (0)
-#define COVER(CALL, l)                                                                  \
+#define COVER(CALL, height, width)                                                      \
     do {                                                                                \
         int h = 0;                                                                      \
-        for (; h + TILE_ROWS(l) <= (l)->out_h; h += TILE_ROWS(l)) BAND(CALL, l, h, TILE_ROWS(l)); \
-        if ((l)->out_h % TILE_ROWS(l)) BAND(CALL, l, h, (l)->out_h % TILE_ROWS(l));     \
+        for (; h + TILE_ROWS(height, width) <= (height); h += TILE_ROWS(height, width)) \
+            BAND(CALL, width, h, TILE_ROWS(height, width));                             \
+        if ((height) % TILE_ROWS(height, width)) BAND(CALL, width, h, (height) % TILE_ROWS(height, width)); \
     } while (0)
 
 INLINE void convolve(const layer *l, const float *parameters, const float *in, map out) {
     for (int block = 0; block < out_lanes(l) / LANES; block++) {
 #define CALL(h, w, rows, columns) forward_tile(l, parameters, in, out, block, h, w, rows, columns)
-        COVER(CALL, l);
+        COVER(CALL, l->out_h, l->out_w);
 #undef CALL
     }
 }
 
+/* Of `count` output pixels along an axis, how many lie before the first whose place under a kernel position, a step `at` from
+ * the padded map's edge on, is `edge` or beyond. */
+INLINE int num_before(int edge, int at, int stride, int count) {
+    const int num = edge > at ? (edge - at + stride - 1) / stride : 0;
+    return num < count ? num : count;
+}
+
+/* By one kernel position, for the output pixels [height, width] from (top, left) on. */
+INLINE void input_gradient_position(const layer *l, const float *transposed, map gradient, float *in_gradient, int i, int j,
+                                    int top, int left, int height, int width) {
+    const float *tap = transposed + (long)(i * l->kernel_w + j) * l->out * l->in_lanes;
+    const float *g = gradient.data + top * gradient.row + left * gradient.pixel;
+    float *x = in_gradient + (top * l->stride_h + i * l->dilation_h) * row_floats(l)
+               + (left * l->stride_w + j * l->dilation_w) * l->in_lanes;
+    if (height <= 0 || width <= 0) return;
+#define CALL(h, w, rows, columns)                                                                              \
+    input_gradient_tile(l, tap, gradient, g + (h) * gradient.row + (w) * gradient.pixel,                       \
+                        x + (h) * l->stride_h * row_floats(l) + (w) * l->stride_w * l->in_lanes, rows, columns)
+    COVER(CALL, height, width);
+#undef CALL
+}
+
+/* Position by position of the kernel; what falls on the padding is left out, for which each has loops of its own. */
 INLINE void input_gradient(const layer *l, const float *transposed, map gradient, float *in_gradient) {
     memset(in_gradient, 0, map_floats(l) * sizeof(float));
-    for (int block = 0; block < l->in_lanes / LANES; block++) {
-#define CALL(h, w, rows, columns) input_gradient_tile(l, transposed, gradient, in_gradient, block, h, w, rows, columns)
-        COVER(CALL, l);
-#undef CALL
+    for (int block = 0; block < l->in_lanes; block += LANES, transposed += LANES, in_gradient += LANES) {
+        if (!l->pad_h && !l->pad_w) {
+            for (int i = 0; i < l->kernel_h; i++)
+                for (int j = 0; j < l->kernel_w; j++)
+                    input_gradient_position(l, transposed, gradient, in_gradient, i, j, 0, 0, l->out_h, l->out_w);
+            continue;
+        }
+        UNROLL for (int i = 0; i < l->kernel_h; i++)
+            UNROLL for (int j = 0; j < l->kernel_w; j++) {
+                const int top = num_before(l->pad_h, i * l->dilation_h, l->stride_h, l->out_h);
+                const int left = num_before(l->pad_w, j * l->dilation_w, l->stride_w, l->out_w);
+                const int below = num_before(l->pad_h + l->in_h, i * l->dilation_h, l->stride_h, l->out_h);
+                const int right = num_before(l->pad_w + l->in_w, j * l->dilation_w, l->stride_w, l->out_w);
+                input_gradient_position(l, transposed, gradient, in_gradient, i, j, top, left, below - top, right - left);
+            }
     }
 }
 
-/* Gradient to `count` of the weights that one output block reads: those from `channel` on at kernel positions
- * `first` to `last`; all of them are summed in registers over the map. */
-INLINE void weight_gradient_block(const layer *l, const float *in, map gradient, float *into, int block, int first,
-                                  int last, int channel, int count) {
+/* Gradient to the weights that one output block reads at `rows` kernel positions of each row: `count` numbers that lie one after
+ * another in the input, from x on in the first row; all of them are summed in registers over the map. */
+INLINE void weight_gradient_block(const layer *l, const float *x, map gradient, float *into, int rows, int count) {
     vec sum[32];
-    UNROLL for (int t = 0; t < (last - first) * count; t++)
-        sum[t] = load(into + ((long)(first + t / count) * l->in + channel + t % count) * out_lanes(l) + block * LANES);
+    const long row = l->dilation_h * row_floats(l), row_weights = (long)l->kernel_w * l->in * out_lanes(l);
+    UNROLL for (int t = 0; t < rows * count; t++) sum[t] = load(into + t / count * row_weights + (long)(t % count) * out_lanes(l));
     for (int h = 0; h < l->out_h; h++)
         for (int w = 0; w < l->out_w; w++) {
-            const vec g = load(gradient.data + h * gradient.row + w * gradient.pixel + block * LANES);
-            const float *x = in + h * l->stride_h * row_floats(l) + w * l->stride_w * l->in_lanes + channel;
-            UNROLL for (int t = 0; t < (last - first) * count; t++) {
-                const int i = (first + t / count) / l->kernel_w, j = (first + t / count) % l->kernel_w;
-                sum[t] += x[i * l->dilation_h * row_floats(l) + j * l->dilation_w * l->in_lanes + t % count] * g;
-            }
+            const vec g = load(gradient.data + h * gradient.row + w * gradient.pixel);
+            const float *at = x + h * l->stride_h * row_floats(l) + w * l->stride_w * l->in_lanes;
+            UNROLL for (int t = 0; t < rows * count; t++) sum[t] += at[t / count * row + t % count] * g;
         }
-    UNROLL for (int t = 0; t < (last - first) * count; t++)
-        store(into + ((long)(first + t / count) * l->in + channel + t % count) * out_lanes(l) + block * LANES, sum[t]);
+    UNROLL for (int t = 0; t < rows * count; t++) store(into + t / count * row_weights + (long)(t % count) * out_lanes(l), sum[t]);
+}
+
+/* The same for `length` numbers of a kernel's row, as many at a time as there are registers for. */
+INLINE void weight_gradient_run(const layer *l, const float *x, map gradient, float *into, int length) {
+    const int parts = (length + MOST_SUMS - 1) / MOST_SUMS, size = (length + parts - 1) / parts;
+    int t = 0;
+    for (; t + size <= length; t += size) weight_gradient_block(l, x + t, gradient, into + (long)t * out_lanes(l), 1, size);
+    if (length % size) weight_gradient_block(l, x + t, gradient, into + (long)t * out_lanes(l), 1, length % size);
 }
 
 INLINE void weight_gradient(const layer *l, const float *in, map gradient, float *gradients) {
-    float *into = gradients + l->weights;
-    const int positions = l->kernel_h * l->kernel_w;
-    for (int block = 0; block < out_lanes(l) / LANES; block++) {
-        if (positions * l->in <= 28) {
-            weight_gradient_block(l, in, gradient, into, block, 0, positions, 0, l->in);
+    const int is_run = l->in == l->in_lanes && l->dilation_w == 1;     /* a row of the kernel reads numbers one after another */
+    for (int block = 0; block < out_lanes(l); block += LANES) {
+        const map own = {gradient.data + block, gradient.row, gradient.pixel};
+        float *into = gradients + l->weights + block;
+        if (is_run && l->kernel_h * l->kernel_w * l->in <= MOST_SUMS) {
+            weight_gradient_block(l, in, own, into, l->kernel_h, l->kernel_w * l->in);
         } else {
-            for (int k = 0; k < positions; k++) {
-                int c = 0;
-                for (; c + LANES <= l->in; c += LANES) weight_gradient_block(l, in, gradient, into, block, k, k + 1, c, LANES);
-                if (l->in % LANES) weight_gradient_block(l, in, gradient, into, block, k, k + 1, c, l->in % LANES);
-            }
+            for (int i = 0; i < l->kernel_h; i++)
+                for (int j = 0; j < (is_run ? 1 : l->kernel_w); j++)
+                    weight_gradient_run(l, in + i * l->dilation_h * row_floats(l) + j * l->dilation_w * l->in_lanes, own,
+                                        into + (long)(i * l->kernel_w + j) * l->in * out_lanes(l),
+                                        is_run ? l->kernel_w * l->in : l->in);
         }
-        vec sum = load(into + num_weights(l) + block * LANES);
-        for (int h = 0; h < l->out_h; h++)
-            for (int w = 0; w < l->out_w; w++) sum += load(gradient.data + h * gradient.row + w * gradient.pixel + block * LANES);
-        store(into + num_weights(l) + block * LANES, sum);
+        into += num_weights(l);
+        vec sum[4] = {load(into)};      /* an addition waits for the one before to the same sum */
+        for (int h = 0; h < l->out_h; h++) {
+            int w = 0;
+            for (; w + 4 <= l->out_w; w += 4)
+                UNROLL for (int k = 0; k < 4; k++) sum[k] += load(own.data + h * own.row + (w + k) * own.pixel);
+            for (; w < l->out_w; w++) sum[0] += load(own.data + h * own.row + w * own.pixel);
+        }
+        store(into, (sum[0] + sum[1]) + (sum[2] + sum[3]));
     }
 }
 

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { SGD, ADAM, RMSPROP };
 
@@ -45,23 +46,33 @@ static inline __attribute__((always_inline)) float cross_entropy(const samples *
 
 /* One step of torch.optim's SGD (momentum), Adam or RMSprop on parameters `from` up to `to`, weight decay and pull added to the
  * gradient; which is zero afterwards. */
-static void update(float *parameters, float *gradients, float *first, float *second, const optimizer *o, int64_t step,
-                   long from, long to) {
-    const float correct1 = 1 - powf(o->momentum, (float)step), correct2 = sqrtf(1 - powf(o->second, (float)step));
+static void update(float *restrict parameters, float *restrict gradients, float *restrict first, float *restrict second,
+                   const optimizer *given, int64_t step, long from, long to) {
+    const optimizer o = *given;      /* no store below changes it, so that the loop is one of vectors */
+    const float correct1 = 1 - powf(o.momentum, (float)step), correct2 = sqrtf(1 - powf(o.second, (float)step));
+    const float kept = step == 1 && o.kind == SGD ? 0 : o.momentum;
     for (long i = from; i < to; i++) {
-        float g = gradients[i] + o->weight_decay * parameters[i];
-        if (o->anchor) g += o->pull * (parameters[i] - o->anchor[i]);
-        gradients[i] = 0;
-        if (o->kind == SGD) {
-            first[i] = step == 1 ? g : o->momentum * first[i] + g;
-            parameters[i] -= o->learning_rate * first[i];
-        } else if (o->kind == ADAM) {
-            first[i] = o->momentum * first[i] + (1 - o->momentum) * g;
-            second[i] = o->second * second[i] + (1 - o->second) * g * g;
-            parameters[i] -= o->learning_rate / correct1 * first[i] / (sqrtf(second[i]) / correct2 + o->epsilon);
-        } else {
-            second[i] = o->second * second[i] + (1 - o->second) * g * g;
-            parameters[i] -= o->learning_rate * g / (sqrtf(second[i]) + o->epsilon);
+        gradients[i] += o.weight_decay * parameters[i];
+        if (o.anchor) gradients[i] += o.pull * (parameters[i] - o.anchor[i]);
+    }
+    if (o.kind == SGD) {
+        for (long i = from; i < to; i++) {
+            first[i] = kept * first[i] + gradients[i];
+            parameters[i] -= o.learning_rate * first[i];
+        }
+    } else if (o.kind == ADAM) {
+        for (long i = from; i < to; i++) {
+            const float g = gradients[i];
+            first[i] = o.momentum * first[i] + (1 - o.momentum) * g;
+            second[i] = o.second * second[i] + (1 - o.second) * g * g;
+            parameters[i] -= o.learning_rate / correct1 * first[i] / (sqrtf(second[i]) / correct2 + o.epsilon);
+        }
+    } else {
+        for (long i = from; i < to; i++) {
+            const float g = gradients[i];
+            second[i] = o.second * second[i] + (1 - o.second) * g * g;
+            parameters[i] -= o.learning_rate * g / (sqrtf(second[i]) + o.epsilon);
         }
     }
+    memset(gradients + from, 0, (to - from) * sizeof(float));
 }

@@ -74,6 +74,10 @@ static int open_workspace(workspace *s, uint32_t seed) {
 INLINE void put_image(workspace *s, const float *image) {
     const layer *l = &LAYERS[0];
     float *to = s->in[0] + l->pad_h * row_floats(l) + l->pad_w * l->in_lanes;
+    if (l->in == 1 && l->in_lanes == 1) {
+        for (int h = 0; h < l->in_h; h++) memcpy(to + h * row_floats(l), image + (long)h * l->in_w, l->in_w * sizeof(float));
+        return;
+    }
     for (int h = 0; h < l->in_h; h++)
         for (int w = 0; w < l->in_w; w++)
             for (int c = 0; c < l->in; c++) to[h * row_floats(l) + w * l->in_lanes + c] = image[((long)c * l->in_h + h) * l->in_w + w];
