@@ -91,7 +91,7 @@ def test_what_cannot_be_run_says_why() -> None:
         as_signed(torch.full((1, *SHAPE), 1.5))
 
 
-def test_a_layer_is_seen_after_the_activation_and_the_pooling_that_alone_read_it() -> None:
+def test_layers_and_sums_are_seen_after_the_activation_and_the_pooling_that_alone_read_them() -> None:
     make = GraphBuilder((3, 8, 8))
     sizes = {"weight": (4, 3, 3, 3), "bias": (4,)}
     roles = [{role: make.parameter(f"{name}.{role}", shape) for role, shape in sizes.items()} for name in "abc"]
@@ -100,7 +100,8 @@ def test_a_layer_is_seen_after_the_activation_and_the_pooling_that_alone_read_it
     second = make.add("conv2d", "input", parameters=roles[1], padding=(1, 1, 1, 1))
     both = make.add("add", make.add("tanh", second), make.add("sigmoid", second))
     make.add("relu", make.add("conv2d", "input", parameters=roles[2]))  # the output does not depend on it
-    joined = make.add("cat", pooled, make.add("avg_pool2d", both, kernel_size=(2, 2)), dim=0)
+    summed = make.add("avg_pool2d", both, kernel_size=(2, 2))
+    joined = make.add("cat", pooled, summed, dim=0)
     graph = make.graph(make.add("mean", joined, dim=(1, 2)), SCALING)
     generator = torch.Generator().manual_seed(0)
     networks = Networks(
@@ -108,7 +109,7 @@ def test_a_layer_is_seen_after_the_activation_and_the_pooling_that_alone_read_it
     )
     images = torch.randint(0, 256, (5, 3, 8, 8), generator=generator, dtype=torch.uint8)
     means = RunnableGraphs(networks).site_means(as_signed(images))
-    assert list(means) == [pooled, second, graph.output]
+    assert list(means) == [pooled, second, summed, graph.output]
     held = values_at(networks, SCALING.apply(images), [pooled, second, graph.output])
     for site in (pooled, second):
         torch.testing.assert_close(means[site], held[site].mean((3, 4)), atol=1e-3, rtol=1e-3)

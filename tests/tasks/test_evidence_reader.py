@@ -177,7 +177,27 @@ def test_graphs_have_evidence_of_classes_too_and_every_symmetry_respects_it(bloc
     (found,) = model.evidence(networks)
     other = Evidence(classes={name: tensor + 1 for name, tensor in found.classes.items()})
     assert (model(networks, evidence=[other]) - model(networks, evidence=[found])).abs().max() > 1e-4
-    wants = replace(inversion, activations=True)
-    with_sites = build_metanetwork(ScaleGMNConfig(**options | {"inversion": wants}), 0, "detector")
-    with pytest.raises(ZoovetError, match="activations and gradients, are of layers one after another only"):
-        with_sites(networks)
+
+
+@pytest.mark.parametrize("block", ["residual", "squeeze", "dense"])
+def test_graphs_have_activations_too_and_every_symmetry_respects_them(block: str) -> None:
+    generator = torch.Generator().manual_seed(4)
+    graph = random_graph(generator, blocks=(block,), num_blocks=2).reading(ZOO_SCALING)
+    networks = random_networks(graph, 2, generator)
+    inversion = InversionConfig(patch_size=2, num_backgrounds=1, num_steps=1, activations=True)
+    config = ScaleGMNConfig(width=6, num_layers=2, inversion=inversion, input_shape=graph.input_shape)
+    model = build_metanetwork(config, 0, "detector")
+    assert_invariant(model, networks, mode="eval", num_actions=1)
+    (found,) = model.evidence(networks)
+    assert len(found.sites) > 3
+    for site in found.sites:
+        sites = {**found.sites, site: {name: tensor + 1 for name, tensor in found.sites[site].items()}}
+        other = Evidence(classes=found.classes, sites=sites)
+        assert (model(networks, evidence=[other]) - model(networks, evidence=[found])).abs().max() > 1e-7, site
+
+
+def test_gradients_of_graphs_are_refused_before_anything_is_sought() -> None:
+    graph = random_graph(torch.Generator().manual_seed(3), blocks=("residual",), num_blocks=1)
+    config = ScaleGMNConfig(inversion=InversionConfig(images_per_class=1, gradients=True))
+    with pytest.raises(ZoovetError, match="probes, and inversion's gradients, are of layers one after another only"):
+        config.with_input_shape([graph])

@@ -31,7 +31,7 @@ from zoovet.evidence.answers import (
 from zoovet.evidence.ascent import Search
 from zoovet.evidence.backgrounds import made_up_images
 from zoovet.evidence.evidence import Evidence
-from zoovet.evidence.inversion_config import NUM_SETS, InversionConfig
+from zoovet.evidence.inversion_config import BY_CLASS, NUM_SETS, InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable
 from zoovet.evidence.runnable_graphs import RunnableGraphs
 from zoovet.networks.batch import Networks
@@ -239,7 +239,7 @@ class Inversion(nn.Module):
                 before = on_known[site][:, :, :_SEARCHED_PER_CLASS].mean((1, 2))
                 sites[site][name] = values - before.unsqueeze(2)
         for site, values in on_known.items():
-            sites[site]["classes"] = values.mean(dim=2).mT - sites[site]["mean"]
+            sites[site][BY_CLASS] = values.mean(dim=2).mT - sites[site]["mean"]
         return sites
 
     def _gradients(self, networks: Inspectable, known: Tensor, found: _Found) -> dict[str, dict[str, Tensor]]:

@@ -8,10 +8,12 @@ from typing import Literal
 from zoovet.errors import ZoovetError
 from zoovet.evidence.answers import NUM_NEXT_ANSWERS, NUM_OWN_ANSWERS, NUM_RAISED_ANSWERS
 
-__all__ = ["NUM_SETS", "InversionConfig"]
+__all__ = ["BY_CLASS", "NUM_SETS", "InversionConfig"]
 
 NUM_SETS = 2
 """Sets of backgrounds."""
+BY_CLASS = "classes"
+"""What evidence calls a site's means on the known images of each class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,12 @@ class InversionConfig:
         return preferences + answers + next_answers + raised
 
     def num_site_numbers(self, num_classes: int) -> int:
-        """Numbers of each channel of a site, given the greatest number of classes: activations."""
+        """Numbers of each channel of a site: activations.
+
+        Args:
+            num_classes: The greatest number of classes that are told apart; 1 leaves out what is known by class.
+        """
         if not self.activations:
             return 0
-        known = num_classes if self.images_per_class else 0
+        known = num_classes if self.images_per_class and num_classes > 1 else 0
         return 1 + self.num_searches * (NUM_SETS + self.next_class) + known

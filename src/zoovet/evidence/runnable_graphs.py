@@ -90,7 +90,7 @@ class RunnableGraphs:
             run_changed(self.networks, seen, {name: shown_to(one) for name, one in visitors.items() if name != INPUT})
 
     def site_means(self, images: Tensor) -> Mapping[str, Tensor]:
-        """[B, N, channels] of every convolution and linear operation, after its activation and pooling, output last."""
+        """[B, N, channels] of every layer and sum, after its activation and pooling, the output last."""
         sites = _layers_as_read(self.networks.graph)
         return values_at(self.networks, self._input(images), sites, reduce=_mean_over_map)
 
@@ -126,15 +126,19 @@ def _to_logits(graph: Graph) -> Graph:
 
 
 def _layers_as_read(graph: Graph) -> list[str]:
-    """Sites of the layers that the output depends on, each as later operations read it; the output last.
+    """Sites of the layers, sums and concatenations that the output depends on, each as later operations read it.
 
-    An activation or a pooling that alone reads what a layer makes belongs to it.
+    An activation or a pooling that alone reads what a layer makes belongs to it. Sites without channels are left out;
+    the output is the last one.
     """
     needed = _needed(graph)
     sites = dict[str, None]()
     for step in graph.operations:
-        if step.op in ("conv2d", "linear") and step.output in needed:
-            sites[_after_activation(graph, step.output)] = None
+        makes_channels = step.parameters or len(step.inputs) > 1
+        if makes_channels and step.output in needed:
+            site = _after_activation(graph, step.output)
+            if graph.sites[site].channel_axis == 0 and graph.sites[site].positions == 1:
+                sites[site] = None
     return [*(name for name in sites if name != graph.output), graph.output]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.inversion_config import InversionConfig
-from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig
+from zoovet.metanets.config import ReleasedBehaviour, ScaleGMNConfig, require_chain
 from zoovet.metanets.contents import Weights
 from zoovet.metanets.evidence_numbers import evidence_features, evidence_gradients
 from zoovet.metanets.graph_numbers import graph_weights
@@ -61,7 +61,7 @@ class Batch:
                 tuple(tensor for tensor in tensors if tensor is not None)
                 for tensors in (content.weights, content.biases)
             )
-            made.append(Networks.from_layers(_probed(kind), weights, biases))
+            made.append(Networks.from_layers(require_chain(kind), weights, biases))
         return made
 
     def with_node_features(self, features: Sequence[Sequence[Tensor]]) -> Batch:
@@ -79,14 +79,14 @@ class Batch:
         Output nodes have the numbers of their classes behind those of their sites, other nodes zeros there.
 
         Raises:
-            ZoovetError: Evidence of sites or parameters is read, and some of the networks are no chains.
+            ZoovetError: Evidence of parameters is read, and some of the networks are no chains.
         """
         features, contents = [], []
-        for bucket, (which, index), kind in zip(self.buckets, self.given, self.kinds, strict=True):
+        for (which, index), kind in zip(self.given, self.kinds, strict=True):
             own = evidence[which] if index is None else evidence[which][index]
-            if config.activations or config.gradients:
-                _probed(kind)
-            features.append(evidence_features(own, bucket.structure, config, max_classes))
+            if config.gradients:
+                require_chain(kind)
+            features.append(evidence_features(own, graph_structure(kind), config, max_classes))
             contents.append(evidence_gradients(own, kind, config))
         batch = self.with_node_features(features)
         pairs = zip(batch.contents, contents, strict=True)
@@ -240,15 +240,6 @@ def _bucket(kind: Graph, size: int, config: ScaleGMNConfig, behaviour: ReleasedB
         symmetries = tuple("permutation" if symmetry != "fixed" else "fixed" for symmetry in symmetries)
     fallback: Symmetry = "scale" if config.symmetry == "mixed" else config.symmetry
     return Bucket(structure, size, symmetries, hidden[0] if hidden and config.symmetry != "permutation" else fallback)
-
-
-def _probed(graph: Graph) -> Graph:
-    if not graph.is_chain:
-        raise ZoovetError(
-            f"probes, and inversion's activations and gradients, are of layers one after another only, got "
-            f"{graph.in_words()}; build the metanetwork without them"
-        )
-    return graph
 
 
 def _without_max_pooling(graph: Graph) -> Graph:

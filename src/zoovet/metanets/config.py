@@ -11,7 +11,7 @@ from zoovet.evidence.inversion_config import InversionConfig
 from zoovet.metanets.graph_structure import graph_structure
 from zoovet.networks.graph import Graph
 
-__all__ = ["ReleasedBehaviour", "ScaleGMNConfig"]
+__all__ = ["ReleasedBehaviour", "ScaleGMNConfig", "require_chain"]
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "direction": ("forward", "bidirectional"),
@@ -60,6 +60,8 @@ class ScaleGMNConfig:
             table is interpolated (:mod:`zoovet.metanets.tables`).
         max_depth: The same for hidden layers.
         max_outputs: The same for output channels.
+        tell_outputs_apart: Whether each output channel has a row of its own. Where not, all share one, so that a change
+            (``output="weights"`` alone) follows the classes however they are numbered, and fewer networks teach it.
         max_kernel: Largest kernel (height, width), or map that a linear layer reads flattened, that is read number by
             number; larger ones are averaged over areas.
         out_scale: Initial scale of the weight changes (``output="weights"``).
@@ -98,6 +100,7 @@ class ScaleGMNConfig:
     max_inputs: int = 8
     max_depth: int = 8
     max_outputs: int = 16
+    tell_outputs_apart: bool = True
     max_kernel: tuple[int, int] = (16, 16)
     out_scale: float = 0.01
     num_node_features: int = 0
@@ -122,14 +125,21 @@ class ScaleGMNConfig:
         shape = self.input_shape
         is_shape = shape is None or (len(shape) in (1, 3) and min(shape) >= 1)
         _require(is_shape, "input_shape", self.input_shape, "(channels, height, width) or (features,)")
+        tells = self.tell_outputs_apart or self.output == "weights"
+        _require(tells, "tell_outputs_apart", False, 'true, unless output is "weights"')
         _require(self.out_scale > 0, "out_scale", self.out_scale, "above 0")
 
     def with_input_shape(self, graphs: Iterable[Graph]) -> ScaleGMNConfig:
         """The same configuration with what networks of these graphs read as ``input_shape``, where it was left out.
 
         Raises:
-            ZoovetError: Probes or inversion need the shape, and the networks read several.
+            ZoovetError: Probes or inversion need the shape, and the networks read several; or they are asked for what
+                is known of layers one after another only.
         """
+        graphs = list(graphs)
+        for graph in graphs:
+            if self.num_probes or (self.inversion is not None and self.inversion.gradients):
+                require_chain(graph)
         shapes = {graph.input_shape for graph in graphs}
         if self.input_shape is not None or not (self.num_probes or self.inversion):
             return self
@@ -139,6 +149,11 @@ class ScaleGMNConfig:
                 f"num_probes to 0 and inversion to null"
             )
         return replace(self, input_shape=shapes.pop())
+
+    @property
+    def num_output_rows(self) -> int:
+        """Rows of the tables of output channels."""
+        return self.max_outputs if self.tell_outputs_apart else 1
 
     @property
     def mlp_width(self) -> int:
@@ -206,3 +221,17 @@ class ReleasedBehaviour:
 def _require(condition: bool, name: str, value: Any, expected: str) -> None:
     if not condition:
         raise ZoovetError(f"{name} must be {expected}, got {value!r}")
+
+
+def require_chain(graph: Graph) -> Graph:
+    """The graph, of which probes and gradients are to be read.
+
+    Raises:
+        ZoovetError: It is no chain.
+    """
+    if not graph.is_chain:
+        raise ZoovetError(
+            f"probes, and inversion's gradients, are of layers one after another only, got {graph.in_words()}; set "
+            f"num_probes to 0 and inversion.gradients to false"
+        )
+    return graph

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.evidence import Evidence
-from zoovet.evidence.inversion_config import InversionConfig
-from zoovet.metanets.structure import Structure
+from zoovet.evidence.inversion_config import BY_CLASS, InversionConfig
+from zoovet.metanets.graph_parameters import GraphStructure
 from zoovet.networks.batch import Networks
 from zoovet.networks.graph import Graph
 
@@ -46,24 +46,28 @@ def require_evidence(
 
 
 def evidence_features(
-    evidence: Evidence, structure: Structure, config: InversionConfig, max_classes: int
+    evidence: Evidence, structure: GraphStructure, config: InversionConfig, max_classes: int
 ) -> list[Tensor]:
     """Features of every group's nodes, [B, n, numbers]: of the sites, then of the classes, which the output has alone.
 
     Args:
         evidence: Of B networks.
-        structure: Of the networks. Where the evidence has sites, they are its groups but the input, in order.
+        structure: Of the networks. A group none of whose sites the evidence has gets zeros.
         config: What was sought.
-        max_classes: Room for numbers by class of sites; those of classes that the networks lack are 0.
+        max_classes: Room for numbers by class of sites; those of classes that the networks lack are 0. With room for
+            one, which says that classes are not told apart, there are none.
     """
     num_site_numbers = config.num_site_numbers(max_classes)
     classes = torch.asinh(torch.cat([tensor.flatten(2) for tensor in evidence.classes.values()], dim=2))
     *_, num_numbers = classes.shape
     of_sites = [classes.new_zeros(len(evidence), group.size, num_site_numbers) for group in structure.groups]
     if num_site_numbers:
-        for index, named in enumerate(evidence.sites.values(), start=1):
-            own = torch.cat(list(named.values()), dim=2)
-            of_sites[index] = functional.pad(own, (0, num_site_numbers - own.shape[2]))
+        for index, names in enumerate(structure.sites):
+            known = [evidence.sites[name] for name in names if name in evidence.sites]
+            if known:
+                kept = [tensor for name, tensor in known[-1].items() if name != BY_CLASS or max_classes > 1]
+                own = torch.cat(kept, dim=2)
+                of_sites[index] = functional.pad(own, (0, num_site_numbers - own.shape[2]))
     features = [functional.pad(own, (0, num_numbers)) for own in of_sites]
     features[structure.output] = torch.cat([of_sites[structure.output], classes], dim=2)
     return features

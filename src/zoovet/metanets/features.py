@@ -206,7 +206,7 @@ class NodeEmbedding(nn.Module):
         super().__init__()
         self.inputs = nn.Parameter(torch.empty(config.max_inputs, config.width))
         self.hidden = nn.Parameter(torch.empty(config.max_depth, config.width))
-        self.outputs = nn.Parameter(torch.empty(config.max_outputs, config.width))
+        self.outputs = nn.Parameter(torch.empty(config.num_output_rows, config.width))
         self.adds_hidden = config.symmetry == "permutation"
         self.adds_io = config.sum_on_io or self.adds_hidden
 
@@ -249,7 +249,7 @@ class EdgeEmbedding(nn.Module):
         super().__init__()
         self.inputs = nn.Parameter(torch.empty(config.max_inputs, config.width))
         self.hidden = nn.Parameter(torch.empty(max(config.max_depth - 1, 0), config.width))
-        self.outputs = nn.Parameter(torch.empty(config.max_outputs, config.width))
+        self.outputs = nn.Parameter(torch.empty(config.num_output_rows, config.width))
         self.adds = config.symmetry == "permutation"
         self.released_output_edges = behaviour.released_output_edges
 

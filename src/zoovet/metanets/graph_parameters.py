@@ -57,7 +57,9 @@ class GraphStructure(Structure):
     Attributes:
         edge_parameters: Per block, ``None`` where it has no numbers of its own.
         node_parameters: Per group, ``None`` where it has no biases.
+        sites: Per group, the graph's sites whose channels are its nodes.
     """
 
     edge_parameters: tuple[EdgeParameter | None, ...]
     node_parameters: tuple[NodeParameter | None, ...]
+    sites: tuple[tuple[str, ...], ...]

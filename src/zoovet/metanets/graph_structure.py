@@ -127,7 +127,16 @@ class _Walk:
             description=self.graph.in_words(),
             edge_parameters=tuple(self.parameters),
             node_parameters=tuple(group.parameter for group in self.groups),
+            sites=self._sites(),
         )
+
+    def _sites(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the sites whose channels are a group's nodes, in their order, by group."""
+        sites: list[list[str]] = [[] for _ in self.groups]
+        for name, (group, _) in self.nodes.items():
+            if self.graph.sites[name].num_channels == self.groups[group].size:
+                sites[group].append(name)
+        return tuple(map(tuple, sites))
 
     # Groups
 

@@ -70,7 +70,7 @@ class ScaleGMN(nn.Module):
         self.probes = Probes(config.num_probes, shape) if config.num_probes and shape else None
         num_evidence, num_gradients = 0, 0
         if config.inversion is not None:
-            num_site_numbers = config.inversion.num_site_numbers(config.max_outputs)
+            num_site_numbers = config.inversion.num_site_numbers(config.num_output_rows)
             num_evidence = num_site_numbers + config.inversion.num_class_numbers
             num_gradients = config.inversion.num_gradients
         num_features = 1 + num_gradients + config.num_node_features + config.num_probes + num_evidence
@@ -189,7 +189,7 @@ class ScaleGMN(nn.Module):
         if self.config.inversion is not None:
             found = require_evidence(evidence, listed(networks), self.config.inversion)
             given = [own.to(dtype=dtype) for own in found]
-            batch = batch.with_evidence(given, self.config.inversion, self.config.max_outputs)
+            batch = batch.with_evidence(given, self.config.inversion, self.config.num_output_rows)
         elif evidence is not None:
             raise ZoovetError("this metanetwork reads no evidence; leave it out, or set inversion in its configuration")
         return batch
