@@ -13,7 +13,7 @@ OUT ?= runs/demo
 # their files: sorted by how many tests they have, files of one long test would come last, one process alone at work.
 test: export OMP_NUM_THREADS = 1
 
-.PHONY: venv demo test test-slow lint format docs bench architectures clean help
+.PHONY: venv demo test test-slow lint format docs bench architectures library-index clean help
 
 help:
 	@echo 'make demo       build a zoo, train a detector and a repairer, open the report (5 to 8 minutes on two cores)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make docs       the documentation site, into build/site; a broken link is an error'
 	@echo 'make bench      every benchmark, each against its yardstick'
 	@echo 'make architectures  the missing rows of docs/architectures.md (an hour or two for all)'
+	@echo 'make library-index  which networks of torchvision and timm have which tensors (5 minutes; after raising a version below)'
 	@echo 'make venv       only set up .venv'
 
 venv: $(READY)
@@ -61,7 +62,7 @@ docs: $(READY)
 bench: $(READY)
 	@for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
-# torchvision and timm are needed for this table alone, and lie apart; without their dependencies, torch above all.
+# torchvision and timm are needed for this table and this index alone, and lie apart; without their dependencies, torch above all.
 LIBRARIES := $(VENV)/architectures
 
 $(LIBRARIES)/.ready: $(READY)
@@ -70,6 +71,9 @@ $(LIBRARIES)/.ready: $(READY)
 
 architectures: $(LIBRARIES)/.ready
 	PYTHONPATH=$(LIBRARIES) $(BIN)/python benchmarks/architectures
+
+library-index: $(LIBRARIES)/.ready
+	PYTHONPATH=$(LIBRARIES) $(BIN)/python benchmarks/architectures/library_index.py
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

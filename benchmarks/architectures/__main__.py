@@ -54,12 +54,12 @@ def child(name: str, path: Path, max_gb: float) -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    # torchvision asks for two operators of its own that a torch built without it lacks; no network here uses them.
-    library = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    from operators import operators_of_torchvision
+
+    library = operators_of_torchvision()
     from job import row_of
 
+    assert library, "its operators are declared as long as it is kept"
     row_of(name, lambda row: path.write_text(json.dumps(row), encoding="utf-8"))
 
 

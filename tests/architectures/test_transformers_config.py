@@ -111,7 +111,9 @@ def test_the_configuration_beside_a_file_says_what_it_is(
     torch.testing.assert_close(network.logits(images), expected)
     assert network.notes[0] == "read as transformers' TinyForImageClassification, as its config.json says"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ZoovetError, match=r"timm:NAME or transformers:NAME.*; config\.json says transformers' TinyFor"):
+    with pytest.raises(
+        ZoovetError, match=r"my_net.py:make or transformers:NAME.*; config\.json says transformers' TinyFor"
+    ):
         zoovet.read(tmp_path / "model.safetensors")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,15 @@ def test_some_images_of_a_large_archive_are_read_without_the_others(tmp_path: Pa
     assert some.required_labels.tolist() == [9, 5, 4, 5]
     assert peak < 3_000_000  # all of them are 9,216,000 bytes
     assert torch.equal(images.pixels, torch.from_numpy(NOISE).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_large_archives_may_have_channels_first(tmp_path: Path, save: Callable[..., None]) -> None:
+    save(tmp_path / "own.npz", images=np.ascontiguousarray(NOISE.transpose(0, 3, 1, 2)), labels=LABELS)
+    images = Images.from_file(tmp_path / "own.npz")
+    assert not isinstance(images.stored, torch.Tensor)
+    assert (images.shape, len(images.notes)) == ((3, 32, 32), 1)
+    assert torch.equal(images[PLACES].pixels, torch.from_numpy(NOISE[PLACES.numpy()]).permute(0, 3, 1, 2))
 
 
 def test_large_files_of_arrays_are_mapped_and_never_written(tmp_path: Path) -> None:

@@ -41,7 +41,11 @@ def test_arrays_of_gray_and_colour_become_channels_first() -> None:
         (np.zeros((2, 3, 3)), None, "images must be uint8, 0 black to 255 white, got float64"),
         (np.zeros((3, 3), np.uint8), None, r"must be \[N, H, W\] or \[N, H, W, C\], at least one, got \[3, 3\]"),
         (np.zeros((0, 3, 3), np.uint8), None, r"at least one, got \[0, 3, 3\]"),
-        (np.zeros((2, 3, 32, 32), np.uint8), None, r"at most 16 channels, got \[2, 3, 32, 32\]; channels come last"),
+        (
+            np.zeros((2, 4, 32, 32), np.uint8),
+            None,
+            r"at most 16 channels, got \[2, 4, 32, 32\]; channels come last: images.transpose\(0, 2, 3, 1\)$",
+        ),
         (
             np.zeros((2, 3, 3), np.uint8),
             [0.5, 1],
@@ -196,6 +200,33 @@ def test_archives_hold_images_and_maybe_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(ZoovetError, match="is one array, expected is an"):
         Images.from_file(tmp_path / "one.npy")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side", [8, 28])
+def test_images_with_channels_first_are_read_as_such_and_a_note_says_so(
+    tmp_path: Path, channels: int, side: int
+) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (4, channels, side, side + 1), dtype=np.uint8)
+    np.savez(tmp_path / "first.npz", images=drawn, labels=np.arange(4))
+    for images in (
+        Images.from_file(tmp_path / "first.npz"),
+        Images.from_arrays(drawn),
+        Images.from_arrays(memmap(drawn, tmp_path)),
+    ):
+        assert np.array_equal(images.pixels.numpy(), drawn)
+        assert images.notes == (
+            "images are read as [N, C, H, W], with the channels first, as axis 1 is that of 1 or 3 channels",
+        )
+    for last in (np.moveaxis(drawn, 1, -1), drawn[:, :, :, :channels]):  # as photos are kept, or where both axes fit
+        images = Images.from_arrays(last)
+        assert np.array_equal(images.pixels.numpy(), np.moveaxis(last, -1, 1))
+        assert images.notes == ()
+
+
+def memmap(array: np.ndarray[Any, np.dtype[np.uint8]], folder: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
+    np.save(folder / "first.npy", array)
+    return np.load(folder / "first.npy", mmap_mode="c")  # type: ignore[no-any-return]
 
 
 def test_an_archive_that_is_damaged_anywhere_is_one_line(tmp_path: Path) -> None:

@@ -140,6 +140,9 @@ def test_a_module_of_any_class_is_a_network(grays: Grays) -> None:
     assert torch.allclose(network.logits(images), expected, atol=1e-5)
     assert network.graph is not None
     assert network.beyond is None
+    assert torch.equal(network.with_scaling("unit").with_scaling("symmetric").logits(images), network.logits(images))
+    with pytest.raises(ZoovetError, match=r"the input scaling 'uint' is unknown; did you mean 'unit'"):
+        network.with_scaling("uint")
 
 
 class Normalising(nn.Module):

@@ -16,7 +16,7 @@ from zoovet.architectures.transformers_config import module_of_config, with_name
 from zoovet.errors import ZoovetError, nearest
 from zoovet.printable import printable
 
-__all__ = ["LIBRARIES", "external_module", "is_external"]
+__all__ = ["LIBRARIES", "external_module", "is_external", "library_names"]
 
 LIBRARIES = ("torchvision", "timm", "transformers")
 """Whose networks are known by name where they are installed."""
@@ -46,17 +46,7 @@ def external_module(architecture: str, num_classes: int | None) -> nn.Module:
     if before.endswith(".py"):
         return _own_module(Path(before), name)
     before, name = before.strip().lower(), name.strip()
-    try:
-        make, known = _library(before)
-    except Exception as error:  # ImportError, or as torchvision's where it is of another version than torch
-        missing = isinstance(error, ModuleNotFoundError) and error.name == before
-        way = (
-            f"pip install {before}" if isinstance(error, ImportError) else f"install the {before} that fits this torch"
-        )
-        raise ZoovetError(
-            f"{printable(architecture)} needs {before}, which cannot be imported"
-            f"{'' if missing else f' ({printable(error)})'}: {way}"
-        ) from error
+    make, known = _imported(before, architecture)
     is_config = before == "transformers" and name.endswith(".json")
     if name not in known and not is_config:
         raise ZoovetError(f"{before} knows no '{printable(name)}'{printable(nearest(name, known), 300)}")
@@ -68,6 +58,32 @@ def external_module(architecture: str, num_classes: int | None) -> nn.Module:
         raise
     except Exception as error:  # whatever the library raises
         raise ZoovetError(f"{printable(architecture)} cannot be made: {printable(error)}") from error
+
+
+def library_names(library: str) -> Sequence[str]:
+    """What a library calls its networks.
+
+    Raises:
+        ZoovetError: It cannot be imported.
+    """
+    return _imported(library, f"{library}:NAME")[1]
+
+
+def _imported(library: str, architecture: str) -> tuple[Callable[[str, int | None], nn.Module], Sequence[str]]:
+    """How a library makes a network, and what it calls them."""
+    try:
+        return _library(library)
+    except Exception as error:  # ImportError, or as torchvision's where it is of another version than torch
+        missing = isinstance(error, ModuleNotFoundError) and error.name == library
+        way = (
+            f"pip install {library}"
+            if isinstance(error, ImportError)
+            else f"install the {library} that fits this torch"
+        )
+        raise ZoovetError(
+            f"{printable(architecture)} needs {library}, which cannot be imported"
+            f"{'' if missing else f' ({printable(error)})'}: {way}"
+        ) from error
 
 
 def _library(name: str) -> tuple[Callable[[str, int | None], nn.Module], Sequence[str]]:

@@ -78,7 +78,6 @@ class Candidate:
         build: Makes the module; asked only where nothing is open.
         input_shape: ``(channels, height, width)`` or ``(features,)``; ``None`` where the size of images is open.
         also: Other numbers that it is known by: CIFAR's VGG-16 has 14 layers, named after one with three linear ones.
-        published: ``torchvision:vgg11`` where names and sizes are those of that published network; else empty.
     """
 
     family: str
@@ -88,7 +87,6 @@ class Candidate:
     build: Callable[[], nn.Module]
     input_shape: tuple[int, ...] | None
     also: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    published: str = ""
 
     @property
     def forms(self) -> str:

@@ -1,68 +1,100 @@
-"""Which networks of an installed library have the names and shapes of a state dict."""
+"""Which networks of torchvision and timm have the names and shapes of a state dict."""
 
 from __future__ import annotations
 
-import importlib
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+import importlib.metadata
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
-from typing import Any
 
-import torch
-from torch.overrides import TorchFunctionMode
-
+from zoovet.architectures.external import external_module, library_names
 from zoovet.architectures.family import Shapes
+from zoovet.architectures.library_index import common_prefix, indexed_names, library_index, without_counters
+from zoovet.architectures.without_numbers import WithoutNumbers
+from zoovet.errors import ZoovetError
 
-__all__ = ["WithoutNumbers", "installed_matches"]
-
-_COUNTER = "num_batches_tracked"
+__all__ = ["LibraryMatches", "library_matches", "shapes_of"]
 
 
-def installed_matches(shapes: Shapes) -> list[str] | None:
-    """Names, as ``--architecture`` takes them, of torchvision's classifiers with these tensors, whatever its classes.
+@dataclass(frozen=True, kw_only=True)
+class LibraryMatches:
+    """Networks of libraries, each named as ``--architecture`` takes it.
+
+    Attributes:
+        fitting: Those with these tensors, whatever their number of classes, of libraries that are installed.
+        elsewhere: Those of libraries that are not installed, by the index alone.
+        absent: The libraries that are not installed.
+    """
+
+    fitting: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+def library_matches(shapes: Shapes) -> LibraryMatches:
+    """The networks with a state dict's names and shapes.
+
+    What the index names is made, without numbers, and compared. Of a library in another version than the index's, so
+    are all networks that it does not list, which at the first call takes seconds to minutes.
 
     Args:
         shapes: Of a state dict.
-
-    Returns:
-        ``None`` where torchvision is not installed. Elsewhere the first call takes seconds: all of its networks are
-        made, without numbers.
     """
-    known = _torchvision()
-    if known is None:
-        return None
-    own = {name: shape for name, shape in shapes.items() if not name.endswith(_COUNTER)}
-    return [f"torchvision:{name}" for name, theirs in known.items() if _fits(own, theirs)]
-
-
-class WithoutNumbers(TorchFunctionMode):
-    """What modules keep room for has shapes and no numbers; what they calculate sizes with is calculated."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        own = dict(kwargs or {})
-        if func is torch.empty and own.get("device") is None:
-            own["device"] = "meta"
-        return func(*args, **own)
+    own, by_index = _plain(shapes), indexed_names(shapes)
+    fitting: list[str] = []
+    elsewhere: list[str] = []
+    absent = []
+    for library, known in library_index().items():
+        listed = [name for name in by_index if name.startswith(f"{library}:")]
+        version = _version(library)
+        names = _names(library) if listed or version != known.version else ()
+        if names is None:
+            elsewhere += listed
+            absent.append(library)
+            continue
+        if version != known.version:
+            listed += [f"{library}:{name}" for name in names if name not in known.names]
+        fitting += [name for name in listed if (theirs := shapes_of(name)) is not None and _fits(own, theirs)]
+    return LibraryMatches(fitting=tuple(fitting), elsewhere=tuple(elsewhere), absent=tuple(absent))
 
 
 @cache
-def _torchvision() -> Mapping[str, Mapping[str, tuple[int, ...]]] | None:
-    """Name of a network → its tensors' shapes; ``None`` where there is no torchvision."""
+def shapes_of(architecture: str) -> Shapes | None:
+    """The shapes of a library's network's state dict; ``None`` where it cannot be made.
+
+    Those that run a part of themselves to see what it makes are made with numbers.
+
+    Args:
+        architecture: ``timm:NAME``, of a library that is installed.
+    """
+    for way in (WithoutNumbers(), nullcontext()):
+        with suppress(ZoovetError), way:
+            state = external_module(architecture, None).state_dict()
+            return _plain({name: tuple(tensor.shape) for name, tensor in state.items()})
+    return None
+
+
+@cache
+def _names(library: str) -> tuple[str, ...] | None:
+    """What a library's networks are called; ``None`` where it cannot be imported."""
     try:
-        models: Any = importlib.import_module("torchvision.models")
-        names = models.list_models(models)
-    except (ImportError, AttributeError, RuntimeError):  # as where it is of another version than torch
+        return tuple(library_names(library))
+    except ZoovetError:
         return None
-    table = {}
-    for name in names:
-        with WithoutNumbers(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torchvision's about its coming versions
-            state = models.get_model(name, weights=None).state_dict()
-        table[name] = {key: tuple(one.shape) for key, one in state.items() if not key.endswith(_COUNTER)}
-    return MappingProxyType(table)
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Without counters and what all names begin with."""
+    own = without_counters(shapes)
+    length = len(common_prefix(own))
+    return {name[length:]: shape for name, shape in own.items()}
 
 
 def _fits(own: Shapes, theirs: Shapes) -> bool:

@@ -60,15 +60,7 @@ def _match_vgg(shapes: Shapes, settings: Settings) -> Candidate:
         planned[len(convs) - 1] = replace(planned[len(convs) - 1], pooling=head)
     title = f"VGG-{len(layers)}{' with batch norm' if convs[0].norm else ''}"
     candidate = _candidate(VGG.name, title, shapes, planned, chosen, left, _image_shape(convs[0], image))
-    return replace(candidate, also={"layers": len(convs) + 3}, published=_published_vgg(layers))
-
-
-def _published_vgg(layers: Sequence[ChainLayer]) -> str:
-    """The name that torchvision has for a VGG with these layers, where its are called and sized so."""
-    head = [(layer.name, layer.shape) for layer in layers if not layer.is_conv]
-    wanted = [("classifier.0", (4096, 512 * 49)), ("classifier.3", (4096, 4096))]
-    is_theirs = len(layers) in (11, 13, 16, 19) and layers[0].name == "features.0" and head[:-1] == wanted
-    return f"torchvision:vgg{len(layers)}{'_bn' if layers[0].norm else ''}" if is_theirs else ""
+    return replace(candidate, also={"layers": len(convs) + 3})
 
 
 def _gap(first: ChainLayer, second: ChainLayer) -> int:

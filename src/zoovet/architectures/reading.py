@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zoovet.architectures.external import external_module, is_external
+from zoovet.architectures.external import is_external
 from zoovet.architectures.family import Candidate, Misfit, OpenArchitecture
-from zoovet.architectures.installed import installed_matches
+from zoovet.architectures.installed import LibraryMatches
+from zoovet.architectures.libraries import in_libraries, listed, of_libraries
+from zoovet.architectures.library_index import COUNTER, common_prefix, indexed_names, library_index
 from zoovet.architectures.names import ARCHITECTURES, Named, named
+from zoovet.architectures.placing import WHOLE, external_for, loaded, require_all
 from zoovet.errors import ZoovetError
 from zoovet.networks import InputScaling
 from zoovet.printable import printable, with_article
 from zoovet.readers import FileContent
 from zoovet.readers.named_layers import contents_in_words, without_bookkeeping
 from zoovet.readers.tensor_names import is_average
-from zoovet.readers.tensors import shape_in_words, usable, ways_to_give_a_shape
+from zoovet.readers.tensors import require_real, shape_in_words, ways_to_give_a_shape
 
 __all__ = ["ReadModule", "match", "read_module"]
 
-_COUNTER = "num_batches_tracked"
 _MAX_TITLES = 4
 
 
@@ -116,18 +115,23 @@ def _read(
 ) -> ReadModule:
     notes: list[str] = []
     kept, scaling = without_bookkeeping(tensors, source, notes)
-    kept = _without_prefix(kept)
-    num_counters = sum(name.endswith(_COUNTER) for name in tensors)
+    require_real({name: tensor for name, tensor in kept.items() if tensor.dtype not in WHOLE}, source)
+    length = len(common_prefix(kept))  # module., _orig_mod., net.
+    kept = {name[length:]: tensor for name, tensor in kept.items()}
+    num_counters = sum(name.endswith(COUNTER) for name in tensors)
     if num_counters:
-        notes.append(f"left out: {num_counters} {_COUNTER}, which no network computes with")
+        notes.append(f"left out: {num_counters} {COUNTER}, which no network computes with")
     size = None if image is None or len(image) < 2 else (image[-2], image[-1])
     found = match(kept, size, is_ordered=is_ordered) if architecture is None else []
-    published = _published(found, kept)
-    if architecture is None and (published or not found):
-        architecture = published or _of_library(kept, source)
-        notes.append(f"read as {architecture} by its names and shapes (--architecture {architecture})")
+    if architecture is None and (not found or any(map(_is_open, found))):
+        theirs = in_libraries(kept)
+        if theirs.fitting:
+            architecture, note = of_libraries(theirs, kept, source, image)
+            notes.append(note)
+        elif not found:
+            raise _unknown(kept, source, theirs)
     if architecture is not None and is_external(architecture):
-        (module, kept), title = _external(architecture, kept, source), architecture
+        (module, kept), title = external_for(architecture, kept, source), architecture
         if image is None:
             raise ZoovetError(
                 f"{source}: the size that {printable(architecture, 60)} reads is not known: give "
@@ -140,9 +144,11 @@ def _read(
             _require_channels(candidate, image, source)
         module, title, shape = candidate.build(), candidate.title, candidate.input_shape or ()
         if architecture is None:
-            notes.append(f"read as {title} by its names and shapes (--architecture {candidate.family})")
+            others = indexed_names({name: tuple(tensor.shape) for name, tensor in kept.items()})
+            also = f"; {listed(others)} have these too" if others else ""
+            notes.append(f"read as {title} by its names and shapes (--architecture {candidate.family}){also}")
     return ReadModule(
-        module=_loaded(module, kept, source, title),
+        module=loaded(module, kept, source, title),
         title=title,
         input_shape=shape,
         scaling=scaling,
@@ -150,34 +156,20 @@ def _read(
     )
 
 
-def _published(found: Sequence[Candidate], tensors: Mapping[str, Tensor]) -> str | None:
-    """What the installed library calls a network that is open else, and has its names and shapes."""
-    if not any(one.open and one.published for one in found):
-        return None
-    fitting = installed_matches({name: tuple(tensor.shape) for name, tensor in tensors.items()}) or []
-    return fitting[0] if len(fitting) == 1 else None
-
-
-def _of_library(tensors: Mapping[str, Tensor], source: str) -> str:
-    """The one network of an installed library that has a file's names and shapes.
-
-    Raises:
-        ZoovetError: None has, or several have.
-    """
-    fitting = installed_matches({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    if fitting is not None and len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        names = " or ".join(fitting[:_MAX_TITLES])
-        raise OpenArchitecture(
-            f"{source} has the names and shapes of several networks: give --architecture {names}", fitting
-        )
-    also = "" if fitting is None else ", and none of torchvision's"
-    way = ", or pip install torchvision, whose networks are known by names and shapes" if fitting is None else ""
-    raise ZoovetError(
+def _unknown(tensors: Mapping[str, Tensor], source: str, theirs: LibraryMatches) -> ZoovetError:
+    """Why no architecture is found by names and shapes, and what to do."""
+    if theirs.elsewhere:
+        names = " or ".join(theirs.elsewhere[:_MAX_TITLES])
+        return ZoovetError(f"{source} has the names and shapes of {names}: {_way_to_install(theirs.elsewhere)}")
+    versions = " or ".join(f"{library}'s ({known.version})" for library, known in library_index().items())
+    return ZoovetError(
         f"{source} holds {contents_in_words(tensors)}: no built-in architecture by names and shapes "
-        f"({', '.join(ARCHITECTURES)}){also}; give --architecture my_net.py:make, timm:NAME or transformers:NAME{way}"
+        f"({', '.join(ARCHITECTURES)}), and none of {versions}; give --architecture my_net.py:make or transformers:NAME"
     )
+
+
+def _way_to_install(names: Sequence[str]) -> str:
+    return f"pip install {' '.join(dict.fromkeys(name.partition(':')[0] for name in names))}"
 
 
 def _candidate(
@@ -207,15 +199,21 @@ def _candidate(
     if candidate.open:
         raise OpenArchitecture(
             f"{source} is {with_article(candidate.title)} whose {' and '.join(candidate.open)} no name or shape tells: "
-            f"give {_full(candidate, architecture)}{_published_way(candidate)}",
+            f"give {_full(candidate, architecture)}{_library_way(candidate, tensors)}",
             candidate.choices(_said(architecture)),
         )
     return candidate
 
 
-def _published_way(candidate: Candidate) -> str:
-    """The way out where it is a published network, whose library is not there."""
-    return f"; or --architecture {candidate.published} (pip install torchvision)" if candidate.published else ""
+def _is_open(candidate: Candidate) -> bool:
+    """Whether more than the size of images is open."""
+    return bool(candidate.open.keys() - {"image"})
+
+
+def _library_way(candidate: Candidate, tensors: Mapping[str, Tensor]) -> str:
+    """The way out where a library that is not there has such a network."""
+    elsewhere = in_libraries(tensors).elsewhere[:1] if _is_open(candidate) else ()
+    return f"; or --architecture {elsewhere[0]} ({_way_to_install(elsewhere)})" if elsewhere else ""
 
 
 def _full(candidate: Candidate, architecture: str | None) -> str:
@@ -244,62 +242,12 @@ def _checked(
         tried = asked.with_first_choices(candidate).match(shapes, image, is_ordered=is_ordered)
     with torch.device("meta"), torch.no_grad():
         module = tried.build().eval()
-        _require_all(module, shapes)
+        require_all(module, shapes)
         try:
             module(torch.empty(2, *(tried.input_shape or ())))
         except (RuntimeError, ValueError, IndexError) as error:
             raise Misfit(f"has layers that do not fit one another: {printable(error)}") from None
     return candidate
-
-
-def _require_all(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Check that a module's tensors are those of a state dict, in their shapes.
-
-    Raises:
-        Misfit: One is missing, too many, or of another shape.
-    """
-    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if not name.endswith(_COUNTER)}
-    for name, shape in own.items():
-        if name not in shapes:
-            raise Misfit(f"lacks {printable(name, 60)} ({shape_in_words(shape)})")
-        if shapes[name] != shape:
-            raise Misfit(
-                f"has {printable(name, 60)} of {shape_in_words(shapes[name])}, expected {shape_in_words(shape)}"
-            )
-    for name in shapes:
-        if name not in own:
-            raise Misfit(f"has {printable(name, 60)} ({shape_in_words(shapes[name])}), which has no place in it")
-
-
-def _external(architecture: str, tensors: Mapping[str, Tensor], source: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The module of a library or of the user's own, and the tensors by its names for them.
-
-    A library's has as many classes as the tensors say that are of another length only; files may be sorted by name.
-    """
-    module = external_module(architecture, None)
-    names = [name for name in module.state_dict() if not name.endswith(_COUNTER)]
-    renamed = {f"{_prefix(names)}{name}": tensor for name, tensor in tensors.items()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
-    try:
-        _require_all(module, shapes)
-    except Misfit as error:
-        own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if name in shapes}
-        lengths = {shapes[name][0] for name, shape in own.items() if _is_longer_or_shorter(shapes[name], shape)}
-        if architecture.rpartition(":")[0].endswith(".py") or len(lengths) != 1:
-            raise ZoovetError(f"{source} is no {printable(architecture, 60)}: it {error}") from None
-        (num_classes,) = lengths
-        module = external_module(architecture, num_classes)
-        try:
-            _require_all(module, shapes)
-        except Misfit as again:
-            said = f"{printable(architecture, 60)} of {num_classes} classes"
-            raise ZoovetError(f"{source} is no {said}: it {again}") from None
-    return module, renamed
-
-
-def _is_longer_or_shorter(given: tuple[int, ...], own: tuple[int, ...]) -> bool:
-    """Whether shapes differ in their first axis alone, as a last layer's do by its classes."""
-    return len(given) == len(own) > 0 and given[0] != own[0] and given[1:] == own[1:]
 
 
 def _require_channels(candidate: Candidate, image: tuple[int, ...], source: str) -> None:
@@ -309,36 +257,3 @@ def _require_channels(candidate: Candidate, image: tuple[int, ...], source: str)
             f"{source} reads images of {shape_in_words(own)} (channels, height, width), given are "
             f"{shape_in_words(image)}"
         )
-
-
-def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without the parts that all of them begin with: ``module.``, ``_orig_mod.``, ``net.``."""
-    length = len(_prefix(tensors))
-    return {name[length:]: tensor for name, tensor in tensors.items()}
-
-
-def _prefix(names: Iterable[str]) -> str:
-    """The parts that all names begin with, each with its dot; the last two of a name are none of them."""
-    apart = [name.split(".")[:-2] for name in names]
-    shared = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*apart, strict=False))
-    return "".join(f"{parts[0]}." for parts in shared)
-
-
-def _is_whole(given: Tensor, own: Tensor) -> bool:
-    """Whether a tensor holds whole numbers where the module has such, as in a table of positions."""
-    return given.dtype == own.dtype and given.layout == torch.strided and own.dtype in (torch.int32, torch.int64)
-
-
-def _loaded(module: nn.Module, tensors: Mapping[str, Tensor], source: str, title: str) -> nn.Module:
-    own = module.state_dict()
-    whole = {name: one for name, one in tensors.items() if name in own and _is_whole(one, own[name])}
-    numbers = usable({name: tensor for name, tensor in tensors.items() if name not in whole}, source)
-    dtype = next(iter(numbers.values())).dtype
-    counters = {name: tensor for name, tensor in own.items() if name.endswith(_COUNTER)}
-    given: Any = OrderedDict(numbers | whole | counters)
-    given._metadata = getattr(own, "_metadata", {})  # versions, which some modules ask for
-    try:
-        module.to(dtype).load_state_dict(given, strict=True)
-    except Exception as error:  # whatever a library's or the user's own module raises
-        raise ZoovetError(f"{source} does not fit {printable(title)}: {printable(error)}") from error
-    return module.eval().requires_grad_(False)

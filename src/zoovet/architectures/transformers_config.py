@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from zoovet.architectures.installed import WithoutNumbers
+from zoovet.architectures.without_numbers import WithoutNumbers
 from zoovet.errors import ZoovetError
 from zoovet.json_files import read_json_object
 from zoovet.printable import printable

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.images import stored_pixels
-from zoovet.images.stored_pixels import Shape, StoredPixels
+from zoovet.images.stored_pixels import Shape, StoredPixels, has_channels_first
 from zoovet.printable import printable
 from zoovet.text_files import open_regular
 
@@ -136,8 +136,8 @@ class _Archive(Mapping[str, Any]):
             return np.memmap(self._path, dtype, "c", offset, shape, "F" if is_fortran else "C")
         if dtype != np.uint8 or len(shape) not in (3, 4) or is_fortran:
             raise ZoovetError(
-                f"{printable(self._path)}: images must be uint8 [N, H, W] or [N, H, W, C], {printable(name, 30)} is "
-                f"{printable(dtype)} {list(shape)}"
+                f"{printable(self._path)}: images must be uint8 [N, H, W], [N, H, W, C] or [N, C, H, W], "
+                f"{printable(name, 30)} is {printable(dtype)} {list(shape)}"
             )
         return ZippedPixels(self._path, member.filename, (*shape, 1) if len(shape) == 3 else shape, start)
 
@@ -155,7 +155,7 @@ class ZippedPixels(StoredPixels):
     Attributes:
         path: The archive.
         member: The array's name in it.
-        array_shape: (N, H, W, C), each image's numbers together.
+        array_shape: (N, H, W, C) or (N, C, H, W), each image's numbers together.
         start: Bytes before the first image.
         cursor: How far it is unpacked, so that images in their order are read in one go.
     """
@@ -167,10 +167,15 @@ class ZippedPixels(StoredPixels):
     cursor: _Cursor = field(default_factory=lambda: _Cursor(), init=False, repr=False)
 
     @property
+    def has_channels_first(self) -> bool:
+        """Whether the array is (N, C, H, W)."""
+        return has_channels_first(self.array_shape)
+
+    @property
     def shape(self) -> Shape:
         """See :class:`StoredPixels`."""
-        count, height, width, channels = self.array_shape
-        return count, channels, height, width
+        count, first, second, third = self.array_shape
+        return (count, first, second, third) if self.has_channels_first else (count, third, first, second)
 
     def read(self, places: NDArray[np.int64]) -> Tensor:
         """See :class:`StoredPixels`."""
@@ -185,7 +190,8 @@ class ZippedPixels(StoredPixels):
             self.cursor.close()
             raise ZoovetError(f"{printable(self.path)} cannot be read: {printable(error)}") from None
         images = found[inverse].reshape(len(places), *self.array_shape[1:])
-        return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        pixels = images if self.has_channels_first else images.transpose(0, 3, 1, 2)
+        return torch.from_numpy(np.ascontiguousarray(pixels))
 
 
 class _Cursor:

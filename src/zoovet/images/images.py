@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
-from zoovet.images.array_files import read_npz
+from zoovet.images.array_files import ZippedPixels, read_npz
 from zoovet.images.image_files import read_image_folder
 from zoovet.images.stored_pixels import (
     ArrayPixels,
@@ -23,6 +23,7 @@ from zoovet.images.stored_pixels import (
     JoinedPixels,
     PixelField,
     StoredPixels,
+    has_channels_first,
     in_memory_if_small,
 )
 from zoovet.printable import printable
@@ -31,6 +32,7 @@ __all__ = ["Images"]
 
 _MAX_CHANNELS = 16
 _IMAGES_AT_A_TIME = 1024
+_CHANNELS_FIRST = "images are read as [N, C, H, W], with the channels first, as axis 1 is that of 1 or 3 channels"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -192,23 +194,26 @@ class Images:
         """Images from arrays or tensors.
 
         Args:
-            images: uint8 [N, H, W] for gray ones, or [N, H, W, C]. A copy is taken, but large ones in a
-                ``numpy.memmap`` stay on disk, as stored ones do.
+            images: uint8 [N, H, W] for gray ones, or [N, H, W, C]. [N, C, H, W] is taken for that, with a note, where
+                axis 1 is 1 or 3 and the last one is neither. A copy is taken, but large ones in a ``numpy.memmap``
+                stay on disk, as stored ones do.
             labels: Whole numbers [N], or ``None``.
 
         Raises:
             ZoovetError: Another dtype or shape; the message says both.
         """
         pixels = in_memory_if_small(images) if isinstance(images, StoredPixels) else _pixels_of(images)
+        turned = images.has_channels_first if isinstance(images, ZippedPixels) else has_channels_first(np.shape(images))
+        notes = (_CHANNELS_FIRST,) if turned else ()
         if labels is None:
-            return cls(pixels=pixels)
+            return cls(pixels=pixels, notes=notes)
         whole = np.asarray(labels)
         if whole.dtype.kind not in "iu" or whole.shape != (pixels.shape[0],):
             raise ZoovetError(
                 f"labels must be whole numbers [{pixels.shape[0]}], one an image, got {printable(whole.dtype)} "
                 f"{list(whole.shape)}"
             )
-        return cls(pixels=pixels, labels=torch.from_numpy(whole.astype(np.int64)))
+        return cls(pixels=pixels, labels=torch.from_numpy(whole.astype(np.int64)), notes=notes)
 
     @classmethod
     def from_folder(cls, path: str | Path, *, size: tuple[int, int] | None = None) -> Images:
@@ -278,7 +283,7 @@ def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _pixels_of(images: Any) -> Tensor | StoredPixels:
-    """uint8 [N, C, H, W] of an array [N, H, W] or [N, H, W, C].
+    """uint8 [N, C, H, W] of an array [N, H, W], [N, H, W, C] or, where :func:`has_channels_first`, [N, C, H, W].
 
     Raises:
         ZoovetError: Another dtype or shape.
@@ -289,8 +294,10 @@ def _pixels_of(images: Any) -> Tensor | StoredPixels:
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise ZoovetError(f"images must be [N, H, W] or [N, H, W, C], at least one, got {list(array.shape)}")
     array = array[..., None] if array.ndim == 3 else array
+    if has_channels_first(array.shape):
+        array = array.transpose(0, 2, 3, 1)
     if array.shape[3] > _MAX_CHANNELS:
-        hint = "; channels come last" if array.shape[1] <= _MAX_CHANNELS else ""
+        hint = "; channels come last: images.transpose(0, 2, 3, 1)" if array.shape[1] <= _MAX_CHANNELS else ""
         wanted = f"[N, H, W, C] of at most {_MAX_CHANNELS} channels"
         raise ZoovetError(f"images must be {wanted}, got {list(array.shape)}{hint}")
     if isinstance(array, np.memmap):

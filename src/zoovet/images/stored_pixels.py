@@ -21,6 +21,7 @@ __all__ = [
     "PixelField",
     "Shape",
     "StoredPixels",
+    "has_channels_first",
     "in_memory_if_small",
 ]
 
@@ -31,6 +32,12 @@ Shape = tuple[int, int, int, int]
 """Images, channels, height, width."""
 
 _IMAGES_AT_A_TIME = 256
+_USUAL_CHANNELS = (1, 3)
+
+
+def has_channels_first(shape: Sequence[int]) -> bool:
+    """Whether an array of images is [N, C, H, W], as torch has them: axis 1 is 1 or 3, and the last one is neither."""
+    return len(shape) == 4 and shape[1] in _USUAL_CHANNELS and shape[3] not in _USUAL_CHANNELS
 
 
 class StoredPixels(ABC):

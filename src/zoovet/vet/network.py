@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.networks import Graph, InputScaling, Networks, fold_batch_norms
+from zoovet.networks import Graph, InputScaling, Networks, fold_batch_norms, scaling_preset
 from zoovet.networks import run as run_graph
 from zoovet.networks.input_shape import ways_to_bring_images
 from zoovet.printable import printable
@@ -95,10 +95,14 @@ class Network:
         """For people: ``ResNet-20, 269,034 parameters, reads 3×32×32``."""
         return f"{printable(self.title)}, {self.num_parameters:,} parameters, reads {shape_in_words(self.input_shape)}"
 
-    def with_scaling(self, scaling: InputScaling, *notes: str) -> Network:
-        """The same weights, read with another input scaling, which makes another network of them."""
+    def with_scaling(self, scaling: InputScaling | str, *notes: str) -> Network:
+        """The same weights, read with another input scaling, given itself or by name: another network.
+
+        Raises:
+            ZoovetError: There is none of that name, or it is for another number of channels.
+        """
         kept = (note for note in self.notes if not note.startswith(SCALING_NOT_KNOWN))
-        return replace(self, scaling=scaling, notes=(*kept, *notes))
+        return replace(self, scaling=scaling_preset(scaling), notes=(*kept, *notes))
 
     def with_note(self, note: str) -> Network:
         """The same network, with one more thing to be said of it."""
@@ -122,7 +126,7 @@ class Network:
         """What the network answers, before a softmax unless it has one itself.
 
         Args:
-            images: :class:`~zoovet.images.Images`, or an array or tensor uint8 [N, H, W] or [N, H, W, C].
+            images: :class:`~zoovet.images.Images`, or what their ``from_arrays`` takes.
 
         Returns:
             float [N, classes], on the CPU, in the precision of the weights.
