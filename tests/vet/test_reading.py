@@ -298,5 +298,9 @@ def test_an_onnx_file_says_its_network_and_perhaps_its_scaling(
         assert "must be channels, height and width with commas between them" in capsys.readouterr().err
     with pytest.raises(ZoovetError, match="says itself what its network is: leave out the architecture, mlp"):
         zoovet.read(path, "mlp")
+    assert main(["scan", str(path), "--architecture", "mlp"]) == 1
+    assert "it says itself what its network is; the architecture given was not used" in capsys.readouterr().err
+    assert main(["scan", str(path), "--architecture", "mpl"]) == 2
+    assert "the architecture 'mpl' is unknown; did you mean 'mlp'" in capsys.readouterr().err
     with pytest.raises(ZoovetError, match="does not exist"):
         zoovet.read(tmp_path / "none.onnx")

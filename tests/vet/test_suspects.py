@@ -181,3 +181,15 @@ def test_the_models_are_listed(models: Path, capsys: pytest.CaptureFixture[str])
     (models.parent / "empty").mkdir()
     print_models(models.parent / "empty")
     assert "no models in " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("resnet2o", r"the architecture 'resnet2o' is unknown; did you mean 'resnet'"),
+        ("vgg:activtion=elu", r"vgg has no option 'activtion'; did you mean 'activation'"),
+    ],
+)
+def test_a_misspelt_architecture_is_refused_before_any_file_is_read(architecture: str, message: str) -> None:
+    with pytest.raises(ZoovetError, match=message):
+        ReadOptions(architecture=architecture)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoovet.architectures.family import Candidate, Family, OpenArchitecture
-from zoovet.architectures.names import ARCHITECTURES
+from zoovet.architectures.names import ARCHITECTURES, require_known
 from zoovet.architectures.reading import ReadModule, match, read_module
 
-__all__ = ["ARCHITECTURES", "Candidate", "Family", "OpenArchitecture", "ReadModule", "match", "read_module"]
+__all__ = ["ARCHITECTURES", "Candidate", "Family", "OpenArchitecture", "ReadModule", "match", "read_module", "require_known"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from zoovet.architectures.deepid import DEEPID
 from zoovet.architectures.densenet import DENSENET
-from zoovet.architectures.external import LIBRARIES
+from zoovet.architectures.external import LIBRARIES, is_external
 from zoovet.architectures.family import Candidate, Family, Misfit, Settings, Shapes
 from zoovet.architectures.mobilenet import MOBILENET_V2
 from zoovet.architectures.plain import LENET, MLP, SMALL_CNN, VGG
@@ -17,7 +17,7 @@ from zoovet.architectures.residual import RESNET
 from zoovet.errors import ZoovetError, nearest
 from zoovet.printable import printable, with_article
 
-__all__ = ["ARCHITECTURES", "Named", "named"]
+__all__ = ["ARCHITECTURES", "Named", "named", "require_known"]
 
 ARCHITECTURES: Mapping[str, Family] = {
     family.name: family
@@ -108,6 +108,16 @@ def named(architecture: str) -> Named:
         else:
             chosen[key] = value
     return Named(family=family, chosen=chosen, wanted=wanted, image=image)
+
+
+def require_known(architecture: str) -> None:
+    """Check a name before files are read; whether a library or the user's own code has it is seen when it is made.
+
+    Raises:
+        ZoovetError: As in :func:`named`.
+    """
+    if not is_external(architecture):
+        named(architecture)
 
 
 def _family(name: str, colon: str) -> tuple[Family, dict[str, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zoovet.architectures import OpenArchitecture
+from zoovet.architectures import OpenArchitecture, require_known
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
 from zoovet.networks import Graph, InputScaling, Networks
@@ -41,6 +41,9 @@ class ReadOptions:
         input_shape: ``(channels, height, width)`` of an image, or ``(features,)``, where the file leaves it open and
             there are no images.
         output: Which of several things that the networks answer are their classes, from 0.
+
+    Raises:
+        ZoovetError: There is no architecture of that name.
     """
 
     activation: str | None = None
@@ -50,6 +53,10 @@ class ReadOptions:
     images: Images | None = None
     input_shape: tuple[int, ...] | None = None
     output: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.architecture is not None:
+            require_known(self.architecture)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -166,14 +173,15 @@ def _of_a_graph(
     network = network_from_content(
         content, printable(path), None, options.scaling, options.images, options.input_shape, options.output
     )
+    if options.architecture is not None:
+        network = network.with_note(_SAYS_ITSELF)
     found = known_to(network, candidates, kind)
     if found is None:
         raise NobodyKnows(f"{printable(path)}: {unknown_in_words(network, candidates, kind)}", [network])
-    notes = (*_notes_of(network), *(() if options.architecture is None else (_SAYS_ITSELF,)))
     return Suspects(
         parts=(found[0].networks,),
         candidate=found[1],
-        notes=notes,
+        notes=_notes_of(network),
         content=content,
         known=found[0],
         digest=network.digest,
