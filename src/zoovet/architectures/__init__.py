@@ -6,4 +6,13 @@ from zoovet.architectures.family import Candidate, Family, OpenArchitecture
 from zoovet.architectures.names import ARCHITECTURES, require_known
 from zoovet.architectures.reading import ReadModule, match, read_module
 
-__all__ = ["ARCHITECTURES", "Candidate", "Family", "OpenArchitecture", "ReadModule", "match", "read_module", "require_known"]
+__all__ = [
+    "ARCHITECTURES",
+    "Candidate",
+    "Family",
+    "OpenArchitecture",
+    "ReadModule",
+    "match",
+    "read_module",
+    "require_known",
+]
