@@ -68,6 +68,25 @@ def test_a_classifier_loads_exactly_and_predicts_in_order_whatever_the_pieces(zo
     assert not first.canonicalized
 
 
+def test_two_processes_give_the_losses_of_one(zoo: Zoo, training: Config, tmp_path: Path) -> None:
+    """SIRENs that are moved at random, so that each process must draw the moves of the whole batch."""
+    augmentation = PictureMoveConfig(max_shift=0.1, mirror=True)
+
+    def losses(processes: int) -> list[float]:
+        seen: dict[int, float] = {}
+        config = ClassificationConfig(
+            metanetwork=TINY, training=training(batch_size=8, processes=processes), augmentation=augmentation
+        )
+
+        def told(progress: TrainingProgress) -> None:
+            seen.setdefault(progress.step, progress.loss)
+
+        train_classifier(config, zoo, tmp_path / str(processes), progress=told)
+        return [seen[step] for step in sorted(seen)]
+
+    assert losses(2) == pytest.approx(losses(1), rel=1e-5)
+
+
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(zoo: Zoo, training: Config, tmp_path: Path) -> None:
     for metanetwork in (TINY, FlatMLPConfig(width=8, num_layers=1, num_outputs=2, dropout=0.2)):
         augmentation = PictureMoveConfig(max_shift=0.1, mirror=True)

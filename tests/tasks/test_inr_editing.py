@@ -64,6 +64,20 @@ def test_edits_come_nearer_to_the_edited_images_than_doing_nothing(zoo: Zoo, sho
     assert torch.equal(own.flat(), before)
 
 
+def test_two_processes_give_the_losses_of_one(zoo: Zoo, shown: Images, training: Config, tmp_path: Path) -> None:
+    def losses(processes: int) -> list[float]:
+        seen: dict[int, float] = {}
+        config = EditingConfig(metanetwork=TINY, training=training(batch_size=8, processes=processes))
+
+        def told(progress: TrainingProgress) -> None:
+            seen.setdefault(progress.step, progress.loss)
+
+        train_inr_editor(config, zoo, shown, tmp_path / str(processes), progress=told)
+        return [seen[step] for step in sorted(seen)]
+
+    assert losses(2) == pytest.approx(losses(1), rel=1e-5)
+
+
 def test_an_editor_begins_by_doing_almost_nothing(zoo: Zoo, shown: Images, training: Config, tmp_path: Path) -> None:
     config = EditingConfig(
         metanetwork=replace(TINY, out_scale=1e-4), training=training(max_steps=1, learning_rate=1e-12)
