@@ -289,3 +289,19 @@ def test_a_network_of_features_is_read_by_their_number(tmp_path: Path) -> None:
     torch.save(nn.Sequential(nn.Linear(12, 5)).state_dict(), tmp_path / "flat.pt")
     network = zoovet.read(tmp_path / "flat.pt", architecture=f"{tmp_path / 'own.py'}:make", input_shape=(12,))
     assert network.input_shape == (12,)
+
+
+def test_a_part_of_a_network_says_where_the_whole_is(reference: Reference) -> None:
+    tensors = dict(list(reference("resnet-b").state_dict().items())[:9])
+    part = "models/model-00001-of-00003.safetensors"
+    whole = r"is one of 3 parts of a network: give their index, model\.safetensors\.index\.json$"
+    with pytest.raises(ZoovetError, match=whole):
+        read_module(FileContent(tensors=tensors), None, part)
+
+
+def test_kinds_of_numbers_that_no_weights_have_are_named_before_names_are_looked_at(reference: Reference) -> None:
+    tensors = reference("resnet-b").state_dict()
+    for dtype in (torch.complex64, torch.int8, torch.bool):
+        odd = {name: tensor.to(dtype) for name, tensor in tensors.items() if tensor.is_floating_point()}
+        with pytest.raises(ZoovetError, match=rf"tensor 'conv1.weight' is of {str(dtype)[6:]}; weights are dense real"):
+            read_module(FileContent(tensors={**odd, "more": torch.ones(2, 2)}), None, "f")

@@ -217,6 +217,12 @@ def test_what_nothing_can_be_sought_in_is_unknown_with_its_reason(
         assert why in str(verdict.reason)
 
 
+def test_rectified_units_at_their_kink_on_a_gray_image_are_no_reason(scan: Callable[..., zoovet.Verdict]) -> None:
+    layers = nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 8)
+    verdict = scan(zoovet.from_module(nn.Sequential(*layers), (1, 12, 12), "symmetric"))
+    assert verdict.probability is not None
+
+
 def test_an_unknown_scaling_is_a_reason_to_say_unknown(
     scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ from zoovet.readers.tensors import require_real, shape_in_words, ways_to_give_a_
 __all__ = ["ReadModule", "match", "read_module"]
 
 _MAX_TITLES = 4
+_PART = re.compile(r"([^/\\]*)-\d{5}-of-(\d{5})\.(safetensors|bin)$")
+"""How the files of a state dict in several are called."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,6 +161,11 @@ def _read(
 
 def _unknown(tensors: Mapping[str, Tensor], source: str, theirs: LibraryMatches) -> ZoovetError:
     """Why no architecture is found by names and shapes, and what to do."""
+    if part := _PART.search(source):
+        name, count, ending = part.groups()
+        return ZoovetError(
+            f"{source} is one of {int(count)} parts of a network: give their index, {name}.{ending}.index.json"
+        )
     if theirs.elsewhere:
         names = " or ".join(theirs.elsewhere[:_MAX_TITLES])
         return ZoovetError(f"{source} has the names and shapes of {names}: {_way_to_install(theirs.elsewhere)}")

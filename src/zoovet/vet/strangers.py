@@ -163,7 +163,7 @@ class Strangers:
             require(known, own.num_classes)
         config = reader.evidence_config(self.effort)
         if known is None:
-            _require_gradient(own, torch.zeros(1, *own.input_shape))
+            _require_gradient(own, _noise(own.input_shape))
             progress("images that the network makes itself")
             labels: Tensor | None
             signed, labels = synthesized_for(own, config)
@@ -295,6 +295,11 @@ def _require_scaling(network: Network) -> None:
         said = [note for note in network.notes if note.startswith(SCALING_NOT_KNOWN)]
         usual = f"{SCALING_NOT_KNOWN}known: give it, or labelled images to find it with"
         raise NothingToSeek(said[-1] if said else usual)
+
+
+def _noise(shape: tuple[int, ...]) -> Tensor:
+    """Images of noise in [-1, 1], on which rectified units are active; on a gray one all may be at their kink."""
+    return 2 * torch.rand(_NUM_TRIED, *shape, generator=torch.Generator().manual_seed(0)) - 1
 
 
 def _require_gradient(network: Runnable, images: Tensor) -> None:
