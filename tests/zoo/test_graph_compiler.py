@@ -17,6 +17,7 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, GraphBuilder, small_cnn
 from zoovet.zoo.native import NativeUnavailable, compile_chain, compile_graph
 from zoovet.zoo.native.graph_activations import fused_norms
+from zoovet.zoo.native.graph_lanes import lanes_of
 from zoovet.zoo.native.graph_source import graph_source
 from zoovet.zoo.samples import Anchor, Floats, OptimizerMemory, Samples, Schedule
 from zoovet.zoo.training import train_network
@@ -94,7 +95,17 @@ def depthwise() -> Graph:
     return draft.graph(draft.linear(site, 4))
 
 
-GRAPHS = {"residual": residual, "mixed": mixed, "depthwise": depthwise}
+def wide() -> Graph:
+    """Channels in sixteens, which vectors of 16 are taken for: depthwise and plain convolutions, norms, a sum."""
+    draft = Draft((3, 9, 8))
+    site = draft.add("relu", draft.norm(draft.conv("input", 16, bias=False)))
+    inner = draft.add("relu", draft.norm(draft.conv(site, 16, stride=(2, 2), groups=16, bias=False)))
+    inner = draft.norm(draft.conv(inner, 48, 1, bias=False))
+    site = draft.add("leaky_relu", draft.add("add", inner, draft.conv(site, 48, stride=(2, 2))), negative_slope=0.1)
+    return draft.graph(draft.linear(draft.add("mean", site, dim=(1, 2)), 10))
+
+
+GRAPHS = {"residual": residual, "mixed": mixed, "depthwise": depthwise, "wide": wide}
 
 
 @cache
@@ -189,6 +200,15 @@ def test_steps_are_torchs(name: str, optimizer: str) -> None:
     moved = np.linalg.norm(flattened(weights) - start)
     assert np.linalg.norm(own - flattened(weights)) < 1e-4 * moved
     assert moved > 0.01
+
+
+def test_vectors_are_of_16_where_that_wastes_nothing() -> None:
+    assert {name: lanes_of(make()) for name, make in GRAPHS.items()} == {
+        "residual": 8,
+        "mixed": 8,
+        "depthwise": 8,
+        "wide": 16,
+    }
 
 
 def test_norms_that_an_activation_alone_reads_are_one_step_with_it() -> None:

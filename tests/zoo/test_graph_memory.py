@@ -48,7 +48,7 @@ def test_what_a_later_run_forward_reads_is_kept() -> None:
 
 
 def test_gradients_take_the_place_of_those_that_are_done() -> None:
-    small, large = Place(1, 1, 8, 8, (0, 0, 0, 0)), Place(2, 2, 8, 8, (0, 0, 0, 0))
+    small, large = Place(1, 1, 8, 8, (0, 0, 0, 0), 8), Place(2, 2, 8, 8, (0, 0, 0, 0), 8)
     steps = [*FORWARD, *BACKWARD]
     assert shared_gradients(steps, dict.fromkeys(range(5), small)) == [0, 4, 2, 3, 4]
     assert shared_gradients(steps, {**dict.fromkeys(range(5), small), 4: large}) == [0, 3, 2, 3, 4]

@@ -14,7 +14,8 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, GraphBuilder, small_cnn
 from zoovet.zoo.native import compile_chain, compile_graph
-from zoovet.zoo.native.graph_plan import padded, site_places
+from zoovet.zoo.native.graph_lanes import lanes_of, padded
+from zoovet.zoo.native.graph_plan import site_places
 from zoovet.zoo.samples import Floats, OptimizerMemory, Samples, Schedule, SoftLabels
 from zoovet.zoo.torch_network import TorchNetwork
 from zoovet.zoo.training import NetworkTrainer, initial_weights
@@ -123,12 +124,9 @@ def test_dropout_of_a_graph_drops_the_same_numbers_both_ways() -> None:
     places, share, masks = site_places(graph), 0.3, dict[str, Tensor]()
     for name in (*ACTIVATIONS, "behind"):
         channels, height, width = graph.sites[name].shape
-        kept = (
-            np.stack(
-                [bits_of(77, n, places[name].number, height * width * padded(channels)) for n in range(12)]
-            ).reshape(12, height, width, padded(channels))[..., :channels]
-            < (1 - share) * 4294967040
-        )
+        whole = padded(channels, lanes_of(graph))
+        bits = np.stack([bits_of(77, n, places[name].number, height * width * whole) for n in range(12)])
+        kept = bits.reshape(12, height, width, whole)[..., :channels] < (1 - share) * 4294967040
         masks[name] = torch.from_numpy(kept.transpose(0, 3, 1, 2) / np.float32(1 - share)).float()
     weights = torch.from_numpy(flat.copy()).requires_grad_()
     logits = as_trained(graph, weights, torch.from_numpy(samples.images), masks)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zoovet.networks import Graph, Operation
+from zoovet.zoo.native.graph_lanes import lanes_of
 from zoovet.zoo.native.libraries import NativeUnavailable
 
 __all__ = ["ConvolutionShape", "Phase", "Sides"]
@@ -14,7 +15,6 @@ Sides = tuple[int, int, int, int]
 """Rows and columns (top, left, bottom, right)."""
 
 _MOST_COLUMNS = 12
-_VECTOR = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class ConvolutionShape:
         kernel, stride, dilation: Along height and width.
         padding: Top and left.
         into, out: Sizes of the maps.
+        lanes: Numbers a vector of the trainer.
     """
 
     channels_in: int
@@ -54,6 +55,7 @@ class ConvolutionShape:
     padding: tuple[int, int]
     into: tuple[int, int]
     out: tuple[int, int]
+    lanes: int
 
     @classmethod
     def of(cls, graph: Graph, operation: Operation) -> ConvolutionShape:
@@ -68,7 +70,7 @@ class ConvolutionShape:
         if operation.op == "linear":
             if len(source) != 1:
                 raise NativeUnavailable(f"{operation.describe()} on {list(source)}: it knows vectors only")
-            return cls(weight[1], weight[0], 1, one, one, one, (0, 0), one, one)
+            return cls(weight[1], weight[0], 1, one, one, one, (0, 0), one, one, lanes_of(graph))
         settings = operation.attributes
         shape = cls(
             source[0],
@@ -80,6 +82,7 @@ class ConvolutionShape:
             settings["padding"][:2],
             (source[1], source[2]),
             (result[1], result[2]),
+            lanes_of(graph),
         )
         if any(stride > 1 and dilation > 1 for stride, dilation in zip(shape.stride, shape.dilation, strict=True)):
             raise NativeUnavailable(f"{operation.describe()} has both a stride and a dilation")
@@ -96,7 +99,7 @@ class ConvolutionShape:
     def is_merged(self) -> bool:
         """Whether it is computed as one group, with zeros: groups that are no whole vectors, and one group."""
         return not self.is_depthwise and (
-            self.groups == 1 or bool(self.reads % _VECTOR or self.channels_out // self.groups % _VECTOR)
+            self.groups == 1 or bool(self.reads % self.lanes or self.channels_out // self.groups % self.lanes)
         )
 
     @property

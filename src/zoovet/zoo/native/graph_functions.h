@@ -72,7 +72,9 @@ INLINE void activate_back(int kind, float constant, place x_place, place y_place
 
 /* Dropout, on values and on their gradients: what stays follows from a key and a number's place. */
 INLINE void drop(place at, float *y, uint32_t key, float keep) {
-    const bits limit = (uint32_t)(keep * 4294967040.0f) - (bits){0}, lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+    const bits limit = (uint32_t)(keep * 4294967040.0f) - (bits){0};
+    bits lanes;
+    for (int lane = 0; lane < LANES; lane++) lanes[lane] = lane;
     FOR_VECTORS(at) {
         bits r = (lanes + (uint32_t)((h * at.width + w) * at.channels + c)) * 0x9e3779b9u + key;
         r ^= r >> 16; r *= 0x85ebca6bu;

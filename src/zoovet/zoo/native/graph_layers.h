@@ -4,13 +4,12 @@
  * that lie around it. A pointer to a map is one to its first real pixel; `row` and `pixel` are steps in floats. All sizes are
  * constants where these functions are called, so that every loop is compiled for them.
  */
-#define LANES 8
 #include "vectors.h"
 
 #ifdef __AVX512VL__
 #define TILE 24       /* sums that are held in registers at once */
 #else
-#define TILE 12
+#define TILE (96 / LANES)
 #endif
 #define FEW_WEIGHTS 2048
 

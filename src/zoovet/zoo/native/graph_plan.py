@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from zoovet.networks import INPUT, Graph
 from zoovet.networks.ops import Site
 from zoovet.zoo.native.convolution_shape import ConvolutionShape, Sides
+from zoovet.zoo.native.graph_lanes import MOST_LANES, lanes_of, padded
 from zoovet.zoo.native.libraries import NativeUnavailable
 
-__all__ = ["LANES", "Place", "SitePlaces", "needed_operations", "padded", "site_places"]
-
-LANES = 8
-"""Numbers a vector, as ``graph_layers.h`` has it."""
+__all__ = ["Place", "SitePlaces", "needed_operations", "site_places"]
 
 _NO_SIDES: Sides = (0, 0, 0, 0)
-
-
-def padded(channels: int) -> int:
-    """Channels rounded up to whole vectors."""
-    return -(-channels // LANES) * LANES
 
 
 @dataclass(frozen=True)
@@ -31,6 +24,7 @@ class Place:
         height, width, channels: Of the map; a vector is a map of 1 × 1.
         pixel: Floats from a pixel to the next.
         sides: Rows and columns of zeros around it (top, left, bottom, right).
+        lanes: Numbers a vector.
     """
 
     height: int
@@ -38,6 +32,7 @@ class Place:
     channels: int
     pixel: int
     sides: Sides
+    lanes: int
 
     @property
     def row(self) -> int:
@@ -52,12 +47,12 @@ class Place:
     @property
     def size(self) -> int:
         """Floats an image, and a vector more, which a read of the last pixel may touch."""
-        return (self.height + self.sides[0] + self.sides[2]) * self.row + LANES
+        return (self.height + self.sides[0] + self.sides[2]) * self.row + MOST_LANES
 
     @property
     def constant(self) -> str:
         """The C code's ``place``."""
-        return f"(place){{{self.height}, {self.width}, {padded(self.channels)}, {self.row}, {self.pixel}}}"
+        return f"(place){{{self.height}, {self.width}, {padded(self.channels, self.lanes)}, {self.row}, {self.pixel}}}"
 
 
 @dataclass(frozen=True)
@@ -97,14 +92,13 @@ def site_places(graph: Graph) -> Mapping[str, SitePlaces]:
             reads_vectors |= source == INPUT and shape.is_depthwise
         else:
             reads_vectors |= INPUT in operation.inputs
-    places = {}
+    places, lanes = {}, lanes_of(graph)
     for number, (name, sides) in enumerate(values.items()):
         height, width, channels = _map_size(name, graph.sites[name])
-        pixel = channels if name == INPUT and not reads_vectors else padded(channels)
-        value = Place(height, width, channels, pixel, sides)
-        places[name] = SitePlaces(
-            number, value, Place(height, width, channels, padded(channels), gradients.get(name, _NO_SIDES))
-        )
+        pixel = channels if name == INPUT and not reads_vectors else padded(channels, lanes)
+        value = Place(height, width, channels, pixel, sides, lanes)
+        whole, around = padded(channels, lanes), gradients.get(name, _NO_SIDES)
+        places[name] = SitePlaces(number, value, Place(height, width, channels, whole, around, lanes))
     return places
 
 

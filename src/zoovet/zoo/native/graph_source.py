@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zoovet.networks import INPUT, Graph
+from zoovet.zoo.native.graph_lanes import lanes_of, padded
 from zoovet.zoo.native.graph_memory import kept_sites, shared_gradients, with_cheap_values_recomputed
-from zoovet.zoo.native.graph_plan import SitePlaces, needed_operations, padded, site_places
+from zoovet.zoo.native.graph_plan import SitePlaces, needed_operations, site_places
 from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step
 from zoovet.zoo.native.graph_unweighted import UNWEIGHTED
 from zoovet.zoo.native.graph_weighted import WEIGHTED
@@ -62,6 +63,7 @@ def graph_source(graph: Graph, *, drops: bool = False) -> str:
     steps = _steps(graph, emitter)
     return "\n".join(
         [
+            f"#ifndef LANES\n#define LANES {lanes_of(graph)}\n#else",
             *_constants(graph, places, emitter),
             _table("VALUE", [place.value.size for place in places.values()]),
             _table("GRADIENT", [place.gradient.size for place in places.values()]),
@@ -75,7 +77,7 @@ def graph_source(graph: Graph, *, drops: bool = False) -> str:
             _body("evaluate_image(workspace *s)", ["const long n = 0;", *steps.evaluate]),
             _body("evaluate_back(workspace *s)", ["const long n = 0;", *steps.back]),
             _body("finish_evaluation(workspace *s)", emitter.after_evaluation),
-            "",
+            "#endif\n",
         ]
     )
 
@@ -135,7 +137,7 @@ def _steps(graph: Graph, emitter: Emitter) -> _Steps:
 def _constants(graph: Graph, places: Mapping[str, SitePlaces], emitter: Emitter) -> list[str]:
     image = places[INPUT]
     ranges = trained_ranges(graph)
-    channels = [padded(count) for count in emitter.norm_channels]
+    channels = [padded(count, lanes_of(graph)) for count in emitter.norm_channels]
     numbers = {
         "NUM_SITES": len(places),
         "NUM_PARAMETERS": graph.num_parameters,

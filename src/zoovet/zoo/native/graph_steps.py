@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from zoovet.networks import INPUT, Graph, Operation
 from zoovet.zoo.native.graph_activations import fused_norms
-from zoovet.zoo.native.graph_plan import SitePlaces, padded
+from zoovet.zoo.native.graph_lanes import MOST_LANES, padded
+from zoovet.zoo.native.graph_plan import SitePlaces
 
 __all__ = ["Barrier", "Emitter", "Step", "StepKind", "adds_to", "is_unread"]
 
@@ -85,7 +86,7 @@ class Emitter:
     def room(self, count: int) -> int:
         """Where ``count`` floats of packed weights start, on a vector's boundary."""
         start = self.num_packed
-        self.num_packed += padded(count) + 8
+        self.num_packed += padded(count, MOST_LANES) + MOST_LANES
         return start
 
 

@@ -7,7 +7,8 @@ import math
 from zoovet.networks import Operation
 from zoovet.zoo.native.convolution_shape import ConvolutionShape
 from zoovet.zoo.native.graph_activations import activation_words
-from zoovet.zoo.native.graph_plan import Place, padded
+from zoovet.zoo.native.graph_lanes import padded
+from zoovet.zoo.native.graph_plan import Place
 from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step, StepKind, adds_to, is_unread
 
 __all__ = ["WEIGHTED"]
@@ -29,7 +30,7 @@ def _kernel(shape: ConvolutionShape, kernel: tuple[int, int], backward: bool = F
         reads, groups = shape.channels_out if backward else shape.channels_in, 1
     else:
         reads, groups = makes if backward else shape.reads, shape.groups
-    return f"(kernel){{{reads}, {padded(channels)}, {groups}, {kernel[0]}, {kernel[1]}}}", reads
+    return f"(kernel){{{reads}, {padded(channels, shape.lanes)}, {groups}, {kernel[0]}, {kernel[1]}}}", reads
 
 
 def _forward_steps(shape: ConvolutionShape, x: Place) -> tuple[str, int]:
@@ -42,7 +43,7 @@ def _forward_steps(shape: ConvolutionShape, x: Place) -> tuple[str, int]:
 def _declare_weights(emitter: Emitter, operation: Operation, shape: ConvolutionShape) -> tuple[int, int, int]:
     """Where the packed weights, those for the way back, and the bias start."""
     taps = math.prod(shape.kernel)
-    lanes_in, lanes_out = padded(shape.channels_in), padded(shape.channels_out)
+    lanes_in, lanes_out = padded(shape.channels_in, shape.lanes), padded(shape.channels_out, shape.lanes)
     _, reads = _kernel(shape, shape.kernel)
     _, makes = _kernel(shape, shape.kernel, backward=True)
     start, back = emitter.room(taps * reads * lanes_out), emitter.room(taps * makes * lanes_in)
@@ -73,7 +74,7 @@ def _convolution_forward(emitter: Emitter, operation: Operation) -> list[Step | 
     x, y = emitter.places[operation.inputs[0]].value, emitter.places[operation.output].value
     kernel, reads = _kernel(shape, shape.kernel)
     steps, offset = _forward_steps(shape, x)
-    lanes = padded(shape.channels_out)
+    lanes = padded(shape.channels_out, shape.lanes)
     body = (
         f"convolve({kernel}, {steps}, (map){{{y.row}, {y.pixel}}}, {y.height}, {y.width}, x + {offset}, w, "
         f"{shape.kernel[1] * reads * lanes}, {reads * lanes}, bias, y, 0);"
@@ -113,7 +114,7 @@ def _convolution_backward(
 
 def _input_gradient(shape: ConvolutionShape, dx: Place, dy: Place, adds: int) -> str:
     """Convolutions of the gradient to the output: one for each remainder of places under the strides."""
-    lanes, (_, columns) = padded(shape.channels_in), shape.kernel
+    lanes, (_, columns) = padded(shape.channels_in, shape.lanes), shape.kernel
     (high, wide), (down, right) = shape.dilation, shape.stride
     calls = []
     for rows in shape.phases(0):
