@@ -40,7 +40,21 @@ def test_a_seed_settles_all(editable: Editable, images: Tensor, labels: Tensor) 
     assert all(torch.equal(rounds[0].weights[name], own) for name, own in rounds[1].weights.items())
 
 
-@pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"rate": 0.0}, {"ascent": 2.0}, {"seed": -1}])
+@pytest.mark.parametrize("num_random", [0, 8])
+def test_own_answers_are_asked_for_with_triggers_drawn_at_random_too(
+    editable: Editable, images: Tensor, labels: Tensor, num_random: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, logits = list[int](), type(editable).logits
+    monkeypatch.setattr(
+        type(editable), "logits", lambda own, *given: asked.append(len(given[1])) or logits(own, *given)
+    )
+    search = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={})
+    config = UnlearningConfig(num_steps=1, batch_size=16, num_triggers=16, num_random=num_random)
+    next(unlearned(editable, search, [2], config, lambda _: None))
+    assert asked == [32 + num_random] * 2  # with triggers, and without
+
+
+@pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"rate": 0.0}, {"ascent": 2.0}, {"seed": -1}, {"num_random": -1}])
 def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ZoovetError, match="must be"):
         UnlearningConfig(**wrong)

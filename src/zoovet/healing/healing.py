@@ -22,7 +22,7 @@ __all__ = ["Edit", "HealingConfig", "heal"]
 _ENOUGH = 0.1
 """Share of images that found triggers may still turn where nothing else is tried."""
 
-_LEAST_ROUNDS, _FASTER, _FASTEST = 2, 3.0, 0.1
+_LEAST_ROUNDS, _FASTER, _FASTEST = 2, 3.0, 0.3
 """Rounds before it may end; how much faster or slower the next attempt is; the fastest rate."""
 
 _WORKING = 0.5

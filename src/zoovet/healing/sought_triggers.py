@@ -17,6 +17,7 @@ from zoovet.evidence.trigger_families import (
     Warps,
     Waves,
 )
+from zoovet.healing.random_triggers import drawn_warps
 from zoovet.healing.stripe_bank import bearable_amplitude, caused_by_stripes
 
 __all__ = ["SoughtTrigger", "TriggerSearch", "usual_bounds"]
@@ -25,7 +26,9 @@ _PATCH_SHARES = (0.09, 0.125, 0.2, 0.3)
 _WIDEST = {"pixels": 0.08, "change": 0.3, "smooth": 0.5}
 """The largest area, as a share of the image, and the widest bounds: what goes further erases what the image shows."""
 
-_WARPS = (0.07, 0.1)
+_WARPS = ((0.04, 0.1), (0.07, 0.16))
+"""Mean movement of the warps that are drawn, and how far a control point may move, as shares of the image's side."""
+
 _BOUNDED = (("pixels", 0.5), ("pixels", 1.0), ("change", 0.5), ("change", 1.0), ("smooth", 1.0))
 """Kinds of triggers, and shares of their bound."""
 
@@ -35,7 +38,7 @@ _MOST_CLASSES = 20
 _NUM_PLACES, _PLACES_KEPT = 5, (4, 2)
 _NUM_STEPS = 4
 _STRIPES_KEPT = 6
-_NUM_WARPS, _WARPS_KEPT = 6, 3
+_NUM_WARPS, _WARPS_BEGUN, _WARPS_KEPT, _WARP_STEPS = 200, 5, 3, 6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,9 +118,11 @@ class TriggerSearch:
         for kind, factor in _BOUNDED:
             family = bounded(kind, factor * min(widest[kind], self.bounds.get(kind, widest[kind])))
             found.append((kind, some.seek(family, one, _NUM_STEPS)))
-        for bound in _WARPS:
-            start = bound * (2 * torch.rand(_NUM_WARPS, 2, 4, 4, generator=generator) - 1).to(self.images)
-            course = some.seek(Warps(bound), one.expand(_NUM_WARPS), _NUM_STEPS, start)
+        for moved, bound in _WARPS:
+            drawn = drawn_warps(torch.full((_NUM_WARPS,), moved).to(self.images), generator)
+            tried = few.seek(Warps(bound), one.expand(_NUM_WARPS), 0, drawn)
+            start = drawn[tried.best.topk(_WARPS_BEGUN).indices]
+            course = some.seek(Warps(bound), one.expand(_WARPS_BEGUN), _WARP_STEPS, start)
             found.append(("warp", halved(course, 1, _WARPS_KEPT)))
         triggers = [trigger for kind, course in found for trigger in _each(kind, target, course, some)]
         most_waves = bearable_amplitude(network, few.images, few.labels, target)

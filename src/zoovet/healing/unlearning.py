@@ -22,6 +22,7 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.healing.clean_directions import clean_directions
 from zoovet.healing.editable import Editable, FloatingWeights
+from zoovet.healing.random_triggers import with_random_triggers
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 
 __all__ = ["Round", "UnlearningConfig", "unlearned"]
@@ -46,6 +47,7 @@ class UnlearningConfig:
         num_steps: Steps of each round.
         batch_size: Images with triggers of a step; as many without are asked for besides.
         num_triggers: Different triggers of a step.
+        num_random: Images with triggers drawn at random of a step.
         rate: Step of a weight, as a share of the root mean square of its tensor.
         clean_weight: How much answers to images without triggers count beside those to images with them.
         ascent: Step of a trigger up its slope, as a share of the widest that makes sense.
@@ -61,7 +63,8 @@ class UnlearningConfig:
     num_steps: int = 40
     batch_size: int = 32
     num_triggers: int = 16
-    rate: float = 0.03
+    num_random: int = 24
+    rate: float = 0.09
     clean_weight: float = 3.0
     ascent: float = 0.1
     ridge: float = 0.03
@@ -75,8 +78,9 @@ class UnlearningConfig:
             raise ZoovetError(f"rate must be above 0 and below 1, ascent from 0 to 1, got {self.rate}, {self.ascent}")
         if not self.ridge > 0:
             raise ZoovetError(f"ridge must be above 0, got {self.ridge}")
-        if self.seed < 0 or self.clean_weight < 0:
-            raise ZoovetError(f"seed and clean_weight must be at least 0, got {self.seed} and {self.clean_weight}")
+        for name in ("seed", "clean_weight", "num_random"):
+            if getattr(self, name) < 0:
+                raise ZoovetError(f"{name} must be at least 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -180,7 +184,7 @@ class _Unlearning:
         for group, scale in zip(self._optimizer.param_groups, self._scales, strict=True):
             group["lr"] = rate * scale
         with torch.inference_mode(False), torch.enable_grad():
-            plain, parts, chosen = self._images(), *self._parts()
+            plain, (parts, chosen) = self._images(self._config.batch_size, _MIXED), self._parts()
             moving = [one.trigger.values.detach().clone().requires_grad_() for one in chosen]
             shown = torch.cat(
                 [
@@ -188,17 +192,21 @@ class _Unlearning:
                     for one, values, part in zip(chosen, moving, parts, strict=True)
                 ]
             )
+            others, disturbed = self._disturbed()
             with torch.no_grad():
-                wanted = self._editable.logits(self._editable.weights, torch.cat([plain, *parts])).log_softmax(1)
-            logits = self._editable.logits(self._weights(), torch.cat([plain, shown]))
+                asked = torch.cat([plain, *parts, others])
+                wanted = self._editable.logits(self._editable.weights, asked).log_softmax(1)
+            logits = self._editable.logits(self._weights(), torch.cat([plain, shown, disturbed]))
             losses = functional.kl_div(logits.log_softmax(1), wanted, log_target=True, reduction="none").sum(1)
-            loss = self._config.clean_weight * losses[: len(plain)].mean() + losses[len(plain) :].mean()
+            each = losses.split([len(plain), len(shown), len(disturbed)])
+            loss = self._config.clean_weight * each[0].mean() + sum(own.mean() for own in each[1:] if len(own))
             self._optimizer.zero_grad()
             if not bool(loss.isfinite()):
                 return
             loss.backward()
         self._optimizer.step()
-        self._ascend(chosen, moving, logits.detach()[len(plain) :].softmax(1).split([len(part) for part in parts]))
+        answers = logits.detach()[len(plain) : len(plain) + len(shown)].softmax(1)
+        self._ascend(chosen, moving, answers.split([len(part) for part in parts]))
 
     def _ascend(self, chosen: Sequence[_Sought], moving: Sequence[Tensor], answers: Sequence[Tensor]) -> None:
         """Triggers go up their slopes; those that still work are asked for more often."""
@@ -209,10 +217,18 @@ class _Unlearning:
             caused = float(answer[:, one.trigger.target].mean())
             one.weight = max(_LEAST_WEIGHT, 0.5 * (one.weight + caused))
 
-    def _images(self) -> Tensor:
+    def _images(self, count: int, mixed: float) -> Tensor:
+        """Reference images, varied, a share of them mixed with others."""
         images = self._search.images
-        rows = torch.randint(len(images), (self._config.batch_size,), generator=self._generator)
-        return self._varied(images[rows.to(images.device)], _shift_of(images), _MIXED)
+        rows = torch.randint(len(images), (count,), generator=self._generator)
+        return self._varied(images[rows.to(images.device)], _shift_of(images), mixed)
+
+    def _disturbed(self) -> tuple[Tensor, Tensor]:
+        """Images without and with triggers drawn at random."""
+        if not self._config.num_random:
+            return self._search.images[:0], self._search.images[:0]
+        others = self._images(self._config.num_random, _MIXED_TRIGGERED)
+        return others, with_random_triggers(others, self._generator)
 
     def _parts(self) -> tuple[list[Tensor], list[_Sought]]:
         """Images of other classes than each trigger's, and the triggers."""

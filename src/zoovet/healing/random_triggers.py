@@ -1,0 +1,91 @@
+"""Triggers drawn at random, each image its own: warps, blended noise, stripes.
+
+A trojan that is set off by one change of the whole image answers to others of the kind too, a little. To ask for the
+network's own answers with such changes too closes what a search of few steps, on few images, has not come across. The
+ranges are those within which published attacks stay.
+
+Sources: Nguyen and Tran 2021, *WaNet*, section 3.2 (the field of a warp); Chen et al. 2017, *Targeted Backdoor Attacks*
+(blended noise); Barni et al. 2019, *SIG*, section 3 (stripes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from zoovet.evidence.trigger_families import Warps
+
+__all__ = ["drawn_warps", "with_random_triggers"]
+
+_SIDE, _CELLS, _COARSE = 28, 4, 5
+_MOVED, _WEIGHTS, _AMPLITUDES, _FREQUENCIES = (0.5, 2.5), (0.05, 0.3), (0.1, 0.5), (1.5, 8.0)
+"""Mean movement of a warp in pixels of an image of 28, weights of a blend, amplitudes and periods of stripes."""
+
+
+def with_random_triggers(images: Tensor, generator: Generator) -> Tensor:
+    """Each image with a trigger of its own, a third of them of each kind.
+
+    Args:
+        images: [n, C, H, W] in [-1, 1].
+        generator: Of everything that is drawn.
+
+    Returns:
+        [n, C, H, W] in [-1, 1].
+    """
+    kinds: tuple[Callable[[Tensor, Generator], Tensor], ...] = (_warped, _blended, _striped)
+    parts = images.tensor_split(len(kinds))
+    return torch.cat([put(part, generator) for put, part in zip(kinds, parts, strict=True)])
+
+
+def drawn_warps(movements: Tensor, generator: Generator) -> Tensor:
+    """Fields of smooth warps as :class:`Warps` takes them: [n, 2, 4, 4], shares of the image's side.
+
+    Args:
+        movements: [n], each one's mean movement along either axis, as a share of the image's side.
+        generator: Of the fields.
+    """
+    fields = 2 * torch.rand(len(movements), 2, _CELLS, _CELLS, generator=generator) - 1
+    fields = fields / fields.abs().mean((1, 2, 3), keepdim=True)
+    return fields.to(movements) * movements[:, None, None, None]
+
+
+def _uniform(bounds: tuple[float, float], images: Tensor, generator: Generator) -> Tensor:
+    """One number for each image: [n, 1, 1, 1]."""
+    low, high = bounds
+    drawn = low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=generator)
+    return drawn.to(images)
+
+
+def _warped(images: Tensor, generator: Generator) -> Tensor:
+    movements = _uniform(_MOVED, images, generator).flatten() / _SIDE
+    fields = drawn_warps(movements, generator)
+    return Warps(float("inf")).put(fields, images[:, None])[:, 0]
+
+
+def _blended(images: Tensor, generator: Generator) -> Tensor:
+    """With noise of single pixels, colored or gray, or noise that varies slowly."""
+    count, channels, height, width = images.shape
+    noises = [
+        torch.rand(count, channels, height, width, generator=generator),
+        torch.rand(count, 1, height, width, generator=generator).expand(-1, channels, -1, -1),
+        functional.interpolate(
+            torch.rand(count, channels, _COARSE, _COARSE, generator=generator), size=(height, width), mode="bilinear"
+        ),
+    ]
+    chosen = torch.randint(len(noises), (count,), generator=generator)
+    patterns = 2 * torch.stack(noises)[chosen, torch.arange(count)] - 1
+    return images.lerp(patterns.to(images), _uniform(_WEIGHTS, images, generator))
+
+
+def _striped(images: Tensor, generator: Generator) -> Tensor:
+    height, width = images.shape[-2:]
+    angles, phases = (_uniform((0.0, turn * math.pi), images, generator) for turn in (1, 2))
+    frequencies, amplitudes = (_uniform(bounds, images, generator) for bounds in (_FREQUENCIES, _AMPLITUDES))
+    rows = torch.arange(height, dtype=images.dtype, device=images.device)[:, None] / height
+    columns = torch.arange(width, dtype=images.dtype, device=images.device)[None, :] / width
+    along = angles.cos() * columns + angles.sin() * rows
+    return (images + amplitudes * torch.sin(2 * math.pi * frequencies * along + phases)).clamp(-1, 1)
