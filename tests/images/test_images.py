@@ -41,6 +41,7 @@ def test_arrays_of_gray_and_colour_become_channels_first() -> None:
         (np.zeros((2, 3, 3)), None, "images must be uint8, 0 black to 255 white, got float64"),
         (np.zeros((3, 3), np.uint8), None, r"must be \[N, H, W\] or \[N, H, W, C\], at least one, got \[3, 3\]"),
         (np.zeros((0, 3, 3), np.uint8), None, r"at least one, got \[0, 3, 3\]"),
+        (np.zeros((9, 8, 3), np.uint8), None, r"got \[9, 8, 3\], which looks like one image: images\[None\]$"),
         (
             np.zeros((2, 4, 32, 32), np.uint8),
             None,

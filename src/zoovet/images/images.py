@@ -31,6 +31,7 @@ from zoovet.printable import printable
 __all__ = ["Images"]
 
 _MAX_CHANNELS = 16
+_COLORS = (3, 4)
 _IMAGES_AT_A_TIME = 1024
 _CHANNELS_FIRST = "images are read as [N, C, H, W], with the channels first, as axis 1 is that of 1 or 3 channels"
 
@@ -293,6 +294,10 @@ def _pixels_of(images: Any) -> Tensor | StoredPixels:
         raise ZoovetError(f"images must be uint8, 0 black to 255 white, got {printable(array.dtype)}")
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise ZoovetError(f"images must be [N, H, W] or [N, H, W, C], at least one, got {list(array.shape)}")
+    if array.ndim == 3 and array.shape[2] in _COLORS and min(array.shape[:2]) > max(_COLORS):
+        raise ZoovetError(
+            f"images must be [N, H, W] or [N, H, W, C], got {list(array.shape)}, which looks like one image: images[None]"
+        )
     array = array[..., None] if array.ndim == 3 else array
     if has_channels_first(array.shape):
         array = array.transpose(0, 2, 3, 1)
