@@ -296,7 +296,8 @@ def _pixels_of(images: Any) -> Tensor | StoredPixels:
         raise ZoovetError(f"images must be [N, H, W] or [N, H, W, C], at least one, got {list(array.shape)}")
     if array.ndim == 3 and array.shape[2] in _COLORS and min(array.shape[:2]) > max(_COLORS):
         raise ZoovetError(
-            f"images must be [N, H, W] or [N, H, W, C], got {list(array.shape)}, which looks like one image: images[None]"
+            f"images must be [N, H, W] or [N, H, W, C], got {list(array.shape)}, "
+            "which looks like one image: images[None]"
         )
     array = array[..., None] if array.ndim == 3 else array
     if has_channels_first(array.shape):
