@@ -9,6 +9,7 @@ from zoovet.networks import INPUT, Graph
 from zoovet.zoo.native.graph_lanes import lanes_of, padded
 from zoovet.zoo.native.graph_memory import kept_sites, shared_gradients, with_cheap_values_recomputed
 from zoovet.zoo.native.graph_plan import SitePlaces, needed_operations, site_places
+from zoovet.zoo.native.graph_runs import OperationRun, RunSteps, operation_runs
 from zoovet.zoo.native.graph_steps import Barrier, Emitter, Step
 from zoovet.zoo.native.graph_unweighted import UNWEIGHTED
 from zoovet.zoo.native.graph_weighted import WEIGHTED
@@ -104,34 +105,61 @@ def trained_ranges(graph: Graph) -> list[tuple[int, int]]:
 
 
 def _steps(graph: Graph, emitter: Emitter) -> _Steps:
-    places = emitter.places
+    places, names = emitter.places, needed_operations(graph)
     image, logits = places[INPUT].number, places[graph.output].number
+    runs = operation_runs(graph, names, emitter.fused)
+    last = max(run.makes for run in runs.values())
     put = Step(f"put_image(s, n, V({image}));", makes=image)
-    forward: list[Step | Barrier] = [put]
-    backward: list[Step | Barrier] = []
-    evaluate, back, cheap = [put.text], list[str](), dict[int, list[Step]]()
-    names = needed_operations(graph)
+    forward = RunSteps(last + 1)
+    forward.add(0, put)
+    evaluate, cheap = [put.text], dict[int, list[Step]]()
     for name in names:
-        operation, number = graph.makers[name], places[emitter.fused.get(name, name)].number
+        operation, number, run = graph.makers[name], places[emitter.fused.get(name, name)].number, runs[name]
         for step in _OPERATIONS[operation.op].forward(emitter, operation):
-            if isinstance(step, Barrier) or step.is_of_batch:
-                forward.append(step)
+            if isinstance(step, Barrier):
+                forward.end(run.reads, step)
                 continue
-            forward.append(replace(step, makes=number))
+            if step.is_of_batch:
+                forward.add(run.reads, step)
+                continue
+            step = replace(step, makes=number)
+            forward.add(run.makes, step)
             evaluate.append(step.text)
             if operation.op not in WEIGHTED or operation.op == "batch_norm":
-                cheap.setdefault(number, []).append(replace(step, makes=number))
-    forward.append(Step(f"s->loss += loss(s, n, V({logits}), G({logits}));"))
-    for is_batch in (True, False):
-        written: set[str] = set()
-        for name in reversed(names):
-            operation = graph.makers[name]
-            made = _OPERATIONS[operation.op].backward(emitter, operation, written, is_batch)
-            if is_batch:
-                backward += made
+                cheap.setdefault(number, []).append(step)
+    forward.add(last, Step(f"s->loss += loss(s, n, V({logits}), G({logits}));"), at_end=True)
+    steps = with_cheap_values_recomputed(forward.in_order(), _batch_backward(graph, emitter, names, runs), cheap)
+    return _Steps(steps, evaluate, _image_backward(graph, emitter, names))
+
+
+def _batch_backward(
+    graph: Graph, emitter: Emitter, names: Sequence[str], runs: Mapping[str, OperationRun]
+) -> list[Step | Barrier]:
+    """A norm's sums are added to when all that read it gave their gradients; it gives its own a run or more later."""
+    last = max(run.makes for run in runs.values())
+    backward, written = RunSteps(last + 1), set[str]()
+    last_first = list(reversed(names))
+    for name in sorted(last_first, key=lambda name: -runs[name].reads):
+        operation, run = graph.makers[name], runs[name]
+        made = _OPERATIONS[operation.op].backward(emitter, operation, written, True)
+        is_reduced = any(isinstance(step, Barrier) for step in made)
+        for step in made:
+            if isinstance(step, Barrier):
+                backward.end(last - run.makes, step)
+                is_reduced = False
             else:
-                back += [step.text for step in made if isinstance(step, Step)]
-    return _Steps(with_cheap_values_recomputed(forward, backward, cheap), evaluate, back)
+                backward.add(last - (run.makes if is_reduced else run.reads), step, at_end=is_reduced)
+    return backward.in_order()
+
+
+def _image_backward(graph: Graph, emitter: Emitter, names: Sequence[str]) -> list[str]:
+    written = set[str]()
+    made = [
+        step
+        for name in reversed(names)
+        for step in _OPERATIONS[graph.makers[name].op].backward(emitter, graph.makers[name], written, False)
+    ]
+    return [step.text for step in made if isinstance(step, Step)]
 
 
 def _constants(graph: Graph, places: Mapping[str, SitePlaces], emitter: Emitter) -> list[str]:
