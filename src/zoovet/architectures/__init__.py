@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from zoovet.architectures.family import Candidate, Family, OpenArchitecture
 from zoovet.architectures.names import ARCHITECTURES, require_known
-from zoovet.architectures.reading import ReadModule, match, read_module
+from zoovet.architectures.reading import NAMING_ASKED_FOR, ReadModule, match, read_module
 
 __all__ = [
     "ARCHITECTURES",
+    "NAMING_ASKED_FOR",
     "Candidate",
     "Family",
     "OpenArchitecture",

@@ -24,7 +24,10 @@ from zoovet.readers.named_layers import contents_in_words, without_bookkeeping
 from zoovet.readers.tensor_names import is_average
 from zoovet.readers.tensors import require_real, shape_in_words, ways_to_give_a_shape
 
-__all__ = ["ReadModule", "match", "read_module"]
+__all__ = ["NAMING_ASKED_FOR", "ReadModule", "match", "read_module"]
+
+NAMING_ASKED_FOR = "give --architecture my_net.py:make or transformers:NAME"
+"""The way out where nothing fits by names and shapes."""
 
 _MAX_TITLES = 4
 _PART = re.compile(r"([^/\\]*)-\d{5}-of-(\d{5})\.(safetensors|bin)$")
@@ -172,7 +175,7 @@ def _unknown(tensors: Mapping[str, Tensor], source: str, theirs: LibraryMatches)
     versions = " or ".join(f"{library}'s ({known.version})" for library, known in library_index().items())
     return ZoovetError(
         f"{source} holds {contents_in_words(tensors)}: no built-in architecture by names and shapes "
-        f"({', '.join(ARCHITECTURES)}), and none of {versions}; give --architecture my_net.py:make or transformers:NAME"
+        f"({', '.join(ARCHITECTURES)}), and none of {versions}; {NAMING_ASKED_FOR}"
     )
 
 

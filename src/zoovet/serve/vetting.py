@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from zoovet.architectures import NAMING_ASKED_FOR
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.report.healing_lines import healing_lines
 from zoovet.evaluation.report.scan_json import scan_as_json
@@ -37,12 +38,11 @@ from zoovet.vet import (
 
 __all__ = ["heal", "scan"]
 
-_ASKED_FOR, _ASKED_HERE = (
-    "give --architecture my_net.py:make, timm:NAME or transformers:NAME",
+_ASKED_HERE = (
     "save the network itself as ONNX (torch.onnx.export) or by torch.export.save, which say what it is, and give that "
-    "file; or run zoovet scan --architecture my_net.py:make, which runs that file",
+    "file; or run zoovet scan --architecture my_net.py:make, which runs that file"
 )
-"""What refusals say on the command line, and what they say here, where no code of anyone is run."""
+"""What refusals say here, where no code of anyone is run, instead of NAMING_ASKED_FOR."""
 
 _NUM_SHOWN = 10
 """Networks of one file whose verdicts the job's page shows whole; the report has all."""
@@ -151,7 +151,7 @@ def _written(results: Path, result: FileResult, notes: list[str]) -> dict[str, A
         "summaries": [vars(_summary(verdict)) for verdict in result.verdicts[:_NUM_SHOWN]],
         "num_networks": len(result.verdicts),
         "notes": [note for _, note in said if not any(note in verdict.notes for verdict in result.verdicts)],
-        "error": "" if failure is None else failure.message.replace(_ASKED_FOR, _ASKED_HERE),
+        "error": "" if failure is None else failure.message.replace(NAMING_ASKED_FOR, _ASKED_HERE),
         "choices": [] if failure is None else list(failure.choices),
     }
 
