@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from zoovet.evidence.trigger_families import Warps
+from zoovet.healing.stripe_bank import stripes
 
 __all__ = ["drawn_warps", "with_random_triggers"]
 
@@ -82,10 +83,8 @@ def _blended(images: Tensor, generator: Generator) -> Tensor:
 
 
 def _striped(images: Tensor, generator: Generator) -> Tensor:
-    height, width = images.shape[-2:]
-    angles, phases = (_uniform((0.0, turn * math.pi), images, generator) for turn in (1, 2))
+    angles = math.pi * _uniform((0.0, 1.0), images, generator).flatten()
+    phases = _uniform((0.0, 1.0), images, generator).flatten()
     frequencies, amplitudes = (_uniform(bounds, images, generator) for bounds in (_FREQUENCIES, _AMPLITUDES))
-    rows = torch.arange(height, dtype=images.dtype, device=images.device)[:, None] / height
-    columns = torch.arange(width, dtype=images.dtype, device=images.device)[None, :] / width
-    along = angles.cos() * columns + angles.sin() * rows
-    return (images + amplitudes * torch.sin(2 * math.pi * frequencies * along + phases)).clamp(-1, 1)
+    periods = frequencies.view(-1, 1) * torch.stack([angles.cos(), angles.sin()], dim=1)
+    return (images + amplitudes * stripes(periods, phases, images[0])).clamp(-1, 1)

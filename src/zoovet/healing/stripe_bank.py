@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoovet.evidence import Runnable
 
-__all__ = ["BankedStripes", "bearable_amplitude", "caused_by_stripes", "stripe_bank"]
+__all__ = ["BankedStripes", "bearable_amplitude", "caused_by_stripes", "stripe_bank", "stripes"]
 
 _HIGHEST, _PHASES = 7, 4
 _AMPLITUDES, _BEARABLE, _ONE_OF = (0.6, 0.45, 0.35, 0.25), 0.4, 29
@@ -35,14 +35,25 @@ class BankedStripes:
 def stripe_bank(like: Tensor) -> Tensor:
     """Gray stripes of up to seven periods along each side, of four phases: [stripes, C, H, W] for images [C, H, W]."""
     height, width = like.shape[-2:]
+    periods = torch.tensor(list(_frequencies(min(_HIGHEST, (height - 1) // 2), min(_HIGHEST, (width - 1) // 2))))
+    phases = torch.arange(_PHASES).to(like) / _PHASES
+    return stripes(periods.to(like).repeat_interleave(_PHASES, dim=0), phases.repeat(len(periods)), like)
+
+
+def stripes(periods: Tensor, phases: Tensor, like: Tensor) -> Tensor:
+    """Gray sinusoidal stripes within 1: [n, C, H, W] for images [C, H, W].
+
+    Args:
+        periods: [n, 2], how many lie across the image and down it.
+        phases: [n], in turns.
+        like: Of the images' shape, dtype and device.
+    """
+    height, width = like.shape[-2:]
     rows = torch.arange(height, dtype=like.dtype, device=like.device)[:, None] / height
     columns = torch.arange(width, dtype=like.dtype, device=like.device)[None, :] / width
-    waves = [
-        torch.sin(2 * math.pi * (across * columns + down * rows + phase / _PHASES))
-        for across, down in _frequencies(min(_HIGHEST, (height - 1) // 2), min(_HIGHEST, (width - 1) // 2))
-        for phase in range(_PHASES)
-    ]
-    return torch.stack(waves)[:, None].expand(-1, *like.shape)
+    across, down, turned = (one[:, None, None] for one in (*periods.unbind(1), phases))
+    waves = torch.sin(2 * math.pi * (across * columns + down * rows + turned))
+    return waves[:, None].expand(-1, *like.shape)
 
 
 def _frequencies(most_down: int, most_across: int) -> Iterator[tuple[int, int]]:
@@ -63,11 +74,11 @@ def caused_by_stripes(network: Runnable, images: Tensor, taken: Tensor, target: 
         target: The class.
         amplitude: Of the stripes.
     """
-    stripes = stripe_bank(images[0])
-    caused, _ = _answers(network, images, taken, target, amplitude * stripes)
+    bank = stripe_bank(images[0])
+    caused, _ = _answers(network, images, taken, target, amplitude * bank)
     most, phases = caused.unflatten(0, (-1, _PHASES)).max(1)
     rows = _PHASES * torch.arange(len(phases), device=phases.device) + phases
-    return BankedStripes(stripes[rows], most)
+    return BankedStripes(bank[rows], most)
 
 
 def bearable_amplitude(network: Runnable, images: Tensor, taken: Tensor, target: int) -> float:

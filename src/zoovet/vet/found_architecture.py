@@ -147,5 +147,6 @@ def _tells_classes(answers: Tensor, images: Images) -> bool:
 def _in_words(ranked: Ranked, num_images: int) -> str:
     best, others = ranked.best, ranked.others
     following = f", next {others[0]} {ranked.right[others[0]]:.2f}" if others else ""
-    others_are_meant = ", whose labels are other outputs of the network" * ranked.are_other_outputs
-    return f"{num_images} labelled images{others_are_meant}: {best} gets {ranked.right[best]:.2f} right{following}"
+    return (
+        f"{num_images} labelled images{ranked.labels_in_words}: {best} gets {ranked.right[best]:.2f} right{following}"
+    )

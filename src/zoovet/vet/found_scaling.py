@@ -54,9 +54,7 @@ def find_scaling(logits: Callable[[InputScaling], Tensor], images: Images) -> Fo
     assert images.labels is not None
     ranked = rank({name: logits(SCALING_PRESETS[name]) for name in usual_scalings(images.shape[0])}, images.labels)
     best, right, others = ranked.best, ranked.right, ranked.others
-    what = (
-        f"{len(images)} labelled images{', whose labels are other outputs of the network' * ranked.are_other_outputs}"
-    )
+    what = f"{len(images)} labelled images{ranked.labels_in_words}"
     first = f"{SCALING_PRESETS[best].describe()} gets {right[best]:.2f} right"
     next_best = f"{SCALING_PRESETS[others[0]].describe()} {right[others[0]]:.2f}" if others else "no other differs"
     ask = "give more images, or --scaling NAME"

@@ -51,6 +51,11 @@ class Ranked:
     are_other_outputs: bool
 
     @property
+    def labels_in_words(self) -> str:
+        """For a note, behind "labelled images": whose labels these are, where they are not the network's own."""
+        return ", whose labels are other outputs of the network" if self.are_other_outputs else ""
+
+    @property
     def best(self) -> str:
         """The first."""
         return self.order[0]
