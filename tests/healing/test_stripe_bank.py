@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-
 from zoovet.healing.stripe_bank import bearable_amplitude, caused_by_stripes, stripe_bank
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence.stripe_bank import MOST_PERIODS
 
 __all__ = ["ClassEvidenceConfig", "search_name"]
 
@@ -24,7 +25,12 @@ class ClassEvidenceConfig:
         change_factors: Bounds of changes of all pixels, as multiples of the one within which it does.
         smooth_factors: The same for changes that vary slowly over the image.
         warp_factors: The same for how far smooth warps move pixels.
-        wave_amplitudes: Of stripes of one frequency, which start at the best of ``num_stripes``; images span [-1, 1].
+        wave_amplitudes: Of stripes, all of which are tried as they are, and then moved uphill from the best; images
+            span [-1, 1].
+        most_periods: Of these stripes along each side of the image.
+        blend_weights: Of images that are blended in, sought from gray.
+        warp_movements: Mean movements of random smooth warps, shares of the image's side: some are tried as they are,
+            and then moved uphill from the best.
         num_steps: Steps of every search, and of those that choose its bound.
         num_trial_steps: Steps at every place of a patch before that.
         images_per_class: Reference images of each class that searches use; more of them tell what was found.
@@ -37,7 +43,7 @@ class ClassEvidenceConfig:
         num_starts: Images for each class from which the maximum margin is sought.
         num_margin_steps: Steps of that.
         num_warps: Random smooth warps whose answers are asked for.
-        num_stripes: Sinusoidal stripes whose answers are asked for.
+        num_stripes: Random sinusoidal stripes whose answers are asked for.
         seed: Of everything that is drawn.
 
     Raises:
@@ -52,7 +58,10 @@ class ClassEvidenceConfig:
     change_factors: tuple[float, ...] = (0.5, 1.0)
     smooth_factors: tuple[float, ...] = (1.0,)
     warp_factors: tuple[float, ...] = (0.5, 1.0)
-    wave_amplitudes: tuple[float, ...] = (0.2, 0.4)
+    wave_amplitudes: tuple[float, ...] = (0.2, 0.35)
+    most_periods: int = MOST_PERIODS
+    blend_weights: tuple[float, ...] = (0.12, 0.22)
+    warp_movements: tuple[float, ...] = (0.03, 0.05)
     num_steps: int = 4
     num_trial_steps: int = 1
     images_per_class: int = 2
@@ -76,7 +85,7 @@ class ClassEvidenceConfig:
                 raise ZoovetError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seed < 0:
             raise ZoovetError(f"seed must be at least 0, got {self.seed}")
-        for name in ("patch_sizes", "usual_patch_sizes", "usual_blend_weights"):
+        for name in ("patch_sizes", "usual_patch_sizes", "usual_blend_weights", "blend_weights", "warp_movements"):
             if not all(0 < share <= 1 for share in getattr(self, name)):
                 raise ZoovetError(f"{name} must be shares above 0 and at most 1, got {getattr(self, name)}")
         for name in ("pixel_factors", "change_factors", "smooth_factors", "warp_factors", "wave_amplitudes"):
@@ -92,7 +101,11 @@ class ClassEvidenceConfig:
             "change": self.change_factors,
             "smooth": self.smooth_factors,
             "warp": self.warp_factors,
+            "usual_stripes": self.wave_amplitudes,
             "waves": self.wave_amplitudes,
+            "blend": self.blend_weights,
+            "usual_warp": self.warp_movements,
+            "drawn_warp": self.warp_movements,
             "usual_patch": self.usual_patch_sizes,
             "usual_blend": self.usual_blend_weights,
         }

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from zoovet.evidence.answers import STRIPES_AMPLITUDE, raised_answers, striped, warped
+from zoovet.evidence.answers import raised_answers, striped, warped
 from zoovet.evidence.bounds import BOUNDED_KINDS, bounded, usual_bound, widest_bound
 from zoovet.evidence.class_evidence_config import ClassEvidenceConfig, search_name
 from zoovet.evidence.class_search import Course, Seekers, nothing_sought
@@ -20,12 +20,14 @@ from zoovet.evidence.image_choice import of_each_class, thinned
 from zoovet.evidence.maximum_margins import maximum_margins
 from zoovet.evidence.staged_search import (
     Tried,
-    raised_by_stripes,
+    sought_from,
     sought_patches,
-    sought_waves,
     tried_blends,
     tried_patches,
+    tried_stripes,
+    tried_warps,
 )
+from zoovet.evidence.trigger_families import Blends, TriggerFamily, Warps, Waves
 
 __all__ = ["Findings", "Found"]
 
@@ -86,7 +88,8 @@ class Findings:
 
     def all(self) -> Found:
         """All searches, and what the network answers without."""
-        tasks = [self._patches, *self._usual_patches(), self._waves, *self._bounded(), *self._usual_blends()]
+        tasks = [self._patches, *self._usual_patches(), *self._stripes(), *self._bounded(), *self._usual_blends()]
+        tasks += [*self._blends(), *self._warps()]
         return _joined(done_at_once([*tasks, self._maximum_margins, self._answers], self._num_threads, self._stop))
 
     def _progress(self, what: str) -> None:
@@ -141,50 +144,62 @@ class Findings:
             found.append(self._looked_at(name, course, bound))
         return _joined(found)
 
-    def _waves(self) -> Found:
-        """Stripes of one frequency, from those of a bank that raise each class most."""
-        config = self._config
-        found: list[Found] = []
-        if not config.wave_amplitudes:
-            return _joined(found)
-        raised = raised_by_stripes(
-            self._some, self._classes, num_stripes=config.num_stripes, seed=config.seed, amplitude=STRIPES_AMPLITUDE
-        )
-        for amplitude in config.wave_amplitudes:
-            name = search_name("waves", amplitude)
-            self._progress(name)
-            course = sought_waves(
-                self._some,
-                raised,
-                self._classes,
-                seed=config.seed,
-                amplitude=amplitude,
-                num_steps=config.num_steps,
-                keep=_KEPT,
-            )
-            found.append(self._looked_at(name, course, amplitude))
-        return _joined(found)
+    def _blends(self) -> list[Callable[[], Found]]:
+        return [partial(self._blend, weight) for weight in self._config.blend_weights]
+
+    def _blend(self, weight: float) -> Found:
+        name = search_name("blend", weight)
+        self._progress(name)
+        course = self._some.seek(Blends(weight), self._classes, self._config.num_steps)
+        return self._looked_at(name, course, weight)
+
+    def _stripes(self) -> list[Callable[[], Found]]:
+        of_bank = partial(tried_stripes, most_periods=self._config.most_periods)
+        return [
+            partial(self._tried_then_sought, ("usual_stripes", "waves"), of_bank, amplitude, Waves(amplitude))
+            for amplitude in self._config.wave_amplitudes
+        ]
+
+    def _warps(self) -> list[Callable[[], Found]]:
+        drawn = partial(tried_warps, seed=self._config.seed)
+        return [
+            partial(self._tried_then_sought, ("usual_warp", "drawn_warp"), drawn, movement, Warps(2 * movement))
+            for movement in self._config.warp_movements
+        ]
+
+    def _tried_then_sought(
+        self, names: tuple[str, str], tried: Callable[..., Tried], setting: float, family: TriggerFamily
+    ) -> Found:
+        """Triggers as they are, and what the best of them become uphill."""
+        usual, name = (search_name(own, setting) for own in names)
+        best, found = self._tried(usual, tried, setting)
+        self._progress(name)
+        course = sought_from(best, self._some, family, self._classes, num_steps=self._config.num_steps, keep=_KEPT)
+        return _joined([found, self._looked_at(name, course, setting)])
 
     def _usual_patches(self) -> list[Callable[[], Found]]:
         side = min(self._network.input_shape[1:])
         return [
-            partial(self._tried, search_name("usual_patch", share), tried_patches, max(1, round(share * side)))
+            self._trial(search_name("usual_patch", share), tried_patches, max(1, round(share * side)))
             for share in self._config.usual_patch_sizes
         ]
 
     def _usual_blends(self) -> list[Callable[[], Found]]:
         return [
-            partial(self._tried, search_name("usual_blend", weight), tried_blends, weight)
+            self._trial(search_name("usual_blend", weight), tried_blends, weight)
             for weight in self._config.usual_blend_weights
         ]
 
-    def _tried(self, name: str, tried: Callable[..., Tried], setting: float) -> Found:
+    def _trial(self, name: str, tried: Callable[..., Tried], setting: float) -> Callable[[], Found]:
+        return lambda: self._tried(name, partial(tried, seed=self._config.seed), setting)[1]
+
+    def _tried(self, name: str, tried: Callable[..., Tried], setting: float) -> tuple[Tried, Found]:
         """Triggers as attackers use them."""
         self._progress(name)
-        best = tried(self._few, self._some, self._every, setting, self._classes, seed=self._config.seed)
+        best = tried(self._few, self._some, self._every, setting, self._classes)
         found = self._looked_at(name, best.course, setting)
         into = best.exchange.shares[self._classes]
-        return replace(
+        return best, replace(
             found,
             classes=found.classes | {f"{name}.exchange": into[None, :, None]},
             exchanges={name: best.exchange},

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zoovet.evidence.answers import striped
 from zoovet.evidence.class_search import Course, Seekers, halved, nothing_sought
 from zoovet.evidence.exchange import Exchange, exchanged
-from zoovet.evidence.trigger_families import Blends, Patches, TriggerFamily, Waves, places_of
-from zoovet.evidence.usual_triggers import placed, usual_blends, usual_patches, usual_places
+from zoovet.evidence.stripe_bank import stripe_bank
+from zoovet.evidence.trigger_families import Blends, Changes, Patches, TriggerFamily, Warps, places_of
+from zoovet.evidence.usual_triggers import drawn_warps, placed, usual_blends, usual_patches, usual_places
 
-__all__ = ["Tried", "raised_by_stripes", "sought_patches", "sought_waves", "tried_blends", "tried_patches"]
+__all__ = ["Tried", "sought_from", "sought_patches", "tried_blends", "tried_patches", "tried_stripes", "tried_warps"]
+
+_NUM_WARPS = 64
+"""Warps that are tried."""
 
 _KEPT = 6
 """Triggers that are looked at again for each class, of those tried."""
@@ -58,43 +61,6 @@ def sought_patches(
     return some.seek(course.family, course.classes, num_steps, course.triggers)
 
 
-def raised_by_stripes(seekers: Seekers, classes: Tensor, *, num_stripes: int, seed: int, amplitude: float) -> Tensor:
-    """How near sinusoidal stripes over the images bring each of the classes (int64 [classes]): [stripes, classes]."""
-    shown = striped(seekers.images, num_stripes=num_stripes, seed=seed, amplitude=amplitude)
-    return torch.cat([seekers.nearness(images[None], classes) for images in shown])
-
-
-def sought_waves(
-    some: Seekers,
-    raised: Tensor,
-    classes: Tensor,
-    *,
-    seed: int,
-    amplitude: float,
-    num_steps: int,
-    keep: tuple[int, int],
-) -> Course:
-    """From those stripes that raise each class most: the first few for one step, the best of these to the end.
-
-    Args:
-        some: Images.
-        raised: Of :func:`raised_by_stripes`, with the same seed.
-        classes: int64 [classes], towards which.
-        seed: Of the stripes.
-        amplitude: Of the stripes.
-        num_steps: Steps of what is left.
-        keep: How many stripes each class starts from, and how many go to the end.
-    """
-    nothing = torch.zeros_like(some.images[:1])
-    stripes = torch.cat(striped(nothing, num_stripes=len(raised), seed=seed, amplitude=amplitude))
-    kept = min(keep[0], len(raised))
-    best = raised.topk(kept, dim=0).indices.T.flatten()
-    family = Waves(amplitude)
-    course = some.seek(family, classes.repeat_interleave(kept), 1, stripes[best])
-    course = halved(course, len(classes), keep[1])
-    return some.seek(family, course.classes, num_steps, course.triggers)
-
-
 @dataclass(frozen=True, eq=False)
 class Tried:
     """What triggers do that are tried as they are.
@@ -102,10 +68,34 @@ class Tried:
     Attributes:
         course: Of each class, the one that works best; two steps, without and with it.
         exchange: The one that makes most classes each another.
+        near: [triggers, classes], how near each of them brings few images to each class.
+        of: The family and the triggers of some rows (int64) of all that were tried.
     """
 
     course: Course
     exchange: Exchange
+    near: Tensor
+    of: Callable[[Tensor], tuple[TriggerFamily, Tensor]]
+
+
+def sought_from(
+    tried: Tried, some: Seekers, family: TriggerFamily, classes: Tensor, *, num_steps: int, keep: tuple[int, int]
+) -> Course:
+    """Uphill from those triggers that bring each class nearest: a few for one step, the best of these to the end.
+
+    Args:
+        tried: Triggers that were tried as they are, for the same classes.
+        some: Images.
+        family: Within which triggers move.
+        classes: int64 [classes], towards which.
+        num_steps: Steps of what is left.
+        keep: How many triggers each class starts from, and how many go to the end.
+    """
+    kept = min(keep[0], len(tried.near))
+    _, triggers = tried.of(tried.near.topk(kept, dim=0).indices.T.flatten())
+    course = some.seek(family, classes.repeat_interleave(kept), 1, triggers)
+    course = halved(course, len(classes), keep[1])
+    return some.seek(family, course.classes, num_steps, course.triggers)
 
 
 def tried_patches(few: Seekers, some: Seekers, every: Seekers, size: int, classes: Tensor, *, seed: int) -> Tried:
@@ -137,6 +127,21 @@ def tried_blends(few: Seekers, some: Seekers, every: Seekers, weight: float, cla
     return _best_tried(few, some, every, classes, len(noises), lambda rows: (Blends(weight), noises[rows]))
 
 
+def tried_stripes(
+    few: Seekers, some: Seekers, every: Seekers, amplitude: float, classes: Tensor, *, most_periods: int
+) -> Tried:
+    """Stripes of all frequencies up to some periods, with one amplitude; otherwise as :func:`tried_patches`."""
+    stripes = amplitude * stripe_bank(few.images[0], most_periods)
+    return _best_tried(few, some, every, classes, len(stripes), lambda rows: (Changes(amplitude), stripes[rows]))
+
+
+def tried_warps(few: Seekers, some: Seekers, every: Seekers, movement: float, classes: Tensor, *, seed: int) -> Tried:
+    """Smooth warps with a mean movement of a share of the image's side; otherwise as :func:`tried_patches`."""
+    movements = torch.full((_NUM_WARPS,), movement).to(few.images)
+    fields = drawn_warps(movements, torch.Generator().manual_seed(seed))
+    return _best_tried(few, some, every, classes, len(fields), lambda rows: (Warps(2 * movement), fields[rows]))
+
+
 def _best_tried(
     few: Seekers,
     some: Seekers,
@@ -146,19 +151,20 @@ def _best_tried(
     of: Callable[[Tensor], tuple[TriggerFamily, Tensor]],
 ) -> Tried:
     """For each class the best of ``count`` triggers, and what exchanges most classes."""
-    near, exchanges = [], []
+    every_near, exchanges = [], []
     clean = few.logits(few.images[None])[0]
     for rows in torch.arange(count, device=classes.device).split(max(1, few.max_images // len(few.images))):
         family, triggers = of(rows)
         answers = few.logits(family.put(triggers, few.images.expand(len(rows), *few.images.shape)))
-        near.append(few.nearness_of(answers, classes))
+        every_near.append(few.nearness_of(answers, classes))
         exchanges.append(exchanged(answers, clean, few.labels).sum(1))
-    kept = min(_KEPT, count)
-    family, triggers = of(torch.cat(near).topk(kept, dim=0).indices.T.flatten())
+    kept, near = min(_KEPT, count), torch.cat(every_near)
+    family, triggers = of(near.topk(kept, dim=0).indices.T.flatten())
     course = halved(some.seek(family, classes.repeat_interleave(kept), 0, triggers), len(classes), 1)
     before = some.looks(nothing_sought(classes, some.images[0]))
     course = replace(course, values=torch.cat([before[:, None], course.values], dim=1))
-    return Tried(course, _most_exchanged(every, torch.cat(exchanges).topk(min(_KEPT_EXCHANGES, count)).indices, of))
+    most = torch.cat(exchanges).topk(min(_KEPT_EXCHANGES, count)).indices
+    return Tried(course, _most_exchanged(every, most, of), near, of)
 
 
 def _most_exchanged(every: Seekers, rows: Tensor, of: Callable[[Tensor], tuple[TriggerFamily, Tensor]]) -> Exchange:

@@ -1,4 +1,4 @@
-"""Triggers as attackers use them, to be tried as they are: squares of one colour, checkers, noise; noise blended in.
+"""Triggers as attackers use them, to be tried as they are: squares of one colour, checkers; noise blended in; warps.
 
 A search that climbs a slope from gray often misses a white square that turns every image: units that it drives are
 silent at gray, so that there is no slope. Trying needs no slope, and hardly ever works on a healthy network.
@@ -10,16 +10,16 @@ import itertools
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional
 
 from zoovet.evidence.trigger_families import places_of
 
-__all__ = ["placed", "usual_blends", "usual_patches", "usual_places"]
+__all__ = ["drawn_warps", "placed", "usual_blends", "usual_patches", "usual_places"]
 
 _STEP = 0.75
 _NUM_PIXEL_NOISES, _NUM_BINARY_NOISES, _NUM_SMOOTH_NOISES = 24, 8, 16
-_CELLS = (3, 9)
+_CELLS, _CONTROL = (3, 9), 4
 
 
 def usual_patches(num_channels: int, size: int, seed: int) -> Tensor:
@@ -81,3 +81,15 @@ def usual_blends(shape: Sequence[int], seed: int) -> Tensor:
         coarse = torch.rand(1, channels, cells, cells, generator=generator) * 2 - 1
         smooth.append(functional.interpolate(coarse, size=(height, width), mode="bilinear"))
     return torch.cat([pixels, binary.expand(-1, channels, -1, -1), *smooth])
+
+
+def drawn_warps(movements: Tensor, generator: Generator) -> Tensor:
+    """Fields of smooth warps as :class:`Warps` takes them: [n, 2, 4, 4], shares of the image's side.
+
+    Args:
+        movements: [n], each one's mean movement along either axis, as a share of the image's side.
+        generator: Of the fields.
+    """
+    fields = 2 * torch.rand(len(movements), 2, _CONTROL, _CONTROL, generator=generator) - 1
+    fields = fields / fields.abs().mean((1, 2, 3), keepdim=True)
+    return fields.to(movements) * movements[:, None, None, None]

@@ -17,12 +17,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from zoovet.evidence.stripe_bank import stripes
 from zoovet.evidence.trigger_families import Warps
-from zoovet.healing.stripe_bank import stripes
+from zoovet.evidence.usual_triggers import drawn_warps
 
-__all__ = ["drawn_warps", "with_random_triggers"]
+__all__ = ["with_random_triggers"]
 
-_SIDE, _CELLS, _COARSE = 28, 4, 5
+_SIDE, _COARSE = 28, 5
 _MOVED, _WEIGHTS, _AMPLITUDES, _FREQUENCIES = (0.5, 2.5), (0.05, 0.3), (0.1, 0.5), (1.5, 8.0)
 """Mean movement of a warp in pixels of an image of 28, weights of a blend, amplitudes and periods of stripes."""
 
@@ -40,18 +41,6 @@ def with_random_triggers(images: Tensor, generator: Generator) -> Tensor:
     kinds: tuple[Callable[[Tensor, Generator], Tensor], ...] = (_warped, _blended, _striped)
     parts = images.tensor_split(len(kinds))
     return torch.cat([put(part, generator) for put, part in zip(kinds, parts, strict=True)])
-
-
-def drawn_warps(movements: Tensor, generator: Generator) -> Tensor:
-    """Fields of smooth warps as :class:`Warps` takes them: [n, 2, 4, 4], shares of the image's side.
-
-    Args:
-        movements: [n], each one's mean movement along either axis, as a share of the image's side.
-        generator: Of the fields.
-    """
-    fields = 2 * torch.rand(len(movements), 2, _CELLS, _CELLS, generator=generator) - 1
-    fields = fields / fields.abs().mean((1, 2, 3), keepdim=True)
-    return fields.to(movements) * movements[:, None, None, None]
 
 
 def _uniform(bounds: tuple[float, float], images: Tensor, generator: Generator) -> Tensor:

@@ -17,8 +17,8 @@ from zoovet.evidence.trigger_families import (
     Warps,
     Waves,
 )
-from zoovet.healing.random_triggers import drawn_warps
-from zoovet.healing.stripe_bank import bearable_amplitude, caused_by_stripes
+from zoovet.evidence.usual_triggers import drawn_warps
+from zoovet.healing.caused_by_stripes import bearable_amplitude, caused_by_stripes
 
 __all__ = ["SoughtTrigger", "TriggerSearch", "usual_bounds"]
 

@@ -28,6 +28,8 @@ _COUNTS: Mapping[str, Mapping[str, int]] = {
         "smooth_factors": 0,
         "warp_factors": 1,
         "wave_amplitudes": 1,
+        "blend_weights": 1,
+        "warp_movements": 0,
     },
     "normal": {
         "patch_sizes": 1,
@@ -37,7 +39,9 @@ _COUNTS: Mapping[str, Mapping[str, int]] = {
         "change_factors": 1,
         "smooth_factors": 1,
         "warp_factors": 1,
-        "wave_amplitudes": 1,
+        "wave_amplitudes": 2,
+        "blend_weights": 2,
+        "warp_movements": 1,
     },
     "thorough": {},
 }

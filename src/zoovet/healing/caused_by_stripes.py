@@ -1,19 +1,17 @@
-"""Sinusoidal stripes of every frequency, direction and phase, put on images: which of them cause a class."""
+"""Which sinusoidal stripes of a bank of all cause a class."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from zoovet.evidence import Runnable
+from zoovet.evidence.stripe_bank import PHASES, stripe_bank
 
-__all__ = ["BankedStripes", "bearable_amplitude", "caused_by_stripes", "stripe_bank", "stripes"]
+__all__ = ["BankedStripes", "bearable_amplitude", "caused_by_stripes"]
 
-_HIGHEST, _PHASES = 7, 4
 _AMPLITUDES, _BEARABLE, _ONE_OF = (0.6, 0.45, 0.35, 0.25), 0.4, 29
 """Amplitudes that are tried, the share of images that they must leave what they are, and one of how many stripes tells
 it."""
@@ -32,38 +30,6 @@ class BankedStripes:
     caused: Tensor
 
 
-def stripe_bank(like: Tensor) -> Tensor:
-    """Gray stripes of up to seven periods along each side, of four phases: [stripes, C, H, W] for images [C, H, W]."""
-    height, width = like.shape[-2:]
-    periods = torch.tensor(list(_frequencies(min(_HIGHEST, (height - 1) // 2), min(_HIGHEST, (width - 1) // 2))))
-    phases = torch.arange(_PHASES).to(like) / _PHASES
-    return stripes(periods.to(like).repeat_interleave(_PHASES, dim=0), phases.repeat(len(periods)), like)
-
-
-def stripes(periods: Tensor, phases: Tensor, like: Tensor) -> Tensor:
-    """Gray sinusoidal stripes within 1: [n, C, H, W] for images [C, H, W].
-
-    Args:
-        periods: [n, 2], how many lie across the image and down it.
-        phases: [n], in turns.
-        like: Of the images' shape, dtype and device.
-    """
-    height, width = like.shape[-2:]
-    rows = torch.arange(height, dtype=like.dtype, device=like.device)[:, None] / height
-    columns = torch.arange(width, dtype=like.dtype, device=like.device)[None, :] / width
-    across, down, turned = (one[:, None, None] for one in (*periods.unbind(1), phases))
-    waves = torch.sin(2 * math.pi * (across * columns + down * rows + turned))
-    return waves[:, None].expand(-1, *like.shape)
-
-
-def _frequencies(most_down: int, most_across: int) -> Iterator[tuple[int, int]]:
-    """Periods across and down, one of two opposite directions."""
-    for down in range(-most_down, most_down + 1):
-        for across in range(most_across + 1):
-            if across or down > 0:
-                yield across, down
-
-
 def caused_by_stripes(network: Runnable, images: Tensor, taken: Tensor, target: int, amplitude: float) -> BankedStripes:
     """Put every stripe of the bank on images and ask the network.
 
@@ -76,8 +42,8 @@ def caused_by_stripes(network: Runnable, images: Tensor, taken: Tensor, target: 
     """
     bank = stripe_bank(images[0])
     caused, _ = _answers(network, images, taken, target, amplitude * bank)
-    most, phases = caused.unflatten(0, (-1, _PHASES)).max(1)
-    rows = _PHASES * torch.arange(len(phases), device=phases.device) + phases
+    most, phases = caused.unflatten(0, (-1, PHASES)).max(1)
+    rows = PHASES * torch.arange(len(phases), device=phases.device) + phases
     return BankedStripes(bank[rows], most)
 
 
