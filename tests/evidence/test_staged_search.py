@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoovet.evidence import RunnableModule
-from zoovet.evidence.answers import striped
 from zoovet.evidence.class_search import Seekers
-from zoovet.evidence.staged_search import raised_by_stripes, sought_patches, sought_waves
-from zoovet.evidence.trigger_families import Patches
+from zoovet.evidence.staged_search import sought_from, sought_patches, tried_stripes, tried_warps
+from zoovet.evidence.stripe_bank import stripe_bank
+from zoovet.evidence.trigger_families import Changes, Patches, Warps, Waves
+from zoovet.networks import ZOO_SCALING
 
 
 def _seekers(stamped: Callable[[int | None], RunnableModule], pictures: tuple[Tensor, Tensor]) -> Seekers:
@@ -33,17 +36,55 @@ def test_the_best_places_of_each_class_are_left_side_by_side(
     assert float(one.best[0]) == float(two.best[:2].max())
 
 
-def test_waves_start_at_the_stripes_that_raise_a_class_most(
+class Striped(nn.Module):
+    """Answers by eight prototypes; one wave adds to one class."""
+
+    def __init__(self, wave: Tensor, target: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+        self.prototypes = nn.Parameter(torch.randn(8, wave.numel(), generator=generator).sign() / 20)
+        self.wave, self.target = wave.flatten(), target
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        awake = 20 * torch.relu((flat * self.wave).mean(1) - 0.04)
+        return flat @ self.prototypes.T + awake[:, None] * nn.functional.one_hot(torch.tensor(self.target), 8)
+
+
+def test_the_stripes_that_were_planted_are_found_and_gone_on_from() -> None:
+    places = torch.arange(16.0) / 16
+    wave = torch.sin(2 * math.pi * (5.3 * places[None, :] - 2.8 * places[:, None]) + 0.4)
+    network = Striped(wave, 6)
+    labels = torch.arange(8).repeat_interleave(3)
+    noise = torch.randn(24, 1, 16, 16, generator=torch.Generator().manual_seed(4))
+    images = (8 * network.prototypes.detach()[labels].reshape(-1, 1, 16, 16) + 0.2 * noise).clamp(-0.7, 0.7)
+    every, classes = Seekers(RunnableModule(network, (1, 16, 16), ZOO_SCALING), images, labels, 1.0), torch.arange(8)
+    few = every.on(torch.arange(0, 24, 4))
+    tried = tried_stripes(few, every, every, 0.3, classes, most_periods=7)
+    assert tried.near.shape == (4 * 112, 8)
+    torch.testing.assert_close(
+        tried.near[7:9], few.nearness((few.images + 0.3 * stripe_bank(few.images[0])[7:9, None]).clamp(-1, 1), classes)
+    )
+    assert tried.course.family == Changes(0.3)
+    assert int(tried.course.values[:, 1, 0].argmax()) == 6
+    assert float((tried.course.triggers[6, 0] * wave).mean()) > 0.1  # of at most 0.15
+    course = sought_from(tried, every, Waves(0.3), classes, num_steps=2, keep=(3, 2))
+    assert course.classes.tolist() == classes.repeat_interleave(2).tolist()
+    assert bool((course.best[::2] >= tried.course.best - 1e-5).all())
+    assert float(course.triggers.abs().max()) <= 0.3 + 1e-6
+
+
+def test_warps_go_on_from_the_best_of_those_drawn(
     stamped: Callable[[int | None], RunnableModule], pictures: tuple[Tensor, Tensor]
 ) -> None:
     every, classes = _seekers(stamped, pictures), torch.tensor([1, 6])
-    raised = raised_by_stripes(every, classes, num_stripes=9, seed=2, amplitude=0.3)
-    assert raised.shape == (9, 2)
-    shown = striped(every.images, num_stripes=9, seed=2, amplitude=0.3)
-    torch.testing.assert_close(raised[3:5], every.nearness(torch.stack(shown[3:5]), classes))
-    course = sought_waves(every, raised, classes, seed=2, amplitude=0.3, num_steps=0, keep=(1, 1))
+    tried = tried_warps(every, every, every, 0.05, classes, seed=2)
+    assert tried.near.shape == (64, 2)
+    family, drawn = tried.of(torch.tensor([3, 9]))
+    assert family == Warps(0.1)
+    assert drawn.abs().mean((1, 2, 3)).tolist() == pytest.approx([0.05, 0.05])
+    course = sought_from(tried, every, Warps(0.1), classes, num_steps=2, keep=(2, 1))
     assert course.classes.tolist() == [1, 6]
-    more = sought_waves(every, raised, classes, seed=2, amplitude=0.3, num_steps=2, keep=(3, 2))
-    assert more.classes.tolist() == [1, 1, 6, 6]
-    assert bool((more.best >= course.best.repeat_interleave(2)).any())
-    assert float(more.triggers.abs().max()) <= 0.3 + 1e-6
+    assert bool((course.best >= tried.course.best).all())
+    other = tried_warps(every, every, every, 0.05, classes, seed=3)
+    assert not torch.equal(other.near, tried.near)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from zoovet.evidence import RunnableModule
 from zoovet.evidence.class_search import Seekers
 from zoovet.evidence.staged_search import sought_patches, tried_blends, tried_patches
-from zoovet.evidence.trigger_families import Blends, Patches
-from zoovet.evidence.usual_triggers import placed, usual_blends, usual_patches, usual_places
+from zoovet.evidence.trigger_families import Blends, Patches, Warps
+from zoovet.evidence.usual_triggers import drawn_warps, placed, usual_blends, usual_patches, usual_places
 from zoovet.networks import ZOO_SCALING
 
 SHAPE = (1, 12, 12)
@@ -121,3 +121,14 @@ def test_blends_are_noise_of_several_kinds_within_range() -> None:
     assert torch.equal(noises, usual_blends((3, 10, 14), 5))
     rough = (noises[:, :, 1:] - noises[:, :, :-1]).abs().mean((1, 2, 3))
     assert float(rough[-16:].max()) < float(rough[:-16].min())
+
+
+def test_warps_move_pixels_by_what_is_asked_and_in_the_same_units_as_those_sought() -> None:
+    fields = drawn_warps(torch.tensor([0.02, 0.1]), torch.Generator().manual_seed(0))
+    assert fields.shape == (2, 2, 4, 4)
+    assert fields.abs().mean((1, 2, 3)).tolist() == pytest.approx([0.02, 0.1])
+    slope = torch.linspace(-1, 1, 50).expand(1, 1, 1, 50, 50)
+    one_right = torch.zeros(1, 2, 4, 4)
+    one_right[:, 0] = 0.1
+    moved = Warps(1.0).put(one_right, slope)[0, 0, 0]
+    assert (moved - slope[0, 0, 0])[:, 10:30].mean() == pytest.approx(0.2, abs=1e-4)  # a tenth of a side that spans 2

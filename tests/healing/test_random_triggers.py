@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoovet.evidence.trigger_families import Warps
-from zoovet.healing.random_triggers import drawn_warps, with_random_triggers
+from zoovet.healing.random_triggers import with_random_triggers
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 32, 24)])
@@ -30,14 +29,3 @@ def test_the_same_seed_draws_the_same() -> None:
     first, second, other = (with_random_triggers(images, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
-
-
-def test_warps_move_pixels_by_what_is_asked_and_in_the_same_units_as_those_sought() -> None:
-    fields = drawn_warps(torch.tensor([0.02, 0.1]), torch.Generator().manual_seed(0))
-    assert fields.shape == (2, 2, 4, 4)
-    assert fields.abs().mean((1, 2, 3)).tolist() == pytest.approx([0.02, 0.1])
-    slope = torch.linspace(-1, 1, 50).expand(1, 1, 1, 50, 50)
-    one_right = torch.zeros(1, 2, 4, 4)
-    one_right[:, 0] = 0.1
-    moved = Warps(1.0).put(one_right, slope)[0, 0, 0]
-    assert (moved - slope[0, 0, 0])[:, 10:30].mean() == pytest.approx(0.2, abs=1e-4)  # a tenth of a side that spans 2

@@ -6,7 +6,8 @@ import math
 
 import torch
 from torch import Tensor
-from zoovet.healing.stripe_bank import bearable_amplitude, caused_by_stripes, stripe_bank
+
+from zoovet.healing.caused_by_stripes import bearable_amplitude, caused_by_stripes
 
 
 class Reader:
@@ -42,13 +43,6 @@ def test_stripes_near_the_true_ones_cause_the_class() -> None:
     assert len(found.stripes) == 7 + 7 * 15
     assert float(found.caused.max()) > 0.9
     assert float(found.caused.median()) < 0.1
-
-
-def test_the_bank_has_all_frequencies_that_an_image_can_show() -> None:
-    assert len(stripe_bank(torch.zeros(3, 32, 32))) == 4 * 112
-    small = stripe_bank(torch.zeros(1, 5, 5))
-    assert small.shape == (4 * 12, 1, 5, 5)
-    assert float(small.flatten(1).std(1).min()) > 0.1
 
 
 def test_the_amplitude_is_the_largest_that_leaves_images_what_they_are() -> None:
