@@ -53,7 +53,7 @@ class Reader:
 
     def evidence_config(self, effort: str) -> ClassEvidenceConfig:
         few = {f"{kind}_factors": () for kind in ("pixel", "smooth", "warp", "change")}
-        none = {"wave_amplitudes": (), "usual_patch_sizes": (), "usual_blend_weights": ()}
+        none = {"stripe_amplitudes": (), "usual_patch_sizes": (), "usual_blend_weights": ()}
         counts = {"num_starts": 1, "num_margin_steps": 1, "num_warps": 1, "num_stripes": 1, "num_places": 2}
         return ClassEvidenceConfig(patch_sizes=(0.25,), num_steps=1, **few, **none, **counts)
 

@@ -59,10 +59,10 @@ def test_bounds_are_set_by_the_network_and_names_say_what_was_sought(
     classes = own.evidence.classes
     names = {name.removesuffix(".found") for name in classes if name.endswith(".found")}
     found_by_name = {"patch_0.25", "pixels_0.3", "pixels_1", "change_0.5", "change_1", "smooth_1"}
-    found_by_name |= {"warp_0.5", "warp_1", "waves_0.2", "waves_0.35", "drawn_warp_0.03", "drawn_warp_0.05"}
+    found_by_name |= {"warp_0.5", "warp_1", "drawn_warp_0.03", "drawn_warp_0.05"}
     found_by_name |= {"blend_0.12", "blend_0.22"}
     tried = {"usual_patch_0.125", "usual_patch_0.2", "usual_blend_0.12", "usual_blend_0.22"}
-    tried |= {"usual_stripes_0.2", "usual_stripes_0.35", "usual_warp_0.03", "usual_warp_0.05"}
+    tried |= {"usual_stripes_0.2", "usual_stripes_0.35"}
     assert names == found_by_name | tried == own.courses.keys()
     for name in ("change_1", "pixels_1"):
         flips = float(classes[f"{name}.course"][0, :, -1, 1].quantile(0.5))

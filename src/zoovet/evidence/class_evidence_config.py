@@ -25,12 +25,11 @@ class ClassEvidenceConfig:
         change_factors: Bounds of changes of all pixels, as multiples of the one within which it does.
         smooth_factors: The same for changes that vary slowly over the image.
         warp_factors: The same for how far smooth warps move pixels.
-        wave_amplitudes: Of stripes, all of which are tried as they are, and then moved uphill from the best; images
-            span [-1, 1].
+        stripe_amplitudes: Of stripes, all of which are tried as they are; images span [-1, 1].
         most_periods: Of these stripes along each side of the image.
         blend_weights: Of images that are blended in, sought from gray.
-        warp_movements: Mean movements of random smooth warps, shares of the image's side: some are tried as they are,
-            and then moved uphill from the best.
+        warp_movements: Mean movements of random smooth warps, shares of the image's side: warps are sought from the
+            best of some.
         num_steps: Steps of every search, and of those that choose its bound.
         num_trial_steps: Steps at every place of a patch before that.
         images_per_class: Reference images of each class that searches use; more of them tell what was found.
@@ -58,7 +57,7 @@ class ClassEvidenceConfig:
     change_factors: tuple[float, ...] = (0.5, 1.0)
     smooth_factors: tuple[float, ...] = (1.0,)
     warp_factors: tuple[float, ...] = (0.5, 1.0)
-    wave_amplitudes: tuple[float, ...] = (0.2, 0.35)
+    stripe_amplitudes: tuple[float, ...] = (0.2, 0.35)
     most_periods: int = MOST_PERIODS
     blend_weights: tuple[float, ...] = (0.12, 0.22)
     warp_movements: tuple[float, ...] = (0.03, 0.05)
@@ -88,7 +87,7 @@ class ClassEvidenceConfig:
         for name in ("patch_sizes", "usual_patch_sizes", "usual_blend_weights", "blend_weights", "warp_movements"):
             if not all(0 < share <= 1 for share in getattr(self, name)):
                 raise ZoovetError(f"{name} must be shares above 0 and at most 1, got {getattr(self, name)}")
-        for name in ("pixel_factors", "change_factors", "smooth_factors", "warp_factors", "wave_amplitudes"):
+        for name in ("pixel_factors", "change_factors", "smooth_factors", "warp_factors", "stripe_amplitudes"):
             if not all(factor > 0 for factor in getattr(self, name)):
                 raise ZoovetError(f"{name} must be above 0, got {getattr(self, name)}")
 
@@ -101,10 +100,8 @@ class ClassEvidenceConfig:
             "change": self.change_factors,
             "smooth": self.smooth_factors,
             "warp": self.warp_factors,
-            "usual_stripes": self.wave_amplitudes,
-            "waves": self.wave_amplitudes,
+            "usual_stripes": self.stripe_amplitudes,
             "blend": self.blend_weights,
-            "usual_warp": self.warp_movements,
             "drawn_warp": self.warp_movements,
             "usual_patch": self.usual_patch_sizes,
             "usual_blend": self.usual_blend_weights,

@@ -20,14 +20,14 @@ from zoovet.evidence.image_choice import of_each_class, thinned
 from zoovet.evidence.maximum_margins import maximum_margins
 from zoovet.evidence.staged_search import (
     Tried,
+    raised_by_warps,
     sought_from,
     sought_patches,
     tried_blends,
     tried_patches,
     tried_stripes,
-    tried_warps,
 )
-from zoovet.evidence.trigger_families import Blends, TriggerFamily, Warps, Waves
+from zoovet.evidence.trigger_families import Blends, Warps
 
 __all__ = ["Findings", "Found"]
 
@@ -156,50 +156,44 @@ class Findings:
     def _stripes(self) -> list[Callable[[], Found]]:
         of_bank = partial(tried_stripes, most_periods=self._config.most_periods)
         return [
-            partial(self._tried_then_sought, ("usual_stripes", "waves"), of_bank, amplitude, Waves(amplitude))
-            for amplitude in self._config.wave_amplitudes
+            partial(self._tried, search_name("usual_stripes", amplitude), of_bank, amplitude)
+            for amplitude in self._config.stripe_amplitudes
         ]
 
     def _warps(self) -> list[Callable[[], Found]]:
-        drawn = partial(tried_warps, seed=self._config.seed)
-        return [
-            partial(self._tried_then_sought, ("usual_warp", "drawn_warp"), drawn, movement, Warps(2 * movement))
-            for movement in self._config.warp_movements
-        ]
+        return [partial(self._warp, movement) for movement in self._config.warp_movements]
 
-    def _tried_then_sought(
-        self, names: tuple[str, str], tried: Callable[..., Tried], setting: float, family: TriggerFamily
-    ) -> Found:
-        """Triggers as they are, and what the best of them become uphill."""
-        usual, name = (search_name(own, setting) for own in names)
-        best, found = self._tried(usual, tried, setting)
+    def _warp(self, movement: float) -> Found:
+        """From those of some random warps that bring each class nearest."""
+        config, name = self._config, search_name("drawn_warp", movement)
         self._progress(name)
-        course = sought_from(best, self._some, family, self._classes, num_steps=self._config.num_steps, keep=_KEPT)
-        return _joined([found, self._looked_at(name, course, setting)])
+        near, fields = raised_by_warps(self._few, movement, self._classes, seed=config.seed)
+        course = sought_from(
+            near, fields, self._some, Warps(2 * movement), self._classes, num_steps=config.num_steps, keep=_KEPT
+        )
+        return self._looked_at(name, course, movement)
 
     def _usual_patches(self) -> list[Callable[[], Found]]:
-        side = min(self._network.input_shape[1:])
+        side, patches = min(self._network.input_shape[1:]), partial(tried_patches, seed=self._config.seed)
         return [
-            self._trial(search_name("usual_patch", share), tried_patches, max(1, round(share * side)))
+            partial(self._tried, search_name("usual_patch", share), patches, max(1, round(share * side)))
             for share in self._config.usual_patch_sizes
         ]
 
     def _usual_blends(self) -> list[Callable[[], Found]]:
+        blends = partial(tried_blends, seed=self._config.seed)
         return [
-            self._trial(search_name("usual_blend", weight), tried_blends, weight)
+            partial(self._tried, search_name("usual_blend", weight), blends, weight)
             for weight in self._config.usual_blend_weights
         ]
 
-    def _trial(self, name: str, tried: Callable[..., Tried], setting: float) -> Callable[[], Found]:
-        return lambda: self._tried(name, partial(tried, seed=self._config.seed), setting)[1]
-
-    def _tried(self, name: str, tried: Callable[..., Tried], setting: float) -> tuple[Tried, Found]:
+    def _tried(self, name: str, tried: Callable[..., Tried], setting: float) -> Found:
         """Triggers as attackers use them."""
         self._progress(name)
         best = tried(self._few, self._some, self._every, setting, self._classes)
         found = self._looked_at(name, best.course, setting)
         into = best.exchange.shares[self._classes]
-        return best, replace(
+        return replace(
             found,
             classes=found.classes | {f"{name}.exchange": into[None, :, None]},
             exchanges={name: best.exchange},

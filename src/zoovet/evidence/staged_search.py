@@ -14,7 +14,15 @@ from zoovet.evidence.stripe_bank import stripe_bank
 from zoovet.evidence.trigger_families import Blends, Changes, Patches, TriggerFamily, Warps, places_of
 from zoovet.evidence.usual_triggers import drawn_warps, placed, usual_blends, usual_patches, usual_places
 
-__all__ = ["Tried", "sought_from", "sought_patches", "tried_blends", "tried_patches", "tried_stripes", "tried_warps"]
+__all__ = [
+    "Tried",
+    "raised_by_warps",
+    "sought_from",
+    "sought_patches",
+    "tried_blends",
+    "tried_patches",
+    "tried_stripes",
+]
 
 _NUM_WARPS = 64
 """Warps that are tried."""
@@ -68,32 +76,52 @@ class Tried:
     Attributes:
         course: Of each class, the one that works best; two steps, without and with it.
         exchange: The one that makes most classes each another.
-        near: [triggers, classes], how near each of them brings few images to each class.
-        of: The family and the triggers of some rows (int64) of all that were tried.
     """
 
     course: Course
     exchange: Exchange
-    near: Tensor
-    of: Callable[[Tensor], tuple[TriggerFamily, Tensor]]
+
+
+def raised_by_warps(few: Seekers, movement: float, classes: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    """How near random smooth warps bring each class: [warps, classes], and their fields [warps, 2, 4, 4].
+
+    Args:
+        few: Few images.
+        movement: Mean movement along either axis, a share of the image's side.
+        classes: int64 [classes], which.
+        seed: Of the warps.
+    """
+    movements = torch.full((_NUM_WARPS,), movement).to(few.images)
+    fields, family = drawn_warps(movements, torch.Generator().manual_seed(seed)), Warps(2 * movement)
+    parts = fields.split(max(1, few.max_images // len(few.images)))
+    shown = (family.put(part, few.images.expand(len(part), *few.images.shape)) for part in parts)
+    return torch.cat([few.nearness(images, classes) for images in shown]), fields
 
 
 def sought_from(
-    tried: Tried, some: Seekers, family: TriggerFamily, classes: Tensor, *, num_steps: int, keep: tuple[int, int]
+    near: Tensor,
+    triggers: Tensor,
+    some: Seekers,
+    family: TriggerFamily,
+    classes: Tensor,
+    *,
+    num_steps: int,
+    keep: tuple[int, int],
 ) -> Course:
     """Uphill from those triggers that bring each class nearest: a few for one step, the best of these to the end.
 
     Args:
-        tried: Triggers that were tried as they are, for the same classes.
+        near: [triggers, classes], how near each brings each of the classes.
+        triggers: [triggers, …], of the family.
         some: Images.
-        family: Within which triggers move.
+        family: What they are, and within which bound they move.
         classes: int64 [classes], towards which.
         num_steps: Steps of what is left.
         keep: How many triggers each class starts from, and how many go to the end.
     """
-    kept = min(keep[0], len(tried.near))
-    _, triggers = tried.of(tried.near.topk(kept, dim=0).indices.T.flatten())
-    course = some.seek(family, classes.repeat_interleave(kept), 1, triggers)
+    kept = min(keep[0], len(near))
+    best = triggers[near.topk(kept, dim=0).indices.T.flatten()]
+    course = some.seek(family, classes.repeat_interleave(kept), 1, best)
     course = halved(course, len(classes), keep[1])
     return some.seek(family, course.classes, num_steps, course.triggers)
 
@@ -135,13 +163,6 @@ def tried_stripes(
     return _best_tried(few, some, every, classes, len(stripes), lambda rows: (Changes(amplitude), stripes[rows]))
 
 
-def tried_warps(few: Seekers, some: Seekers, every: Seekers, movement: float, classes: Tensor, *, seed: int) -> Tried:
-    """Smooth warps with a mean movement of a share of the image's side; otherwise as :func:`tried_patches`."""
-    movements = torch.full((_NUM_WARPS,), movement).to(few.images)
-    fields = drawn_warps(movements, torch.Generator().manual_seed(seed))
-    return _best_tried(few, some, every, classes, len(fields), lambda rows: (Warps(2 * movement), fields[rows]))
-
-
 def _best_tried(
     few: Seekers,
     some: Seekers,
@@ -151,20 +172,19 @@ def _best_tried(
     of: Callable[[Tensor], tuple[TriggerFamily, Tensor]],
 ) -> Tried:
     """For each class the best of ``count`` triggers, and what exchanges most classes."""
-    every_near, exchanges = [], []
+    near, exchanges = [], []
     clean = few.logits(few.images[None])[0]
     for rows in torch.arange(count, device=classes.device).split(max(1, few.max_images // len(few.images))):
         family, triggers = of(rows)
         answers = few.logits(family.put(triggers, few.images.expand(len(rows), *few.images.shape)))
-        every_near.append(few.nearness_of(answers, classes))
+        near.append(few.nearness_of(answers, classes))
         exchanges.append(exchanged(answers, clean, few.labels).sum(1))
-    kept, near = min(_KEPT, count), torch.cat(every_near)
-    family, triggers = of(near.topk(kept, dim=0).indices.T.flatten())
+    kept = min(_KEPT, count)
+    family, triggers = of(torch.cat(near).topk(kept, dim=0).indices.T.flatten())
     course = halved(some.seek(family, classes.repeat_interleave(kept), 0, triggers), len(classes), 1)
     before = some.looks(nothing_sought(classes, some.images[0]))
     course = replace(course, values=torch.cat([before[:, None], course.values], dim=1))
-    most = torch.cat(exchanges).topk(min(_KEPT_EXCHANGES, count)).indices
-    return Tried(course, _most_exchanged(every, most, of), near, of)
+    return Tried(course, _most_exchanged(every, torch.cat(exchanges).topk(min(_KEPT_EXCHANGES, count)).indices, of))
 
 
 def _most_exchanged(every: Seekers, rows: Tensor, of: Callable[[Tensor], tuple[TriggerFamily, Tensor]]) -> Exchange:

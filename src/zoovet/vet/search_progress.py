@@ -19,8 +19,6 @@ _WORDS = {
     "warp": "warps",
     "blend": "images, blended in by {:.0%}",
     "usual_stripes": "stripes of all frequencies",
-    "waves": "waves, from the best stripes",
-    "usual_warp": "random warps",
     "drawn_warp": "warps, from the best random ones",
     "usual_patch": "usual squares, {:.0%} of the image's side",
     "usual_blend": "usual noise, blended in by {:.0%}",

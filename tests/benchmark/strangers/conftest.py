@@ -122,7 +122,7 @@ def config(park: Path) -> StrangerBenchmarkConfig:
         change_factors=(0.5,),
         smooth_factors=(),
         warp_factors=(),
-        wave_amplitudes=(),
+        stripe_amplitudes=(),
         usual_patch_sizes=(),
         usual_blend_weights=(),
         num_steps=1,

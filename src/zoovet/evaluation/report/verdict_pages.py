@@ -32,7 +32,6 @@ _KINDS = {
     "blend": "An image that is blended into the image with a weight of {:.2f}.",
     "usual_stripes": "Stripes over the image.",
     "waves": "Waves over the image.",
-    "usual_warp": "A smooth warp of the image, which moves pixels.",
     "drawn_warp": "A smooth warp of the image, which moves pixels.",
     "usual_patch": "A square of {:.0f} × {:.0f} pixels of one colour, a checker, or noise.",
     "usual_blend": "Noise that is blended into the image with a weight of {:.2f}.",
