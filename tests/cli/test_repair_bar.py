@@ -15,10 +15,10 @@ def test_a_repair_is_a_bar_that_never_goes_back(
 ) -> None:
     monkeypatch.setattr(repair_bar, "Console", partial(Console, force_terminal=True, width=160, color_system=None))
     with repair_bar.repair_bar() as tell:
-        tell("2 of 3: edit: 2 of 2: attempt: 1 of 4: [b]")
+        tell("2 of 3: edit: 2 of 2: with all images: 1 of 4: [b]")
     assert " 50%" in capsys.readouterr().err
     with repair_bar.repair_bar() as tell:
-        tell("2 of 3: edit: 2 of 2: attempt: 1 of 4: triggers")
+        tell("2 of 3: edit: 2 of 2: with all images: 1 of 4: triggers")
         tell("2 of 3: edit: suspected: class [3]")
     shown = capsys.readouterr().err
     assert (" 50%" in shown, " 33%" in shown, "suspected: class [3]" in shown) == (True, False, True)

@@ -12,7 +12,8 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.evidence.trigger_families import Changes
 from zoovet.healing import CleanLoss, Edit, Editable, HealingConfig, SoughtTrigger, UnlearningConfig, heal
-from zoovet.healing.unlearning import Round
+from zoovet.healing.unlearning import Round, unlearned
+from zoovet.healing.watch import CleanWatch, Views, held_out
 
 
 def rates_of(told: list[str]) -> list[float]:
@@ -31,6 +32,42 @@ def test_what_works_stops_working_at_little_cost(editable: Editable, images: Ten
     assert edit.num_right_after >= edit.num_right_before - 1
     assert edit.num_held_out == 13
     assert 0 < edit.change < 1
+
+
+def test_what_is_taken_learned_from_all_images_what_it_costs_is_told_without_the_held_out_ones(
+    editable: Editable, images: Tensor, labels: Tensor
+) -> None:
+    config = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_steps=20, num_rounds=2), num_attempts=1)
+    told: list[str] = []
+    edit = heal(editable, images, labels, [2], config, progress=told.append)
+    last = [line for line in told if "with all images" in line]
+    assert last[0].startswith("2 of 2: with all images: round 1 of ")
+    assert last[-1].endswith("of images: taken")
+    _, watch = held_out(labels, config.seed)
+    watched = CleanWatch(editable, images[watch], labels[watch], Views(moved=False, mirrored=False))
+    taken = editable.logits(editable.weights, images).argmax(1)
+    learned_from = editable.logits(edit.weights, images).argmax(1) == taken
+    assert watched.num_right(editable.weights) == edit.num_right_before
+    assert float(learned_from.float().mean()) >= 0.95
+
+
+def test_one_that_learned_from_all_is_not_taken_where_triggers_work_more_after_it(
+    editable: Editable, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_steps=20, num_rounds=2), num_attempts=1)
+    kept = unlearned
+
+    def worse(*arguments: Any) -> Any:
+        search = arguments[1]
+        for done in kept(*arguments):
+            yield replace(done, weights=editable.weights) if len(search.images) == len(images) else done
+
+    monkeypatch.setattr("zoovet.healing.healing.unlearned", worse)
+    told: list[str] = []
+    edit = heal(editable, images, labels, [2], config, progress=told.append)
+    assert told[-1].endswith("of images: not taken")
+    assert edit.change > 0
+    assert edit.flips_after[edit.strongest or 0] < 0.2
 
 
 def test_it_goes_faster_where_triggers_still_work(editable: Editable, images: Tensor, labels: Tensor) -> None:

@@ -15,7 +15,7 @@ from zoovet.healing import HealingConfig, UnlearningConfig
 from zoovet.vet.stranger_healer import Accuracy
 
 Nets = Callable[[int | None], Network]
-QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=2), num_attempts=1)
+QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=2), num_attempts=2)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_trojan_stops_working_and_clean_images_are_kept(
     assert 0 < healed.change < 1
     assert next(iter(healing.changes.values())) == max(healing.changes.values())
     assert told[0] == "1 of 3: verdict: triggers of all classes are sought"
-    assert any(line.startswith("2 of 3: edit: 1 of 1: attempt: round 1 at rate 0.1: strength ") for line in told)
+    assert any(line.startswith("2 of 3: edit: 1 of 3: attempt: round 1 at rate 0.1: strength ") for line in told)
 
 
 def test_where_the_class_is_not_certain_the_likeliest_are_healed_and_it_is_said(

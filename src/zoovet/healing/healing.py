@@ -1,4 +1,8 @@
-"""Healing one network: unlearn in rounds, watch what it costs, take the round and the strength that heal most."""
+"""Healing one network: unlearn in rounds, watch what it costs, take the round and the strength that heal most.
+
+What it costs is told by images that an edit did not learn from. The edit that is taken is made once more, as the best
+was, from all images: the more it learns from, the less it costs.
+"""
 
 from __future__ import annotations
 
@@ -76,8 +80,8 @@ class Edit:
         flips_after: The same in the healed network.
         num_held_out: Images that were held out.
         num_right_before: Of these, how many the network got right.
-        num_right_after: The same in the healed network.
-        lost: Share of clean images that is lost, by held-out ones.
+        num_right_after: The same after an edit made as this one was, but without the held-out images.
+        lost: Share of clean images that is lost after that, by held-out ones.
     """
 
     weights: FloatingWeights
@@ -136,33 +140,44 @@ def heal(
             )
     views = views_of(editable, images, taken)
     unit = float(margins_of(logits, taken).abs().median()) or 1.0
-    generator = torch.Generator().manual_seed(config.seed)
     every = Seekers(editable.with_weights(editable.weights), images[learn], taken[learn], unit)
     search = TriggerSearch(
         images=images[learn],
         taken=taken[learn],
         is_mirrored=views.mirrored,
         unit=unit,
-        bounds=usual_bounds(every, bounds or {}, generator),
+        bounds=usual_bounds(every, bounds or {}, torch.Generator().manual_seed(config.seed)),
     )
-    watched = CleanWatch(editable, images[watch], classes[watch], views)
-    best = _Best(watched, config.max_loss, progress)
+    best = _Best(CleanWatch(editable, images[watch], classes[watch], views), config.max_loss, progress)
+    _attempt(best, search, targets, config, progress)
+    if best.weights is not None:
+        on_all = replace(search, images=images, taken=taken)
+        alike = replace(config.unlearning, rate=best.rate, num_rounds=best.num_rounds)
+        best.progress = partial(_tell, progress, config.num_attempts + 1, config.num_attempts, "with all images")
+        *_, done = unlearned(editable, on_all, targets, alike, best.progress, best.triggers)
+        best.consider_on_all(done)
+    return best.edit()
+
+
+def _attempt(
+    best: _Best, search: TriggerSearch, targets: Sequence[int], config: HealingConfig, progress: Callable[[str], None]
+) -> None:
+    """Unlearn without the held-out images, faster or slower where that did not heal."""
     rate = config.unlearning.rate
     for number in range(config.num_attempts):
         own, is_borne = replace(config.unlearning, rate=rate), True
-        best.progress = partial(_tell, progress, number + 1, config.num_attempts)
-        for done in unlearned(editable, search, targets, own, best.progress, best.triggers):
+        best.progress = partial(_tell, progress, number + 1, config.num_attempts, "attempt")
+        for done in unlearned(best.watched.editable, search, targets, own, best.progress, best.triggers):
             is_borne = best.consider(done, rate)
             if done.number >= _LEAST_ROUNDS and (not is_borne or best.turned <= _ENOUGH):
                 break
         if best.turned <= _ENOUGH:
             break
         rate = min(rate * _FASTER if is_borne else rate / _FASTER, _FASTEST)
-    return best.edit()
 
 
-def _tell(progress: Callable[[str], None], number: int, total: int, what: str) -> None:
-    progress(counted(number, total, f"attempt: {what}"))
+def _tell(progress: Callable[[str], None], number: int, num_attempts: int, kind: str, what: str) -> None:
+    progress(counted(number, num_attempts + 1, f"{kind}: {what}"))
 
 
 @dataclass(eq=False)
@@ -170,7 +185,8 @@ class _Best:
     """The edit, at the largest strength that it may have, after which triggers that worked turn the fewest images.
 
     Every edit is compared with the best before it by all triggers that were found until then: one that was made when
-    few were known stands well by those few.
+    few were known stands well by those few. What the best costs is known, as it did not learn from the images that are
+    watched; one that was made alike and learned from them too costs less.
     """
 
     watched: CleanWatch
@@ -178,24 +194,18 @@ class _Best:
     progress: Callable[[str], None]
     turned: float = float("inf")
     weights: FloatingWeights | None = None
+    on_all: FloatingWeights | None = None
     strength: float = 0.0
+    rate: float = 0.0
+    num_rounds: int = 0
     lost: CleanLoss = _NOTHING_LOST
     triggers: tuple[SoughtTrigger, ...] = ()
     flips_before: tuple[float, ...] = ()
 
     def consider(self, done: Round, rate: float) -> bool:
         """Look at what a round ended with; whether going on at this rate makes sense."""
-        new = done.triggers[len(self.triggers) :]
-        editable = self.watched.editable
-        self.flips_before += tuple(self.watched.flips(editable.weights, new))
-        self.triggers += new
-        flips = dict(zip(self.triggers, self.flips_before, strict=True))
-        asked = [one for one in self.triggers if one.is_bearable] or list(self.triggers)
-        most = max((flips[one] for one in asked), default=0.0)
-        working = [one for one in asked if flips[one] >= _WORKING * most]
+        working, editable = self._working(done), self.watched.editable
         name = f"round {done.number} at rate {rate:g}"
-        if self.weights is not None and new:
-            self.turned = self._turned(self.weights, working)
         found = self.watched.strongest(done.weights, self.max_loss)
         if found is None:
             self.progress(f"{name}: it costs more than {100 * self.max_loss:g} points at any strength")
@@ -209,7 +219,31 @@ class _Best:
         )
         if max(turned, _ENOUGH) <= max(self.turned, _ENOUGH):
             self.turned, self.weights, self.strength, self.lost = turned, weights, strength, lost
+            self.rate, self.num_rounds = rate, done.number
         return strength >= _STRONG
+
+    def consider_on_all(self, done: Round) -> None:
+        """Take an edit made as the best was, from all images, where triggers work no more after it than after that."""
+        working = self._working(done)
+        weights = self.watched.editable.between(done.weights, self.strength)
+        turned = self._turned(weights, working)
+        is_taken = max(turned, _ENOUGH) <= max(self.turned, _ENOUGH)
+        self.progress(f"found triggers turn {100 * turned:.0f} % of images: {'taken' if is_taken else 'not taken'}")
+        if is_taken:
+            self.on_all = weights
+
+    def _working(self, done: Round) -> list[SoughtTrigger]:
+        """Of all triggers found until then, those that work in the network as it is."""
+        new = done.triggers[len(self.triggers) :]
+        self.flips_before += tuple(self.watched.flips(self.watched.editable.weights, new))
+        self.triggers += new
+        flips = dict(zip(self.triggers, self.flips_before, strict=True))
+        asked = [one for one in self.triggers if one.is_bearable] or list(self.triggers)
+        most = max((flips[one] for one in asked), default=0.0)
+        working = [one for one in asked if flips[one] >= _WORKING * most]
+        if self.weights is not None and new:
+            self.turned = self._turned(self.weights, working)
+        return working
 
     def _turned(self, weights: FloatingWeights, working: Sequence[SoughtTrigger]) -> float:
         return _most_of_a_kind(working, self.watched.flips(weights, working))
@@ -217,7 +251,8 @@ class _Best:
     def edit(self) -> Edit:
         """What came of it."""
         own = self.watched.editable.weights
-        weights = own if self.weights is None else self.weights
+        watched = own if self.weights is None else self.weights
+        weights = watched if self.on_all is None else self.on_all
         norm = float(torch.stack([tensor.norm() for tensor in own.values()]).norm())
         moved = float(torch.stack([(weights[name] - tensor).norm() for name, tensor in own.items()]).norm())
         return Edit(
@@ -229,7 +264,7 @@ class _Best:
             flips_after=tuple(self.watched.flips(weights, self.triggers)),
             num_held_out=len(self.watched.labels),
             num_right_before=self.watched.num_right(own),
-            num_right_after=self.watched.num_right(weights),
+            num_right_after=self.watched.num_right(watched),
             lost=self.lost,
         )
 

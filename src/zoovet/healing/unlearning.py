@@ -65,7 +65,7 @@ class UnlearningConfig:
     num_triggers: int = 16
     num_random: int = 24
     rate: float = 0.09
-    clean_weight: float = 3.0
+    clean_weight: float = 4.0
     ascent: float = 0.1
     ridge: float = 0.03
     seed: int = 0
