@@ -18,6 +18,8 @@ __all__ = ["CleanLoss", "CleanWatch", "Views", "held_out", "views_of"]
 _SHARE = 3
 _AS_IS, _MOVED = (0, 0), ((1, 0), (-1, 0), (0, 1), (0, -1))
 _SAME, _LEAST_SIDE = 0.9, 7
+_MOST_DOUBT = 0.02
+"""How far above what may be lost an edit's loss may seem: that few images tell little is no leave to lose much."""
 _STRENGTHS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1)
 _COLDEST, _HOTTEST, _HALVINGS = 0.1, 10.0, 24
 """Factors of logits among which that is sought which makes an edited network as sure as it was."""
@@ -94,8 +96,8 @@ class CleanLoss:
     error: float
 
     def may_be(self, most: float) -> bool:
-        """Whether it may well be no more than ``most``: within one standard error."""
-        return self.share - self.error <= most
+        """Whether it may well be no more than ``most``: within one standard error, but at most two points."""
+        return self.share - min(self.error, _MOST_DOUBT) <= most
 
 
 @dataclass(frozen=True, eq=False)
