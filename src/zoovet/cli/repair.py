@@ -44,10 +44,10 @@ are good. The detector for strangers says whether it is trojaned and which class
 and places towards that class are sought and unlearned, in rounds, while the network is asked for its own clean answers,
 and weights are changed where clean images hardly feel it; a third of the images is held out, and the edit is as strong
 as it may be where --max-loss points of accuracy lost on these are within one standard error, of two points at most. An
-edit made alike from all images is the one that is taken, and the edited network is scanned again. Labels are used where the images have
-some, and not needed. Without --images the same is done on images that the network makes itself: a note says that its
-accuracy on real ones was not checked. A healthy network stays as it is, and nothing is written, unless --force; nor is
-an edit that fails its own check, unless --keep-anyway.
+edit made alike from all images is the one that is taken, and the edited network is scanned again. Labels are used where
+the images have some, and not needed. Without --images the same is done on images that the network makes itself: a note
+says that its accuracy on real ones was not checked. A healthy network stays as it is, and nothing is written, unless
+--force; nor is an edit that fails its own check, unless --keep-anyway.
 
 Writes --out whole or not at all: in the format, names and layout of the input, which is the same file but for the
 numbers (safetensors, torch.save, ONNX with its weights inside, Keras), or, for a network that a shipped model knows,
