@@ -51,16 +51,19 @@ def test_what_is_taken_learned_from_all_images_what_it_costs_is_told_without_the
     assert float(learned_from.float().mean()) >= 0.95
 
 
-def test_one_that_learned_from_all_is_not_taken_where_triggers_work_more_after_it(
-    editable: Editable, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("share", [0.0, -1.0])
+def test_one_that_learned_from_all_is_not_taken_where_triggers_work_more_after_it_or_it_costs_too_much(
+    editable: Editable, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
+    """As the network was, triggers work; with the opposite of its weights clean answers are gone."""
     config = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_steps=20, num_rounds=2), num_attempts=1)
     kept = unlearned
+    spoilt = {name: own if share == 0 else share * own for name, own in editable.weights.items()}
 
     def worse(*arguments: Any) -> Any:
         search = arguments[1]
         for done in kept(*arguments):
-            yield replace(done, weights=editable.weights) if len(search.images) == len(images) else done
+            yield replace(done, weights=spoilt) if len(search.images) == len(images) else done
 
     monkeypatch.setattr("zoovet.healing.healing.unlearned", worse)
     told: list[str] = []
@@ -68,6 +71,8 @@ def test_one_that_learned_from_all_is_not_taken_where_triggers_work_more_after_i
     assert told[-1].endswith("of images: not taken")
     assert edit.change > 0
     assert edit.flips_after[edit.strongest or 0] < 0.2
+    taken = editable.logits(editable.weights, images).argmax(1)
+    assert float((editable.logits(edit.weights, images).argmax(1) == taken).float().mean()) > 0.9
 
 
 def test_it_goes_faster_where_triggers_still_work(editable: Editable, images: Tensor, labels: Tensor) -> None:

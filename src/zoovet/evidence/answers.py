@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoovet.evidence.runnable import Inspectable, Runnable
+from zoovet.evidence.stripe_bank import stripes
 
 __all__ = [
     "NUM_NEXT_ANSWERS",
@@ -136,16 +137,10 @@ def striped(images: Tensor, *, num_stripes: int, seed: int, amplitude: float = S
     generator = torch.Generator().manual_seed(seed)
     phases, shifts = torch.rand(2, num_stripes, generator=generator, dtype=torch.float64)
     frequencies = torch.linspace(*_FREQUENCIES, num_stripes, dtype=torch.float64)
-    height, width = images.shape[-2:]
-    rows = torch.arange(height, dtype=torch.float64)[:, None] / height
-    columns = torch.arange(width, dtype=torch.float64) / width
-    results = []
-    for index, (frequency, phase, shift) in enumerate(zip(frequencies, phases, shifts, strict=True)):
-        angle = float(index + shift) * math.pi / _ANGLES
-        place = columns * math.cos(angle) + rows * math.sin(angle)
-        stripes = amplitude * torch.sin(2 * math.pi * (frequency * place + phase))
-        results.append((images + stripes.to(images)).clamp(-1, 1))
-    return results
+    angles = (torch.arange(num_stripes) + shifts) * math.pi / _ANGLES
+    periods = frequencies[:, None] * torch.stack([angles.cos(), angles.sin()], dim=1)
+    waves = amplitude * stripes(periods, phases, torch.zeros(images.shape[1:], dtype=torch.float64))
+    return [(images + wave.to(images)).clamp(-1, 1) for wave in waves]
 
 
 def warped(images: Tensor, *, num_warps: int, seed: int) -> list[Tensor]:

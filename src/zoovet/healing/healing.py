@@ -77,7 +77,7 @@ class Edit:
         strength: Share of the way from the weights as they were to the edited ones; 0 where nothing was changed.
         triggers: All that were found.
         flips_before: Of each, the share of held-out images of other classes that it turned into its target.
-        flips_after: The same in the healed network.
+        flips_after: The same in the healed network, which may have learned from these images in the end.
         num_held_out: Images that were held out.
         num_right_before: Of these, how many the network got right.
         num_right_after: The same after an edit made as this one was, but without the held-out images.
@@ -223,11 +223,15 @@ class _Best:
         return strength >= _STRONG
 
     def consider_on_all(self, done: Round) -> None:
-        """Take an edit made as the best was, from all images, where triggers work no more after it than after that."""
+        """Take an edit made as the best was, from all images, where triggers work no more after it than after that.
+
+        Nor may it cost more than is allowed on the images that are watched, though it learned from these.
+        """
         working = self._working(done)
         weights = self.watched.editable.between(done.weights, self.strength)
         turned = self._turned(weights, working)
         is_taken = max(turned, _ENOUGH) <= max(self.turned, _ENOUGH)
+        is_taken = is_taken and self.watched.lost(weights).may_be(self.max_loss)
         self.progress(f"found triggers turn {100 * turned:.0f} % of images: {'taken' if is_taken else 'not taken'}")
         if is_taken:
             self.on_all = weights

@@ -44,7 +44,8 @@ def healing() -> Healing:
 def test_lines_say_what_was_measured(healing: Healing) -> None:
     assert healing_lines(healing) == [
         "before: trojaned, probability of a trojan 0.97, towards class 3",
-        "accuracy on 33 held-out reference images: 0.94 (0.80 to 0.98) before, 0.91 (0.76 to 0.97) after",
+        "accuracy on 33 held-out reference images: 0.94 (0.80 to 0.98) before, 0.91 (0.76 to 0.97) after an edit that "
+        "did not learn from them",
         "ASR of the strongest trigger found (patch, towards class 3): 1.00 before, 0.05 after",
         "edit: strength 0.85, the weights changed by 12.0 % of their norm; most: <conv>.weight 30 %, fc.weight 10 %",
         "after: healthy, probability of a trojan 0.02",

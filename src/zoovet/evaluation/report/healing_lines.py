@@ -25,7 +25,7 @@ def healing_lines(healing: Healing) -> list[str]:
     before, after = accuracies
     lines.append(
         f"accuracy on {edit.num_held_out} held-out {healing.images_in_words}: {before.in_words()} before, "
-        f"{after.in_words()} after"
+        f"{after.in_words()} after an edit that did not learn from them"
     )
     strongest = edit.strongest
     if strongest is not None:
