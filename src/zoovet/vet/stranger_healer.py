@@ -51,6 +51,11 @@ class Accuracy:
     num_images: int
 
     @property
+    def share(self) -> float:
+        """What part of them that is."""
+        return self.num_right / self.num_images
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Of the share on all such images, with 95 % (Wilson's)."""
         found = binomtest(self.num_right, self.num_images).proportion_ci(method="wilson")
@@ -59,7 +64,7 @@ class Accuracy:
     def in_words(self) -> str:
         """For people: ``0.91 (0.76 to 0.97)``."""
         low, high = self.interval
-        return f"{self.num_right / self.num_images:.2f} ({low:.2f} to {high:.2f})"
+        return f"{self.share:.2f} ({low:.2f} to {high:.2f})"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
