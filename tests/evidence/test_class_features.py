@@ -26,12 +26,23 @@ def test_every_kind_that_was_sought_is_there_and_the_target_leads(stamped: MakeS
     assert lacking == {"patch_0.125", "warp_0.5", "warp_1"}
     assert not features.values[:, ~features.present].any()
     patch = features.values[:, KINDS.index("patch_0.2")]
-    for name in ("margin, own units", "lead in margin", "flips"):
+    for name in ("margin, own units", "lead in margin", "flips, log odds"):
         assert int(patch[:, FEATURES.index(name)].argmax()) == 3, name
     lead = patch[:, FEATURES.index("lead in margin")]
     assert float(lead[3]) > 0 > float(lead[torch.arange(8) != 3].max())
     standing = found.standings()["patch_0.2.margin"]
     torch.testing.assert_close(patch[:, 0], standing.sign() * standing.abs().log1p())
+
+
+def test_shares_are_log_odds_that_tell_nearly_all_from_all(stamped: MakeStamped, pictures: Pictures) -> None:
+    found = class_evidence(stamped(3), *pictures, CONFIG)
+    shares = torch.tensor([0.0, 0.02, 0.1, 0.5, 0.9, 0.98, 1.0, 0.5])
+    found.evidence.classes["patch_0.2.found"][0, :, 1] = shares
+    flips = class_features(found).values[:, KINDS.index("patch_0.2"), FEATURES.index("flips, log odds")]
+    torch.testing.assert_close(flips[[0, 3, 6]], flips[[1, 3, 5]])  # of a few dozen images
+    torch.testing.assert_close(flips[2], -flips[4])
+    assert float(flips[3]) == 0.0
+    assert float(flips[5] - flips[4]) > 0.5 * float(flips[4] - flips[3])
 
 
 class _Turned(nn.Module):

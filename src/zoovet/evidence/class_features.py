@@ -50,16 +50,24 @@ FEATURES = (
     "lead in margin",
     "lead in probability",
     "first step, own units",
-    *COURSE,
+    "margin",
+    "flips, log odds",
+    "probability, log odds",
     "weak margin, own units",
-    "weak flips",
+    "weak flips, log odds",
     "low margin, own units",
     "least flips, own units",
     "margin deviation",
-    "least flips",
+    "least flips, log odds",
     "exchange",
 )
-"""Of every kind: how far a class stands out among the network's own, how far it leads the next, and raw numbers."""
+"""Of every kind: how far a class stands out among the network's own, how far it leads the next, and what it comes to.
+Shares of images and probabilities are log odds: a trojan wins nearly all images, what is easy to be taken for most of
+them, and between these two a share itself hardly differs."""
+
+_LEAST_SHARE, _LEAST_PROBABILITY, _ODDS_UNIT = 0.02, 0.001, 3.0
+"""What is no less than 0 and no more than 1, of a few dozen images and of a mean probability; and the unit of log odds,
+so that they are about as great as other features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +109,11 @@ def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
         mean, most, spread = classes[kind].unbind(1)
         raised = [own_units(values[None], FLOORS["probability"])[0] for values in (mean, most, spread)]
         standing = dict(zip(FEATURES[:3], map(_squashed, raised), strict=True))
-        return standing | {"lead in probability": _squashed(_lead(raised[0])), "flips": most, "probability": mean}
+        return standing | {
+            "lead in probability": _squashed(_lead(raised[0])),
+            "flips, log odds": _log_odds(most, _LEAST_SHARE),
+            "probability, log odds": _log_odds(mean, _LEAST_PROBABILITY),
+        }
     if kind == "margins":
         margins = classes[kind]
         late, early = (own_units(margins[None, :, step], FLOORS["margin"])[0] for step in (-1, margins.shape[1] // 2))
@@ -114,7 +126,11 @@ def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
     if kind == "confusion":
         taken, kept = classes[kind].unbind(1)
         often = own_units(taken[None], FLOORS["flips"])[0]
-        return {"flips, own units": _squashed(often), "flips": taken, "probability": kept}
+        return {
+            "flips, own units": _squashed(often),
+            "flips, log odds": _log_odds(taken, _LEAST_SHARE),
+            "probability, log odds": _log_odds(kept, _LEAST_PROBABILITY),
+        }
     if f"{kind}.found" not in classes:
         return {}
     gained = classes[f"{kind}.found"] - classes["clean"]
@@ -127,17 +143,17 @@ def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
         **dict(zip(FEATURES[:3], map(_squashed, own), strict=True)),
         "weak margin, own units": _squashed(still),
-        "weak flips": weak[:, 1],
+        "weak flips, log odds": _log_odds(weak[:, 1], _LEAST_SHARE),
         "low margin, own units": _squashed(own_units(low[None], FLOORS["margin"])[0]),
         "least flips, own units": _squashed(own_units(least[None], FLOORS["flips"])[0]),
         "margin deviation": _squashed(deviation),
-        "least flips": least,
+        "least flips, log odds": _log_odds(least, _LEAST_SHARE),
         "lead in margin": _squashed(_lead(own[0])),
         "lead in probability": _squashed(_lead(own[2])),
         "first step, own units": _squashed(first),
         "margin": _squashed(gained[:, 0]),
-        "flips": classes[f"{kind}.found"][:, 1],
-        "probability": classes[f"{kind}.found"][:, 2],
+        "flips, log odds": _log_odds(classes[f"{kind}.found"][:, 1], _LEAST_SHARE),
+        "probability, log odds": _log_odds(classes[f"{kind}.found"][:, 2], _LEAST_PROBABILITY),
         **({"exchange": classes[f"{kind}.exchange"][:, 0]} if f"{kind}.exchange" in classes else {}),
     }
 
@@ -145,6 +161,11 @@ def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
 def _squashed(values: Tensor) -> Tensor:
     """Signed logarithm: what stands out by 60 deviations is more than what does by 6, but not ten times more."""
     return values.sign() * values.abs().log1p()
+
+
+def _log_odds(shares: Tensor, least: float) -> Tensor:
+    """Of shares, those below ``least`` as if they were that, and those as near to 1 likewise."""
+    return shares.logit(eps=least) / _ODDS_UNIT
 
 
 def _lead(values: Tensor) -> Tensor:

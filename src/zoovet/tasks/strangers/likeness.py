@@ -17,7 +17,7 @@ from zoovet.evidence.class_features import FEATURES, KINDS, ClassFeatures
 
 __all__ = ["Likeness", "fitted_likeness"]
 
-_AVERAGED = ("margin", "flips", "probability")
+_AVERAGED = ("margin", "flips, log odds", "probability, log odds")
 _LEAST_DEVIATION = 0.05
 _NUM_NEAREST = 3
 _LEAST_PRESENT = 0.25
