@@ -12,11 +12,7 @@ from zoovet.evidence import Runnable
 from zoovet.evidence.bounds import bounded, usual_bound
 from zoovet.evidence.class_search import Course, Seekers, halved
 from zoovet.evidence.staged_search import sought_patches
-from zoovet.evidence.trigger_families import (
-    TriggerFamily,
-    Warps,
-    Waves,
-)
+from zoovet.evidence.trigger_families import Blends, TriggerFamily, Warps, Waves
 from zoovet.evidence.usual_triggers import drawn_warps
 from zoovet.healing.caused_by_stripes import bearable_amplitude, caused_by_stripes
 
@@ -32,6 +28,9 @@ _WARPS = ((0.04, 0.1), (0.07, 0.16))
 _BOUNDED = (("pixels", 0.5), ("pixels", 1.0), ("change", 0.5), ("change", 1.0), ("smooth", 1.0))
 """Kinds of triggers, and shares of their bound."""
 
+_BLENDED = (0.12, 0.22)
+"""Weights of images that are blended in."""
+
 _LEAST_BEARABLE = 0.5
 _NUM_FEW, _NUM_SOME = 6, 20
 _MOST_CLASSES = 20
@@ -46,7 +45,7 @@ class SoughtTrigger:
     """One trigger, and what it does.
 
     Attributes:
-        kind: What it is: ``patch``, ``pixels``, ``change``, ``smooth``, ``warp`` or ``waves``.
+        kind: What it is: ``patch``, ``pixels``, ``change``, ``smooth``, ``blend``, ``warp`` or ``waves``.
         target: The class that it is to cause.
         family: How it is put on images.
         values: [1, …], it itself.
@@ -118,6 +117,7 @@ class TriggerSearch:
         for kind, factor in _BOUNDED:
             family = bounded(kind, factor * min(widest[kind], self.bounds.get(kind, widest[kind])))
             found.append((kind, some.seek(family, one, _NUM_STEPS)))
+        found += [("blend", some.seek(Blends(weight), one, _NUM_STEPS)) for weight in _BLENDED]
         for moved, bound in _WARPS:
             drawn = drawn_warps(torch.full((_NUM_WARPS,), moved).to(self.images), generator)
             tried = few.seek(Warps(bound), one.expand(_NUM_WARPS), 0, drawn)
