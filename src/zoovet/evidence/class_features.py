@@ -15,7 +15,7 @@ from zoovet.evidence.class_search import COURSE
 from zoovet.evidence.evidence_of_classes import ClassEvidence
 from zoovet.evidence.own_units import FLOORS, own_units
 
-__all__ = ["FEATURES", "KINDS", "SEARCHES", "ClassFeatures", "class_features", "greatest_exchange"]
+__all__ = ["FEATURES", "KINDS", "SEARCHES", "ClassFeatures", "class_features", "greatest_exchange", "shares_of"]
 
 SEARCHES = (
     "patch_0.125",
@@ -166,6 +166,11 @@ def _squashed(values: Tensor) -> Tensor:
 def _log_odds(shares: Tensor, least: float) -> Tensor:
     """Of shares, those below ``least`` as if they were that, and those as near to 1 likewise."""
     return shares.logit(eps=least) / _ODDS_UNIT
+
+
+def shares_of(log_odds: Tensor) -> Tensor:
+    """The shares, or probabilities, that features called log odds say."""
+    return (_ODDS_UNIT * log_odds).sigmoid()
 
 
 def _lead(values: Tensor) -> Tensor:

@@ -13,11 +13,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from zoovet.evidence.class_features import FEATURES, KINDS, ClassFeatures
+from zoovet.evidence.class_features import FEATURES, KINDS, ClassFeatures, shares_of
 
 __all__ = ["Likeness", "fitted_likeness"]
 
-_AVERAGED = ("margin", "flips, log odds", "probability, log odds")
+_AVERAGED = ("margin", "flips", "probability")
+_LOG_ODDS = ("flips, log odds", "probability, log odds")
 _LEAST_DEVIATION = 0.05
 _NUM_NEAREST = 3
 _LEAST_PRESENT = 0.25
@@ -91,7 +92,8 @@ def fitted_likeness(known: Sequence[ClassFeatures], cutoff: float = math.inf) ->
 
 def _summary(features: ClassFeatures) -> Tensor:
     """Means over the classes, [kinds · 3]; NaN where a kind is lacking."""
-    columns = [FEATURES.index(name) for name in _AVERAGED]
-    means = features.values.float()[:, :, columns].mean(0)
+    values = features.values.float()
+    shares = shares_of(values[:, :, [FEATURES.index(name) for name in _LOG_ODDS]])
+    means = torch.cat([values[:, :, [FEATURES.index("margin")]], shares], dim=2).mean(0)
     means[~features.present] = math.nan
     return means.flatten()
