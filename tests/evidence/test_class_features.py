@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig, RunnableModule, class_evidence
-from zoovet.evidence.class_features import FEATURES, KINDS, class_features
+from zoovet.evidence.class_features import FEATURES, KINDS, class_features, shares_of
 from zoovet.networks import ZOO_SCALING
 
 MakeStamped = Callable[[int | None], RunnableModule]
@@ -42,6 +42,7 @@ def test_shares_are_log_odds_that_tell_nearly_all_from_all(stamped: MakeStamped,
     torch.testing.assert_close(flips[[0, 3, 6]], flips[[1, 3, 5]])  # of a few dozen images
     torch.testing.assert_close(flips[2], -flips[4])
     assert float(flips[3]) == 0.0
+    torch.testing.assert_close(shares_of(flips), shares.clamp(0.02, 0.98))
     assert float(flips[5] - flips[4]) > 0.5 * float(flips[4] - flips[3])
 
 
