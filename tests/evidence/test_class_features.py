@@ -34,7 +34,7 @@ def test_every_kind_that_was_sought_is_there_and_the_target_leads(stamped: MakeS
     torch.testing.assert_close(patch[:, 0], standing.sign() * standing.abs().log1p())
 
 
-def test_shares_are_log_odds_that_tell_nearly_all_from_all(stamped: MakeStamped, pictures: Pictures) -> None:
+def test_shares_are_log_odds_that_tell_nearly_all_from_most(stamped: MakeStamped, pictures: Pictures) -> None:
     found = class_evidence(stamped(3), *pictures, CONFIG)
     shares = torch.tensor([0.0, 0.02, 0.1, 0.5, 0.9, 0.98, 1.0, 0.5])
     found.evidence.classes["patch_0.2.found"][0, :, 1] = shares

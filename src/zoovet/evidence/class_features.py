@@ -106,7 +106,7 @@ def greatest_exchange(features: ClassFeatures) -> float:
 def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
     """Feature → [classes]; empty where nothing of the kind was sought."""
     if kind in _ANSWERS:
-        mean, most, spread = classes[kind].unbind(1)
+        mean, most, spread = classes[kind].unbind(1)  # what a probability is raised by: what is lowered counts as 0
         raised = [own_units(values[None], FLOORS["probability"])[0] for values in (mean, most, spread)]
         standing = dict(zip(FEATURES[:3], map(_squashed, raised), strict=True))
         return standing | {

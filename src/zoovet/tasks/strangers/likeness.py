@@ -17,8 +17,10 @@ from zoovet.evidence.class_features import FEATURES, KINDS, ClassFeatures, share
 
 __all__ = ["Likeness", "fitted_likeness"]
 
-_AVERAGED = ("margin", "flips", "probability")
-_LOG_ODDS = ("flips, log odds", "probability, log odds")
+_SHARES = ("flips", "probability")
+"""Read as shares, not as the log odds that readers see: those of what hardly anything causes lie far out."""
+
+_AVERAGED = ("margin", *_SHARES)
 _LEAST_DEVIATION = 0.05
 _NUM_NEAREST = 3
 _LEAST_PRESENT = 0.25
@@ -93,7 +95,7 @@ def fitted_likeness(known: Sequence[ClassFeatures], cutoff: float = math.inf) ->
 def _summary(features: ClassFeatures) -> Tensor:
     """Means over the classes, [kinds · 3]; NaN where a kind is lacking."""
     values = features.values.float()
-    shares = shares_of(values[:, :, [FEATURES.index(name) for name in _LOG_ODDS]])
+    shares = shares_of(values[:, :, [FEATURES.index(f"{name}, log odds") for name in _SHARES]])
     means = torch.cat([values[:, :, [FEATURES.index("margin")]], shares], dim=2).mean(0)
     means[~features.present] = math.nan
     return means.flatten()
