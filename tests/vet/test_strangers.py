@@ -131,6 +131,26 @@ def test_images_of_another_kind_warn_and_never_make_a_network_healthy(
     assert flagged.verdict == "trojaned"
 
 
+def test_images_of_another_kind_never_make_a_network_trojaned_by_a_rate_that_they_void(
+    stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    class Certain:
+        """Reads every network as trojaned."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stranger_reader, name)
+
+        def read(self, evidence: Any, effort: str) -> Any:
+            return replace(stranger_reader.read(evidence, effort), probability=1.0, unlike="")
+
+    own, other = Scanner(strangers=Certain()), replace(pictures, pixels=pictures.pixels.flip(-1))
+    assert own.scan(stamped(None), pictures).verdict == "trojaned"
+    with pytest.warns(UserWarning, match="no more than chance"):
+        verdict = own.scan(stamped(None), other)
+    assert (verdict.verdict, verdict.target) == ("unknown", None)
+    assert str(verdict.reason).startswith("it looks trojaned, but the network gets")
+
+
 def test_images_that_tell_little_never_make_a_network_healthy(
     scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
 ) -> None:

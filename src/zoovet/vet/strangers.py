@@ -108,7 +108,8 @@ class Strangers:
 
         Returns:
             ``unknown``, with the reason, where nothing can be sought in it, or the evidence is unlike all that the
-            reader knows, or nothing was found on images that are not of the network's kind.
+            reader knows, or images are not of the network's kind (where a threshold is given, only if nothing was
+            found on them).
 
         Raises:
             ZoovetError: Images do not fit the network, or have labels beyond its outputs.
@@ -215,6 +216,8 @@ class Strangers:
         reason = reading.unlike or None
         if reason is None and not flagged and known is not None and known.cautions:
             reason = f"nothing was found, but {known.cautions[-1]}"
+        if reason is None and flagged and self.threshold is None and known is not None and known.is_at_chance:
+            reason = f"it looks trojaned, but {known.cautions[-1]}, and on such images healthy networks look so too"
         if reason is None and not flagged and self.threshold is None and reading.probability > LIKELIER_THAN_NOT:
             reason = (
                 f"suspicious: a trojan is likelier than not ({reading.probability:.2f}), but more than "
