@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.healing import Editable, TriggerSearch, UnlearningConfig
+from zoovet.evidence import Pace, Runnable
+from zoovet.healing import Editable, FloatingWeights, TriggerSearch, UnlearningConfig
 from zoovet.healing.unlearning import unlearned
 
 
@@ -42,16 +44,52 @@ def test_a_seed_settles_all(editable: Editable, images: Tensor, labels: Tensor) 
 
 @pytest.mark.parametrize("num_random", [0, 8])
 def test_own_answers_are_asked_for_with_triggers_drawn_at_random_too(
-    editable: Editable, images: Tensor, labels: Tensor, num_random: int, monkeypatch: pytest.MonkeyPatch
+    editable: Editable, images: Tensor, labels: Tensor, num_random: int
 ) -> None:
-    asked, logits = list[int](), type(editable).logits
-    monkeypatch.setattr(
-        type(editable), "logits", lambda own, *given: asked.append(len(given[1])) or logits(own, *given)
-    )
+    asked = list[int]()
+
+    class Counted:
+        def __init__(self, weights: FloatingWeights) -> None:
+            self._network = editable.with_weights(weights)
+
+        def logits(self, shown: Tensor) -> Tensor:
+            asked.append(len(shown))
+            return self._network.logits(shown)
+
     search = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={})
     config = UnlearningConfig(num_steps=1, batch_size=16, num_triggers=16, num_random=num_random)
-    next(unlearned(editable, search, [2], config, lambda _: None))
-    assert asked == [32 + num_random] * 2  # with triggers, and without
+    (first,) = unlearned(editable, search, [2], replace(config, num_rounds=1), lambda _: None)
+    counted = replace(editable, rounded=lambda weights: cast("Runnable", Counted(weights)))
+    next(unlearned(counted, search, [2], config, lambda _: None, first.triggers))
+    shown = 16 + 16 // min(16, len(first.triggers)) * min(16, len(first.triggers)) + num_random
+    assert asked == [shown] * 2  # with triggers, and without
+
+
+def test_a_step_that_threads_share_is_the_step(editable: Editable, images: Tensor, labels: Tensor) -> None:
+    config, made = UnlearningConfig(num_steps=1, num_rounds=1), []
+    for num_threads in (1, 2):
+        pace = Pace(num_threads=num_threads)
+        search = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={}, pace=pace)
+        made += unlearned(editable, search, [2], config, lambda _: None)
+    alone, shared = made
+    assert [one.kind for one in alone.triggers] == [one.kind for one in shared.triggers]
+    for name, own in editable.weights.items():
+        assert torch.allclose(alone.weights[name], shared.weights[name], atol=1e-4)
+        assert not torch.equal(alone.weights[name], own)
+
+
+def test_known_triggers_are_unlearned_from_where_an_edit_stands(
+    editable: Editable, images: Tensor, labels: Tensor
+) -> None:
+    search = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={})
+    config, told = UnlearningConfig(num_steps=5, num_rounds=1, rate=0.01), list[str]()
+    (first,) = unlearned(editable, search, [2], config, lambda _: None)
+    (after,) = unlearned(editable, search, (), config, told.append, first.triggers, first.weights)
+    assert after.triggers == first.triggers
+    assert not any("towards" in line for line in told)
+    for name, own in editable.weights.items():
+        moved = (after.weights[name] - first.weights[name]).norm()
+        assert 0 < moved < 3 * (first.weights[name] - own).norm()
 
 
 @pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"rate": 0.0}, {"ascent": 2.0}, {"seed": -1}, {"num_random": -1}])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from zoovet.evidence.runnable import Runnable
 
-__all__ = ["Interrupted", "Pace", "StoppableNetwork", "done_at_once"]
+__all__ = ["Interrupted", "Pace", "StoppableNetwork", "done_at_once", "operations_on_one_thread"]
 
 Result = TypeVar("Result")
 
@@ -93,6 +94,17 @@ def done_at_once(tasks: Sequence[Callable[[], Result]], num_threads: int, stop: 
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def operations_on_one_thread() -> Iterator[None]:
+    """As long as it lasts, each of PyTorch's operations has one thread: for what lies between tasks done at once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
         torch.set_num_threads(before)
 
 

@@ -31,11 +31,17 @@ class Editable:
         with_weights: From weights, of the same names, to the network that has them; differentiable.
         moments: From images [N, C, H, W] in [-1, 1] to what is read by those weights of which that is known; as
             :func:`~zoovet.healing.clean_directions.graph_moments` says it.
+        rounded: As ``with_weights``, where there is a faster way that rounds more.
     """
 
     weights: FloatingWeights
     with_weights: Callable[[FloatingWeights], Runnable]
     moments: Callable[[Tensor], Mapping[str, Tensor]] = lambda _: {}
+    rounded: Callable[[FloatingWeights], Runnable] | None = None
+
+    def hastened(self, weights: FloatingWeights) -> Runnable:
+        """The network with these weights, as fast as it can be run: to search it, or to change it step by step."""
+        return (self.rounded or self.with_weights)(weights)
 
     def logits(self, weights: FloatingWeights, images: Tensor) -> Tensor:
         """What the network with these weights answers: [N, classes], for images [N, C, H, W] in [-1, 1]."""
@@ -46,23 +52,33 @@ class Editable:
         return {name: own + strength * (edited[name] - own) for name, own in self.weights.items()}
 
 
-def editable_graph(networks: Networks, runnable: Callable[[Networks], Runnable]) -> Editable:
+def editable_graph(
+    networks: Networks,
+    runnable: Callable[[Networks], Runnable],
+    rounded: Callable[[Networks], Runnable] | None = None,
+) -> Editable:
     """A network with a graph, batch norms not folded.
 
     Args:
         networks: That one (B = 1).
         runnable: How a network of its graph is run on images in [-1, 1].
+        rounded: The same, faster, where that rounds more.
     """
     own = {name: networks.parameters[name][0].detach() for name in learned_names(networks.graph)}
 
-    def with_weights(weights: FloatingWeights) -> Runnable:
+    def changed(weights: FloatingWeights) -> Networks:
         batched = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
-        return runnable(Networks(networks.graph, {**networks.parameters, **batched}))
+        return Networks(networks.graph, {**networks.parameters, **batched})
 
     def moments(images: Tensor) -> Mapping[str, Tensor]:
         return graph_moments(RunnableGraphs(networks), images)
 
-    return Editable(weights=own, with_weights=with_weights, moments=moments)
+    return Editable(
+        weights=own,
+        with_weights=lambda weights: runnable(changed(weights)),
+        moments=moments,
+        rounded=None if rounded is None else lambda weights: rounded(changed(weights)),
+    )
 
 
 def editable_module(module: nn.Module, runnable: Callable[[FloatingWeights], Runnable]) -> Editable:

@@ -1,12 +1,13 @@
 """Healing one network: unlearn in rounds, watch what it costs, take the round and the strength that heal most.
 
-What it costs is told by images that an edit did not learn from. The edit that is taken is made once more, as the best
-was, from all images: the more it learns from, the less it costs.
+What it costs is told by images that an edit did not learn from. The edit that is taken then goes on for a round that
+learns from all images: the more it learns from, the less it costs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.class_search import Seekers, margins_of
+from zoovet.evidence.concurrency import Pace, operations_on_one_thread
 from zoovet.healing.editable import Editable, FloatingWeights
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch, usual_bounds
 from zoovet.healing.unlearning import Round, UnlearningConfig, unlearned
@@ -31,6 +33,9 @@ _LEAST_ROUNDS, _FASTER, _FASTEST = 2, 3.0, 0.3
 
 _WORKING = 0.5
 """Triggers that turn this share of what the strongest does, or more, are asked whether they still do."""
+
+_LAST_RATE = 0.5
+"""Of the best edit's rate, what it goes on with when it learns from all images."""
 
 _STRONG = 0.5
 """Strength of a round's edit below which going on at its rate makes no sense."""
@@ -80,7 +85,7 @@ class Edit:
         flips_after: The same in the healed network, which may have learned from these images in the end.
         num_held_out: Images that were held out.
         num_right_before: Of these, how many the network got right.
-        num_right_after: The same after an edit made as this one was, but without the held-out images.
+        num_right_after: The same after this edit as it was before it learned from them too.
         lost: Share of clean images that is lost after that, by held-out ones.
     """
 
@@ -111,6 +116,7 @@ def heal(
     config: HealingConfig,
     *,
     bounds: Mapping[str, float] | None = None,
+    pace: Pace | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Edit:
     """Edit a network so that triggers towards some of its classes stop working.
@@ -122,11 +128,27 @@ def heal(
         targets: The classes that are suspected.
         config: How.
         bounds: Kinds of triggers and their usual area or bound in this network, as far as it is known.
+        pace: How many searches go on at once, at the price of memory.
         progress: Told what is done next.
 
     Raises:
         ZoovetError: Too few images, or none of another class than a suspected one.
     """
+    pace = pace or Pace()
+    with operations_on_one_thread() if pace.num_threads > 1 else nullcontext():
+        return _healed(editable, images, labels, targets, config, bounds or {}, pace, progress)
+
+
+def _healed(
+    editable: Editable,
+    images: Tensor,
+    labels: Tensor | None,
+    targets: Sequence[int],
+    config: HealingConfig,
+    bounds: Mapping[str, float],
+    pace: Pace,
+    progress: Callable[[str], None],
+) -> Edit:
     with torch.no_grad():
         logits = editable.logits(editable.weights, images)
     taken = logits.argmax(1)
@@ -140,22 +162,23 @@ def heal(
             )
     views = views_of(editable, images, taken)
     unit = float(margins_of(logits, taken).abs().median()) or 1.0
-    every = Seekers(editable.with_weights(editable.weights), images[learn], taken[learn], unit)
+    every = Seekers(editable.hastened(editable.weights), images[learn], taken[learn], unit, pace.max_images)
     search = TriggerSearch(
         images=images[learn],
         taken=taken[learn],
         is_mirrored=views.mirrored,
         unit=unit,
-        bounds=usual_bounds(every, bounds or {}, torch.Generator().manual_seed(config.seed)),
+        bounds=usual_bounds(every, bounds, torch.Generator().manual_seed(config.seed)),
+        pace=pace,
     )
     best = _Best(CleanWatch(editable, images[watch], classes[watch], views), config.max_loss, progress)
     _attempt(best, search, targets, config, progress)
     if best.weights is not None:
         on_all = replace(search, images=images, taken=taken)
-        alike = replace(config.unlearning, rate=best.rate, num_rounds=best.num_rounds)
+        last = replace(config.unlearning, rate=_LAST_RATE * best.rate, num_rounds=1)
         best.progress = partial(_tell, progress, config.num_attempts + 1, config.num_attempts, "with all images")
-        *_, done = unlearned(editable, on_all, targets, alike, best.progress, best.triggers)
-        best.consider_on_all(done)
+        (done,) = unlearned(editable, on_all, (), last, best.progress, best.triggers, best.weights)
+        best.consider_on_all(done.weights)
     return best.edit()
 
 
@@ -186,7 +209,7 @@ class _Best:
 
     Every edit is compared with the best before it by all triggers that were found until then: one that was made when
     few were known stands well by those few. What the best costs is known, as it did not learn from the images that are
-    watched; one that was made alike and learned from them too costs less.
+    watched; what it becomes by learning from them too costs less.
     """
 
     watched: CleanWatch
@@ -197,14 +220,13 @@ class _Best:
     on_all: FloatingWeights | None = None
     strength: float = 0.0
     rate: float = 0.0
-    num_rounds: int = 0
     lost: CleanLoss = _NOTHING_LOST
     triggers: tuple[SoughtTrigger, ...] = ()
     flips_before: tuple[float, ...] = ()
 
     def consider(self, done: Round, rate: float) -> bool:
         """Look at what a round ended with; whether going on at this rate makes sense."""
-        working, editable = self._working(done), self.watched.editable
+        working, editable = self._working(done.triggers[len(self.triggers) :]), self.watched.editable
         name = f"round {done.number} at rate {rate:g}"
         found = self.watched.strongest(done.weights, self.max_loss)
         if found is None:
@@ -219,28 +241,25 @@ class _Best:
         )
         if max(turned, _ENOUGH) <= max(self.turned, _ENOUGH):
             self.turned, self.weights, self.strength, self.lost = turned, weights, strength, lost
-            self.rate, self.num_rounds = rate, done.number
+            self.rate = rate
         return strength >= _STRONG
 
-    def consider_on_all(self, done: Round) -> None:
-        """Take an edit made as the best was, from all images, where triggers work no more after it than after that.
+    def consider_on_all(self, weights: FloatingWeights) -> None:
+        """Take what the best became by learning from all images, where triggers work no more after it than before.
 
         Nor may it cost more than is allowed on the images that are watched, though it learned from these.
         """
-        working = self._working(done)
-        weights = self.watched.editable.between(done.weights, self.strength)
-        turned = self._turned(weights, working)
+        turned = self._turned(weights, self._working(()))
         is_taken = max(turned, _ENOUGH) <= max(self.turned, _ENOUGH)
         is_taken = is_taken and self.watched.lost(weights).may_be(self.max_loss)
         self.progress(f"found triggers turn {100 * turned:.0f} % of images: {'taken' if is_taken else 'not taken'}")
         if is_taken:
             self.on_all = weights
 
-    def _working(self, done: Round) -> list[SoughtTrigger]:
+    def _working(self, new: Sequence[SoughtTrigger]) -> list[SoughtTrigger]:
         """Of all triggers found until then, those that work in the network as it is."""
-        new = done.triggers[len(self.triggers) :]
         self.flips_before += tuple(self.watched.flips(self.watched.editable.weights, new))
-        self.triggers += new
+        self.triggers += tuple(new)
         flips = dict(zip(self.triggers, self.flips_before, strict=True))
         asked = [one for one in self.triggers if one.is_bearable] or list(self.triggers)
         most = max((flips[one] for one in asked), default=0.0)

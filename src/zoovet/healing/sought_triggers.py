@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch import Tensor
 from zoovet.evidence import Runnable
 from zoovet.evidence.bounds import bounded, usual_bound
 from zoovet.evidence.class_search import Course, Seekers, halved
+from zoovet.evidence.concurrency import Pace, StoppableNetwork, done_at_once
 from zoovet.evidence.staged_search import sought_patches
 from zoovet.evidence.trigger_families import Blends, TriggerFamily, Warps, Waves
 from zoovet.evidence.usual_triggers import drawn_warps
@@ -36,8 +39,8 @@ _NUM_FEW, _NUM_SOME = 6, 20
 _MOST_CLASSES = 20
 _NUM_PLACES, _PLACES_KEPT = 5, (4, 2)
 _NUM_STEPS = 4
-_STRIPES_KEPT = 6
-_NUM_WARPS, _WARPS_BEGUN, _WARPS_KEPT, _WARP_STEPS = 200, 5, 3, 6
+_NUM_FEWEST, _STRIPES_TRIED, _STRIPES_KEPT = 3, 24, 6
+_NUM_WARPS, _WARPS_KEPT, _WARP_STEPS = 200, (12, 4, 3), (0, 1, 4)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,6 +93,7 @@ class TriggerSearch:
         is_mirrored: Whether it takes mirrored images for the same.
         bounds: Area of learned masks (``pixels``) and bounds of changes (``change``, ``smooth``) that are usual for the
             network; the widest are used where nothing is said.
+        pace: How many searches go on at once, and on how many images.
     """
 
     images: Tensor
@@ -97,41 +101,99 @@ class TriggerSearch:
     unit: float
     is_mirrored: bool = False
     bounds: Mapping[str, float] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
 
     def towards(self, network: Runnable, target: int, generator: torch.Generator) -> list[SoughtTrigger]:
         """The best trigger of each kind towards a class, in the network as it is now."""
-        every = Seekers(network, self.images, self.taken, self.unit)
         order = torch.randperm(len(self.taken), generator=generator).to(self.taken.device)
         order = order[self.taken[order] != target]
         if not len(order):
             return []
-        few, some = every.on(order[:_NUM_FEW]), every.on(order[:_NUM_SOME])
-        found, one = list[tuple[str, Course]](), torch.full((1,), target, device=self.taken.device)
+        stop, num_threads = threading.Event(), self.pace.num_threads
+        own = StoppableNetwork(network, stop) if num_threads > 1 else network
+        every = Seekers(own, self.images, self.taken, self.unit, self.pace.max_images)
+        sought = _Towards(every.on(order[:_NUM_FEW]), every.on(order[:_NUM_SOME]), target)
         sides = self.images.shape[-2:]
-        for size in sorted({max(2, round(share * min(sides))) for share in _PATCH_SHARES}):
-            course = sought_patches(
-                few, some, size, one, num_places=_NUM_PLACES, num_trial_steps=1, num_steps=_NUM_STEPS, keep=_PLACES_KEPT
-            )
-            found.append(("patch", course))
         widest = _WIDEST | {"pixels": _WIDEST["pixels"] * sides[0] * sides[1]}
-        for kind, factor in _BOUNDED:
-            family = bounded(kind, factor * min(widest[kind], self.bounds.get(kind, widest[kind])))
-            found.append((kind, some.seek(family, one, _NUM_STEPS)))
-        found += [("blend", some.seek(Blends(weight), one, _NUM_STEPS)) for weight in _BLENDED]
-        for moved, bound in _WARPS:
-            drawn = drawn_warps(torch.full((_NUM_WARPS,), moved).to(self.images), generator)
-            tried = few.seek(Warps(bound), one.expand(_NUM_WARPS), 0, drawn)
-            start = drawn[tried.best.topk(_WARPS_BEGUN).indices]
-            course = some.seek(Warps(bound), one.expand(_WARPS_BEGUN), _WARP_STEPS, start)
-            found.append(("warp", halved(course, 1, _WARPS_KEPT)))
-        triggers = [trigger for kind, course in found for trigger in _each(kind, target, course, some)]
-        most_waves = bearable_amplitude(network, few.images, few.labels, target)
-        for amplitude in (0.5 * most_waves, most_waves):
-            banked = caused_by_stripes(network, few.images, few.labels, target, amplitude)
-            best = amplitude * banked.stripes[banked.caused.topk(min(_STRIPES_KEPT, len(banked.caused))).indices]
-            course = some.seek(Waves(amplitude), one.expand(len(best)), 1, best)
-            triggers += [replace(own, bearable=1.0) for own in _each("waves", target, course, some)]
-        return triggers
+        bounds = {kind: min(most, self.bounds.get(kind, most)) for kind, most in widest.items()}
+        drawn = [drawn_warps(torch.full((_NUM_WARPS,), moved).to(self.images), generator) for moved, _ in _WARPS]
+        sizes = sorted({max(2, round(share * min(sides))) for share in _PATCH_SHARES})
+        tasks: list[Callable[[], list[SoughtTrigger]]] = [sought.stripes]
+        tasks += [partial(sought.warps, bound, fields) for (_, bound), fields in zip(_WARPS, drawn, strict=True)]
+        tasks += [partial(sought.patches, size) for size in sizes]
+        tasks += [partial(sought.bounded, kind, bounded(kind, factor * bounds[kind])) for kind, factor in _BOUNDED]
+        tasks += [partial(sought.bounded, "blend", Blends(weight)) for weight in _BLENDED]
+        return [trigger for found in done_at_once(tasks, num_threads, stop) for trigger in found]
+
+
+@dataclass(frozen=True, eq=False)
+class _Towards:
+    """Searches towards one class, on few images and on more, all of other classes."""
+
+    few: Seekers
+    some: Seekers
+    target: int
+
+    def stripes(self) -> list[SoughtTrigger]:
+        """Of a bank of all, those that cause the class most, with two amplitudes."""
+        few, found = self.few, list[SoughtTrigger]()
+        most = bearable_amplitude(few.network, few.images, few.labels, self.target)
+        fewest = few.on(self._rows(_NUM_FEWEST))
+        banked = caused_by_stripes(few.network, fewest.images, fewest.labels, self.target, most)
+        best = banked.stripes[banked.caused.topk(min(_STRIPES_TRIED, len(banked.caused))).indices]
+        for amplitude in (0.5 * most, most):
+            course = few.seek(Waves(amplitude), self._class(len(best)), 0, amplitude * best)
+            course = halved(course, 1, _STRIPES_KEPT)
+            course = self.some.seek(course.family, course.classes, 1, course.triggers)
+            found += [replace(own, bearable=1.0) for own in self._each("waves", course)]
+        return found
+
+    def warps(self, bound: float, drawn: Tensor) -> list[SoughtTrigger]:
+        """From the best of warps that were drawn."""
+        course = self.few.on(self._rows(_NUM_FEWEST)).seek(Warps(bound), self._class(len(drawn)), 0, drawn)
+        for seekers, kept, num_steps in zip((self.few, self.some, self.some), _WARPS_KEPT, _WARP_STEPS, strict=True):
+            course = halved(course, 1, kept)
+            course = seekers.seek(course.family, course.classes, num_steps, course.triggers)
+        return self._each("warp", course)
+
+    def patches(self, size: int) -> list[SoughtTrigger]:
+        """At the best places of all."""
+        one, keep = self._class(1), _PLACES_KEPT
+        course = sought_patches(
+            self.few, self.some, size, one, num_places=_NUM_PLACES, num_trial_steps=1, num_steps=_NUM_STEPS, keep=keep
+        )
+        return self._each("patch", course)
+
+    def bounded(self, kind: str, family: TriggerFamily) -> list[SoughtTrigger]:
+        """Uphill from the family's own start."""
+        return self._each(kind, self.some.seek(family, self._class(1), _NUM_STEPS))
+
+    def _rows(self, count: int) -> Tensor:
+        return torch.arange(min(count, len(self.few.labels)), device=self.few.labels.device)
+
+    def _class(self, count: int) -> Tensor:
+        return torch.full((count,), self.target, device=self.some.labels.device)
+
+    def _each(self, kind: str, course: Course) -> list[SoughtTrigger]:
+        some, found = self.some, []
+        for row in range(len(course.classes)):
+            place = torch.tensor([row], device=course.classes.device)
+            best = int(course.values[row, :, 0].argmax())
+            family, values = course.family.chosen(place), course.triggers[place]
+            with torch.no_grad():
+                opposite = some.network.logits(family.put(-values, some.images[None])[0])[0].argmax(1)
+            is_borne = (opposite == some.labels) | (opposite == self.target)
+            found.append(
+                SoughtTrigger(
+                    kind=kind,
+                    target=self.target,
+                    family=family,
+                    values=values,
+                    flips=float(course.values[row, best, 1]),
+                    bearable=float(is_borne.double().mean()),
+                )
+            )
+        return found
 
 
 def usual_bounds(every: Seekers, known: Mapping[str, float], generator: torch.Generator) -> dict[str, float]:
@@ -147,24 +209,3 @@ def usual_bounds(every: Seekers, known: Mapping[str, float], generator: torch.Ge
     few = every.on(rows)
     with torch.no_grad():
         return {kind: known[kind] if kind in known else usual_bound(few, classes, kind) for kind in _WIDEST}
-
-
-def _each(kind: str, target: int, course: Course, some: Seekers) -> Sequence[SoughtTrigger]:
-    found = []
-    for row in range(len(course.classes)):
-        place = torch.tensor([row], device=course.classes.device)
-        best = int(course.values[row, :, 0].argmax())
-        family, values = course.family.chosen(place), course.triggers[place]
-        with torch.no_grad():
-            opposite = some.network.logits(family.put(-values, some.images[None])[0])[0].argmax(1)
-        found.append(
-            SoughtTrigger(
-                kind=kind,
-                target=target,
-                family=family,
-                values=values,
-                flips=float(course.values[row, best, 1]),
-                bearable=float(((opposite == some.labels) | (opposite == target)).double().mean()),
-            )
-        )
-    return found

@@ -12,14 +12,17 @@ unlearning); Beyer et al. 2022, *A good teacher is patient and consistent* (own 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence.concurrency import done_at_once
 from zoovet.healing.clean_directions import clean_directions
 from zoovet.healing.editable import Editable, FloatingWeights
 from zoovet.healing.random_triggers import with_random_triggers
@@ -105,18 +108,20 @@ def unlearned(
     config: UnlearningConfig,
     progress: Callable[[str], None],
     known: Sequence[SoughtTrigger] = (),
+    start: FloatingWeights | None = None,
 ) -> Iterator[Round]:
     """Unlearn what causes some classes, round by round.
 
     Args:
         editable: The network.
         search: Triggers of it, and the reference images.
-        targets: The classes that are suspected.
+        targets: The classes that are suspected; without any, triggers that are known are unlearned and none sought.
         config: How.
         progress: Told what is done next.
         known: Triggers of the network as it is that were found already; then none are sought in the first round.
+        start: The weights to begin with; the network's own where left out. Its own answers are asked for all the same.
     """
-    return _Unlearning(editable, search, targets, config, progress).rounds(known)
+    return _Unlearning(editable, search, targets, config, progress, start).rounds(known)
 
 
 @dataclass
@@ -127,6 +132,49 @@ class _Sought:
     weight: float
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Lesson:
+    """What is asked in one step.
+
+    Attributes:
+        plain: Images without triggers.
+        parts: Others, for each trigger.
+        chosen: The triggers.
+        others: Images without triggers drawn at random.
+        disturbed: The same with them.
+        weights: How much an image of the three kinds counts.
+    """
+
+    plain: Tensor
+    parts: Sequence[Tensor]
+    chosen: Sequence[_Sought]
+    others: Tensor
+    disturbed: Tensor
+    weights: tuple[float, float, float]
+
+    def part(self, start: int, count: int) -> _Lesson:
+        """Every ``count``-th image and trigger, from one on; they count as they did."""
+        rows = slice(start, None, count)
+        return replace(
+            self,
+            plain=self.plain[rows],
+            parts=self.parts[rows],
+            chosen=self.chosen[rows],
+            others=self.others[rows],
+            disturbed=self.disturbed[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """What a part of a step gives: slopes of the weights and of its triggers, and the answers to images with these."""
+
+    slopes: Sequence[Tensor]
+    triggers: Sequence[Tensor]
+    chosen: Sequence[_Sought]
+    answers: Sequence[Tensor]
+
+
 class _Unlearning:
     def __init__(
         self,
@@ -135,7 +183,9 @@ class _Unlearning:
         targets: Sequence[int],
         config: UnlearningConfig,
         progress: Callable[[str], None],
+        start: FloatingWeights | None,
     ) -> None:
+        self._start = editable.weights if start is None else start
         self._editable, self._search, self._config, self._progress = editable, search, config, progress
         self._targets = tuple(targets)
         self._generator = torch.Generator().manual_seed(config.seed)
@@ -156,7 +206,7 @@ class _Unlearning:
         for number in range(config.num_rounds):
             for target in self._targets if number or not known else ():
                 self._progress(f"round {number + 1} of {config.num_rounds}: triggers towards class {target}")
-                network = self._editable.with_weights(self._now())
+                network = self._editable.hastened(self._now())
                 found += self._search.towards(network, target, self._generator)
             self._pool += _worth_asking(found[len(self._pool) + self._num_left_out :])
             self._num_left_out = len(found) - len(self._pool)
@@ -171,7 +221,7 @@ class _Unlearning:
 
     def _weights(self) -> dict[str, Tensor]:
         """The network's, as its weights' coordinates are now."""
-        weights = dict(self._editable.weights)
+        weights = dict(self._start)
         for name, moved in self._coordinates.items():
             if name in self._directions:
                 change = self._directions[name].change(moved)
@@ -184,35 +234,67 @@ class _Unlearning:
         for group, scale in zip(self._optimizer.param_groups, self._scales, strict=True):
             group["lr"] = rate * scale
         with torch.inference_mode(False), torch.enable_grad():
-            plain, (parts, chosen) = self._images(self._config.batch_size, _MIXED), self._parts()
-            moving = [one.trigger.values.detach().clone().requires_grad_() for one in chosen]
-            shown = torch.cat(
-                [
-                    one.trigger.family.put(values, part[None])[0]
-                    for one, values, part in zip(chosen, moving, parts, strict=True)
-                ]
-            )
-            others, disturbed = self._disturbed()
-            with torch.no_grad():
-                asked = torch.cat([plain, *parts, others])
-                wanted = self._editable.logits(self._editable.weights, asked).log_softmax(1)
-            logits = self._editable.logits(self._weights(), torch.cat([plain, shown, disturbed]))
-            losses = functional.kl_div(logits.log_softmax(1), wanted, log_target=True, reduction="none").sum(1)
-            each = losses.split([len(plain), len(shown), len(disturbed)])
-            loss = self._config.clean_weight * each[0].mean() + sum(own.mean() for own in each[1:] if len(own))
-            self._optimizer.zero_grad()
-            if not bool(loss.isfinite()):
+            lesson = self._lesson()
+            weights = self._weights()
+            leaves = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
+            count = min(self._search.pace.num_threads, self._config.batch_size)
+            tasks = [partial(self._learned, lesson.part(start, count), leaves) for start in range(count)]
+            done = done_at_once(tasks, count, threading.Event())
+            slopes = [torch.stack(each).sum(0) for each in zip(*(one.slopes for one in done), strict=True)]
+            if not all(bool(slope.isfinite().all()) for slope in slopes):
                 return
-            loss.backward()
+            self._optimizer.zero_grad()
+            torch.autograd.backward(list(weights.values()), slopes)
         self._optimizer.step()
-        answers = logits.detach()[len(plain) : len(plain) + len(shown)].softmax(1)
-        self._ascend(chosen, moving, answers.split([len(part) for part in parts]))
+        for one in done:
+            self._ascend(one)
 
-    def _ascend(self, chosen: Sequence[_Sought], moving: Sequence[Tensor], answers: Sequence[Tensor]) -> None:
+    def _lesson(self) -> _Lesson:
+        """What is asked in a step, each kind of images by its own mean."""
+        config = self._config
+        plain, (parts, chosen), (others, disturbed) = (
+            self._images(config.batch_size, _MIXED),
+            self._parts(),
+            self._disturbed(),
+        )
+        return _Lesson(
+            plain=plain,
+            parts=parts,
+            chosen=chosen,
+            others=others,
+            disturbed=disturbed,
+            weights=(
+                config.clean_weight / len(plain),
+                1 / sum(map(len, parts)) if parts else 0.0,
+                1 / max(1, len(others)),
+            ),
+        )
+
+    def _learned(self, lesson: _Lesson, weights: FloatingWeights) -> _Learned:
+        """Slopes of a part of a lesson's loss."""
+        moving = [one.trigger.values.detach().clone().requires_grad_() for one in lesson.chosen]
+        with torch.inference_mode(False), torch.no_grad():
+            asked = torch.cat([lesson.plain, *lesson.parts, lesson.others])
+            wanted = self._editable.hastened(self._editable.weights).logits(asked)[0].log_softmax(1)
+        with torch.inference_mode(False), torch.enable_grad():
+            triggered = [
+                one.trigger.family.put(values, part[None])[0]
+                for one, values, part in zip(lesson.chosen, moving, lesson.parts, strict=True)
+            ]
+            shown = torch.cat([lesson.plain, *triggered, lesson.disturbed])
+            logits = self._editable.hastened(weights).logits(shown)[0]
+            losses = functional.kl_div(logits.log_softmax(1), wanted, log_target=True, reduction="none").sum(1)
+            sizes = [len(lesson.plain), sum(map(len, lesson.parts)), len(lesson.disturbed)]
+            loss = sum(weight * each.sum() for weight, each in zip(lesson.weights, losses.split(sizes), strict=True))
+            slopes = torch.autograd.grad(loss, [*weights.values(), *moving], materialize_grads=True)
+        answers = logits.detach()[sizes[0] : sizes[0] + sizes[1]].softmax(1).split([len(one) for one in lesson.parts])
+        return _Learned(slopes[: len(weights)], slopes[len(weights) :], lesson.chosen, answers)
+
+    def _ascend(self, done: _Learned) -> None:
         """Triggers go up their slopes; those that still work are asked for more often."""
-        for one, values, answer in zip(chosen, moving, answers, strict=True):
-            if self._config.ascent and values.grad is not None:
-                moved = one.trigger.family.moved(values.detach(), values.grad, self._config.ascent)
+        for one, slope, answer in zip(done.chosen, done.triggers, done.answers, strict=True):
+            if self._config.ascent:
+                moved = one.trigger.family.moved(one.trigger.values, slope, self._config.ascent)
                 one.trigger = replace(one.trigger, values=moved)
             caused = float(answer[:, one.trigger.target].mean())
             one.weight = max(_LEAST_WEIGHT, 0.5 * (one.weight + caused))

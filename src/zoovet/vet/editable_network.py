@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import Runnable, RunnableGraphs, RunnableModule
+from zoovet.evidence import LowPrecision, Runnable, RunnableGraphs, RunnableModule
 from zoovet.healing import Editable, FloatingWeights, editable_graph, editable_module
 from zoovet.networks import Networks, fold_batch_norms
 from zoovet.vet.network import Network
-from zoovet.vet.runnable_network import LogProbabilities, runnable
+from zoovet.vet.runnable_network import LogProbabilities, runnable, sought_in
 
 __all__ = ["change_of", "editable_network", "with_weights"]
 
@@ -42,7 +42,11 @@ def editable_network(
         again = RunnableGraphs(networks)
         return LogProbabilities(again) if isinstance(made, LogProbabilities) else again
 
-    return _limited(editable_graph(inner.networks, run_again), only)
+    def run_fast(networks: Networks) -> Runnable:
+        return LowPrecision(run_again(fold_batch_norms(networks)))
+
+    is_large = isinstance(sought_in(network, made)[0], LowPrecision)
+    return _limited(editable_graph(inner.networks, run_again, run_fast if is_large else None), only)
 
 
 def _limited(editable: Editable, only: Container[str] | None) -> Editable:

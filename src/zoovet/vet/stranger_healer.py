@@ -20,6 +20,7 @@ from zoovet.progress_texts import counted
 from zoovet.vet.editable_network import change_of, editable_network, with_weights
 from zoovet.vet.network import Network
 from zoovet.vet.reference_images import ReferenceImages
+from zoovet.vet.runnable_network import pace_of
 from zoovet.vet.strangers import LIKELIER_THAN_NOT, ExaminedNetwork, Strangers
 from zoovet.vet.verdicts import Verdict
 
@@ -220,7 +221,8 @@ class StrangerHealer:
         else:
             signed, labels = as_signed(shown.images.pixels).to(first), shown.labels
         bounds = bounds_in(examined.evidence.settings)
-        edit = heal(editable, signed, labels, targets, config, bounds=bounds, progress=progress)
+        pace = pace_of(network)
+        edit = heal(editable, signed, labels, targets, config, bounds=bounds, pace=pace, progress=progress)
         edited = with_weights(network, edit.weights) if edit.strength else network
         return edit, replace(edited, notes=network.notes), change_of(editable.weights, edit.weights)
 
