@@ -25,8 +25,9 @@ from zoovet.progress_texts import counted
 
 __all__ = ["Edit", "HealingConfig", "heal"]
 
-_ENOUGH = 0.1
-"""Share of images that found triggers may still turn where nothing else is tried."""
+_ENOUGH, _HARDLY = 0.1, 0.25
+"""Share of images that found triggers may still turn where nothing else is tried, and where nothing faster is: a search
+finds what turns as many in healthy networks."""
 
 _LEAST_ROUNDS, _FASTER, _FASTEST = 2, 3.0, 0.3
 """Rounds before it may end; how much faster or slower the next attempt is; the fastest rate."""
@@ -191,10 +192,10 @@ def _attempt(
         own, is_borne = replace(config.unlearning, rate=rate), True
         best.progress = partial(_tell, progress, number + 1, config.num_attempts, "attempt")
         for done in unlearned(best.watched.editable, search, targets, own, best.progress, best.triggers):
-            is_borne = best.consider(done, rate)
-            if done.number >= _LEAST_ROUNDS and (not is_borne or best.turned <= _ENOUGH):
+            is_borne, is_best = best.consider(done, rate)
+            if done.number >= _LEAST_ROUNDS and (not is_borne or not is_best or best.turned <= _ENOUGH):
                 break
-        if best.turned <= _ENOUGH:
+        if best.turned <= (_HARDLY if is_borne else _ENOUGH):
             break
         rate = min(rate * _FASTER if is_borne else rate / _FASTER, _FASTEST)
 
@@ -224,14 +225,14 @@ class _Best:
     triggers: tuple[SoughtTrigger, ...] = ()
     flips_before: tuple[float, ...] = ()
 
-    def consider(self, done: Round, rate: float) -> bool:
-        """Look at what a round ended with; whether going on at this rate makes sense."""
+    def consider(self, done: Round, rate: float) -> tuple[bool, bool]:
+        """Look at what a round ended with: whether it can be borne, at this rate, and whether it is the best so far."""
         working, editable = self._working(done.triggers[len(self.triggers) :]), self.watched.editable
         name = f"round {done.number} at rate {rate:g}"
         found = self.watched.strongest(done.weights, self.max_loss)
         if found is None:
             self.progress(f"{name}: it costs more than {100 * self.max_loss:g} points at any strength")
-            return False
+            return False, False
         strength, lost = found
         weights = editable.between(done.weights, strength)
         turned = self._turned(weights, working)
@@ -239,10 +240,11 @@ class _Best:
             f"{name}: strength {strength:g}, {100 * lost.share:.1f} points lost, found triggers turn "
             f"{100 * turned:.0f} % of images"
         )
-        if max(turned, _ENOUGH) <= max(self.turned, _ENOUGH):
+        is_best = max(turned, _ENOUGH) <= max(self.turned, _ENOUGH)
+        if is_best:
             self.turned, self.weights, self.strength, self.lost = turned, weights, strength, lost
             self.rate = rate
-        return strength >= _STRONG
+        return strength >= _STRONG, is_best
 
     def consider_on_all(self, weights: FloatingWeights) -> None:
         """Take what the best became by learning from all images, where triggers work no more after it than before.
