@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from zoovet.healing import HealingConfig, UnlearningConfig
 from zoovet.vet.stranger_healer import Accuracy
 
 Nets = Callable[[int | None], Network]
-QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=2), num_attempts=2)
+QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=1, num_steps=100), num_attempts=2)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_an_edit_that_fails_its_check_says_why(stamped: Nets, pictures: Images, 
     assert healing is not None
     assert not healing.is_healed
     first, second = healing.shortcomings
-    assert first.startswith("the strongest trigger that was found still turns 100 % of held-out images")
+    assert re.fullmatch(r"triggers that were found \(\w+\) still turn \d+ % of held-out images", first)
     assert second == "it is still found to be trojaned, towards class 3"
 
 

@@ -83,10 +83,10 @@ class Edit:
         strength: Share of the way from the weights as they were to the edited ones; 0 where nothing was changed.
         triggers: All that were found.
         flips_before: Of each, the share of held-out images of other classes that it turned into its target.
-        flips_after: The same in the healed network, which may have learned from these images in the end.
+        flips_after: The same after this edit as it was before it learned from these images too.
         num_held_out: Images that were held out.
         num_right_before: Of these, how many the network got right.
-        num_right_after: The same after this edit as it was before it learned from them too.
+        num_right_after: The same after this edit as it was then.
         lost: Share of clean images that is lost after that, by held-out ones.
     """
 
@@ -103,10 +103,20 @@ class Edit:
 
     @property
     def strongest(self) -> int | None:
-        """Which trigger turned most images before, of those that do not erase them; ``None`` where there is none."""
+        """Which trigger turned most images before, of those that do not erase them; ``None`` where there is none.
+
+        Of several, the one that turns most after.
+        """
         places = range(len(self.triggers))
         asked = [place for place in places if self.triggers[place].is_bearable] or list(places)
-        return max(asked, key=lambda place: self.flips_before[place], default=None)
+        return max(asked, key=lambda place: (self.flips_before[place], self.flips_after[place]), default=None)
+
+    @property
+    def still_turned(self) -> tuple[str, float]:
+        """Of triggers that worked before, the kind that turns most images after, and the mean share that it turns."""
+        working = _working(self.triggers, self.flips_before)
+        after = dict(zip(self.triggers, self.flips_after, strict=True))
+        return _most_of_a_kind(working, [after[one] for one in working])
 
 
 def heal(
@@ -262,16 +272,13 @@ class _Best:
         """Of all triggers found until then, those that work in the network as it is."""
         self.flips_before += tuple(self.watched.flips(self.watched.editable.weights, new))
         self.triggers += tuple(new)
-        flips = dict(zip(self.triggers, self.flips_before, strict=True))
-        asked = [one for one in self.triggers if one.is_bearable] or list(self.triggers)
-        most = max((flips[one] for one in asked), default=0.0)
-        working = [one for one in asked if flips[one] >= _WORKING * most]
+        working = _working(self.triggers, self.flips_before)
         if self.weights is not None and new:
             self.turned = self._turned(self.weights, working)
         return working
 
     def _turned(self, weights: FloatingWeights, working: Sequence[SoughtTrigger]) -> float:
-        return _most_of_a_kind(working, self.watched.flips(weights, working))
+        return _most_of_a_kind(working, self.watched.flips(weights, working))[1]
 
     def edit(self) -> Edit:
         """What came of it."""
@@ -286,7 +293,7 @@ class _Best:
             strength=self.strength,
             triggers=self.triggers,
             flips_before=self.flips_before,
-            flips_after=tuple(self.watched.flips(weights, self.triggers)),
+            flips_after=tuple(self.watched.flips(watched, self.triggers)),
             num_held_out=len(self.watched.labels),
             num_right_before=self.watched.num_right(own),
             num_right_after=self.watched.num_right(watched),
@@ -294,8 +301,18 @@ class _Best:
         )
 
 
-def _most_of_a_kind(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> float:
-    """The mean share of images that triggers of a kind turn, of the kind that turns most."""
-    kinds = {one.kind for one in triggers}
-    each = [[share for one, share in zip(triggers, flips, strict=True) if one.kind == kind] for kind in kinds]
-    return max((sum(shares) / len(shares) for shares in each), default=0.0)
+def _working(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> list[SoughtTrigger]:
+    """Triggers that turn half of what the strongest does, or more; those that erase images are not asked."""
+    of = dict(zip(triggers, flips, strict=True))
+    asked = [one for one in triggers if one.is_bearable] or list(triggers)
+    most = max((of[one] for one in asked), default=0.0)
+    return [one for one in asked if of[one] >= _WORKING * most]
+
+
+def _most_of_a_kind(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> tuple[str, float]:
+    """The kind of triggers that turns most images, and the mean share that triggers of the kind turn."""
+    means = {}
+    for kind in dict.fromkeys(one.kind for one in triggers):
+        shares = [share for one, share in zip(triggers, flips, strict=True) if one.kind == kind]
+        means[kind] = sum(shares) / len(shares)
+    return max(means.items(), key=lambda pair: pair[1], default=("", 0.0))

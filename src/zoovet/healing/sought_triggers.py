@@ -138,7 +138,7 @@ class _Towards:
         """Of a bank of all, those that cause the class most, with two amplitudes."""
         few, found = self.few, list[SoughtTrigger]()
         most = bearable_amplitude(few.network, few.images, few.labels, self.target)
-        fewest = few.on(self._rows(_NUM_FEWEST))
+        fewest = self._fewest
         banked = caused_by_stripes(few.network, fewest.images, fewest.labels, self.target, most)
         best = banked.stripes[banked.caused.topk(min(_STRIPES_TRIED, len(banked.caused))).indices]
         for amplitude in (0.5 * most, most):
@@ -150,7 +150,7 @@ class _Towards:
 
     def warps(self, bound: float, drawn: Tensor) -> list[SoughtTrigger]:
         """From the best of warps that were drawn."""
-        course = self.few.on(self._rows(_NUM_FEWEST)).seek(Warps(bound), self._class(len(drawn)), 0, drawn)
+        course = self._fewest.seek(Warps(bound), self._class(len(drawn)), 0, drawn)
         for seekers, kept, num_steps in zip((self.few, self.some, self.some), _WARPS_KEPT, _WARP_STEPS, strict=True):
             course = halved(course, 1, kept)
             course = seekers.seek(course.family, course.classes, num_steps, course.triggers)
@@ -158,9 +158,15 @@ class _Towards:
 
     def patches(self, size: int) -> list[SoughtTrigger]:
         """At the best places of all."""
-        one, keep = self._class(1), _PLACES_KEPT
         course = sought_patches(
-            self.few, self.some, size, one, num_places=_NUM_PLACES, num_trial_steps=1, num_steps=_NUM_STEPS, keep=keep
+            self._fewest,
+            self.some,
+            size,
+            self._class(1),
+            num_places=_NUM_PLACES,
+            num_trial_steps=1,
+            num_steps=_NUM_STEPS,
+            keep=_PLACES_KEPT,
         )
         return self._each("patch", course)
 
@@ -168,8 +174,10 @@ class _Towards:
         """Uphill from the family's own start."""
         return self._each(kind, self.some.seek(family, self._class(1), _NUM_STEPS))
 
-    def _rows(self, count: int) -> Tensor:
-        return torch.arange(min(count, len(self.few.labels)), device=self.few.labels.device)
+    @property
+    def _fewest(self) -> Seekers:
+        """Those images that choose among many triggers."""
+        return self.few.on(torch.arange(min(_NUM_FEWEST, len(self.few.labels)), device=self.few.labels.device))
 
     def _class(self, count: int) -> Tensor:
         return torch.full((count,), self.target, device=self.some.labels.device)

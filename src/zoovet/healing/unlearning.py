@@ -62,7 +62,7 @@ class UnlearningConfig:
         ZoovetError: A number is out of its range.
     """
 
-    num_rounds: int = 4
+    num_rounds: int = 3
     num_steps: int = 40
     batch_size: int = 32
     num_triggers: int = 16

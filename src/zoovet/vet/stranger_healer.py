@@ -34,9 +34,10 @@ _UNCHECKED = (
     "no reference images: it was healed, and checked, on images that the network makes itself, which tell nothing of "
     "its accuracy on real ones: that was not checked; try it on some, or give them (--images)"
 )
-_WORKS = 0.2
 _PARTS = ("verdict", "edit", "check")
-"""Share of images that a found trigger turns from which on it still works."""
+_WORKS, _CLEARLY_HEALTHY = 0.2, 0.05
+"""Share of images that triggers of a kind turn, on average, above which they still work, unless the edited network has
+less than this probability of a trojan: then it is one that such changes confuse anyway."""
 
 
 @dataclass(frozen=True)
@@ -279,12 +280,9 @@ def _shortcomings(
     if after is None:
         return (f"every edit that heals costs more than {100 * max_loss:g} points on held-out {images}",)
     found = []
-    strongest = edit.strongest
-    if strongest is not None and edit.flips_after[strongest] > _WORKS:
-        found.append(
-            f"the strongest trigger that was found still turns {100 * edit.flips_after[strongest]:.0f} % of held-out "
-            "images"
-        )
+    kind, turned = edit.still_turned
+    if turned > _WORKS and (after.probability or 0.0) >= _CLEARLY_HEALTHY:
+        found.append(f"triggers that were found ({kind}) still turn {100 * turned:.0f} % of held-out images")
     if after.verdict == "trojaned":
         towards = "one trigger makes many classes another" if after.target is None else f"towards class {after.target}"
         found.append(f"it is still found to be trojaned, {towards}")
