@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_a_state_dict_is_healed_and_keeps_its_layout(repair: Repair, tmp_path: P
     lines = shown.splitlines()
     assert lines[0].startswith("before: trojaned, probability of a trojan 1.00, towards class 3")
     assert lines[1].startswith("accuracy on 16 held-out reference images: ")
-    assert lines[2].startswith("ASR of the strongest trigger found (patch, towards class 3): 1.00 before, 0.")
+    assert re.match(r"ASR of the strongest trigger found \(\w+, towards class 3\): 1\.00 before, 0\.", lines[2])
     assert "healed by these measures" in lines
     assert lines[-1] == f"{out}: written; the input is as it was, so that deleting this file undoes the repair"
     for word in ("1 of 3: verdict: 2 of ", "suspected: class 3", "round 1 of 1: unlearning ", "3 of 3: check: 2 of "):
