@@ -112,11 +112,11 @@ class Edit:
         return max(asked, key=lambda place: (self.flips_before[place], self.flips_after[place]), default=None)
 
     @property
-    def still_turned(self) -> tuple[str, float]:
-        """Of triggers that worked before, the kind that turns most images after, and the mean share that it turns."""
-        working = _working(self.triggers, self.flips_before)
+    def still_turned(self) -> dict[str, float]:
+        """Of triggers that worked before, the mean share of images that those of each kind turn after."""
         after = dict(zip(self.triggers, self.flips_after, strict=True))
-        return _most_of_a_kind(working, [after[one] for one in working])
+        working = _working(self.triggers, self.flips_before)
+        return _turned_by_kind(working, [after[one] for one in working])
 
 
 def heal(
@@ -278,7 +278,7 @@ class _Best:
         return working
 
     def _turned(self, weights: FloatingWeights, working: Sequence[SoughtTrigger]) -> float:
-        return _most_of_a_kind(working, self.watched.flips(weights, working))[1]
+        return max(_turned_by_kind(working, self.watched.flips(weights, working)).values(), default=0.0)
 
     def edit(self) -> Edit:
         """What came of it."""
@@ -309,10 +309,10 @@ def _working(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> list[
     return [one for one in asked if of[one] >= _WORKING * most]
 
 
-def _most_of_a_kind(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> tuple[str, float]:
-    """The kind of triggers that turns most images, and the mean share that triggers of the kind turn."""
+def _turned_by_kind(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> dict[str, float]:
+    """The mean share of images that triggers of each kind turn."""
     means = {}
     for kind in dict.fromkeys(one.kind for one in triggers):
         shares = [share for one, share in zip(triggers, flips, strict=True) if one.kind == kind]
         means[kind] = sum(shares) / len(shares)
-    return max(means.items(), key=lambda pair: pair[1], default=("", 0.0))
+    return means
