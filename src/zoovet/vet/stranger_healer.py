@@ -35,7 +35,7 @@ _UNCHECKED = (
     "its accuracy on real ones: that was not checked; try it on some, or give them (--images)"
 )
 _PARTS = ("verdict", "edit", "check")
-_USUALLY_WORKS, _WORKS, _CLEARLY_HEALTHY = 0.2, {"warp": 0.25}, 0.02
+_USUALLY_WORKS, _WORKS, _CLEARLY_HEALTHY = 0.3, {"warp": 0.45}, 0.02
 """Share of images that triggers of a kind turn, on average, above which they still work (a search for warps finds what
 turns more in healthy networks too), unless the edited network has less than this probability of a trojan: then it is
 one that such changes confuse anyway."""
