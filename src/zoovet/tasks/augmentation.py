@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoovet.errors import ZoovetError
 from zoovet.healing.editable import learned_names
-from zoovet.networks import Networks
+from zoovet.networks import Graph, Networks
 from zoovet.tasks.network_pool import Batch
 from zoovet.tasks.population import Population
 
@@ -64,10 +64,10 @@ class View:
         Raises:
             ZoovetError: Views of such networks are not known.
         """
-        if (config.kernel_symmetries or config.class_permutations) and not networks.graph.is_chain:
+        if config.class_permutations and not networks.graph.is_chain:
             raise ZoovetError(
-                "augmentation.kernel_symmetries and class_permutations are for networks of layers one after another; "
-                f"set both to false for {networks.graph.describe()}"
+                "augmentation.class_permutations is for networks of layers one after another; set it to false for "
+                f"{networks.graph.describe()}"
             )
         turns = classes = None
         if config.kernel_symmetries:
@@ -165,18 +165,36 @@ def _noisy(values: Tensor, amount: float, generator: torch.Generator) -> Tensor:
 
 def _turned(networks: Networks, steps: tuple[int, int, int], turns: Tensor) -> Networks:
     """Steps 0 (mirror columns), 1 (mirror rows), 2 (transpose) in the order given, on the networks that take them."""
-    kernels = [weight.shape[3:] for weight in networks.weights if weight.ndim == 5]
-    are_square = all(height == width for height, width in kernels)
+    kernels = _kernels(networks.graph)
+    are_square = all(shape[-2] == shape[-1] for shape in kernels.values())
 
     def turned(weight: Tensor) -> Tensor:
-        for step in steps if weight.ndim == 5 else ():
+        for step in steps:
             if step < 2:
                 weight = torch.where(_per_network(turns[step], weight), weight.flip(-1 - step), weight)
             elif are_square:
                 weight = torch.where(_per_network(turns[step], weight), weight.mT, weight)
         return weight
 
-    return Networks.from_layers(networks.graph, tuple(map(turned, networks.weights)), networks.biases)
+    changed = dict(networks.parameters)
+    for name, shape in kernels.items():
+        weight = changed[name]
+        changed[name] = turned(weight.unflatten(-1, shape[-3:]) if weight.ndim == 3 else weight).reshape(weight.shape)
+    return Networks(networks.graph, changed)
+
+
+def _kernels(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights that lie over places of an image, of linear ones that read whole maps too: (…, C, H, W)."""
+    kernels = {}
+    for operation in graph.operations:
+        if operation.op == "conv2d":
+            kernels[operation.parameters["weight"]] = tuple(graph.shapes[operation.parameters["weight"]])
+        elif operation.op == "linear":
+            maker = graph.makers.get(operation.inputs[0])
+            maps = tuple(graph.sites[maker.inputs[0]].shape) if maker is not None and maker.op == "flatten" else ()
+            if len(maps) == 3:
+                kernels[operation.parameters["weight"]] = maps
+    return kernels
 
 
 def _with_classes(networks: Networks, order: Tensor) -> Networks:
