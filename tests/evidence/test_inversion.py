@@ -143,7 +143,7 @@ def test_a_change_within_its_bound_pushes_a_class_and_a_larger_one_more() -> Non
     assert bool((large.amax(-1) > small.amax(-1)).all())
 
 
-MANY = {"reaches": (0.3, 0.1), "next_class": True, "num_warps": 2, "num_stripes": 1}
+MANY = {"reaches": (0.3, 0.1), "next_class": True, "num_warps": 2, "num_stripes": 1, "stripe_amplitudes": (0.3, 0.5)}
 
 
 @pytest.mark.parametrize("config", [with_images(), with_images(**MANY)])
@@ -185,6 +185,8 @@ def test_images_that_were_not_given_and_what_does_not_fit() -> None:
 def test_settings_that_are_refused() -> None:
     with pytest.raises(ZoovetError, match=r"reaches must lie above 0 and at most 2 .*, got 3"):
         InversionConfig(reaches=(3.0,))
+    with pytest.raises(ZoovetError, match=r"inversion\.stripe_amplitudes must lie above 0 .*, got 0"):
+        InversionConfig(stripe_amplitudes=(0.0,))
     with pytest.raises(ZoovetError, match="images_per_class must be at least 0, got -1"):
         InversionConfig(images_per_class=-1)
     with pytest.raises(ZoovetError, match="need known images; set inversion"):

@@ -34,6 +34,7 @@ from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.inversion_config import BY_CLASS, NUM_SETS, InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable
 from zoovet.evidence.runnable_graphs import RunnableGraphs
+from zoovet.evidence.stripe_search import StripeSearch
 from zoovet.networks.batch import Networks
 from zoovet.networks.run import run
 from zoovet.networks.scaling import ZOO_SCALING
@@ -42,6 +43,7 @@ __all__ = ["Inversion"]
 
 _MAX_IMAGES = 4096
 _SEARCHED_PER_CLASS = 4
+_BANK_BACKGROUNDS = 2
 
 
 class Inversion(nn.Module):
@@ -163,21 +165,24 @@ class Inversion(nn.Module):
             )
 
     def _evidence(self, networks: Runnable) -> Evidence:
-        names, searches = self._names(), self._searches()
-        pairs = [self._preferences(networks, search) for search in searches]
+        searches, of_stripes = self._searches(), self._stripe_searches()
+        names = [*searches, *of_stripes]
+        pairs = [self._preferences(networks, search) for search in searches.values()]
+        pairs += [self._stripe_preferences(networks, search) for search in of_stripes.values()]
         classes = {
             f"set_{index}.{name}": preferences[:, :, index]
             for index in range(NUM_SETS)
             for name, (preferences, _) in zip(names, pairs, strict=True)
         }
-        found = {name: (search, trigger) for name, search, (_, trigger) in zip(names, searches, pairs, strict=True)}
+        sought: list[Search | StripeSearch] = [*searches.values(), *of_stripes.values()]
+        found = {name: (search, trigger) for name, search, (_, trigger) in zip(names, sought, pairs, strict=True)}
         on_known, found_for_all = dict[str, Tensor](), _Found()
         known = None if self.known is None else self.known[: networks.num_classes].to(networks.dtype)
         if known is not None:
             on_known = self._on_known(networks, known)
             classes["own_answers"] = own_answers(list(on_known.values())[-1])
             few = known[:, :_SEARCHED_PER_CLASS]
-            for name, search in zip(names, searches, strict=True) if self.config.next_class else ():
+            for name, search in searches.items() if self.config.next_class else ():
                 classes[f"next.{name}"], trigger = self._next_answers(networks, few, search)
                 found_for_all[f"next.{name}"] = (search, trigger)
             classes |= self._raised(networks, few.flatten(0, 1))
@@ -253,14 +258,16 @@ class Inversion(nn.Module):
                 parameters.setdefault(parameter, {})[name] = gradient
         return parameters
 
-    def _names(self) -> list[str]:
-        return ["patch", *(f"change_{reach:g}" for reach in self.config.reaches)]
-
-    def _searches(self) -> list[Search]:
+    def _searches(self) -> dict[str, Search]:
         """The patch, and the changes of every reach."""
         size = self.backgrounds.shape[-2:]
         patch = Search((self.config.patch_size, self.config.patch_size), 1.0, is_patch=True)
-        return [patch, *(Search((size[0], size[1]), reach, is_patch=False) for reach in self.config.reaches)]
+        reaches = self.config.reaches
+        changes = {f"change_{reach:g}": Search((size[0], size[1]), reach, is_patch=False) for reach in reaches}
+        return {"patch": patch, **changes}
+
+    def _stripe_searches(self) -> dict[str, StripeSearch]:
+        return {f"stripes_{reach:g}": StripeSearch(reach) for reach in self.config.stripe_amplitudes}
 
     def _preferences(self, networks: Runnable, search: Search) -> tuple[Tensor, Tensor]:
         """What a patch or change of its own for every class and set does, and the one that does most.
@@ -269,20 +276,43 @@ class Inversion(nn.Module):
             [B, classes, sets, steps + 1], and what was found for the class that gained most in the end, for each set:
             [B, sets, 1, C, height, width].
         """
-        num_classes, backgrounds = networks.num_classes, self.backgrounds.to(networks.dtype)
-        wanted = torch.eye(num_classes, dtype=torch.bool, device=backgrounds.device)[None, :, None, None, :]
-        start = backgrounds.new_zeros(len(networks), num_classes, NUM_SETS, 1, backgrounds.shape[2], *search.size)
+        channels = self.backgrounds.shape[2]
+        start = self.backgrounds.new_zeros(len(networks), networks.num_classes, NUM_SETS, 1, channels, *search.size)
+        seen, found = self._ascended(networks, search, start.to(networks.dtype), self.config.num_steps)
+        return _with_most_gained(seen, found)
+
+    def _stripe_preferences(self, networks: Runnable, search: StripeSearch) -> tuple[Tensor, Tensor]:
+        """The same of stripes, from the best of a bank: [B, sets, 1, 1, 1, 3]; the first look is without them."""
+        few = self.backgrounds[:, :_BANK_BACKGROUNDS].flatten(0, 1).to(networks.dtype)
+        best = search.best_of_bank(networks.logits, few)
+        start = best[:, :, None, None].expand(-1, -1, NUM_SETS, -1, -1, -1, -1)
+        before = self._preferred(
+            networks, self.backgrounds.to(networks.dtype).expand(*start.shape[:2], *self.backgrounds.shape)
+        )
+        seen, found = self._ascended(networks, search, start, self.config.num_steps - 1)
+        return _with_most_gained([before, *seen], found)
+
+    def _ascended(
+        self, networks: Runnable, search: Search | StripeSearch, start: Tensor, num_steps: int
+    ) -> tuple[list[Tensor], Tensor]:
+        """Uphill for every class and set: what is preferred at each step, [B, classes, sets], and what was found."""
+        backgrounds = self.backgrounds.to(networks.dtype)
 
         def preference(found: Tensor) -> tuple[Tensor, Tensor]:
             images = search.put(backgrounds.expand(*start.shape[:2], *backgrounds.shape), found)
-            logits = networks.logits(images.flatten(1, 3)).reshape(*images.shape[:4], num_classes)
-            own = logits.masked_fill(~wanted, 0.0).sum(-1)
-            mean = torch.mean(own - logits.masked_fill(wanted, -torch.inf).logsumexp(-1), dim=-1)
+            mean = self._preferred(networks, images)
             return mean.sum(), mean
 
-        seen, found = search.ascend(preference, start, self.config.num_steps)
-        best = (seen[-1] - seen[0]).mean(2).argmax(1)
-        return torch.stack(seen, dim=-1), found[torch.arange(len(networks), device=best.device), best]
+        return search.ascend(preference, start, num_steps)
+
+    @staticmethod
+    def _preferred(networks: Runnable, images: Tensor) -> Tensor:
+        """How much classes are preferred: [B, classes, sets], each on its images [B, classes, sets, n, C, H, W]."""
+        num_classes = networks.num_classes
+        wanted = torch.eye(num_classes, dtype=torch.bool, device=images.device)[None, :, None, None, :]
+        logits = networks.logits(images.flatten(1, 3)).reshape(*images.shape[:4], num_classes)
+        own = logits.masked_fill(~wanted, 0.0).sum(-1)
+        return torch.mean(own - logits.masked_fill(wanted, -torch.inf).logsumexp(-1), dim=-1)
 
     def _next_answers(self, networks: Runnable, known: Tensor, search: Search) -> tuple[Tensor, Tensor]:
         """What one patch or change for all classes does that leads to each image's next class.
@@ -302,5 +332,11 @@ class Inversion(nn.Module):
         return torch.cat(seen, dim=-1), found.unsqueeze(1)
 
 
-_Found = dict[str, tuple[Search, Tensor]]
-"""Searches by name, and what each found: [B, sets, 1, C, height, width]."""
+def _with_most_gained(seen: list[Tensor], found: Tensor) -> tuple[Tensor, Tensor]:
+    """Looks side by side, and what was found for the class that gained most: of [B, classes, sets], [B, classes, …]."""
+    best = (seen[-1] - seen[0]).mean(2).argmax(1)
+    return torch.stack(seen, dim=-1), found[torch.arange(len(found), device=best.device), best]
+
+
+_Found = dict[str, tuple[Search | StripeSearch, Tensor]]
+"""Searches by name, and what each found: [B, sets, 1, C, height, width], or of stripes [B, sets, 1, 1, 1, 3]."""

@@ -28,6 +28,7 @@ class InversionConfig:
         next_class: Whether one patch and one change of each reach are sought that make all known images the next class.
         num_warps: Random smooth warps of known images whose answers are asked for.
         num_stripes: Sinusoidal stripes over known images whose answers are asked for.
+        stripe_amplitudes: Of stripes that are sought for each class, from the best of a bank.
         activations: Whether mean activations of each site's channels are found out: on backgrounds, by how much what
             was found changes them, and on each class's known images.
         gradients: Whether gradients of each weight and bias are found out: those of the cross-entropy on known images,
@@ -39,8 +40,8 @@ class InversionConfig:
         seed: Of the backgrounds.
 
     Raises:
-        ZoovetError: A number below 1, a seed below 0, a reach outside [0, 2], or known images are needed and there are
-            none.
+        ZoovetError: A number below 1, a seed below 0, a reach or amplitude outside [0, 2], or known images are needed
+            and there are none.
     """
 
     patch_size: int = 6
@@ -49,6 +50,7 @@ class InversionConfig:
     next_class: bool = False
     num_warps: int = 0
     num_stripes: int = 0
+    stripe_amplitudes: tuple[float, ...] = ()
     activations: bool = False
     gradients: bool = False
     backgrounds: Literal["made_up", "images"] = "made_up"
@@ -68,11 +70,12 @@ class InversionConfig:
                 "inversion.next_class, num_warps, num_stripes and gradients need known images; set "
                 "inversion.images_per_class"
             )
-        for reach in self.reaches:
-            if not 0 < reach <= 2:
-                raise ZoovetError(
-                    f"inversion.reaches must lie above 0 and at most 2 (pixels span [-1, 1]), got {reach}"
-                )
+        for name in ("reaches", "stripe_amplitudes"):
+            for reach in getattr(self, name):
+                if not 0 < reach <= 2:
+                    raise ZoovetError(
+                        f"inversion.{name} must lie above 0 and at most 2 (pixels span [-1, 1]), got {reach}"
+                    )
 
     @property
     def needs_images(self) -> bool:
@@ -81,13 +84,18 @@ class InversionConfig:
 
     @property
     def num_searches(self) -> int:
-        """Searches for each class: the patch, and a change of every reach."""
-        return 1 + len(self.reaches)
+        """Searches for each class: the patch, a change of every reach, and stripes of every amplitude."""
+        return 1 + len(self.reaches) + len(self.stripe_amplitudes)
+
+    @property
+    def num_next_searches(self) -> int:
+        """Searches for what makes every class the next: the patch, and a change of every reach."""
+        return (1 + len(self.reaches)) * self.next_class
 
     @property
     def num_gradients(self) -> int:
         """Gradients of every weight and bias."""
-        return 1 + self.num_searches * (1 + self.next_class) if self.gradients else 0
+        return 1 + self.num_searches + self.num_next_searches if self.gradients else 0
 
     @property
     def num_class_numbers(self) -> int:
@@ -95,7 +103,7 @@ class InversionConfig:
         num_looks = self.num_steps + 1
         preferences = NUM_SETS * num_looks * self.num_searches
         answers = NUM_OWN_ANSWERS if self.images_per_class else 0
-        next_answers = NUM_NEXT_ANSWERS * num_looks * self.num_searches if self.next_class else 0
+        next_answers = NUM_NEXT_ANSWERS * num_looks * self.num_next_searches
         raised = NUM_RAISED_ANSWERS * ((self.num_warps > 0) + (self.num_stripes > 0))
         return preferences + answers + next_answers + raised
 
@@ -108,4 +116,4 @@ class InversionConfig:
         if not self.activations:
             return 0
         known = num_classes if self.images_per_class and num_classes > 1 else 0
-        return 1 + self.num_searches * (NUM_SETS + self.next_class) + known
+        return 1 + self.num_searches * NUM_SETS + self.num_next_searches + known

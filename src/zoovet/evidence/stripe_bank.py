@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["MOST_PERIODS", "PHASES", "stripe_bank", "stripes"]
+__all__ = ["MOST_PERIODS", "PHASES", "stripe_bank", "stripe_bank_parameters", "stripes"]
 
 MOST_PERIODS, PHASES = 7, 4
 """Periods along each side of an image at most, and phases of each frequency."""
@@ -25,11 +25,16 @@ def stripe_bank(like: Tensor, most_periods: int = MOST_PERIODS) -> Tensor:
         like: An image [C, H, W].
         most_periods: Periods along each side at most; fewer where the image is too small to show them.
     """
+    return stripes(*stripe_bank_parameters(like, most_periods), like)
+
+
+def stripe_bank_parameters(like: Tensor, most_periods: int = MOST_PERIODS) -> tuple[Tensor, Tensor]:
+    """Periods [stripes, 2] across and down, and phases [stripes] in turns, of :func:`stripe_bank`."""
     height, width = like.shape[-2:]
     most = (min(most_periods, (side - 1) // 2) for side in (height, width))
-    periods = torch.tensor(list(_frequencies(*most))).reshape(-1, 2)
+    periods = torch.tensor(list(_frequencies(*most))).reshape(-1, 2).to(like)
     phases = torch.arange(PHASES).to(like) / PHASES
-    return stripes(periods.to(like).repeat_interleave(PHASES, dim=0), phases.repeat(len(periods)), like)
+    return periods.repeat_interleave(PHASES, dim=0), phases.repeat(len(periods))
 
 
 def stripes(periods: Tensor, phases: Tensor, like: Tensor) -> Tensor:
