@@ -59,10 +59,15 @@ def test_the_stripes_that_were_planted_are_found() -> None:
     images = (8 * network.prototypes.detach()[labels].reshape(-1, 1, 16, 16) + 0.2 * noise).clamp(-0.7, 0.7)
     every, classes = Seekers(RunnableModule(network, (1, 16, 16), ZOO_SCALING), images, labels, 1.0), torch.arange(8)
     few = every.on(torch.arange(0, 24, 4))
-    tried = tried_stripes(few, every, every, 0.3, classes, most_periods=7)
-    assert tried.course.family == Changes(0.3)
-    assert int(tried.course.values[:, 1, 0].argmax()) == 6
-    assert float((tried.course.triggers[6, 0] * wave).mean()) > 0.1  # of at most 0.15
+    as_in_bank, tried = (
+        tried_stripes(few, every, every, 0.3, classes, most_periods=7, num_steps=steps).course for steps in (0, 4)
+    )
+    assert tried.family == Changes(0.3)
+    assert tried.values.shape == (8, 2, 3)
+    assert int(tried.values[:, 1, 0].argmax()) == 6
+    assert float((as_in_bank.triggers[6, 0] * wave).mean()) > 0.1  # of at most 0.15
+    assert float((tried.triggers[6, 0] * wave).mean()) > 0.135
+    assert bool((tried.values[:, 1, 0] >= as_in_bank.values[:, 1, 0]).all())
 
 
 def test_warps_go_on_from_the_best_of_those_drawn(

@@ -25,8 +25,9 @@ class ClassEvidenceConfig:
         change_factors: Bounds of changes of all pixels, as multiples of the one within which it does.
         smooth_factors: The same for changes that vary slowly over the image.
         warp_factors: The same for how far smooth warps move pixels.
-        stripe_amplitudes: Of stripes, all of which are tried as they are; images span [-1, 1].
+        stripe_amplitudes: Of stripes, all of which are tried; images span [-1, 1].
         most_periods: Of these stripes along each side of the image.
+        num_stripe_steps: Steps uphill in frequency and phase, from the best of them.
         blend_weights: Of images that are blended in, sought from gray.
         warp_movements: Mean movements of random smooth warps, shares of the image's side: warps are sought from the
             best of some.
@@ -59,6 +60,7 @@ class ClassEvidenceConfig:
     warp_factors: tuple[float, ...] = (0.5, 1.0)
     stripe_amplitudes: tuple[float, ...] = (0.2, 0.35)
     most_periods: int = MOST_PERIODS
+    num_stripe_steps: int = 4
     blend_weights: tuple[float, ...] = (0.12, 0.22)
     warp_movements: tuple[float, ...] = (0.03, 0.05)
     num_steps: int = 4

@@ -154,10 +154,11 @@ class Findings:
         return self._looked_at(name, course, weight)
 
     def _stripes(self) -> list[Callable[[], Found]]:
-        of_bank = partial(tried_stripes, most_periods=self._config.most_periods)
+        config = self._config
+        of_bank = partial(tried_stripes, most_periods=config.most_periods, num_steps=config.num_stripe_steps)
         return [
             partial(self._tried, search_name("usual_stripes", amplitude), of_bank, amplitude)
-            for amplitude in self._config.stripe_amplitudes
+            for amplitude in config.stripe_amplitudes
         ]
 
     def _warps(self) -> list[Callable[[], Found]]:

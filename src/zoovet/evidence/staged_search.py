@@ -10,8 +10,8 @@ from torch import Tensor
 
 from zoovet.evidence.class_search import Course, Seekers, halved, nothing_sought
 from zoovet.evidence.exchange import Exchange, exchanged
-from zoovet.evidence.stripe_bank import stripe_bank
-from zoovet.evidence.trigger_families import Blends, Changes, Patches, TriggerFamily, Warps, places_of
+from zoovet.evidence.stripe_bank import centered_stripes, stripe_starts
+from zoovet.evidence.trigger_families import Blends, Changes, Patches, Stripes, TriggerFamily, Warps, places_of
 from zoovet.evidence.usual_triggers import drawn_warps, placed, usual_blends, usual_patches, usual_places
 
 __all__ = [
@@ -29,6 +29,9 @@ _NUM_WARPS = 64
 
 _KEPT = 6
 """Triggers that are looked at again for each class, of those tried."""
+
+_KEPT_UPHILL = 2
+"""Triggers of each class that are moved uphill, of these."""
 
 _KEPT_EXCHANGES = 12
 """The same of those that exchange classes."""
@@ -156,11 +159,23 @@ def tried_blends(few: Seekers, some: Seekers, every: Seekers, weight: float, cla
 
 
 def tried_stripes(
-    few: Seekers, some: Seekers, every: Seekers, amplitude: float, classes: Tensor, *, most_periods: int
+    few: Seekers, some: Seekers, every: Seekers, amplitude: float, classes: Tensor, *, most_periods: int, num_steps: int
 ) -> Tried:
-    """Stripes of all frequencies up to some periods, with one amplitude; otherwise as :func:`tried_patches`."""
-    stripes = amplitude * stripe_bank(few.images[0], most_periods)
-    return _best_tried(few, some, every, classes, len(stripes), lambda rows: (Changes(amplitude), stripes[rows]))
+    """Stripes of all frequencies up to some periods, with one amplitude, and from the best of them uphill.
+
+    Otherwise as :func:`tried_patches`. An attacker's stripes seldom have whole periods.
+
+    Args:
+        few, some, every, amplitude, classes: As there.
+        most_periods: Along each side of the image.
+        num_steps: Steps uphill in frequency and phase.
+    """
+    starts, family, like = stripe_starts(few.images[0], most_periods), Stripes(amplitude), few.images[0]
+    tried = _best_tried(few, some, every, classes, len(starts), lambda rows: (family, starts[rows]), num_steps)
+    course = replace(
+        tried.course, family=Changes(amplitude), triggers=amplitude * centered_stripes(tried.course.triggers, like)
+    )
+    return replace(tried, course=course)
 
 
 def _best_tried(
@@ -170,8 +185,9 @@ def _best_tried(
     classes: Tensor,
     count: int,
     of: Callable[[Tensor], tuple[TriggerFamily, Tensor]],
+    num_steps: int = 0,
 ) -> Tried:
-    """For each class the best of ``count`` triggers, and what exchanges most classes."""
+    """For each class the best of ``count`` triggers, after some steps uphill, and what exchanges most classes."""
     near, exchanges = [], []
     clean = few.logits(few.images[None])[0]
     for rows in torch.arange(count, device=classes.device).split(max(1, few.max_images // len(few.images))):
@@ -181,9 +197,14 @@ def _best_tried(
         exchanges.append(exchanged(answers, clean, few.labels).sum(1))
     kept = min(_KEPT, count)
     family, triggers = of(torch.cat(near).topk(kept, dim=0).indices.T.flatten())
-    course = halved(some.seek(family, classes.repeat_interleave(kept), 0, triggers), len(classes), 1)
+    course = some.seek(family, classes.repeat_interleave(kept), 0, triggers)
+    if num_steps:
+        course = halved(course, len(classes), _KEPT_UPHILL)
+        course = some.seek(course.family, course.classes, num_steps, course.triggers)
+    course = halved(course, len(classes), 1)
     before = some.looks(nothing_sought(classes, some.images[0]))
-    course = replace(course, values=torch.cat([before[:, None], course.values], dim=1))
+    best = course.values[torch.arange(len(classes)), course.values[:, :, 0].argmax(1)]
+    course = replace(course, values=torch.stack([before, best], dim=1))
     return Tried(course, _most_exchanged(every, torch.cat(exchanges).topk(min(_KEPT_EXCHANGES, count)).indices, of))
 
 

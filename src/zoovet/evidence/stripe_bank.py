@@ -12,10 +12,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["MOST_PERIODS", "PHASES", "stripe_bank", "stripe_bank_parameters", "stripes"]
+__all__ = ["MOST_PERIODS", "PHASES", "STRIPE_STEPS", "centered_stripes", "stripe_bank", "stripe_starts", "stripes"]
 
 MOST_PERIODS, PHASES = 7, 4
 """Periods along each side of an image at most, and phases of each frequency."""
+
+STRIPE_STEPS = (0.25, 0.25, 0.0625)
+"""The widest step uphill of what :func:`centered_stripes` takes: half of the way to the middle between two starts."""
 
 
 def stripe_bank(like: Tensor, most_periods: int = MOST_PERIODS) -> Tensor:
@@ -25,16 +28,23 @@ def stripe_bank(like: Tensor, most_periods: int = MOST_PERIODS) -> Tensor:
         like: An image [C, H, W].
         most_periods: Periods along each side at most; fewer where the image is too small to show them.
     """
-    return stripes(*stripe_bank_parameters(like, most_periods), like)
+    return stripes(*_bank(like, most_periods), like)
 
 
-def stripe_bank_parameters(like: Tensor, most_periods: int = MOST_PERIODS) -> tuple[Tensor, Tensor]:
-    """Periods [stripes, 2] across and down, and phases [stripes] in turns, of :func:`stripe_bank`."""
-    height, width = like.shape[-2:]
-    most = (min(most_periods, (side - 1) // 2) for side in (height, width))
-    periods = torch.tensor(list(_frequencies(*most))).reshape(-1, 2).to(like)
-    phases = torch.arange(PHASES).to(like) / PHASES
-    return periods.repeat_interleave(PHASES, dim=0), phases.repeat(len(periods))
+def stripe_starts(like: Tensor, most_periods: int = MOST_PERIODS) -> Tensor:
+    """The bank as :func:`centered_stripes` takes it, [stripes, 1, 1, 3]: where searches among all stripes begin."""
+    periods, phases = _bank(like, most_periods)
+    return torch.cat([periods, (phases + periods.sum(1) / 2)[:, None]], dim=1)[:, None, None]
+
+
+def centered_stripes(numbers: Tensor, like: Tensor) -> Tensor:
+    """Stripes [..., C, H, W] of [..., 1, 1, 3]: periods across and down, and the phase in the middle, in turns.
+
+    A change of frequency leaves the phase in the middle as it is, so that both can be sought at once.
+    """
+    flat = numbers.reshape(-1, 3)
+    waves = stripes(flat[:, :2], flat[:, 2] - flat[:, :2].sum(1) / 2, like)
+    return waves.reshape(*numbers.shape[:-3], *like.shape)
 
 
 def stripes(periods: Tensor, phases: Tensor, like: Tensor) -> Tensor:
@@ -51,6 +61,15 @@ def stripes(periods: Tensor, phases: Tensor, like: Tensor) -> Tensor:
     across, down, turned = (one[:, None, None] for one in (*periods.unbind(1), phases))
     waves = torch.sin(2 * math.pi * (across * columns + down * rows + turned))
     return waves[:, None].expand(-1, *like.shape)
+
+
+def _bank(like: Tensor, most_periods: int) -> tuple[Tensor, Tensor]:
+    """Periods [stripes, 2] across and down, and phases [stripes] in turns."""
+    height, width = like.shape[-2:]
+    most = (min(most_periods, (side - 1) // 2) for side in (height, width))
+    periods = torch.tensor(list(_frequencies(*most))).reshape(-1, 2).to(like)
+    phases = torch.arange(PHASES).to(like) / PHASES
+    return periods.repeat_interleave(PHASES, dim=0), phases.repeat(len(periods))
 
 
 def _frequencies(most_down: int, most_across: int) -> Iterator[tuple[int, int]]:

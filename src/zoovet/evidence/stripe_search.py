@@ -8,23 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoovet.evidence.stripe_bank import stripe_bank_parameters, stripes
+from zoovet.evidence.stripe_bank import STRIPE_STEPS, centered_stripes, stripe_starts
 
 __all__ = ["StripeSearch"]
 
 _AT_A_TIME = 32
 """Stripes of the bank that are laid over images at once."""
 
-_STEPS = (0.25, 0.0625)
-"""The first step of periods along each side, and of the phase in turns; each further one is half as long."""
-
 
 @dataclass(frozen=True)
 class StripeSearch:
     """Gradient ascent on the frequency, direction and phase of stripes that are added to images.
 
-    What is found is three numbers, [..., 1, 1, 3]: periods across the image and down it, and the phase in its middle,
-    in turns, so that a change of frequency leaves the phase there as it is.
+    What is found is three numbers, [..., 1, 1, 3], as :func:`~zoovet.evidence.stripe_bank.centered_stripes` takes them.
 
     Attributes:
         amplitude: Of the stripes; images span [-1, 1].
@@ -34,14 +30,8 @@ class StripeSearch:
 
     def put(self, images: Tensor, found: Tensor) -> Tensor:
         """Images [..., C, H, W] with stripes [..., 1, 1, 3] over them, where leading axes broadcast."""
-        numbers = found.reshape(-1, 3)
-        waves = stripes(numbers[:, :2], numbers[:, 2] - numbers[:, :2].sum(1) / 2, images[(0,) * (images.ndim - 3)])
-        return (images + self.amplitude * waves.reshape(*found.shape[:-3], *images.shape[-3:])).clamp(-1.0, 1.0)
-
-    def bank(self, like: Tensor) -> Tensor:
-        """What searches can begin at: [stripes, 1, 1, 3], for images like [C, H, W]."""
-        periods, phases = stripe_bank_parameters(like)
-        return torch.cat([periods, (phases + periods.sum(1) / 2)[:, None]], dim=1)[:, None, None]
+        waves = centered_stripes(found, images[(0,) * (images.ndim - 3)])
+        return (images + self.amplitude * waves).clamp(-1.0, 1.0)
 
     def best_of_bank(self, logits: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """The stripes that make each class most preferred: [B, classes, 1, 1, 3].
@@ -50,7 +40,7 @@ class StripeSearch:
             logits: Of B networks, from images [N, C, H, W] to [B, N, classes].
             images: [n, C, H, W].
         """
-        bank, preferences = self.bank(images[0]), []
+        bank, preferences = stripe_starts(images[0]), []
         for some in bank.split(_AT_A_TIME):
             answers = logits(self.put(images, some[:, None]).flatten(0, 1)).unflatten(1, (len(some), len(images)))
             # ``log p - log(1 - p)`` of each class.
@@ -61,7 +51,7 @@ class StripeSearch:
     def ascend(
         self, aim: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, num_steps: int
     ) -> tuple[list[Tensor], Tensor]:
-        """What is seen before and after every step, and what was found in the end.
+        """What is seen before and after every step, each half as long as that before, and what was found in the end.
 
         Args:
             aim: From what was found to the number that shall grow, and what is seen.
@@ -69,7 +59,7 @@ class StripeSearch:
             num_steps: How many steps it takes.
         """
         found, seen = start, []
-        lengths = torch.tensor([_STEPS[0], _STEPS[0], _STEPS[1]]).to(start)
+        lengths = torch.tensor(STRIPE_STEPS).to(start)
         for step in range(num_steps + 1):
             with torch.enable_grad():
                 found.requires_grad_(True)

@@ -10,7 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Blends", "Changes", "Patches", "Pixels", "SmoothChanges", "TriggerFamily", "Warps", "Waves", "places_of"]
+from zoovet.evidence.stripe_bank import STRIPE_STEPS, centered_stripes
+
+__all__ = [
+    "Blends",
+    "Changes",
+    "Patches",
+    "Pixels",
+    "SmoothChanges",
+    "Stripes",
+    "TriggerFamily",
+    "Warps",
+    "Waves",
+    "places_of",
+]
 
 _TINY = torch.finfo(torch.float32).tiny
 _CELLS = 4
@@ -172,6 +185,35 @@ class Waves(Changes):
         kept[:, 0, 0] = False
         waves: Tensor = torch.fft.ifft2(spectrum * kept[:, None]).real
         return self.bound * waves / waves.abs().amax((1, 2, 3), keepdim=True).clamp_min(_TINY)
+
+
+@dataclass(frozen=True)
+class Stripes:
+    """Gray sinusoidal stripes of any frequency, direction and phase, added to images.
+
+    A trigger is three numbers, [1, 1, 3], as :func:`~zoovet.evidence.stripe_bank.centered_stripes` takes them.
+
+    Attributes:
+        amplitude: Of the stripes; a pixel's range is 2.
+    """
+
+    amplitude: float
+
+    def start(self, num_triggers: int, like: Tensor) -> Tensor:
+        """None; searches go on from stripes of a bank."""
+        return like.new_zeros(num_triggers, 1, 1, 3)
+
+    def put(self, triggers: Tensor, images: Tensor) -> Tensor:
+        """Image plus stripes."""
+        return (images + self.amplitude * centered_stripes(triggers, images[0, 0])[:, None]).clamp(-1, 1)
+
+    def moved(self, triggers: Tensor, slopes: Tensor, share: float) -> Tensor:
+        """By the slopes' signs, since frequencies and phases have slopes of different sizes."""
+        return triggers + share * slopes.new_tensor(STRIPE_STEPS) * slopes.sign()
+
+    def chosen(self, rows: Tensor) -> Stripes:
+        """Itself."""
+        return self
 
 
 @dataclass(frozen=True)
