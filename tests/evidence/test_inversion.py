@@ -143,10 +143,11 @@ def test_a_change_within_its_bound_pushes_a_class_and_a_larger_one_more() -> Non
     assert bool((large.amax(-1) > small.amax(-1)).all())
 
 
-MANY = {"reaches": (0.3, 0.1), "next_class": True, "num_warps": 2, "num_stripes": 1, "stripe_amplitudes": (0.3, 0.5)}
+MANY = {"reaches": (0.3, 0.1), "next_class": True, "num_warps": 2, "num_stripes": 1}
+FAMILIES = {"pixel_counts": (4,), "stripe_amplitudes": (0.3, 0.5), "warp_movements": (0.1,)}
 
 
-@pytest.mark.parametrize("config", [with_images(), with_images(**MANY)])
+@pytest.mark.parametrize("config", [with_images(), with_images(**MANY), with_images(**MANY, **FAMILIES)])
 def test_the_configuration_says_how_many_numbers_there_are(config: InversionConfig) -> None:
     config = with_images(**{**vars(config), "activations": True, "gradients": True})
     inversion = Inversion(config, SHAPE, 3)
@@ -187,6 +188,10 @@ def test_settings_that_are_refused() -> None:
         InversionConfig(reaches=(3.0,))
     with pytest.raises(ZoovetError, match=r"inversion\.stripe_amplitudes must lie above 0 .*, got 0"):
         InversionConfig(stripe_amplitudes=(0.0,))
+    with pytest.raises(ZoovetError, match=r"inversion\.warp_movements must lie above 0 and at most 1 .*, got 1.5"):
+        InversionConfig(warp_movements=(1.5,))
+    with pytest.raises(ZoovetError, match=r"inversion\.pixel_counts must be at least 1, got \[0\]"):
+        InversionConfig(pixel_counts=(0,))
     with pytest.raises(ZoovetError, match="images_per_class must be at least 0, got -1"):
         InversionConfig(images_per_class=-1)
     with pytest.raises(ZoovetError, match="need known images; set inversion"):

@@ -11,7 +11,7 @@ from torch.nn import functional
 from zoovet.evidence.runnable import Runnable
 from zoovet.evidence.trigger_families import Changes, TriggerFamily
 
-__all__ = ["COURSE", "SPREAD", "Course", "Seekers", "halved", "margins_of", "nothing_sought"]
+__all__ = ["COURSE", "SHARES", "SPREAD", "Course", "Seekers", "halved", "margins_of", "nothing_sought"]
 
 COURSE = ("margin", "flips", "probability")
 """What a course says of every step."""
@@ -21,7 +21,8 @@ SPREAD = ("low margin", "margin deviation", "least flips")
 and the share of images that flip of that class which flips least. A trojan overrides whatever an image shows; what is
 only easy to be taken for works on the images of its neighbours."""
 
-_SHARES = (1.0, 0.5, 0.5, 0.25)
+SHARES = (1.0, 0.5, 0.5, 0.25)
+"""Of the widest step that makes sense, step by step; the last one ever after."""
 _LOW = 0.1
 
 
@@ -98,7 +99,7 @@ class Seekers:
             best = torch.where(is_best.view(-1, 1, 1, 1), triggers, best)
             most = torch.maximum(most, looks[:, 0])
             if slopes is not None:
-                triggers = family.moved(triggers, slopes, _SHARES[min(step, len(_SHARES) - 1)])
+                triggers = family.moved(triggers, slopes, SHARES[min(step, len(SHARES) - 1)])
         return Course(classes, family, best, torch.stack(values, dim=1))
 
     def looks(self, course: Course, strength: float = 1.0) -> Tensor:

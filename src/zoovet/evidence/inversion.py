@@ -31,10 +31,13 @@ from zoovet.evidence.answers import (
 from zoovet.evidence.ascent import Search
 from zoovet.evidence.backgrounds import made_up_images
 from zoovet.evidence.evidence import Evidence
+from zoovet.evidence.family_search import FamilySearch
 from zoovet.evidence.inversion_config import BY_CLASS, NUM_SETS, InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable
 from zoovet.evidence.runnable_graphs import RunnableGraphs
-from zoovet.evidence.stripe_search import StripeSearch
+from zoovet.evidence.stripe_bank import stripe_starts
+from zoovet.evidence.trigger_families import Pixels, Stripes, Warps
+from zoovet.evidence.usual_triggers import drawn_warps
 from zoovet.networks.batch import Networks
 from zoovet.networks.run import run
 from zoovet.networks.scaling import ZOO_SCALING
@@ -43,7 +46,7 @@ __all__ = ["Inversion"]
 
 _MAX_IMAGES = 4096
 _SEARCHED_PER_CLASS = 4
-_BANK_BACKGROUNDS = 2
+_FEW_BACKGROUNDS, _NUM_WARPS = 2, 64
 
 
 class Inversion(nn.Module):
@@ -165,16 +168,16 @@ class Inversion(nn.Module):
             )
 
     def _evidence(self, networks: Runnable) -> Evidence:
-        searches, of_stripes = self._searches(), self._stripe_searches()
-        names = [*searches, *of_stripes]
+        searches, of_families = self._searches(), self._family_searches()
+        names = [*searches, *of_families]
         pairs = [self._preferences(networks, search) for search in searches.values()]
-        pairs += [self._stripe_preferences(networks, search) for search in of_stripes.values()]
+        pairs += [self._family_preferences(networks, search) for search in of_families.values()]
         classes = {
             f"set_{index}.{name}": preferences[:, :, index]
             for index in range(NUM_SETS)
             for name, (preferences, _) in zip(names, pairs, strict=True)
         }
-        sought: list[Search | StripeSearch] = [*searches.values(), *of_stripes.values()]
+        sought: list[Search | FamilySearch] = [*searches.values(), *of_families.values()]
         found = {name: (search, trigger) for name, search, (_, trigger) in zip(names, sought, pairs, strict=True)}
         on_known, found_for_all = dict[str, Tensor](), _Found()
         known = None if self.known is None else self.known[: networks.num_classes].to(networks.dtype)
@@ -266,8 +269,16 @@ class Inversion(nn.Module):
         changes = {f"change_{reach:g}": Search((size[0], size[1]), reach, is_patch=False) for reach in reaches}
         return {"patch": patch, **changes}
 
-    def _stripe_searches(self) -> dict[str, StripeSearch]:
-        return {f"stripes_{reach:g}": StripeSearch(reach) for reach in self.config.stripe_amplitudes}
+    def _family_searches(self) -> dict[str, FamilySearch]:
+        """Triggers of other families."""
+        config, like = self.config, self.backgrounds[0, 0]
+        found = {f"pixels_{count}": FamilySearch(Pixels(count)) for count in config.pixel_counts}
+        for amplitude in config.stripe_amplitudes:
+            found[f"stripes_{amplitude:g}"] = FamilySearch(Stripes(amplitude), stripe_starts(like))
+        for movement in config.warp_movements:
+            drawn = drawn_warps(like.new_full((_NUM_WARPS,), movement), torch.Generator().manual_seed(config.seed))
+            found[f"warps_{movement:g}"] = FamilySearch(Warps(2 * movement), drawn)
+        return found
 
     def _preferences(self, networks: Runnable, search: Search) -> tuple[Tensor, Tensor]:
         """What a patch or change of its own for every class and set does, and the one that does most.
@@ -281,19 +292,18 @@ class Inversion(nn.Module):
         seen, found = self._ascended(networks, search, start.to(networks.dtype), self.config.num_steps)
         return _with_most_gained(seen, found)
 
-    def _stripe_preferences(self, networks: Runnable, search: StripeSearch) -> tuple[Tensor, Tensor]:
-        """The same of stripes, from the best of a bank: [B, sets, 1, 1, 1, 3]; the first look is without them."""
-        few = self.backgrounds[:, :_BANK_BACKGROUNDS].flatten(0, 1).to(networks.dtype)
-        best = search.best_of_bank(networks.logits, few)
+    def _family_preferences(self, networks: Runnable, search: FamilySearch) -> tuple[Tensor, Tensor]:
+        """The same of triggers of a family, [B, sets, 1, C, …]; the first look is without them."""
+        backgrounds, num_classes = self.backgrounds.to(networks.dtype), networks.num_classes
+        few = backgrounds[:, :_FEW_BACKGROUNDS].flatten(0, 1)
+        best = search.start(networks.logits, few, len(networks), num_classes)
         start = best[:, :, None, None].expand(-1, -1, NUM_SETS, -1, -1, -1, -1)
-        before = self._preferred(
-            networks, self.backgrounds.to(networks.dtype).expand(*start.shape[:2], *self.backgrounds.shape)
-        )
+        before = self._preferred(networks, backgrounds.expand(*start.shape[:2], *backgrounds.shape))
         seen, found = self._ascended(networks, search, start, self.config.num_steps - 1)
         return _with_most_gained([before, *seen], found)
 
     def _ascended(
-        self, networks: Runnable, search: Search | StripeSearch, start: Tensor, num_steps: int
+        self, networks: Runnable, search: Search | FamilySearch, start: Tensor, num_steps: int
     ) -> tuple[list[Tensor], Tensor]:
         """Uphill for every class and set: what is preferred at each step, [B, classes, sets], and what was found."""
         backgrounds = self.backgrounds.to(networks.dtype)
@@ -338,5 +348,5 @@ def _with_most_gained(seen: list[Tensor], found: Tensor) -> tuple[Tensor, Tensor
     return torch.stack(seen, dim=-1), found[torch.arange(len(found), device=best.device), best]
 
 
-_Found = dict[str, tuple[Search | StripeSearch, Tensor]]
-"""Searches by name, and what each found: [B, sets, 1, C, height, width], or of stripes [B, sets, 1, 1, 1, 3]."""
+_Found = dict[str, tuple[Search | FamilySearch, Tensor]]
+"""Searches by name, and what each found: [B, sets, 1, C, height, width], or as a family has it."""

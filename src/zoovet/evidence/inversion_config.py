@@ -28,7 +28,10 @@ class InversionConfig:
         next_class: Whether one patch and one change of each reach are sought that make all known images the next class.
         num_warps: Random smooth warps of known images whose answers are asked for.
         num_stripes: Sinusoidal stripes over known images whose answers are asked for.
+        pixel_counts: Of pixels anywhere in the image that are sought for each class, by learned masks.
         stripe_amplitudes: Of stripes that are sought for each class, from the best of a bank.
+        warp_movements: Mean movements of smooth warps that are sought for each class, from the best of some drawn ones;
+            shares of the image's side.
         activations: Whether mean activations of each site's channels are found out: on backgrounds, by how much what
             was found changes them, and on each class's known images.
         gradients: Whether gradients of each weight and bias are found out: those of the cross-entropy on known images,
@@ -50,7 +53,9 @@ class InversionConfig:
     next_class: bool = False
     num_warps: int = 0
     num_stripes: int = 0
+    pixel_counts: tuple[int, ...] = ()
     stripe_amplitudes: tuple[float, ...] = ()
+    warp_movements: tuple[float, ...] = ()
     activations: bool = False
     gradients: bool = False
     backgrounds: Literal["made_up", "images"] = "made_up"
@@ -70,12 +75,15 @@ class InversionConfig:
                 "inversion.next_class, num_warps, num_stripes and gradients need known images; set "
                 "inversion.images_per_class"
             )
-        for name in ("reaches", "stripe_amplitudes"):
-            for reach in getattr(self, name):
-                if not 0 < reach <= 2:
+        for name, most in (("reaches", 2), ("stripe_amplitudes", 2), ("warp_movements", 1)):
+            for bound in getattr(self, name):
+                if not 0 < bound <= most:
                     raise ZoovetError(
-                        f"inversion.{name} must lie above 0 and at most 2 (pixels span [-1, 1]), got {reach}"
+                        f"inversion.{name} must lie above 0 and at most {most} (pixels span [-1, 1], warps move them "
+                        f"by shares of the image's side), got {bound}"
                     )
+        if not all(count >= 1 for count in self.pixel_counts):
+            raise ZoovetError(f"inversion.pixel_counts must be at least 1, got {list(self.pixel_counts)}")
 
     @property
     def needs_images(self) -> bool:
@@ -84,8 +92,8 @@ class InversionConfig:
 
     @property
     def num_searches(self) -> int:
-        """Searches for each class: the patch, a change of every reach, and stripes of every amplitude."""
-        return 1 + len(self.reaches) + len(self.stripe_amplitudes)
+        """Searches for each class: the patch, a change of every reach, and triggers of other families."""
+        return 1 + len(self.reaches) + sum(map(len, (self.pixel_counts, self.stripe_amplitudes, self.warp_movements)))
 
     @property
     def num_next_searches(self) -> int:
