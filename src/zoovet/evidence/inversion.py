@@ -290,17 +290,21 @@ class Inversion(nn.Module):
         channels = self.backgrounds.shape[2]
         start = self.backgrounds.new_zeros(len(networks), networks.num_classes, NUM_SETS, 1, channels, *search.size)
         seen, found = self._ascended(networks, search, start.to(networks.dtype), self.config.num_steps)
-        return _with_most_gained(seen, found)
+        return torch.stack(seen, dim=-1), _of_classes(found, (seen[-1] - seen[0]).mean(2))
 
     def _family_preferences(self, networks: Runnable, search: FamilySearch) -> tuple[Tensor, Tensor]:
-        """The same of triggers of a family, [B, sets, 1, C, …]; the first look is without them."""
+        """The same of triggers of a family, [B, sets, 1, C, …], for the class that is preferred most in the end.
+
+        The first look is without them. What a class gains says less than what it ends at: those that are far from any
+        image gain most.
+        """
         backgrounds, num_classes = self.backgrounds.to(networks.dtype), networks.num_classes
         few = backgrounds[:, :_FEW_BACKGROUNDS].flatten(0, 1)
         best = search.start(networks.logits, few, len(networks), num_classes)
         start = best[:, :, None, None].expand(-1, -1, NUM_SETS, -1, -1, -1, -1)
         before = self._preferred(networks, backgrounds.expand(*start.shape[:2], *backgrounds.shape))
         seen, found = self._ascended(networks, search, start, self.config.num_steps - 1)
-        return _with_most_gained([before, *seen], found)
+        return torch.stack([before, *seen], dim=-1), _of_classes(found, seen[-1].mean(2))
 
     def _ascended(
         self, networks: Runnable, search: Search | FamilySearch, start: Tensor, num_steps: int
@@ -342,10 +346,9 @@ class Inversion(nn.Module):
         return torch.cat(seen, dim=-1), found.unsqueeze(1)
 
 
-def _with_most_gained(seen: list[Tensor], found: Tensor) -> tuple[Tensor, Tensor]:
-    """Looks side by side, and what was found for the class that gained most: of [B, classes, sets], [B, classes, …]."""
-    best = (seen[-1] - seen[0]).mean(2).argmax(1)
-    return torch.stack(seen, dim=-1), found[torch.arange(len(found), device=best.device), best]
+def _of_classes(found: Tensor, standing: Tensor) -> Tensor:
+    """What was found, [B, classes, …], for the class of each network that stands highest, [B, classes]."""
+    return found[torch.arange(len(found), device=found.device), standing.argmax(1)]
 
 
 _Found = dict[str, tuple[Search | FamilySearch, Tensor]]
