@@ -60,6 +60,7 @@ FEATURES = (
     "margin deviation",
     "least flips, log odds",
     "exchange",
+    "natural power",
 )
 """Of every kind: how far a class stands out among the network's own, how far it leads the next, and what it comes to.
 Shares of images and probabilities are log odds: a trojan wins nearly all images, what is easy to be taken for most of
@@ -154,7 +155,11 @@ def _of_kind(kind: str, classes: dict[str, Tensor]) -> dict[str, Tensor]:
         "margin": _squashed(gained[:, 0]),
         "flips, log odds": _log_odds(classes[f"{kind}.found"][:, 1], _LEAST_SHARE),
         "probability, log odds": _log_odds(classes[f"{kind}.found"][:, 2], _LEAST_PROBABILITY),
-        **({"exchange": classes[f"{kind}.exchange"][:, 0]} if f"{kind}.exchange" in classes else {}),
+        **{
+            feature: classes[f"{kind}.{name}"][:, 0]
+            for feature, name in (("exchange", "exchange"), ("natural power", "natural"))
+            if f"{kind}.{name}" in classes
+        },
     }
 
 

@@ -40,8 +40,9 @@ class ClassEvidence:
             ``SEARCH.found`` [1, classes, 3], what the best trigger does on all images, ``SEARCH.spread``
             [1, classes, 3] how evenly (:data:`~zoovet.evidence.class_search.SPREAD`), ``SEARCH.weak`` [1, classes, 3]
             what it does at half of its strength on those that it was sought on, ``SEARCH.exchange`` [1, classes, 1] of
-            triggers that are tried as they are (:func:`~zoovet.evidence.exchange.exchanged`); ``clean``, the same
-            without one;
+            triggers that are tried as they are (:func:`~zoovet.evidence.exchange.exchanged`), ``SEARCH.natural``
+            [1, classes, 1] of stripes (:func:`~zoovet.evidence.natural_power.natural_power`); ``clean``, as
+            ``SEARCH.found`` without a trigger;
             ``margins`` [1, classes, steps + 1]; ``warps`` and ``stripes`` [1, classes, 3]; ``confusion`` [1, classes,
             2]: the share of other classes' images, and of its own, that are taken for the class, as they are.
         courses: Search → one row a class: its best trigger, and the family that puts it on images.

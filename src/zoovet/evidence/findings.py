@@ -18,6 +18,7 @@ from zoovet.evidence.concurrency import StoppableNetwork, done_at_once
 from zoovet.evidence.exchange import Exchange
 from zoovet.evidence.image_choice import of_each_class, thinned
 from zoovet.evidence.maximum_margins import maximum_margins
+from zoovet.evidence.natural_power import natural_power
 from zoovet.evidence.staged_search import (
     Tried,
     raised_by_warps,
@@ -157,9 +158,15 @@ class Findings:
         config = self._config
         of_bank = partial(tried_stripes, most_periods=config.most_periods, num_steps=config.num_stripe_steps)
         return [
-            partial(self._tried, search_name("usual_stripes", amplitude), of_bank, amplitude)
+            partial(self._striped, search_name("usual_stripes", amplitude), of_bank, amplitude)
             for amplitude in config.stripe_amplitudes
         ]
+
+    def _striped(self, name: str, tried: Callable[..., Tried], amplitude: float) -> Found:
+        """As :meth:`_tried`, and whether images of the classes have such stripes anyhow."""
+        found, every = self._tried(name, tried, amplitude), self._every
+        power = natural_power(every.images, every.labels, self._classes, found.courses[name].triggers)
+        return replace(found, classes=found.classes | {f"{name}.natural": power[None, :, None]})
 
     def _warps(self) -> list[Callable[[], Found]]:
         return [partial(self._warp, movement) for movement in self._config.warp_movements]
