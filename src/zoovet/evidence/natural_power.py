@@ -32,7 +32,8 @@ def natural_power(images: Tensor, labels: Tensor, classes: Tensor, changes: Tens
         [k]; 0 for a class that has no image, and where images are of fewer than three classes.
     """
     gray, wanted = (_spectra(values.mean(1)) for values in (images, changes))
-    spread = sum(wanted.roll((down, across), (-2, -1)) for down in (-1, 0, 1) for across in (-1, 0, 1))
+    neighbors = [wanted.roll((down, across), (-2, -1)) for down in (-1, 0, 1) for across in (-1, 0, 1)]
+    spread = torch.stack(neighbors).sum(0)
     weights = spread.flatten(1) / spread.flatten(1).sum(1, keepdim=True).clamp_min(_TINY)
     powers = (gray.flatten(1) @ weights.mT).clamp_min(_TINY).log()
     known = labels.unique()
@@ -40,10 +41,10 @@ def natural_power(images: Tensor, labels: Tensor, classes: Tensor, changes: Tens
         return powers.new_zeros(len(classes))
     means = torch.stack([powers[labels == label].mean(0) for label in known])
     above = (means - means.mean(0)) / (means.std(0) + _LEAST_SPREAD)
-    is_own = known[:, None] == classes
-    return torch.where(is_own, above, 0.0).sum(0)
+    return (above * (known[:, None] == classes)).sum(0)
 
 
 def _spectra(gray: Tensor) -> Tensor:
     """Power spectra [n, H, W] of images without their means."""
-    return torch.fft.fft2(gray - gray.mean((-2, -1), keepdim=True)).abs().square()
+    spectra: Tensor = torch.fft.fft2(gray - gray.mean((-2, -1), keepdim=True)).abs().square()
+    return spectra
