@@ -41,7 +41,8 @@ def natural_power(images: Tensor, labels: Tensor, classes: Tensor, changes: Tens
         return powers.new_zeros(len(classes))
     means = torch.stack([powers[labels == label].mean(0) for label in known])
     above = (means - means.mean(0)) / (means.std(0) + _LEAST_SPREAD)
-    return (above * (known[:, None] == classes)).sum(0)
+    standing: Tensor = (above * (known[:, None] == classes)).sum(0)
+    return standing
 
 
 def _spectra(gray: Tensor) -> Tensor:
