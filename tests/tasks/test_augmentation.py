@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks import Graph, LayerSpec, Networks, PoolSpec, run, small_cnn
+from zoovet.networks import INPUT, Graph, LayerSpec, Networks, PoolSpec, run, small_cnn
 from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented, perturb
 from zoovet.tasks.population import Population
 from zoovet.zoo import Zoo
+from zoovet.zoo.park.families.layers import LayerBuilder
 
 UNSTRIDED = Graph.of_layers(
     input_shape=(1, 6, 6),
@@ -80,6 +81,32 @@ def test_kernels_that_are_not_square_are_only_mirrored() -> None:
     assert (mirrored ^ same).all()
     assert mirrored.any()
     assert same.any()
+
+
+def residual() -> Graph:
+    """A convolution, a block around which a shortcut leads, a linear layer on its maps."""
+    make = LayerBuilder((1, 6, 6), "none", "tanh")
+    stem = make.activation(make.conv(INPUT, 3))
+    total = make.add("add", stem, make.conv(make.activation(make.conv(stem, 4)), 3))
+    return make.graph(make.linear(make.add("flatten", total), 4))
+
+
+def test_kernels_of_a_residual_network_are_turned_like_a_chains() -> None:
+    networks = networks_of(residual(), 40)
+    assert not networks.graph.is_chain
+    images = torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    after = run(augmented(networks, kernel_symmetries=True), images)
+    before = torch.stack([run(networks, view) for view in symmetries(images)])
+    same = ((before - after).abs() < 1e-10).all(dim=-1).all(dim=-1)
+    assert (same.sum(dim=0) == 1).all()
+    assert same.any(dim=1).all()
+    view = View.draw(networks, AugmentationConfig(kernel_symmetries=True), torch.Generator().manual_seed(0))
+    assert torch.equal(view.undo(view.apply(networks)).flat(), networks.flat())
+
+
+def test_classes_of_a_residual_network_are_not_shuffled() -> None:
+    with pytest.raises(ZoovetError, match="class_permutations is for networks of layers one after another; set it to"):
+        augmented(networks_of(residual(), 2), class_permutations=True)
 
 
 def test_shuffled_classes_are_the_same_answers_in_another_order() -> None:
