@@ -46,6 +46,17 @@ def test_shares_are_log_odds_that_tell_nearly_all_from_most(stamped: MakeStamped
     assert float(flips[5] - flips[4]) > 0.5 * float(flips[4] - flips[3])
 
 
+def test_natural_power_is_told_of_stripes_alone(stamped: MakeStamped, pictures: Pictures) -> None:
+    found = class_evidence(stamped(3), *pictures, CONFIG)
+    power = class_features(found).values[:, :, FEATURES.index("natural power")]
+    for place, kind in enumerate(KINDS):
+        if kind.startswith("usual_stripes"):
+            torch.testing.assert_close(power[:, place], found.evidence.classes[f"{kind}.natural"][0, :, 0])
+            assert bool(power[:, place].any())
+        else:
+            assert not power[:, place].any()
+
+
 class _Turned(nn.Module):
     """Another network's classes in another order, its logits by a factor."""
 
