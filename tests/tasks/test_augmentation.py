@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence import Inversion, InversionConfig
 from zoovet.networks import INPUT, Graph, LayerSpec, Networks, PoolSpec, run, small_cnn
 from zoovet.tasks.augmentation import AugmentationConfig, View, draw_augmented, perturb
 from zoovet.tasks.population import Population
@@ -24,6 +26,18 @@ UNSTRIDED = Graph.of_layers(
     ),
 )
 """Turning its kernels is turning its images, exactly."""
+
+CONFIG = InversionConfig(
+    patch_size=3,
+    reaches=(0.3,),
+    images_per_class=4,
+    next_class=True,
+    num_warps=1,
+    pixel_counts=(3,),
+    activations=True,
+    num_backgrounds=2,
+    num_steps=1,
+)
 
 OBLONG = Graph.of_layers(
     input_shape=(1, 4, 6),
@@ -147,6 +161,36 @@ def test_a_view_is_undone_exactly(graph: Graph) -> None:
     assert torch.equal(view.undo(view.apply(networks)).flat(), networks.flat())
 
 
+def _search(where: tuple[str, ...]) -> str:
+    return re.sub(r"^(set_\d|next)\.", "", where[-1])
+
+
+def test_searches_are_dropped_whole_and_of_each_network_by_itself(zoo: Zoo) -> None:
+    population = Population.of_zoo(zoo.split("train"), 0.5)
+    inversion = Inversion(CONFIG, population.graphs[0].input_shape, 10)
+    inversion.give_images(torch.rand(10, 4, *population.graphs[0].input_shape) * 2 - 1)
+    known = population.with_evidence(lambda networks: [inversion(own) for own in networks])
+    indices = torch.arange(len(known)).repeat(3)
+    (plain, _), (thinned, _) = (
+        draw_augmented(known, indices, AugmentationConfig(search_dropout=share), torch.Generator().manual_seed(0))
+        for share in (0.0, 0.5)
+    )
+    assert plain.evidence is not None
+    assert thinned.evidence is not None
+    seen = set()
+    for before, after in zip(plain.evidence, thinned.evidence, strict=True):
+        for row in range(len(before)):
+            whole, own = dict(before[[row]].named()), dict(after[[row]].named())
+            gone = {where for where, tensor in own.items() if bool(whole[where].any()) and not bool(tensor.any())}
+            searches = {_search(where) for where in gone}
+            assert searches <= {"patch", "change_0.3", "pixels_3"}
+            for where, tensor in own.items():
+                is_gone = _search(where) in searches
+                assert torch.equal(tensor, torch.zeros_like(tensor) if is_gone else whole[where]), where
+            seen.add(frozenset(searches))
+    assert len(seen) > 2
+
+
 def test_a_drawn_batch_is_a_populations_with_a_view_for_each_spec(zoo: Zoo) -> None:
     population = Population.of_zoo(zoo.split("train"), 0.5)
     indices = torch.tensor([3, 0, 9, 2])
@@ -173,6 +217,7 @@ def test_draws_come_from_the_generator_alone() -> None:
     ("options", "message"),
     [
         ({"weight_noise": -0.1}, "weight_noise must lie between 0 and 1, got -0.1"),
+        ({"search_dropout": 1.0}, "search_dropout must be at least 0 and below 1, got 1.0"),
         ({"sibling_mixing": 0.5}, "sibling_mixing must be at least 0 and below 0.5, got 0.5"),
     ],
 )

@@ -32,7 +32,7 @@ from zoovet.evidence.ascent import Search
 from zoovet.evidence.backgrounds import made_up_images
 from zoovet.evidence.evidence import Evidence
 from zoovet.evidence.family_search import FamilySearch
-from zoovet.evidence.inversion_config import BY_CLASS, NUM_SETS, InversionConfig
+from zoovet.evidence.inversion_config import BY_CLASS, NEXT, NUM_SETS, SET, InversionConfig
 from zoovet.evidence.runnable import Inspectable, Runnable
 from zoovet.evidence.runnable_graphs import RunnableGraphs
 from zoovet.evidence.stripe_bank import stripe_starts
@@ -173,7 +173,7 @@ class Inversion(nn.Module):
         pairs = [self._preferences(networks, search) for search in searches.values()]
         pairs += [self._family_preferences(networks, search) for search in of_families.values()]
         classes = {
-            f"set_{index}.{name}": preferences[:, :, index]
+            f"{SET}{index}.{name}": preferences[:, :, index]
             for index in range(NUM_SETS)
             for name, (preferences, _) in zip(names, pairs, strict=True)
         }
@@ -186,8 +186,8 @@ class Inversion(nn.Module):
             classes["own_answers"] = own_answers(list(on_known.values())[-1])
             few = known[:, :_SEARCHED_PER_CLASS]
             for name, search in searches.items() if self.config.next_class else ():
-                classes[f"next.{name}"], trigger = self._next_answers(networks, few, search)
-                found_for_all[f"next.{name}"] = (search, trigger)
+                classes[f"{NEXT}{name}"], trigger = self._next_answers(networks, few, search)
+                found_for_all[f"{NEXT}{name}"] = (search, trigger)
             classes |= self._raised(networks, few.flatten(0, 1))
         sites: Mapping[str, Mapping[str, Tensor]] = {}
         parameters: Mapping[str, Mapping[str, Tensor]] = {}

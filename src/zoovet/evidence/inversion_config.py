@@ -8,10 +8,12 @@ from typing import Literal
 from zoovet.errors import ZoovetError
 from zoovet.evidence.answers import NUM_NEXT_ANSWERS, NUM_OWN_ANSWERS, NUM_RAISED_ANSWERS
 
-__all__ = ["BY_CLASS", "NUM_SETS", "InversionConfig"]
+__all__ = ["BY_CLASS", "NEXT", "NUM_SETS", "SET", "InversionConfig"]
 
 NUM_SETS = 2
 """Sets of backgrounds."""
+SET, NEXT = "set_", "next."
+"""How evidence's names begin: of what a search found on each set of backgrounds, and of what makes classes the next."""
 BY_CLASS = "classes"
 """What evidence calls a site's means on the known images of each class."""
 

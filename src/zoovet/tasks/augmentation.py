@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
+from zoovet.evidence import Evidence
+from zoovet.evidence.inversion_config import NEXT, SET
 from zoovet.healing.editable import learned_names
 from zoovet.networks import Graph, Networks
 from zoovet.tasks.network_pool import Batch
@@ -27,6 +29,8 @@ class AugmentationConfig:
         kernel_symmetries: Whether all kernels of a network are turned and mirrored alike: the same network for
             images turned and mirrored (up to a shift of a pixel, where strides are larger than 1).
         class_permutations: Whether the output classes of a network are shuffled.
+        search_dropout: Share of inversion's searches of which nothing is shown, so that a metanetwork does not come to
+            rest on the one that tells most of its training networks.
 
     Raises:
         ZoovetError: A value out of its range.
@@ -36,12 +40,15 @@ class AugmentationConfig:
     sibling_mixing: float = 0.0
     kernel_symmetries: bool = False
     class_permutations: bool = False
+    search_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight_noise <= 1:
             raise ZoovetError(f"weight_noise must lie between 0 and 1, got {self.weight_noise}")
         if not 0 <= self.sibling_mixing < 0.5:
             raise ZoovetError(f"sibling_mixing must be at least 0 and below 0.5, got {self.sibling_mixing}")
+        if not 0 <= self.search_dropout < 1:
+            raise ZoovetError(f"search_dropout must be at least 0 and below 1, got {self.search_dropout}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +117,11 @@ def draw_augmented(
     siblings = population.batch(population.sibling_or_self(batch.indices))
     pairs = zip(batch.networks, siblings.networks, strict=True)
     networks = [perturb(own, others, config, generator) for own, others in pairs]
-    return replace(batch, networks=networks), [View.draw(own, config, generator) for own in networks]
+    views = [View.draw(own, config, generator) for own in networks]
+    evidence = batch.evidence
+    if evidence is not None and config.search_dropout > 0:
+        evidence = [_without_searches(own, config.search_dropout, generator) for own in evidence]
+    return replace(batch, networks=networks, evidence=evidence), views
 
 
 def perturb(networks: Networks, siblings: Networks, config: AugmentationConfig, generator: torch.Generator) -> Networks:
@@ -128,6 +139,29 @@ def perturb(networks: Networks, siblings: Networks, config: AugmentationConfig, 
     if config.weight_noise > 0:
         networks = with_noise(networks, config.weight_noise, generator)
     return networks
+
+
+def _without_searches(evidence: Evidence, share: float, generator: torch.Generator) -> Evidence:
+    """Evidence of B networks without what some searches found, each network by its own draws.
+
+    A search goes with all that was found by it: on each set of backgrounds and, where it is sought for all classes at
+    once, of the classes' exchange too.
+    """
+    searches = sorted({search for name in evidence.classes if (search := _search_of(name))})
+    kept = torch.rand(len(searches), len(evidence), generator=generator) >= share
+    rows = dict(zip(searches, kept, strict=True))
+
+    def dropped(where: tuple[str, ...], tensor: Tensor) -> Tensor:
+        search = _search_of(where[-1]) if where[0] == "classes" else where[-1].removeprefix(NEXT)
+        return tensor * _per_network(rows[search].to(tensor), tensor) if search in rows else tensor
+
+    return Evidence.of_names({where: dropped(where, tensor) for where, tensor in evidence.named()})
+
+
+def _search_of(name: str) -> str:
+    """The search that numbers of classes are of; empty for what no search found."""
+    before, dot, search = name.partition(".")
+    return search if dot and (before.startswith(SET) or f"{before}." == NEXT) else ""
 
 
 def _mixed(networks: Networks, siblings: Networks, shares: Tensor) -> Networks:

@@ -78,12 +78,12 @@ class DetectionConfig:
             )
         if self.num_members < 1:
             raise ZoovetError(f"num_members must be at least 1, got {self.num_members}")
-        only_noise = AugmentationConfig(weight_noise=self.augmentation.weight_noise)
-        if inverts(self.metanetwork) and self.augmentation != only_noise:
+        own = self.augmentation
+        if inverts(self.metanetwork) and (own.sibling_mixing or own.kernel_symmetries or own.class_permutations):
             raise ZoovetError(
                 "metanetwork.inversion is computed once for every network, so that training networks can only be "
-                "augmented by weight_noise (small enough to change nothing of it); leave the rest of augmentation out, "
-                "or set metanetwork.inversion to null"
+                "augmented by search_dropout and weight_noise (small enough to change nothing of it); leave the rest "
+                "of augmentation out, or set metanetwork.inversion to null"
             )
         if not 0 <= self.label_smoothing < 1:
             raise ZoovetError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")

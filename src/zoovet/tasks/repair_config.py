@@ -103,11 +103,12 @@ class RepairConfig:
     def __post_init__(self) -> None:
         if self.metanetwork.output != "weights":
             raise ZoovetError(f"repair needs a metanetwork with output 'weights', got {self.metanetwork.output!r}")
-        turned_at_most = replace(AugmentationConfig(), kernel_symmetries=self.augmentation.kernel_symmetries)
-        if inverts(self.metanetwork) and self.augmentation != turned_at_most:
+        own = self.augmentation
+        if inverts(self.metanetwork) and (own.sibling_mixing or own.class_permutations):
             raise ZoovetError(
                 "metanetwork.inversion is computed once for every network, so that training networks can only be "
-                "augmented by kernel_symmetries; leave the rest of augmentation out, or set inversion to null"
+                "augmented by kernel_symmetries, search_dropout and weight_noise (small enough to change nothing of "
+                "it); leave the rest of augmentation out, or set inversion to null"
             )
         if self.gate is not None and (self.gate.output != "graph" or self.gate.num_outputs != 1):
             raise ZoovetError(
