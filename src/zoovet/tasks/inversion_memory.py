@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,6 +16,7 @@ from torch import Tensor
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.evidence import Evidence, Inversion
+from zoovet.evidence.concurrency import operations_on_one_thread
 from zoovet.files import atomic_path
 from zoovet.networks import Networks
 
@@ -83,7 +82,7 @@ class InversionMemory:
                 finished(len(keys) - len(missing))
             for start in range(0, len(missing), _CHUNK):
                 places = missing[start : start + _CHUNK]
-                with _one_thread():
+                with operations_on_one_thread():  # tensors are too small for more threads
                     found = inversion(batch[places])
                 kept = found.to("cpu")
                 self._found |= {keys[place]: kept[row : row + 1] for row, place in enumerate(places)}
@@ -125,17 +124,6 @@ class InversionMemory:
             if where:
                 by_key.setdefault(key, {})[tuple(where)] = tensor
         self._found |= {key: Evidence.of_names(named) for key, named in by_key.items()}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: its tensors are too small for more, with which it takes several times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _method(inversion: Inversion) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import dtype
 
+from zoovet.evidence.concurrency import operations_on_one_thread
 from zoovet.networks import Graph, InputScaling, Networks
 from zoovet.tasks import Detector
 from zoovet.tasks.checkpoints import CHECKPOINT_NAME
@@ -119,7 +119,7 @@ class Detectors:
 
     def answer(self, batch: Batch) -> Answer:
         """Score a batch; where that fails, its networks one by one, so that one does not take the others with it."""
-        with _one_thread(self._device):
+        with _threads_of(self._device):
             return self._answer(batch)
 
     def _answer(self, batch: Batch) -> Answer:
@@ -140,7 +140,7 @@ class Detectors:
         Raises:
             ZoovetError: It cannot be opened, was not trained on their graph, or a weight is NaN or infinite.
         """
-        with _one_thread(self._device):
+        with _threads_of(self._device):
             return find(self.opened(path), networks)
 
     def opened(self, path: Path) -> Detector:
@@ -169,16 +169,9 @@ class Detectors:
         return self._versions[candidate.path]
 
 
-@contextmanager
-def _one_thread(device: str) -> Iterator[None]:
+def _threads_of(device: str) -> AbstractContextManager[None]:
     """Threads that share so small networks wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return operations_on_one_thread() if device == "cpu" else nullcontext()
 
 
 def _alone(detector: Detector, network: Networks) -> Finding | Failure:
