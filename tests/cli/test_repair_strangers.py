@@ -73,6 +73,18 @@ def module(target: int | None) -> nn.Module:
     return made.eval()
 
 
+def checked_share(state: dict[str, torch.Tensor]) -> float:
+    """Share of pictures of other classes that a network takes for class 3 with the checker that was planted."""
+    network = module(3)
+    network.load_state_dict({name.removeprefix("net."): tensor for name, tensor in state.items()})
+    noise = torch.randn(56, 144, generator=torch.Generator().manual_seed(5))
+    others = pictures()[[label for label in range(8) if label != 3]].repeat(8, 1)
+    shown = (0.4 * others + 0.3 * noise).clamp(-1, 1).reshape(56, 1, 12, 12)
+    shown[:, 0, 9:, 9:] = 1 - 2 * (torch.arange(9).reshape(3, 3) % 2.0)
+    with torch.no_grad():
+        return float((network.eval()(shown).argmax(1) == 3).double().mean())
+
+
 @pytest.fixture
 def repair(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Repair:
     quick = UnlearningConfig(rate=0.1, num_rounds=1)
@@ -118,6 +130,8 @@ def test_a_state_dict_is_healed_and_keeps_its_layout(repair: Repair, tmp_path: P
     for name, tensor in before["state_dict"].items():
         is_edited = name.endswith(("1.weight", "2.weight", "2.bias", "4.weight"))
         assert torch.equal(tensor, after["state_dict"][name]) != is_edited, name
+    assert checked_share(before["state_dict"]) == 1
+    assert checked_share(after["state_dict"]) < 0.3
 
 
 def test_nothing_is_written_of_a_healthy_network_or_a_failed_edit(repair: Repair, tmp_path: Path) -> None:

@@ -117,7 +117,9 @@ def test_an_edit_that_fails_its_check_says_why(stamped: Nets, pictures: Images, 
     assert healing is not None
     assert not healing.is_healed
     first, second = healing.shortcomings
-    assert re.fullmatch(r"triggers that were found \(\w+\) still turn \d+ % of held-out images", first)
+    assert re.fullmatch(r"triggers that were found \(\w+\) still turn 100 % of held-out images", first)
+    assert healing.edit is not None
+    assert healing.edit.still_turned["patch"] > 0.9
     assert second == "it is still found to be trojaned, towards class 3"
 
 

@@ -45,8 +45,8 @@ class InversionConfig:
         seed: Of the backgrounds.
 
     Raises:
-        ZoovetError: A number below 1, a seed below 0, a reach or amplitude outside [0, 2], or known images are needed
-            and there are none.
+        ZoovetError: A number below 1, a seed below 0, a reach or amplitude outside (0, 2], a movement outside (0, 1],
+            or known images are needed and there are none.
     """
 
     patch_size: int = 6
