@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from zoovet.config import ConfigKey, config_keys, config_to_dict, read_config, read_yaml, write_config
+from zoovet.config import ConfigKey, config_keys, config_to_dict, dotted, read_config, read_yaml, write_config
 from zoovet.errors import ZoovetError
 
 
@@ -306,3 +306,8 @@ def test_keys_of_all_kinds_are_listed_once() -> None:
     assert (keys["model.width"].default, keys["model.width"].meaning) == ("9", "Features of a node.")
     assert keys["model.depth"].expected == "an integer or text"
     assert keys["model.rate"].default == "0.5"
+
+
+def test_nested_values_are_named_by_their_places() -> None:
+    nested = {"a": {"b": 1, "c": [1, 2]}, "d": [{"e": 3}, {"e": 4, "f": {}}, 5], "g": []}
+    assert dotted(nested) == {"a.b": 1, "a.c": [1, 2], "d[0].e": 3, "d[1].e": 4, "d[2]": 5, "g": []}

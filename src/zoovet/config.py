@@ -389,11 +389,14 @@ def _meanings(cls: type) -> dict[str, str]:
 
 
 def dotted(values: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as a flat one with dotted keys, as settings are named on the command line."""
-    if not isinstance(values, dict):
+    """A nested mapping as a flat one with dotted keys, as settings are named on the command line.
+
+    Mappings in a list are told apart by their places: ``architectures[0].family``.
+    """
+    if isinstance(values, list) and any(isinstance(inner, dict) for inner in values):
+        named = [(f"{prefix}[{place}]", inner) for place, inner in enumerate(values)]
+    elif isinstance(values, dict):
+        named = [(f"{prefix}.{name}" if prefix else name, inner) for name, inner in values.items()]
+    else:
         return {prefix: values}
-    return {
-        key: value
-        for name, inner in values.items()
-        for key, value in dotted(inner, f"{prefix}.{name}" if prefix else name).items()
-    }
+    return {key: value for name, inner in named for key, value in dotted(inner, name).items()}
