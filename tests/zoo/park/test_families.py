@@ -54,6 +54,20 @@ def test_a_family_takes_images_of_any_shape(family: Family, shape: tuple[int, in
         assert torch.isfinite(logits).all()
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: str(family.family))
+def test_group_norms_train_through_torch(family: Family) -> None:
+    family = replace(family, norm=("group",))
+    graph = family.graph(family.draw(np.random.default_rng(0)), (3, 16, 16), 7)
+    norms = [one for one in graph.operations if one.op.endswith("_norm")]
+    assert norms
+    assert {one.op for one in norms} == {"group_norm"}
+    assert not [name for name in graph.shapes if "running" in name]
+    with pytest.raises(NativeUnavailable, match="group_norm"):
+        graph_source(graph)
+    weights = torch.from_numpy(initial_weights(graph, "he", 0.1, np.random.default_rng(0)))[None]
+    assert torch.isfinite(run(Networks.from_flat(graph, weights), torch.rand(2, 3, 16, 16))).all()
+
+
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 28, 28)], ids=str)
 @pytest.mark.parametrize("order", ["post", "pre"])
 def test_shortcuts_that_pool_take_odd_maps_too(order: str, shape: tuple[int, int, int]) -> None:
@@ -146,7 +160,7 @@ def test_draws_follow_from_the_generator_and_stay_in_their_ranges() -> None:
             lambda: VitFamily().graph(VitFamily().draw(np.random.default_rng(0)), (1, 7, 9), 2),
             "patches of 4 pixels are fewer than 2 x 2 on images of 7 x 9; give a smaller patch",
         ),
-        (lambda: MlpFamily(norm=()), "norm must not be empty; known: 'batch', 'none'"),
+        (lambda: MlpFamily(norm=()), "norm must not be empty; known: 'batch', 'group', 'none'"),
         (lambda: MlpFamily(share=0), "share must be above 0, got 0; leave a family out"),
         (lambda: MlpFamily(accuracy=1.5), "accuracy must be above 0 and at most 1, got 1.5"),
         (lambda: MlpFamily(variants=0), "variants must be at least 1, got 0"),

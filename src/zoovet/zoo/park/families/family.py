@@ -61,8 +61,8 @@ class DrawnFamily(Family):
     """Architectures of one family, by ranges that are drawn from uniformly.
 
     Attributes:
-        norm: Norms behind (or before) convolutions to choose from: batch, none. One that stands twice is twice as
-            likely, as with all choices.
+        norm: Norms behind (or before) convolutions to choose from: batch, group, none. One that stands twice is
+            twice as likely, as with all choices.
         activation: Activations to choose from.
     """
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from zoovet.networks import Graph, GraphBuilder
 
 __all__ = ["ACTIVATIONS", "NORMS", "LayerBuilder", "num_layers"]
 
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "gelu")
-NORMS = ("batch", "none")
+NORMS = ("batch", "group", "none")
+
+_CHANNELS_OF_GROUP = 4
+"""Channels that a group norm normalizes together, or a few more where their number is no multiple of it."""
 
 _SMALLEST_POOLED = 4
 """Maps of fewer pixels a side are not made smaller."""
@@ -66,6 +71,9 @@ class LayerBuilder(GraphBuilder):
             return site
         name, channels = self._named("norm"), (self.channels(site),)
         roles = {role: self.parameter(f"{name}.{role}", channels) for role in ("weight", "bias")}
+        if self._norm == "group":
+            num_groups = math.gcd(channels[0], max(1, channels[0] // _CHANNELS_OF_GROUP))
+            return self.add("group_norm", site, name=name, parameters=roles, num_groups=num_groups)
         for role in ("running_mean", "running_var"):
             roles[role] = self.parameter(f"{name}.{role}", channels, is_constant=True)
         return self.add("batch_norm", site, name=name, parameters=roles)
