@@ -128,8 +128,11 @@ def test_every_class_is_drawn_in_every_font_and_whole() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_classes": 1}, "num_classes of glyphs must lie in 2 to 36, got 1"),
-        ({"num_classes": 37}, "num_classes of glyphs must lie in 2 to 36, got 37"),
+        (
+            {"num_classes": 1},
+            "num_classes of glyphs must lie in 2 to 36, the letters of the alphabet latin, got 1; mixed has 50",
+        ),
+        ({"num_classes": 37}, "num_classes of glyphs must lie in 2 to 36, the letters of the alphabet latin, got 37"),
         ({"size": 7}, "size of glyphs must be at least 8 pixels, got 7"),
         ({"difficulty": 1.5}, "difficulty of glyphs must lie in 0 to 1, got 1.5"),
         ({"difficulty": float("nan")}, "difficulty of glyphs must lie in 0 to 1, got nan"),

@@ -102,7 +102,11 @@ class GlyphConfig:
             raise ZoovetError(f"polarity {self.polarity!r} of glyphs is unknown{nearest(self.polarity, _POLARITIES)}")
         most = len(ALPHABETS[self.alphabet].letters)
         if not 2 <= self.num_classes <= most:
-            raise ZoovetError(f"num_classes of glyphs must lie in 2 to {most}, got {self.num_classes}")
+            largest = max(ALPHABETS, key=lambda name: len(ALPHABETS[name].letters))
+            raise ZoovetError(
+                f"num_classes of glyphs must lie in 2 to {most}, the letters of the alphabet {self.alphabet}, got "
+                f"{self.num_classes}; {largest} has {len(ALPHABETS[largest].letters)}"
+            )
         if not 0 <= self.clutter <= 1:
             raise ZoovetError(f"clutter of glyphs must lie in 0 to 1, got {self.clutter}")
         if self.size < 8:
