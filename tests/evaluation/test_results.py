@@ -73,6 +73,7 @@ def test_other_files_are_refused(detection, tmp_path):
     [
         ({"scores": [0.5] * 7}, r"scores must have one entry a network \(8\), got the shape \(7,\)"),
         ({"scores": [0.5] * 7 + [np.nan]}, "scores of the network '00003-trojaned' is NaN"),
+        ({"asr": [0.5] * 7}, r"asr must have one entry a network \(8\), got the shape \(7,\)"),
         ({"poisoned": [True]}, r"poisoned must have one entry a network \(8\), got 1"),
         ({"network_ids": ("a",) * 8}, "the network 'a' occurs twice"),
         ({"network_ids": ()}, "at least one network"),
@@ -134,3 +135,11 @@ def test_two_models_of_one_name_are_refused(editing):
     twins = (ComparedModel(key="scalegmn", name="one"), ComparedModel(key="scalegmn", name="other"))
     with pytest.raises(ZoovetError, match="two models of the comparison are both 'scalegmn'"):
         replace(editing, models=twins)
+
+
+def test_an_asr_that_nobody_knows_stays_unknown(detection, tmp_path):
+    unknown = replace(detection, asr=[np.nan] * 8)
+    unknown.save(tmp_path / "detection.parquet")
+    again = DetectionResults.load(tmp_path / "detection.parquet")
+    assert np.isnan(again.asr).all()
+    np.testing.assert_array_equal(again.scores, detection.scores)

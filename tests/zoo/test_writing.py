@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks, small_cnn
 from zoovet.zoo import Zoo, write_zoo
+from zoovet.zoo.builders import images_of
 
 
 def batch(activation: str, count: int) -> Networks:
@@ -69,3 +71,27 @@ def test_bad_columns(tmp_path: Path, columns: dict[str, Any], message: str) -> N
 def test_no_networks(tmp_path: Path) -> None:
     with pytest.raises(ZoovetError, match="a zoo needs networks, got none"):
         write_zoo(tmp_path / "zoo", [])
+
+
+def test_images_of_a_zoo_at_hand_are_those_that_were_named_as_its_networks_read_them(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in range(3):
+            folder = tmp_path / "photos" / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (10, 12), (80 * label, 0, number)).save(folder / f"{number}.png")
+    zoo = write_zoo(tmp_path / "zoo", batch("relu", 3), dataset=str(tmp_path / "photos"))
+    images = images_of(zoo, None)
+    assert images.train.pixels.shape == (6, 1, 8, 8)
+    assert images.test.num_classes == 3
+    unnamed = write_zoo(tmp_path / "unnamed", batch("relu", 3))
+    with pytest.raises(ZoovetError, match=r"was imported and does not say which images .* with --dataset"):
+        images_of(unnamed, None)
+    both = write_zoo(tmp_path / "both", [batch("relu", 2), other_shape()], dataset=str(tmp_path / "photos"))
+    with pytest.raises(ZoovetError, match="images of one shape"):
+        images_of(both, None)
+
+
+def other_shape() -> Networks:
+    graph = small_cnn("relu", input_shape=(3, 8, 8), channels=(2,), num_classes=3)
+    return Networks.from_flat(graph, torch.zeros(1, graph.num_parameters))

@@ -12,6 +12,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.results import DetectionResults
 from zoovet.evaluation.split_pass import by_network, require_networks
+from zoovet.evaluation.zoo_summary import activation_names
 from zoovet.networks import Networks
 from zoovet.zoo import Zoo
 
@@ -54,7 +55,7 @@ def evaluate_detection(
         detector=name,
         network_ids=tuple(zoo.column("network_id")),
         base_ids=zoo.column("base_id"),
-        activations=tuple(zoo.column("activation")),
+        activations=activation_names(zoo),
         poisoned=zoo.column("poisoned"),
         asr=zoo.column("asr"),
         scores=_scores(detector, zoo),

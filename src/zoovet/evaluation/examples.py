@@ -12,6 +12,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.measuring import predict
 from zoovet.evaluation.repair import NetworkRepairer
+from zoovet.evaluation.zoo_summary import activation_names
 from zoovet.images import Images
 from zoovet.zoo import Zoo
 
@@ -113,7 +114,7 @@ def _examples_of(
     pixels = _to_pixels(triggered)
     return NetworkExamples(
         network_id=network_id,
-        activation=str(zoo.column("activation")[place]),
+        activation=activation_names(zoo)[place],
         trigger_kind=trigger.kind,
         target=trigger.target,
         class_names=images.label_names,

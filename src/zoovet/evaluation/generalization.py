@@ -11,7 +11,7 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.evaluation.results import ComparedModel, GeneralizationResults
 from zoovet.evaluation.split_pass import by_network, require_networks
-from zoovet.evaluation.zoo_summary import dataset_name
+from zoovet.evaluation.zoo_summary import activation_names, dataset_name
 from zoovet.networks import Networks
 from zoovet.zoo import Zoo
 
@@ -47,7 +47,7 @@ def evaluate_generalization(
         dataset=dataset_name(zoo),
         network_ids=tuple(zoo.column("network_id")),
         base_ids=zoo.column("base_id"),
-        activations=tuple(zoo.column("activation")),
+        activations=activation_names(zoo),
         accuracies=accuracies,
         models=tuple(models),
         predictions={key: by_network(zoo, own.predict).double().numpy() for key, own in predictors.items()},

@@ -16,6 +16,7 @@ from zoovet.errors import ZoovetError
 from zoovet.evaluation.edits import channel_changes, layer_names, relative_changes
 from zoovet.evaluation.measuring import evenly_spaced, measure_each
 from zoovet.evaluation.results import RepairResults
+from zoovet.evaluation.zoo_summary import activation_names
 from zoovet.images import Images, Trigger
 from zoovet.networks import Networks
 from zoovet.tasks.measurement import Measurement
@@ -89,7 +90,7 @@ def _results(zoo: Zoo, parts: Sequence[_Part], *, num_images: int, name: str) ->
         repairer=name,
         network_ids=tuple(zoo.column("network_id")),
         base_ids=zoo.column("base_id"),
-        activations=tuple(zoo.column("activation")),
+        activations=activation_names(zoo),
         poisoned=zoo.column("poisoned"),
         clean_accuracy_before=_gather(parts, [part.before.clean_accuracy.numpy() for part in parts]),
         clean_accuracy_after=_gather(parts, [part.after.clean_accuracy.numpy() for part in parts]),

@@ -18,6 +18,7 @@ __all__ = [
     "Reconstruction",
     "TrojanZooSummary",
     "ZooSummary",
+    "activation_names",
     "dataset_name",
     "summarize_zoo",
 ]
@@ -36,9 +37,10 @@ class TrojanZooSummary:
         splits: [n] ``train``, ``validation`` or ``test``.
         poisoned: [n] bool.
         trigger_kinds: [n] kind of the trigger of the network or its sibling; empty where there is none.
-        clean_accuracy: [n] accuracy on clean test images.
+        clean_accuracy: [n] accuracy on clean test images; NaN where nobody knows it.
         asr: [n] ASR (a healthy network's: on its sibling's trigger); NaN where there is no trigger.
         ra: [n] RA on the same images; NaN where there is no trigger.
+        kind: Of the zoo's recipe: ``trojan``, ``park`` or ``imported``; how its networks were made.
     """
 
     dataset: str
@@ -52,6 +54,7 @@ class TrojanZooSummary:
     clean_accuracy: NDArray[np.float64]
     asr: NDArray[np.float64]
     ra: NDArray[np.float64]
+    kind: str = "trojan"
 
     def __post_init__(self) -> None:
         _check(self, ("activations", "splits", "poisoned", "trigger_kinds", "clean_accuracy", "asr", "ra"))
@@ -156,18 +159,24 @@ def summarize_zoo(zoo: Zoo, reconstructions: Sequence[Reconstruction] = ()) -> Z
     }
     if all(graph.input_shape == (2,) for graph in zoo.graphs.values()):
         return InrZooSummary(**common, psnr=zoo.column("psnr"), reconstructions=tuple(reconstructions))
-    common |= {"activations": zoo.column("activation").astype(str), "clean_accuracy": zoo.column("clean_accuracy")}
+    common |= {"activations": np.array(activation_names(zoo)), "clean_accuracy": zoo.column("clean_accuracy")}
     if "min_asr" not in zoo.recipe:
         return AccuracyZooSummary(**common, steps=zoo.column("step"))
     triggers = [zoo.trigger(place) for place in range(len(zoo))]
     return TrojanZooSummary(
         **common,
         min_asr=float(zoo.recipe["min_asr"]),
+        kind=str(zoo.recipe.get("kind", "trojan")),
         poisoned=zoo.column("poisoned"),
         trigger_kinds=np.array([trigger.kind if trigger else "" for trigger in triggers], dtype=str),
         asr=zoo.column("asr"),
         ra=zoo.column("ra"),
     )
+
+
+def activation_names(zoo: Zoo) -> tuple[str, ...]:
+    """Activation of each network's hidden layers; ``unknown`` where nobody said it."""
+    return tuple("unknown" if name is None else str(name) for name in zoo.column("activation"))
 
 
 def dataset_name(zoo: Zoo) -> str:

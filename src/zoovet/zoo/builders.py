@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from zoovet.config import read_config
 from zoovet.errors import ZoovetError, nearest
+from zoovet.images.sources import ImageSource, load_source
 from zoovet.networks import Graph
 from zoovet.printable import printable
 from zoovet.zoo.canonical_zoo import CANONICALIZED
 from zoovet.zoo.generalization_builder import GeneralizationBuilder
 from zoovet.zoo.generalization_recipe import GeneralizationRecipe
 from zoovet.zoo.image_arrays import SplitImages, load_images
+from zoovet.zoo.importers.published import IMPORTED, UNKNOWN_IMAGES
 from zoovet.zoo.inr_builder import InrBuilder
 from zoovet.zoo.inr_recipe import InrRecipe
 from zoovet.zoo.park import ParkRecipe
@@ -161,8 +163,11 @@ def images_of(zoo: Zoo, data_root: Path | None) -> SplitImages:
     """The images of a zoo of healthy and trojaned networks: those it was trained on, and those it was measured on.
 
     Raises:
-        ZoovetError: It is of another kind, or of several image sets; its images are not there.
+        ZoovetError: It is of another kind, or of several image sets; its images are not there, or, where it was
+            imported, nobody said which they are.
     """
+    if zoo.recipe.get("kind") == IMPORTED:
+        return _images_of_imported(zoo, data_root)
     recipe = recipe_of(zoo.recipe)
     if not isinstance(recipe, ParkRecipe):
         return load_images(trojan_recipe_of(zoo), data_root)
@@ -174,6 +179,22 @@ def images_of(zoo: Zoo, data_root: Path | None) -> SplitImages:
         )
     images = load_image_set(recipe.images[0], recipe.test_images, data_root)
     return SplitImages.of(images.train, images.test)
+
+
+def _images_of_imported(zoo: Zoo, data_root: Path | None) -> SplitImages:
+    """Those that an import was told of, in the size and color that the networks read."""
+    shapes = sorted({graph.input_shape for graph in zoo.graphs.values()})
+    name = zoo.recipe.get("dataset", UNKNOWN_IMAGES)
+    if name == UNKNOWN_IMAGES or not isinstance(name, str):
+        raise ZoovetError(
+            f"{zoo.path} was imported and does not say which images its networks were trained on: import it again with "
+            f"--dataset (a name, or a folder of images), or train what needs no images (metanetwork.inversion null)"
+        )
+    if len(shapes) != 1 or len(shapes[0]) != 3:
+        raise ZoovetError(f"networks of {zoo.path} read {shapes}; images of one shape (C, H, W) are needed")
+    channels, height, width = shapes[0]
+    source = ImageSource(source=name, size=(height, width), color="gray" if channels == 1 else "rgb")
+    return SplitImages.of(*load_source(source, data_root))
 
 
 def trojan_recipe_of(zoo: Zoo) -> TrojanRecipe:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from zoovet.errors import ZoovetError, nearest
 from zoovet.networks import Graph, Networks
+from zoovet.zoo.importers.published import IMPORTED, UNKNOWN_IMAGES
 from zoovet.zoo.importers.writer import import_zoo
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.shards import COLUMNS
@@ -27,7 +28,7 @@ def write_zoo(
     networks: Networks | Sequence[Networks],
     columns: Mapping[str, Sequence[Any]] | None = None,
     *,
-    dataset: str = "unknown",
+    dataset: str = UNKNOWN_IMAGES,
     seed: int = 0,
 ) -> Zoo:
     """Write networks as a zoo.
@@ -70,7 +71,7 @@ class _Given:
         digest = hashlib.sha256(repr(self.facts.to_pydict()).encode())
         for batch in self.batches:
             digest.update(batch.flat().float().cpu().numpy().tobytes())
-        said = {"kind": "imported", "layout": "python", "dataset": self.dataset, "min_asr": 0.0}
+        said = {"kind": IMPORTED, "layout": "python", "dataset": self.dataset, "min_asr": 0.0}
         return {**said, "source_sha256": digest.hexdigest()}
 
     @property

@@ -208,3 +208,22 @@ def test_many_rivals_have_their_own_colours(write, detection, figures, read_page
     for role in ("rival", "rival-2", "rival-3"):
         assert f"stroke: var(--{role})" in html
     read_page(html)
+
+
+def test_of_imported_networks_it_is_not_said_how_they_were_made(
+    html, write, zoo_summary, detection, figures, read_page
+):
+    unknown = np.full(20, np.nan)
+    imported = replace(
+        zoo_summary, kind="imported", clean_accuracy=unknown, asr=unknown, trigger_kinds=np.array([""] * 20)
+    )
+    page = read_page(write(zoo=imported, detection=replace(detection, asr=np.full(8, np.nan)), figures=figures))
+    assert "They were imported." in page.text
+    assert "nan" not in page.text.lower().split()
+    assert "mean ASR" not in page.text
+    for said in ("trained once and then", "The recipe draws a base again"):
+        assert said in read_page(html).text
+        assert said not in page.text
+    park = read_page(write(zoo=replace(zoo_summary, kind="park"))).text
+    assert "some attackers begin from random weights" in park
+    assert "trained once and then" not in park

@@ -22,7 +22,9 @@ from zoovet.evaluation.results.table import (
 
 __all__ = ["DetectionResults"]
 
-_COLUMNS = Columns(texts=("activations",), integers=("base_ids",), flags=("poisoned",), numbers=("asr", "scores"))
+_COLUMNS = Columns(
+    texts=("activations",), integers=("base_ids",), flags=("poisoned",), numbers=("scores",), gaps=("asr",)
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,7 +37,7 @@ class DetectionResults:
         base_ids: [n] int64, which base a network descends from; siblings share it.
         activations: [n] activation of the hidden layers.
         poisoned: [n] bool, the labels.
-        asr: [n] ASR of each network on its own trigger (a healthy one: on its sibling's).
+        asr: [n] ASR of each network on its own trigger (a healthy one: on its sibling's); NaN where nobody knows it.
         scores: [n] probability of a trojan that the detector gives.
         threshold: At or above it the detector flags a network; chosen on validation networks.
         rivals: Scores [n] of other detectors by name; StatNN's name is ``StatNN``.

@@ -42,17 +42,23 @@ _METADATA_KEY = b"zoovet"
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of the fields that hold one entry a network, by what the entries are; ``network_ids`` always is there."""
+    """Names of the fields that hold one entry a network, by what the entries are; ``network_ids`` always is there.
+
+    Attributes:
+        texts, integers, flags, numbers: By what they are.
+        gaps: Numbers that are NaN where nobody knows them.
+    """
 
     texts: tuple[str, ...] = ()
     integers: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        return ("network_ids", *self.integers, *self.texts, *self.flags, *self.numbers)
+        return ("network_ids", *self.integers, *self.texts, *self.flags, *self.numbers, *self.gaps)
 
 
 def check_networks(results: Any, columns: Columns) -> None:
@@ -79,6 +85,8 @@ def check_networks(results: Any, columns: Columns) -> None:
             raise ZoovetError(f"{name} must have one entry a network ({len(ids)}), got {len(getattr(results, name))}")
     for name in columns.numbers:
         set_field(results, name, check_numbers(name, getattr(results, name), ids))
+    for name in columns.gaps:
+        set_field(results, name, _one_each(name, getattr(results, name), ids))
 
 
 def check_numbers(name: str, values: Any, ids: Sequence[str]) -> FloatArray:
@@ -87,11 +95,16 @@ def check_numbers(name: str, values: Any, ids: Sequence[str]) -> FloatArray:
     Raises:
         ZoovetError: Not one a network, or one of them is NaN.
     """
+    array = _one_each(name, values, ids)
+    if np.isnan(array).any():
+        raise ZoovetError(f"{name} of the network {ids[int(np.argmax(np.isnan(array)))]!r} is NaN")
+    return array
+
+
+def _one_each(name: str, values: Any, ids: Sequence[str]) -> FloatArray:
     array = floats(values)
     if array.shape != (len(ids),):
         raise ZoovetError(f"{name} must have one entry a network ({len(ids)}), got the shape {array.shape}")
-    if np.isnan(array).any():
-        raise ZoovetError(f"{name} of the network {ids[int(np.argmax(np.isnan(array)))]!r} is NaN")
     return array
 
 

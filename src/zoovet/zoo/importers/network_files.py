@@ -14,7 +14,7 @@ import pyarrow as pa
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, Networks
 from zoovet.printable import printable
-from zoovet.zoo.importers.published import ImportOptions
+from zoovet.zoo.importers.published import IMPORTED, UNKNOWN_IMAGES, ImportOptions
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.shards import COLUMNS
 
@@ -102,7 +102,7 @@ def networks_in_files(
     if options.dataset is not None:
         columns["dataset"] = [row.get("dataset") or options.dataset for row in rows]
     digest = hashlib.sha256(repr([sorted(row.items()) for row in rows]).encode()).hexdigest()
-    said: dict[str, Any] = {"kind": "imported", "layout": layout, "dataset": options.dataset or "unknown"}
+    said: dict[str, Any] = {"kind": IMPORTED, "layout": layout, "dataset": options.dataset or UNKNOWN_IMAGES}
     grids = {graph.input_shape[-2:] for graph in graphs.values() if len(graph.input_shape) == 3}
     if len(grids) == 1:
         said["image_size"] = list(grids.pop())

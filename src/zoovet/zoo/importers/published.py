@@ -12,7 +12,19 @@ import pyarrow as pa
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, Networks
 
-__all__ = ["ImportOptions", "MissingPartError", "PublishedZoo", "file_of", "published_recipe", "size_remark"]
+__all__ = [
+    "IMPORTED",
+    "UNKNOWN_IMAGES",
+    "ImportOptions",
+    "MissingPartError",
+    "PublishedZoo",
+    "file_of",
+    "published_recipe",
+    "size_remark",
+]
+
+IMPORTED, UNKNOWN_IMAGES = "imported", "unknown"
+"""The kind of an imported zoo's recipe, and what its ``dataset`` is where nobody said it."""
 
 
 class MissingPartError(ZoovetError):
@@ -86,7 +98,7 @@ def published_recipe(
         split: How the splits were made.
         more: What only some layouts have.
     """
-    fixed = {"kind": "imported", "layout": layout, "dataset": dataset, "image_size": list(grid)}
+    fixed = {"kind": IMPORTED, "layout": layout, "dataset": dataset, "image_size": list(grid)}
     return {**fixed, **more, "split": split, "source_sha256": source}
 
 

@@ -21,8 +21,8 @@ def trojan_zoo_section(zoo: TrojanZooSummary) -> dict[str, Any]:
         kinds = {"healthy": mask & ~zoo.poisoned, "trojaned": mask & zoo.poisoned}
         accuracies = {kind: zoo.clean_accuracy[chosen] for kind, chosen in kinds.items()}
         rates = {kind: zoo.asr[chosen & ~np.isnan(zoo.asr)] for kind, chosen in kinds.items()}
-        low = np.floor(10 * float(zoo.clean_accuracy.min())) / 10
-        high = np.ceil(10 * float(zoo.clean_accuracy.max())) / 10
+        known = zoo.clean_accuracy[~np.isnan(zoo.clean_accuracy)]
+        low, high = (np.floor(10 * known.min()) / 10, np.ceil(10 * known.max()) / 10) if len(known) else (0.0, 1.0)
         panels.append(
             {
                 "activation": activation,
@@ -57,7 +57,7 @@ def _split_counts(zoo: TrojanZooSummary, mask: NDArray[np.bool_]) -> dict[str, i
 
 
 def _trigger_counts(zoo: TrojanZooSummary) -> list[tuple[str, int, float]]:
-    """Kind, trojaned networks with it, and their mean ASR."""
-    kinds = sorted(set(zoo.trigger_kinds[zoo.poisoned].tolist()))
+    """Kind, trojaned networks with it, and their mean ASR; of triggers that are known."""
+    kinds = sorted(set(zoo.trigger_kinds[zoo.poisoned].tolist()) - {""})
     masks = [(kind, zoo.poisoned & (zoo.trigger_kinds == kind)) for kind in kinds]
     return [(kind, int(mask.sum()), float(zoo.asr[mask].mean())) for kind, mask in masks]
