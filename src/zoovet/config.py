@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 import yaml
 
+from zoovet.attribute_docs import meanings_of
 from zoovet.errors import ZoovetError, nearest
 from zoovet.files import write_text
 from zoovet.printable import printable
@@ -132,7 +133,7 @@ def config_keys(cls: type[DataclassInstance]) -> list[ConfigKey]:
 
 
 def _keys_below(cls: type[DataclassInstance], prefix: str, default: Any) -> list[ConfigKey]:
-    hints, meanings = typing.get_type_hints(cls), _meanings(cls)
+    hints, meanings = typing.get_type_hints(cls), meanings_of(cls)
     keys: list[ConfigKey] = []
     for name, value in _defaults(cls, default).items():
         if classes := _dataclasses_in(hints[name]):
@@ -364,28 +365,6 @@ def _default_text(value: Any) -> str | None:
         return None
     text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1000, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _meanings(cls: type) -> dict[str, str]:
-    """What the ``Attributes`` sections of a class's and its bases' Google docstrings say of each name."""
-    meanings: dict[str, str] = {}
-    for base in cls.__bases__:
-        meanings |= _meanings(base)
-    lines = (cls.__doc__ or "").expandtabs().splitlines()
-    inside, names, indent = False, list[str](), 0
-    for line in lines:
-        stripped = line.strip()
-        if stripped in ("Attributes:", "Args:"):
-            inside, indent = True, len(line) - len(line.lstrip()) + 4
-        elif inside and stripped and len(line) - len(line.lstrip()) < indent:
-            inside = False
-        elif inside and stripped and len(line) - len(line.lstrip()) == indent:
-            head, _, text = stripped.partition(":")
-            names = [name.strip() for name in head.split(",")]
-            meanings.update(dict.fromkeys(names, text.strip()))
-        elif inside and stripped:
-            meanings.update({name: f"{meanings[name]} {stripped}" for name in names})
-    return meanings
 
 
 def dotted(values: Any, prefix: str = "") -> dict[str, Any]:
