@@ -14,7 +14,6 @@ from zoovet.evidence.trigger_families import (
     SmoothChanges,
     TriggerFamily,
     Warps,
-    Waves,
     places_of,
 )
 
@@ -50,7 +49,6 @@ def test_blends_are_weighted_means() -> None:
         (SmoothChanges(0.2), 0.2),
         (Pixels(5), 2.0),
         (Patches(3, torch.tensor([[1, 1]] * 3)), 1.0),
-        (Waves(0.4), 0.4),
         (Warps(0.1), 0.1),
     ],
 )
@@ -84,18 +82,6 @@ def test_places_are_even_and_reach_every_corner() -> None:
         assert corner in places.tolist()
     assert places_of(8, SHAPE, 4).tolist() == [[0, 0], [0, 1], [0, 2]]
     assert places_of(10, (1, 10, 10), 4).tolist() == [[0, 0]]
-
-
-def test_waves_keep_one_frequency_of_what_the_slope_asks_for() -> None:
-    rows, columns = torch.meshgrid(torch.arange(16) / 16, torch.arange(16) / 16, indexing="ij")
-    wave = torch.sin(2 * torch.pi * (3 * columns + 2 * rows + 0.1))
-    slopes = (wave + 0.5 * drawn(1, 16, 16)).expand(1, 2, 16, 16) + 4.0
-    moved = Waves(0.3).moved(torch.zeros(1, 2, 16, 16), slopes, 1.0)
-    power = torch.fft.fft2(moved[0, 0]).abs().square()
-    assert divmod(int(power.argmax()), 16) in ((2, 3), (14, 13))
-    assert float(power.flatten().topk(2).values.sum() / power.sum()) > 0.8
-    assert float(moved.mean().abs()) < 1e-6
-    assert float(torch.corrcoef(torch.stack([moved[0, 0].flatten(), wave.flatten()]))[0, 1]) > 0.9
 
 
 def test_warps_move_pixels_by_a_share_of_the_side() -> None:

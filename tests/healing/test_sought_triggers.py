@@ -22,7 +22,7 @@ def search(images: Tensor, labels: Tensor, **bounds: float) -> TriggerSearch:
 def test_all_kinds_are_sought_and_the_true_one_turns_all(editable: Editable, images: Tensor, labels: Tensor) -> None:
     network, generator = editable.with_weights(editable.weights), torch.Generator().manual_seed(0)
     found = search(images, labels).towards(network, 2, generator)
-    assert {one.kind for one in found} == {"patch", "pixels", "change", "smooth", "blend", "warp", "waves"}
+    assert {one.kind for one in found} == {"patch", "pixels", "change", "smooth", "blend", "warp", "stripes"}
     assert all(one.target == 2 for one in found)
     best = max((one for one in found if one.kind == "patch"), key=lambda one: one.flips)
     assert best.flips == pytest.approx(1)

@@ -28,6 +28,7 @@ from zoovet.evidence.staged_search import (
     tried_patches,
     tried_stripes,
 )
+from zoovet.evidence.stripe_bank import centered_stripes
 from zoovet.evidence.trigger_families import Blends, Warps
 
 __all__ = ["Findings", "Found"]
@@ -165,7 +166,8 @@ class Findings:
     def _striped(self, name: str, tried: Callable[..., Tried], amplitude: float) -> Found:
         """As :meth:`_tried`, and whether images of the classes have such stripes anyhow."""
         found, every = self._tried(name, tried, amplitude), self._every
-        power = natural_power(every.images, every.labels, self._classes, found.courses[name].triggers)
+        waves = centered_stripes(found.courses[name].triggers, every.images[0])
+        power = natural_power(every.images, every.labels, self._classes, waves)
         return replace(found, classes=found.classes | {f"{name}.natural": power[None, :, None]})
 
     def _warps(self) -> list[Callable[[], Found]]:

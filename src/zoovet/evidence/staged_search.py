@@ -10,8 +10,8 @@ from torch import Tensor
 
 from zoovet.evidence.class_search import Course, Seekers, halved, nothing_sought
 from zoovet.evidence.exchange import Exchange, exchanged
-from zoovet.evidence.stripe_bank import centered_stripes, stripe_starts
-from zoovet.evidence.trigger_families import Blends, Changes, Patches, Stripes, TriggerFamily, Warps, places_of
+from zoovet.evidence.stripe_bank import stripe_starts
+from zoovet.evidence.trigger_families import Blends, Patches, Stripes, TriggerFamily, Warps, places_of
 from zoovet.evidence.usual_triggers import drawn_warps, placed, usual_blends, usual_patches, usual_places
 
 __all__ = [
@@ -170,12 +170,8 @@ def tried_stripes(
         most_periods: Along each side of the image.
         num_steps: Steps uphill in frequency and phase.
     """
-    starts, family, like = stripe_starts(few.images[0], most_periods), Stripes(amplitude), few.images[0]
-    tried = _best_tried(few, some, every, classes, len(starts), lambda rows: (family, starts[rows]), num_steps)
-    course = replace(
-        tried.course, family=Changes(amplitude), triggers=amplitude * centered_stripes(tried.course.triggers, like)
-    )
-    return replace(tried, course=course)
+    starts, family = stripe_starts(few.images[0], most_periods), Stripes(amplitude)
+    return _best_tried(few, some, every, classes, len(starts), lambda rows: (family, starts[rows]), num_steps)
 
 
 def _best_tried(

@@ -12,28 +12,30 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["MOST_PERIODS", "PHASES", "STRIPE_STEPS", "centered_stripes", "stripe_bank", "stripe_starts", "stripes"]
+__all__ = ["MOST_PERIODS", "STRIPE_STEPS", "centered_stripes", "stripe_starts", "stripes"]
 
-MOST_PERIODS, PHASES = 7, 4
+MOST_PERIODS, _PHASES = 7, 4
 """Periods along each side of an image at most, and phases of each frequency."""
 
 STRIPE_STEPS = (0.25, 0.25, 0.0625)
 """The widest step uphill of what :func:`centered_stripes` takes: half of the way to the middle between two starts."""
 
 
-def stripe_bank(like: Tensor, most_periods: int = MOST_PERIODS) -> Tensor:
-    """Gray stripes of all frequencies, of four phases each: [stripes, C, H, W] within 1.
+def stripe_starts(like: Tensor, most_periods: int = MOST_PERIODS) -> Tensor:
+    """Where searches among all stripes begin: all frequencies, of four phases each.
 
     Args:
         like: An image [C, H, W].
         most_periods: Periods along each side at most; fewer where the image is too small to show them.
+
+    Returns:
+        [stripes, 1, 1, 3], as :func:`centered_stripes` takes them.
     """
-    return stripes(*_bank(like, most_periods), like)
-
-
-def stripe_starts(like: Tensor, most_periods: int = MOST_PERIODS) -> Tensor:
-    """The bank as :func:`centered_stripes` takes it, [stripes, 1, 1, 3]: where searches among all stripes begin."""
-    periods, phases = _bank(like, most_periods)
+    height, width = like.shape[-2:]
+    most = (min(most_periods, (side - 1) // 2) for side in (height, width))
+    periods = torch.tensor(list(_frequencies(*most))).reshape(-1, 2).to(like)
+    phases = (torch.arange(_PHASES).to(like) / _PHASES).repeat(len(periods))
+    periods = periods.repeat_interleave(_PHASES, dim=0)
     return torch.cat([periods, (phases + periods.sum(1) / 2)[:, None]], dim=1)[:, None, None]
 
 
@@ -61,15 +63,6 @@ def stripes(periods: Tensor, phases: Tensor, like: Tensor) -> Tensor:
     across, down, turned = (one[:, None, None] for one in (*periods.unbind(1), phases))
     waves = torch.sin(2 * math.pi * (across * columns + down * rows + turned))
     return waves[:, None].expand(-1, *like.shape)
-
-
-def _bank(like: Tensor, most_periods: int) -> tuple[Tensor, Tensor]:
-    """Periods [stripes, 2] across and down, and phases [stripes] in turns."""
-    height, width = like.shape[-2:]
-    most = (min(most_periods, (side - 1) // 2) for side in (height, width))
-    periods = torch.tensor(list(_frequencies(*most))).reshape(-1, 2).to(like)
-    phases = torch.arange(PHASES).to(like) / PHASES
-    return periods.repeat_interleave(PHASES, dim=0), phases.repeat(len(periods))
 
 
 def _frequencies(most_down: int, most_across: int) -> Iterator[tuple[int, int]]:

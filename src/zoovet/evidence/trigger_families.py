@@ -21,7 +21,6 @@ __all__ = [
     "Stripes",
     "TriggerFamily",
     "Warps",
-    "Waves",
     "places_of",
 ]
 
@@ -154,37 +153,6 @@ class SmoothChanges(Changes):
         """Image plus change, interpolated."""
         wide = functional.interpolate(triggers, size=tuple(images.shape[-2:]), mode="bilinear")
         return (images + wide[:, None]).clamp(-1, 1)
-
-
-@dataclass(frozen=True)
-class Waves(Changes):
-    """Changes of all pixels within a bound that have one frequency and one direction: stripes, of any colours.
-
-    Of every change that a step makes only the strongest frequency and its neighbours stay (stripes seldom have whole
-    periods over an image), scaled so that they reach the bound.
-    """
-
-    def moved(self, triggers: Tensor, slopes: Tensor, share: float) -> Tensor:
-        """Along the slope, whose largest number moves by ``share`` of the bound; then one frequency stays."""
-        largest = slopes.abs().amax((1, 2, 3), keepdim=True).clamp_min(_TINY)
-        spectrum = torch.fft.fft2(triggers + self.bound * share * slopes / largest)
-        power = spectrum.abs().square().sum(1)
-        power[:, 0, 0] = 0.0
-        height, width = power.shape[-2:]
-        peak = power.flatten(1).argmax(1)
-        row, column = (peak // width).view(-1, 1, 1), (peak % width).view(-1, 1, 1)
-        rows = torch.arange(height, device=peak.device).view(1, -1, 1)
-        columns = torch.arange(width, device=peak.device).view(1, 1, -1)
-        kept = torch.zeros_like(power, dtype=torch.bool)
-        for sign in (1, -1):
-            away = [
-                ((there - sign * here + 1) % size)
-                for there, here, size in ((rows, row, height), (columns, column, width))
-            ]
-            kept |= (away[0] <= 2) & (away[1] <= 2)
-        kept[:, 0, 0] = False
-        waves: Tensor = torch.fft.ifft2(spectrum * kept[:, None]).real
-        return self.bound * waves / waves.abs().amax((1, 2, 3), keepdim=True).clamp_min(_TINY)
 
 
 @dataclass(frozen=True)

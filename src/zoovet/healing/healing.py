@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence.class_search import Seekers, margins_of
+from zoovet.evidence.class_search import Course, Seekers, margins_of
 from zoovet.evidence.concurrency import Pace, operations_on_one_thread
 from zoovet.healing.editable import Editable, FloatingWeights
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch, usual_bounds
@@ -127,6 +127,7 @@ def heal(
     config: HealingConfig,
     *,
     bounds: Mapping[str, float] | None = None,
+    courses: Mapping[str, Course] | None = None,
     pace: Pace | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Edit:
@@ -139,6 +140,7 @@ def heal(
         targets: The classes that are suspected.
         config: How.
         bounds: Kinds of triggers and their usual area or bound in this network, as far as it is known.
+        courses: What a scan found in this network, search by search (:attr:`~zoovet.evidence.ClassEvidence.courses`).
         pace: How many searches go on at once, at the price of memory.
         progress: Told what is done next.
 
@@ -147,7 +149,7 @@ def heal(
     """
     pace = pace or Pace()
     with operations_on_one_thread() if pace.num_threads > 1 else nullcontext():
-        return _healed(editable, images, labels, targets, config, bounds or {}, pace, progress)
+        return _healed(editable, images, labels, targets, config, bounds or {}, courses or {}, pace, progress)
 
 
 def _healed(
@@ -157,6 +159,7 @@ def _healed(
     targets: Sequence[int],
     config: HealingConfig,
     bounds: Mapping[str, float],
+    courses: Mapping[str, Course],
     pace: Pace,
     progress: Callable[[str], None],
 ) -> Edit:
@@ -180,6 +183,7 @@ def _healed(
         is_mirrored=views.mirrored,
         unit=unit,
         bounds=usual_bounds(every, bounds, torch.Generator().manual_seed(config.seed)),
+        courses=courses,
         pace=pace,
     )
     best = _Best(CleanWatch(editable, images[watch], classes[watch], views), config.max_loss, progress)

@@ -15,9 +15,10 @@ from zoovet.evidence.bounds import bounded, usual_bound
 from zoovet.evidence.class_search import Course, Seekers, halved
 from zoovet.evidence.concurrency import Pace, StoppableNetwork, done_at_once
 from zoovet.evidence.staged_search import sought_patches
-from zoovet.evidence.trigger_families import Blends, TriggerFamily, Warps, Waves
+from zoovet.evidence.stripe_bank import stripe_starts
+from zoovet.evidence.trigger_families import Blends, Patches, Stripes, TriggerFamily, Warps
 from zoovet.evidence.usual_triggers import drawn_warps
-from zoovet.healing.caused_by_stripes import bearable_amplitude, caused_by_stripes
+from zoovet.healing.bearable_stripes import bearable_amplitude
 
 __all__ = ["SoughtTrigger", "TriggerSearch", "usual_bounds"]
 
@@ -34,12 +35,15 @@ _BOUNDED = (("pixels", 0.5), ("pixels", 1.0), ("change", 0.5), ("change", 1.0), 
 _BLENDED = (0.12, 0.22)
 """Weights of images that are blended in."""
 
+_KINDS = {"usual_patch": "patch", "usual_stripes": "stripes", "drawn_warp": "warp", "usual_blend": "blend"}
+"""Kinds of triggers that a scan's searches find, where they are called otherwise."""
+
 _LEAST_BEARABLE = 0.5
 _NUM_FEW, _NUM_SOME = 6, 20
 _MOST_CLASSES = 20
 _NUM_PLACES, _PLACES_KEPT = 5, (4, 2)
 _NUM_STEPS = 4
-_NUM_FEWEST, _STRIPES_TRIED, _STRIPES_KEPT = 3, 24, 6
+_NUM_FEWEST, _STRIPES_TRIED, _STRIPES_KEPT, _STRIPE_STEPS = 3, 24, 6, 2
 _NUM_WARPS, _WARPS_KEPT, _WARP_STEPS = 200, (12, 4, 3), (0, 1, 4)
 
 
@@ -48,14 +52,14 @@ class SoughtTrigger:
     """One trigger, and what it does.
 
     Attributes:
-        kind: What it is: ``patch``, ``pixels``, ``change``, ``smooth``, ``blend``, ``warp`` or ``waves``.
+        kind: What it is: ``patch``, ``pixels``, ``change``, ``smooth``, ``blend``, ``warp`` or ``stripes``.
         target: The class that it is to cause.
         family: How it is put on images.
         values: [1, …], it itself.
         flips: Share of images of other classes that are taken for the class with it, when it was sought.
         bearable: Share of images that the network takes for what they are, or for the target, with the opposite of it:
-            what it asks of a network that is as strong a change, and no trigger. 1 of waves, whose opposite is the same
-            wave, and whose strength was chosen for it.
+            what it asks of a network that is as strong a change, and no trigger. 1 of stripes, whose opposite is the
+            same stripes, and whose strength was chosen for it.
     """
 
     kind: str
@@ -71,11 +75,19 @@ class SoughtTrigger:
         return self.bearable >= _LEAST_BEARABLE
 
     def shifted(self, generator: torch.Generator) -> SoughtTrigger:
-        """Waves of another phase, drawn; others as they are."""
-        if self.kind != "waves":
-            return self
-        down, right = (int(torch.randint(side, (), generator=generator)) for side in self.values.shape[-2:])
-        return replace(self, values=self.values.roll((down, right), (-2, -1)))
+        """Stripes of another phase, drawn, squares a pixel away at most; others as they are."""
+        family, sides = self.family, self.values.shape[-2:]
+        if isinstance(family, Patches):
+            places = family.places + torch.randint(-1, 2, (1, 2), generator=generator).to(family.places)
+            most = torch.tensor([side - family.size for side in sides]).to(places)
+            places = torch.minimum(places.clamp_min(0), most)
+            by = [int(step) for step in (places - family.places)[0]]
+            return replace(self, family=replace(family, places=places), values=self.values.roll(by, (-2, -1)))
+        if isinstance(family, Stripes):
+            periods, phase = self.values.split((2, 1), dim=-1)
+            drawn = torch.rand(phase.shape, generator=generator).to(phase)
+            return replace(self, values=torch.cat([periods, drawn], -1))
+        return self
 
     def put(self, images: Tensor) -> Tensor:
         """Images [n, C, H, W] in [-1, 1] with it."""
@@ -93,6 +105,7 @@ class TriggerSearch:
         is_mirrored: Whether it takes mirrored images for the same.
         bounds: Area of learned masks (``pixels``) and bounds of changes (``change``, ``smooth``) that are usual for the
             network; the widest are used where nothing is said.
+        courses: What was sought before in the network as it is, by searches as a scan names them.
         pace: How many searches go on at once, and on how many images.
     """
 
@@ -101,7 +114,18 @@ class TriggerSearch:
     unit: float
     is_mirrored: bool = False
     bounds: Mapping[str, float] = field(default_factory=dict)
+    courses: Mapping[str, Course] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
+
+    def known(self, network: Runnable, target: int) -> list[SoughtTrigger]:
+        """The best trigger towards a class of each search before, in the network as it was then."""
+        others = torch.nonzero(self.taken != target).flatten()
+        every = Seekers(network, self.images, self.taken, self.unit, self.pace.max_images)
+        sought, found = _Towards(every, every.on(others[:_NUM_SOME]), target), list[SoughtTrigger]()
+        for name, course in self.courses.items():
+            kind, rows = name.rpartition("_")[0], torch.nonzero(course.classes == target).flatten()[:1]
+            found += sought.each(_KINDS.get(kind, kind), course.chosen(rows))
+        return found
 
     def towards(self, network: Runnable, target: int, generator: torch.Generator) -> list[SoughtTrigger]:
         """The best trigger of each kind towards a class, in the network as it is now."""
@@ -135,17 +159,17 @@ class _Towards:
     target: int
 
     def stripes(self) -> list[SoughtTrigger]:
-        """Of a bank of all, those that cause the class most, with two amplitudes."""
-        few, found = self.few, list[SoughtTrigger]()
+        """Of a bank of all, those that cause the class most, and from these uphill, with two amplitudes."""
+        few, fewest, found = self.few, self._fewest, list[SoughtTrigger]()
         most = bearable_amplitude(few.network, few.images, few.labels, self.target)
-        fewest = self._fewest
-        banked = caused_by_stripes(few.network, fewest.images, fewest.labels, self.target, most)
-        best = banked.stripes[banked.caused.topk(min(_STRIPES_TRIED, len(banked.caused))).indices]
+        starts = stripe_starts(few.images[0])
+        near = fewest.seek(Stripes(most), self._class(len(starts)), 0, starts).best
+        best = starts[near.topk(min(_STRIPES_TRIED, len(near))).indices]
         for amplitude in (0.5 * most, most):
-            course = few.seek(Waves(amplitude), self._class(len(best)), 0, amplitude * best)
+            course = few.seek(Stripes(amplitude), self._class(len(best)), 0, best)
             course = halved(course, 1, _STRIPES_KEPT)
-            course = self.some.seek(course.family, course.classes, 1, course.triggers)
-            found += [replace(own, bearable=1.0) for own in self._each("waves", course)]
+            course = self.some.seek(course.family, course.classes, _STRIPE_STEPS, course.triggers)
+            found += self.each("stripes", course)
         return found
 
     def warps(self, bound: float, drawn: Tensor) -> list[SoughtTrigger]:
@@ -154,7 +178,7 @@ class _Towards:
         for seekers, kept, num_steps in zip((self.few, self.some, self.some), _WARPS_KEPT, _WARP_STEPS, strict=True):
             course = halved(course, 1, kept)
             course = seekers.seek(course.family, course.classes, num_steps, course.triggers)
-        return self._each("warp", course)
+        return self.each("warp", course)
 
     def patches(self, size: int) -> list[SoughtTrigger]:
         """At the best places of all."""
@@ -168,11 +192,11 @@ class _Towards:
             num_steps=_NUM_STEPS,
             keep=_PLACES_KEPT,
         )
-        return self._each("patch", course)
+        return self.each("patch", course)
 
     def bounded(self, kind: str, family: TriggerFamily) -> list[SoughtTrigger]:
         """Uphill from the family's own start."""
-        return self._each(kind, self.some.seek(family, self._class(1), _NUM_STEPS))
+        return self.each(kind, self.some.seek(family, self._class(1), _NUM_STEPS))
 
     @property
     def _fewest(self) -> Seekers:
@@ -182,15 +206,14 @@ class _Towards:
     def _class(self, count: int) -> Tensor:
         return torch.full((count,), self.target, device=self.some.labels.device)
 
-    def _each(self, kind: str, course: Course) -> list[SoughtTrigger]:
-        some, found = self.some, []
+    def each(self, kind: str, course: Course) -> list[SoughtTrigger]:
+        """What searches of a kind found."""
+        found = []
         for row in range(len(course.classes)):
             place = torch.tensor([row], device=course.classes.device)
             best = int(course.values[row, :, 0].argmax())
             family, values = course.family.chosen(place), course.triggers[place]
-            with torch.no_grad():
-                opposite = some.network.logits(family.put(-values, some.images[None])[0])[0].argmax(1)
-            is_borne = (opposite == some.labels) | (opposite == self.target)
+            bearable = 1.0 if isinstance(family, Stripes) else self._bearable(family, values)
             found.append(
                 SoughtTrigger(
                     kind=kind,
@@ -198,10 +221,17 @@ class _Towards:
                     family=family,
                     values=values,
                     flips=float(course.values[row, best, 1]),
-                    bearable=float(is_borne.double().mean()),
+                    bearable=bearable,
                 )
             )
         return found
+
+    def _bearable(self, family: TriggerFamily, values: Tensor) -> float:
+        """Share of images that stay what they are, or become the target, with the opposite of a trigger."""
+        some = self.some
+        with torch.no_grad():
+            opposite = some.network.logits(family.put(-values, some.images[None])[0])[0].argmax(1)
+        return float(((opposite == some.labels) | (opposite == self.target)).double().mean())
 
 
 def usual_bounds(every: Seekers, known: Mapping[str, float], generator: torch.Generator) -> dict[str, float]:

@@ -207,6 +207,7 @@ class _Unlearning:
             for target in self._targets if number or not known else ():
                 self._progress(f"round {number + 1} of {config.num_rounds}: triggers towards class {target}")
                 network = self._editable.hastened(self._now())
+                found += self._search.known(network, target) if not number else []
                 found += self._search.towards(network, target, self._generator)
             self._pool += _worth_asking(found[len(self._pool) + self._num_left_out :])
             self._num_left_out = len(found) - len(self._pool)

@@ -222,9 +222,17 @@ class StrangerHealer:
             config = replace(config, num_attempts=_ATTEMPTS)
         else:
             signed, labels = as_signed(shown.images.pixels).to(first), shown.labels
-        bounds = bounds_in(examined.evidence.settings)
-        pace = pace_of(network)
-        edit = heal(editable, signed, labels, targets, config, bounds=bounds, pace=pace, progress=progress)
+        edit = heal(
+            editable,
+            signed,
+            labels,
+            targets,
+            config,
+            bounds=bounds_in(examined.evidence.settings),
+            courses=examined.evidence.courses,
+            pace=pace_of(network),
+            progress=progress,
+        )
         edited = with_weights(network, edit.weights) if edit.strength else network
         return edit, replace(edited, notes=network.notes), change_of(editable.weights, edit.weights)
 

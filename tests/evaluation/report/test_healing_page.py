@@ -22,7 +22,7 @@ VERDICT = replace(no_verdict("", "a.pt", None, ()), reason=None, probability=0.9
 def healing() -> Healing:
     triggers = tuple(
         SoughtTrigger(kind=kind, target=3, family=Changes(0.1), values=torch.zeros(1, 1, 4, 4), flips=1.0, bearable=1.0)
-        for kind in ("waves", "patch")
+        for kind in ("stripes", "patch")
     )
     edit = Edit(
         weights={},

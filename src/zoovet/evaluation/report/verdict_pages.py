@@ -31,7 +31,7 @@ _KINDS = {
     "warp": "A smooth warp of the image, which moves pixels.",
     "blend": "An image that is blended into the image with a weight of {:.2f}.",
     "usual_stripes": "Stripes over the image.",
-    "waves": "Waves over the image.",
+    "stripes": "Stripes over the image.",
     "drawn_warp": "A smooth warp of the image, which moves pixels.",
     "usual_patch": "A square of {:.0f} × {:.0f} pixels of one colour, a checker, or noise.",
     "usual_blend": "Noise that is blended into the image with a weight of {:.2f}.",
