@@ -78,7 +78,7 @@ def test_one_that_learned_from_all_is_not_taken_where_triggers_work_more_after_i
 def test_it_goes_faster_where_triggers_still_work(editable: Editable, images: Tensor, labels: Tensor) -> None:
     slow, told = UnlearningConfig(rate=1e-4, num_steps=1, num_rounds=1), list[str]()
     heal(editable, images, labels, [2], HealingConfig(unlearning=slow, num_attempts=3), progress=told.append)
-    assert rates_of(told) == pytest.approx([1e-4, 3e-4, 9e-4])
+    assert rates_of(told) == pytest.approx([1e-4, 2e-4, 4e-4])
 
 
 def test_it_goes_slower_where_it_costs_too_much(

@@ -25,18 +25,18 @@ from zoovet.progress_texts import counted
 
 __all__ = ["Edit", "HealingConfig", "heal"]
 
-_ENOUGH, _HARDLY = 0.1, 0.25
+_ENOUGH, _HARDLY = 0.1, 0.5
 """Share of images that found triggers may still turn where nothing else is tried, and where nothing faster is: a search
-finds what turns as many in healthy networks."""
+finds what turns as many in healthy networks, and faster costs more than it is seen to."""
 
-_LEAST_ROUNDS, _FASTER, _FASTEST = 2, 3.0, 0.3
+_LEAST_ROUNDS, _FASTER, _SLOWER, _FASTEST = 2, 2.0, 3.0, 0.3
 """Rounds before it may end; how much faster or slower the next attempt is; the fastest rate."""
 
 _WORKING = 0.5
 """Triggers that turn this share of what the strongest does, or more, are asked whether they still do."""
 
-_LAST_RATE = 0.5
-"""Of the best edit's rate, what it goes on with when it learns from all images."""
+_LAST_RATE, _LAST_STEPS = 0.5, 0.5
+"""Of the best edit's rate, what it goes on with when it learns from all images, and of a round's steps how many."""
 
 _STRONG = 0.5
 """Strength of a round's edit below which going on at its rate makes no sense."""
@@ -190,7 +190,9 @@ def _healed(
     _attempt(best, search, targets, config, progress)
     if best.weights is not None:
         on_all = replace(search, images=images, taken=taken)
-        last = replace(config.unlearning, rate=_LAST_RATE * best.rate, num_rounds=1)
+        own = config.unlearning
+        num_steps = max(1, round(_LAST_STEPS * own.num_steps))
+        last = replace(own, rate=_LAST_RATE * best.rate, num_rounds=1, num_steps=num_steps)
         best.progress = partial(_tell, progress, config.num_attempts + 1, config.num_attempts, "with all images")
         (done,) = unlearned(editable, on_all, (), last, best.progress, best.triggers, best.weights)
         best.consider_on_all(done.weights)
@@ -211,7 +213,7 @@ def _attempt(
                 break
         if best.turned <= (_HARDLY if is_borne else _ENOUGH):
             break
-        rate = min(rate * _FASTER if is_borne else rate / _FASTER, _FASTEST)
+        rate = min(rate * _FASTER if is_borne else rate / _SLOWER, _FASTEST)
 
 
 def _tell(progress: Callable[[str], None], number: int, num_attempts: int, kind: str, what: str) -> None:

@@ -62,13 +62,13 @@ class UnlearningConfig:
         ZoovetError: A number is out of its range.
     """
 
-    num_rounds: int = 3
-    num_steps: int = 40
+    num_rounds: int = 1
+    num_steps: int = 100
     batch_size: int = 32
     num_triggers: int = 16
-    num_random: int = 24
+    num_random: int = 48
     rate: float = 0.09
-    clean_weight: float = 4.0
+    clean_weight: float = 1.0
     ascent: float = 0.1
     ridge: float = 0.03
     seed: int = 0
