@@ -16,7 +16,7 @@ from zoovet.evidence.class_search import Course, Seekers, halved
 from zoovet.evidence.concurrency import Pace, StoppableNetwork, done_at_once
 from zoovet.evidence.staged_search import sought_patches
 from zoovet.evidence.stripe_bank import stripe_starts
-from zoovet.evidence.trigger_families import Blends, Patches, Stripes, TriggerFamily, Warps
+from zoovet.evidence.trigger_families import Blends, Stripes, TriggerFamily, Warps
 from zoovet.evidence.usual_triggers import drawn_warps
 from zoovet.healing.bearable_stripes import bearable_amplitude
 
@@ -75,15 +75,8 @@ class SoughtTrigger:
         return self.bearable >= _LEAST_BEARABLE
 
     def shifted(self, generator: torch.Generator) -> SoughtTrigger:
-        """Stripes of another phase, drawn, squares a pixel away at most; others as they are."""
-        family, sides = self.family, self.values.shape[-2:]
-        if isinstance(family, Patches):
-            places = family.places + torch.randint(-1, 2, (1, 2), generator=generator).to(family.places)
-            most = torch.tensor([side - family.size for side in sides]).to(places)
-            places = torch.minimum(places.clamp_min(0), most)
-            by = [int(step) for step in (places - family.places)[0]]
-            return replace(self, family=replace(family, places=places), values=self.values.roll(by, (-2, -1)))
-        if isinstance(family, Stripes):
+        """Stripes of another phase, drawn; others as they are."""
+        if isinstance(self.family, Stripes):
             periods, phase = self.values.split((2, 1), dim=-1)
             drawn = torch.rand(phase.shape, generator=generator).to(phase)
             return replace(self, values=torch.cat([periods, drawn], -1))
