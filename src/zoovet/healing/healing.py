@@ -25,9 +25,10 @@ from zoovet.progress_texts import counted
 
 __all__ = ["Edit", "HealingConfig", "heal"]
 
-_ENOUGH, _HARDLY = 0.1, 0.5
+_ENOUGH, _HARDLY, _ROOM = 0.1, 0.25, 0.5
 """Share of images that found triggers may still turn where nothing else is tried, and where nothing faster is: a search
-finds what turns as many in healthy networks, and faster costs more than it is seen to."""
+finds what turns as many in healthy networks. Faster costs more than a few images tell, so nothing faster is tried either
+where more than this part of what may be lost is."""
 
 _LEAST_ROUNDS, _FASTER, _SLOWER, _FASTEST = 2, 2.0, 3.0, 0.3
 """Rounds before it may end; how much faster or slower the next attempt is; the fastest rate."""
@@ -211,7 +212,8 @@ def _attempt(
             is_borne, is_best = best.consider(done, rate)
             if done.number >= _LEAST_ROUNDS and (not is_borne or not is_best or best.turned <= _ENOUGH):
                 break
-        if best.turned <= (_HARDLY if is_borne else _ENOUGH):
+        has_room = best.lost.share <= _ROOM * config.max_loss
+        if best.turned <= (_HARDLY if is_borne else _ENOUGH) or (is_borne and not has_room):
             break
         rate = min(rate * _FASTER if is_borne else rate / _SLOWER, _FASTEST)
 
