@@ -27,8 +27,8 @@ __all__ = ["Edit", "HealingConfig", "heal"]
 
 _ENOUGH, _HARDLY, _ROOM = 0.1, 0.25, 0.5
 """Share of images that found triggers may still turn where nothing else is tried, and where nothing faster is: a search
-finds what turns as many in healthy networks. Faster costs more than a few images tell, so nothing faster is tried either
-where more than this part of what may be lost is."""
+finds what turns as many in healthy networks. Faster costs more than a few images tell, so nothing faster is tried where
+more than this part of what may be lost is lost already."""
 
 _LEAST_ROUNDS, _FASTER, _SLOWER, _FASTEST = 2, 2.0, 3.0, 0.3
 """Rounds before it may end; how much faster or slower the next attempt is; the fastest rate."""
