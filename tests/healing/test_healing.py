@@ -122,12 +122,15 @@ def test_the_strongest_trigger_is_one_that_erases_nothing() -> None:
     triggers = (patch, replace(patch, bearable=0.9))
     edit = Edit(**facts, **counts, triggers=triggers, flips_before=(1.0, 0.7), flips_after=(1.0, 0.1))
     assert edit.strongest == 1
-    assert edit.still_turned == {"patch": 0.1}
+    assert edit.still_turned == {"patch": pytest.approx(0.09)}  # of 0.9 that its opposite leaves
     assert replace(edit, triggers=(patch, patch)).strongest == 0
     assert replace(edit, triggers=(patch, patch), flips_before=(1.0, 1.0), flips_after=(0.0, 0.3)).strongest == 1
     others = tuple(replace(patch, kind=kind, bearable=0.9) for kind in ("patch", "patch", "warp", "blend"))
     many = replace(edit, triggers=others, flips_before=(1.0, 0.8, 0.6, 0.4), flips_after=(0.1, 0.7, 0.3, 1.0))
-    assert many.still_turned == {"patch": pytest.approx(0.4), "warp": 0.3}  # the blend did not work before
+    assert many.still_turned == {
+        "patch": pytest.approx(0.36),
+        "warp": pytest.approx(0.27),
+    }  # the blend did not work before
     none = replace(edit, triggers=(), flips_before=(), flips_after=())
     assert (none.strongest, none.still_turned) == (None, {})
 

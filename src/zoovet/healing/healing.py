@@ -114,7 +114,10 @@ class Edit:
 
     @property
     def still_turned(self) -> dict[str, float]:
-        """Of triggers that worked before, the mean share of images that those of each kind turn after."""
+        """Of triggers that worked before, the mean share of images that those of each kind turn after.
+
+        Each counts by what its opposite leaves of images: what erases half of them turns some into any class.
+        """
         after = dict(zip(self.triggers, self.flips_after, strict=True))
         working = _working(self.triggers, self.flips_before)
         return _turned_by_kind(working, [after[one] for one in working])
@@ -318,9 +321,9 @@ def _working(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> list[
 
 
 def _turned_by_kind(triggers: Sequence[SoughtTrigger], flips: Sequence[float]) -> dict[str, float]:
-    """The mean share of images that triggers of each kind turn."""
+    """The mean share of images that triggers of each kind turn; each counts by what its opposite leaves of images."""
     means = {}
     for kind in dict.fromkeys(one.kind for one in triggers):
-        shares = [share for one, share in zip(triggers, flips, strict=True) if one.kind == kind]
+        shares = [share * one.bearable for one, share in zip(triggers, flips, strict=True) if one.kind == kind]
         means[kind] = sum(shares) / len(shares)
     return means

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence import Runnable
-from zoovet.evidence.bounds import bounded, usual_bound
+from zoovet.evidence.bounds import BOUNDED_KINDS, bounded, usual_bound
 from zoovet.evidence.class_search import Course, Seekers, halved
 from zoovet.evidence.concurrency import Pace, StoppableNetwork, done_at_once
 from zoovet.evidence.staged_search import sought_patches
@@ -111,13 +111,17 @@ class TriggerSearch:
     pace: Pace = field(default_factory=Pace)
 
     def known(self, network: Runnable, target: int) -> list[SoughtTrigger]:
-        """The best trigger towards a class of each search before, in the network as it was then."""
+        """The best trigger towards a class of each search before, in the network as it was then.
+
+        But for those within bounds that the network itself sets: such go far enough to erase what images show.
+        """
         others = torch.nonzero(self.taken != target).flatten()
         every = Seekers(network, self.images, self.taken, self.unit, self.pace.max_images)
         sought, found = _Towards(every, every.on(others[:_NUM_SOME]), target), list[SoughtTrigger]()
         for name, course in self.courses.items():
             kind, rows = name.rpartition("_")[0], torch.nonzero(course.classes == target).flatten()[:1]
-            found += sought.each(_KINDS.get(kind, kind), course.chosen(rows))
+            if kind not in BOUNDED_KINDS:
+                found += sought.each(_KINDS.get(kind, kind), course.chosen(rows))
         return found
 
     def towards(self, network: Runnable, target: int, generator: torch.Generator) -> list[SoughtTrigger]:

@@ -21,6 +21,7 @@ from zoovet.vet.editable_network import change_of, editable_network, with_weight
 from zoovet.vet.network import Network
 from zoovet.vet.reference_images import ReferenceImages
 from zoovet.vet.runnable_network import pace_of
+from zoovet.vet.stranger_reader import EFFORTS
 from zoovet.vet.strangers import LIKELIER_THAN_NOT, ExaminedNetwork, Strangers
 from zoovet.vet.verdicts import Verdict
 
@@ -35,6 +36,9 @@ _UNCHECKED = (
     "its accuracy on real ones: that was not checked; try it on some, or give them (--images)"
 )
 _PARTS = ("verdict", "edit", "check")
+_CHECKED_WITH = dict(zip(EFFORTS, (EFFORTS[0], *EFFORTS), strict=False))
+"""By the effort of a scan, that of the scan of the edited network: one less, as it tells little more than what is left
+of the triggers that were found, and takes long."""
 _USUALLY_WORKS, _WORKS, _CLEARLY_HEALTHY = 0.3, {"warp": 0.45}, 0.02
 """Share of images that triggers of a kind turn, on average, above which they still work (a search for warps finds what
 turns more in healthy networks too), unless the edited network has less than this probability of a trojan: then it is
@@ -169,7 +173,8 @@ class StrangerHealer:
         after = None
         if edit.strength:
             parts[2]("triggers of all classes are sought in the edited network")
-            after = self.strangers.verdict(edited, images, network.title, progress=parts[2])
+            checker = replace(self.strangers, effort=_CHECKED_WITH[self.strangers.effort])
+            after = checker.verdict(edited, images, network.title, progress=parts[2])
         return edited, Healing(
             before=before,
             after=after,
