@@ -85,7 +85,7 @@ def require_same_settings(config: DataclassInstance, out: Path, may_differ: Coll
     if path.exists():
         before, now = dotted(written_config(type(config), path)), dotted(config_to_dict(config))
         for key in sorted(before.keys() | now.keys(), key=lambda key: (key != "kind", key)):
-            if key not in may_differ and before.get(key) != now.get(key):
+            if key.partition("[")[0] not in may_differ and before.get(key) != now.get(key):
                 raise ZoovetError(
                     f"{out} holds a benchmark with another {key}: {before.get(key)!r} there, {now.get(key)!r} now; "
                     f"give another --out"

@@ -133,6 +133,19 @@ def test_no_training_sees_what_it_is_asked_about(
         assert len(asked) == (12 if kind == "digits" else 11) + 4
 
 
+def test_which_images_are_asked_about_may_change_in_the_same_folder(
+    config: StrangerBenchmarkConfig, finished: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished[0], out)
+    told: list[str] = []
+    run(replace(config, other_images=()), out, told.append)
+    run(config, out, told.append)
+    assert told == []
+    with pytest.raises(ZoovetError, match=r"another training\.num_steps: 3 there, 7 now"):
+        run(replace(config, training=replace(config.training, num_steps=7)), out)
+
+
 def test_rivals_are_given_the_images_that_evidence_rests_on(
     config: StrangerBenchmarkConfig, played: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
