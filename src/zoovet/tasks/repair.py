@@ -282,10 +282,11 @@ def train_repairer(
         with_distribution: Whether the repairer can tell networks that are unlike the training networks; takes seconds.
 
     Raises:
-        ZoovetError: A zoo without poisoned networks, images that do not fit its networks, a folder that cannot be
+        ZoovetError: A zoo without poisoned networks or whose triggers nobody knows, images that do not fit its networks, a folder that cannot be
             written to or holds another run, a device that is not there, or a loss that is no longer finite.
     """
     train, validation = load_populations(zoo)
+    _require_triggers(zoo, train, validation)
     gate = config.gate and config.gate.with_input_shape(train.graphs)
     config = replace(config, metanetwork=config.metanetwork.with_input_shape(train.graphs), gate=gate)
     pools = ImagePool.split(images, config.num_validation_images, config.training.seed)
@@ -326,6 +327,17 @@ def _repairable(population: Population, loss: str) -> Tensor:
     trojaned = population.trojaned_indices
     has_sibling = population.sibling_or_self(trojaned) != trojaned
     return trojaned if loss == "function" else trojaned[has_sibling]
+
+
+def _require_triggers(zoo: Zoo, *parts: Population) -> None:
+    """Raise where a trojaned network's trigger is not known, as in zoos that were imported."""
+    known = [part.triggers[place] is not None for part in parts for place in part.trojaned_indices.tolist()]
+    if not all(known):
+        raise ZoovetError(
+            f"repairers learn with each trojaned network's own trigger, which the zoo {zoo.path} does not hold for "
+            f"{known.count(False)} of {len(known)} trojaned networks, as imported zoos do not: give one that was built "
+            f"here, or heal networks on reference images (zoovet repair FILE --images FOLDER)"
+        )
 
 
 def _split(batch: Batch) -> list[list[int]]:
