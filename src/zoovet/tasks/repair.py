@@ -282,8 +282,9 @@ def train_repairer(
         with_distribution: Whether the repairer can tell networks that are unlike the training networks; takes seconds.
 
     Raises:
-        ZoovetError: A zoo without poisoned networks or whose triggers nobody knows, images that do not fit its networks, a folder that cannot be
-            written to or holds another run, a device that is not there, or a loss that is no longer finite.
+        ZoovetError: A zoo without poisoned networks, or whose triggers nobody knows, images that do not fit its
+            networks, a folder that cannot be written to or holds another run, a device that is not there, or a loss
+            that is no longer finite.
     """
     train, validation = load_populations(zoo)
     _require_triggers(zoo, train, validation)
