@@ -18,7 +18,7 @@ from zoovet.errors import ZoovetError
 from zoovet.evidence.class_search import Course, Seekers, margins_of
 from zoovet.evidence.concurrency import Pace, operations_on_one_thread
 from zoovet.healing.editable import Editable, FloatingWeights
-from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch, usual_bounds
+from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch, usual_bounds, usually_turned
 from zoovet.healing.unlearning import Round, UnlearningConfig, unlearned
 from zoovet.healing.watch import CleanLoss, CleanWatch, held_out, views_of
 from zoovet.progress_texts import counted
@@ -188,6 +188,7 @@ def _healed(
         unit=unit,
         bounds=usual_bounds(every, bounds, torch.Generator().manual_seed(config.seed)),
         courses=courses,
+        usual=usually_turned(courses, targets),
         pace=pace,
     )
     best = _Best(CleanWatch(editable, images[watch], classes[watch], views), config.max_loss, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from zoovet.evidence.trigger_families import Blends, Stripes, TriggerFamily, War
 from zoovet.evidence.usual_triggers import drawn_warps
 from zoovet.healing.bearable_stripes import bearable_amplitude
 
-__all__ = ["SoughtTrigger", "TriggerSearch", "usual_bounds"]
+__all__ = ["SoughtTrigger", "TriggerSearch", "usual_bounds", "usually_turned"]
 
 _PATCH_SHARES = (0.09, 0.125, 0.2, 0.3)
 _WIDEST = {"pixels": 0.08, "change": 0.3, "smooth": 0.5}
@@ -38,7 +38,7 @@ _BLENDED = (0.12, 0.22)
 _KINDS = {"usual_patch": "patch", "usual_stripes": "stripes", "drawn_warp": "warp", "usual_blend": "blend"}
 """Kinds of triggers that a scan's searches find, where they are called otherwise."""
 
-_LEAST_BEARABLE = 0.5
+_LEAST_BEARABLE, _TINY = 0.5, 1e-6
 _NUM_FEW, _NUM_SOME = 6, 20
 _MOST_CLASSES = 20
 _NUM_PLACES, _PLACES_KEPT = 5, (4, 2)
@@ -60,6 +60,7 @@ class SoughtTrigger:
         bearable: Share of images that the network takes for what they are, or for the target, with the opposite of it:
             what it asks of a network that is as strong a change, and no trigger. 1 of stripes, whose opposite is the
             same stripes, and whose strength was chosen for it.
+        usual: Share of images that triggers of its kind turn into classes that nobody suspects, as a scan found.
     """
 
     kind: str
@@ -68,6 +69,12 @@ class SoughtTrigger:
     values: Tensor
     flips: float
     bearable: float
+    usual: float = 0.0
+
+    @property
+    def unusual(self) -> float:
+        """How much more it turns than triggers of its kind usually do, as a share of the most that it could."""
+        return max(0.0, self.flips - self.usual) / max(_TINY, 1 - self.usual)
 
     @property
     def is_bearable(self) -> bool:
@@ -99,6 +106,7 @@ class TriggerSearch:
         bounds: Area of learned masks (``pixels``) and bounds of changes (``change``, ``smooth``) that are usual for the
             network; the widest are used where nothing is said.
         courses: What was sought before in the network as it is, by searches as a scan names them.
+        usual: By kind, the share of images that triggers turn into classes that nobody suspects.
         pace: How many searches go on at once, and on how many images.
     """
 
@@ -108,6 +116,7 @@ class TriggerSearch:
     is_mirrored: bool = False
     bounds: Mapping[str, float] = field(default_factory=dict)
     courses: Mapping[str, Course] = field(default_factory=dict)
+    usual: Mapping[str, float] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
 
     def known(self, network: Runnable, target: int) -> list[SoughtTrigger]:
@@ -117,7 +126,7 @@ class TriggerSearch:
         """
         others = torch.nonzero(self.taken != target).flatten()
         every = Seekers(network, self.images, self.taken, self.unit, self.pace.max_images)
-        sought, found = _Towards(every, every.on(others[:_NUM_SOME]), target), list[SoughtTrigger]()
+        sought, found = _Towards(every, every.on(others[:_NUM_SOME]), target, self.usual), list[SoughtTrigger]()
         for name, course in self.courses.items():
             kind, rows = name.rpartition("_")[0], torch.nonzero(course.classes == target).flatten()[:1]
             if kind not in BOUNDED_KINDS:
@@ -133,7 +142,7 @@ class TriggerSearch:
         stop, num_threads = threading.Event(), self.pace.num_threads
         own = StoppableNetwork(network, stop) if num_threads > 1 else network
         every = Seekers(own, self.images, self.taken, self.unit, self.pace.max_images)
-        sought = _Towards(every.on(order[:_NUM_FEW]), every.on(order[:_NUM_SOME]), target)
+        sought = _Towards(every.on(order[:_NUM_FEW]), every.on(order[:_NUM_SOME]), target, self.usual)
         sides = self.images.shape[-2:]
         widest = _WIDEST | {"pixels": _WIDEST["pixels"] * sides[0] * sides[1]}
         bounds = {kind: min(most, self.bounds.get(kind, most)) for kind, most in widest.items()}
@@ -154,6 +163,7 @@ class _Towards:
     few: Seekers
     some: Seekers
     target: int
+    usual: Mapping[str, float]
 
     def stripes(self) -> list[SoughtTrigger]:
         """Of a bank of all, those that cause the class most, and from these uphill, with two amplitudes."""
@@ -219,6 +229,7 @@ class _Towards:
                     values=values,
                     flips=float(course.values[row, best, 1]),
                     bearable=bearable,
+                    usual=self.usual.get(kind, 0.0),
                 )
             )
         return found
@@ -229,6 +240,27 @@ class _Towards:
         with torch.no_grad():
             opposite = some.network.logits(family.put(-values, some.images[None])[0])[0].argmax(1)
         return float(((opposite == some.labels) | (opposite == self.target)).double().mean())
+
+
+def usually_turned(courses: Mapping[str, Course], targets: Sequence[int]) -> dict[str, float]:
+    """By kind, the share of images that a scan's triggers turn into a class that nobody suspects.
+
+    Of the classes it is the one in the middle, of several searches of a kind the one that turns most.
+
+    Args:
+        courses: What a scan found, search by search.
+        targets: The suspected classes.
+    """
+    usual: dict[str, float] = {}
+    for name, course in courses.items():
+        is_other = torch.tensor([int(label) not in targets for label in course.classes])
+        if bool(is_other.any()):
+            values = course.values.cpu()[is_other]
+            best = values[torch.arange(len(values)), values[:, :, 0].argmax(1), 1]
+            kind = name.rpartition("_")[0]
+            kind = _KINDS.get(kind, kind)
+            usual[kind] = max(usual.get(kind, 0.0), float(best.median()))
+    return usual
 
 
 def usual_bounds(every: Seekers, known: Mapping[str, float], generator: torch.Generator) -> dict[str, float]:

@@ -31,7 +31,7 @@ from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 __all__ = ["Round", "UnlearningConfig", "unlearned"]
 
 _LEAST_SCALE = 1e-2
-_LEAST_WEIGHT = 0.01
+_LEAST_WEIGHT, _LEAST_UNUSUAL = 0.01, 0.05
 _NUM_STRONGEST = 3
 _MIXED, _MIXED_TRIGGERED, _CUT = 0.5, 0.25, 0.5
 _SHIFTED = 14
@@ -130,6 +130,11 @@ class _Sought:
 
     trigger: SoughtTrigger
     weight: float
+
+    @property
+    def share(self) -> float:
+        """How often it is asked for: what is only as usual, seldom, as clean accuracy would pay for it."""
+        return self.weight * max(_LEAST_UNUSUAL, self.trigger.unusual)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -315,7 +320,7 @@ class _Unlearning:
 
     def _parts(self) -> tuple[list[Tensor], list[_Sought]]:
         """Images of other classes than each trigger's, and the triggers."""
-        weights = torch.tensor([one.weight for one in self._pool])
+        weights = torch.tensor([one.share for one in self._pool])
         count = min(self._config.num_triggers, len(self._pool), self._config.batch_size)
         rows = torch.multinomial(weights, count, generator=self._generator).tolist()
         chosen, images, taken = [self._pool[row] for row in rows], self._search.images, self._search.taken
