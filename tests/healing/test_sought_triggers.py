@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from zoovet.evidence.bounds import bounds_in, usual_bound
-from zoovet.evidence.class_search import Seekers
+from zoovet.evidence.class_search import Course, Seekers
 from zoovet.evidence.trigger_families import Changes, Pixels, SmoothChanges
 from zoovet.healing import Editable, TriggerSearch
-from zoovet.healing.sought_triggers import usual_bounds
+from zoovet.healing.sought_triggers import usual_bounds, usually_turned
 
 
 def search(images: Tensor, labels: Tensor, **bounds: float) -> TriggerSearch:
@@ -69,3 +69,23 @@ def test_bounds_that_nobody_knows_are_those_of_the_network(editable: Editable, i
     assert found["change"] == pytest.approx(0.4)
     assert set(found) == {"pixels", "change", "smooth"}
     assert 0.1 < float(flips.quantile(0.5)) < 0.9
+
+
+def test_what_turns_more_than_such_triggers_usually_do_is_unusual(
+    editable: Editable, images: Tensor, labels: Tensor
+) -> None:
+    """Of four classes the third is suspected; of the others the middle one tells what is usual."""
+    values = torch.zeros(4, 2, 3)
+    values[:, 1, 0] = 1.0
+    values[:, 1, 1] = torch.tensor([0.3, 0.1, 0.9, 0.2])
+    course = Course(torch.arange(4), Changes(0.1), torch.zeros(4, 1, 8, 8), values)
+    weak = replace(course, values=0.5 * values)
+    usual = usually_turned({"usual_patch_0.2": weak, "patch_0.2": course, "blend_0.12": weak}, [2])
+    assert usual == {"patch": pytest.approx(0.2), "blend": pytest.approx(0.1)}
+    assert usually_turned({"patch_0.2": course}, [0, 1, 2, 3]) == {}
+    sought = replace(search(images, labels), usual={"patch": 0.6})
+    found = sought.towards(editable.with_weights(editable.weights), 2, torch.Generator().manual_seed(0))
+    best = max((one for one in found if one.kind == "patch"), key=lambda one: one.flips)
+    assert (best.usual, best.unusual) == (0.6, pytest.approx((best.flips - 0.6) / 0.4))
+    assert replace(best, flips=0.5).unusual == 0
+    assert all(one.unusual == one.flips for one in found if one.kind != "patch")
