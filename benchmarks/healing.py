@@ -56,7 +56,7 @@ from zoovet.zoo.builders import recipe_of
 from zoovet.zoo.park.images import load_image_set
 from zoovet.zoo.park.recipe import ParkRecipe
 
-NUM_MEASURED = 1000
+NUM_MEASURED, LEAST_MEASURED = 1000, 100
 RIVALS: dict[str, Healer] = {
     "fine-tuning": FineTuning(rate=0.009),
     "NAD": AttentionDistillation(rate=0.005),
@@ -81,7 +81,11 @@ def main() -> None:
     ways = ways_of(options)
     for done, place in enumerate(places.tolist(), start=1):
         for count in options.images_per_class:
-            subject = Subject.of(zoo, place, image_sets, count)
+            try:
+                subject = Subject.of(zoo, place, image_sets, count)
+            except ZoovetError as error:
+                print(f"{zoo.column('network_id')[place]} is left out: {error}", flush=True)
+                continue
             known = {(row["network_id"], row["method"], row["images_per_class"]) for row in rows}
             for method, way in ways.items():
                 is_asked = count > 0 or method.split(" at ")[0] in NEEDS_NO_IMAGES
@@ -216,6 +220,8 @@ class ImageSets:
         order = np.random.default_rng(1).permutation(len(images))[: NUM_MEASURED + len(reference)]
         some = images[torch.from_numpy(order)]
         places = [row for row, one in enumerate(some.pixels) if one.numpy().tobytes() not in taken]
+        if len(places) < LEAST_MEASURED:
+            raise ZoovetError(f"{name} has {len(images)} images, and {len(reference)} to heal with leave too few")
         return reference, some[torch.tensor(places[:NUM_MEASURED])]
 
 
@@ -223,7 +229,10 @@ def healed(subject: Subject, *, oracle: bool) -> tuple[Network, str]:
     """After healing, and what came of it by its own measures."""
     network, images = subject.network, subject.reference
     if not oracle or images is None:
-        made = Repairer(force=True).repair(network, images)
+        try:
+            made = Repairer(force=True).repair(network, images)
+        except ZoovetError as error:  # refused: the network stays as it is
+            return network, str(error)
         assert made.healing is not None
         return made, "healed" if made.healing.is_healed else "; ".join(made.healing.shortcomings)
     editable, shown = editable_network(network), as_signed(images.pixels)

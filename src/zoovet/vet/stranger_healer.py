@@ -200,7 +200,10 @@ class StrangerHealer:
         if before.verdict == "unknown" and probability > LIKELIER_THAN_NOT:
             return (f"not called trojaned, but likelier so than not ({probability:.2f}), so it is healed",)
         if self.force:
-            return (f"the verdict is {before.verdict}; edited all the same, as asked",)
+            return (
+                f"the verdict is {before.verdict}; edited all the same, as asked, and nothing tells whether a trojan "
+                "that was not found is left",
+            )
         if before.verdict == "unknown":
             raise ZoovetError(
                 f"whether it is trojaned is unknown ({before.reason}), so it is left as it is; --force edits it all "
