@@ -182,6 +182,21 @@ def stamped() -> Callable[[int | None], Network]:
     return lambda target: from_module(Stamped(target), STAMPED_SHAPE, "symmetric")
 
 
+class Undecided(Stamped):
+    """The same by code that depends on what it reads, so that it has no graph."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answers = super().forward(images)
+        return answers if float(images.detach().abs().float().mean()) >= 0 else -answers
+
+
+@pytest.fixture(scope="session", params=[True, False], ids=["graph", "code"])
+def stamped_as(request: pytest.FixtureRequest) -> Callable[[torch.dtype], Network]:
+    """A network with target 3 in a precision, with a graph and without."""
+    kind = Stamped if request.param else Undecided
+    return lambda dtype: from_module(kind(3).to(dtype), STAMPED_SHAPE, "symmetric")
+
+
 @pytest.fixture(scope="session")
 def stranger_result(
     tmp_path_factory: pytest.TempPathFactory, relu_graph: Graph, write_detector: WriteDetector, pictures: Images

@@ -40,6 +40,15 @@ def accuracy(network: Network, images: Images) -> float:
     return float((network.predict(images) == images.required_labels).float().mean())
 
 
+def test_the_edited_network_is_scanned_with_one_effort_less(
+    stranger_reader: Any, stamped: Nets, pictures: Images
+) -> None:
+    healing = Repairer(strangers=stranger_reader, effort="normal", healing=QUICK).repair(stamped(3), pictures).healing
+    assert healing is not None
+    assert healing.after is not None
+    assert (healing.before.effort, healing.after.effort) == ("normal", "quick")
+
+
 @pytest.mark.parametrize("is_labelled", [True, False])
 def test_a_trojan_stops_working_and_clean_images_are_kept(
     repairer: Repairer, stamped: Nets, pictures: Images, is_labelled: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -14,9 +15,9 @@ from zoovet.networks import Graph, Networks
 from zoovet.networks.operations import INPUT, Operation
 from zoovet.vet.network import Network, are_probabilities
 
-__all__ = ["LogProbabilities", "answers_probabilities", "pace_of", "runnable", "sought_in"]
+__all__ = ["LogProbabilities", "answers_probabilities", "at_least_float32", "pace_of", "runnable", "sought_in"]
 
-_TINY = 1e-20
+_TINY, _HALVES = 1e-20, (torch.float16, torch.bfloat16)
 _NUM_TRIED = 4
 _NUM_VALUES_AT_ONCE = 2**26
 _FEWEST_IMAGES = 4
@@ -29,7 +30,8 @@ _IN_BFLOAT16 = "triggers were sought in bfloat16, as the network is large: in so
 def runnable(network: Network, image_shape: tuple[int, ...] | None = None) -> Runnable:
     """The network, to be run on images in [-1, 1]: by its graph where it has one, else by its own code.
 
-    One whose answers to random images are all probabilities has their logarithms for logits.
+    One whose answers to random images are all probabilities has their logarithms for logits; one of half precision is
+    run in float32.
 
     Args:
         network: Any.
@@ -49,15 +51,23 @@ def runnable(network: Network, image_shape: tuple[int, ...] | None = None) -> Ru
     graph = network.graph
     if network.networks is not None and graph is not None:
         own = replace(_flattening(graph, shape) if is_flat else graph, input_scaling=network.scaling)
-        made: Runnable = RunnableGraphs(Networks(own, network.networks.parameters))
+        made: Runnable = RunnableGraphs(at_least_float32(Networks(own, network.networks.parameters)))
     else:
         assert network.module is not None
-        module = nn.Sequential(nn.Flatten(), network.module) if is_flat else network.module
+        own_module = network.module
+        if any(one.dtype in _HALVES for one in own_module.parameters()):
+            own_module = copy.deepcopy(own_module).float()
+        module = nn.Sequential(nn.Flatten(), own_module) if is_flat else own_module
         return RunnableModule(module, shape, network.scaling)
     tried = 2 * torch.rand(_NUM_TRIED, *shape, generator=torch.Generator().manual_seed(0)) - 1
     with torch.no_grad():
         answers = made.logits(tried.to(made.device, made.dtype))[0]
     return LogProbabilities(made) if are_probabilities(answers) else made
+
+
+def at_least_float32(networks: Networks) -> Networks:
+    """Networks of half precision in float32, in which nothing can be sought otherwise; others as they are."""
+    return networks.to(dtype=torch.float32) if networks.dtype in _HALVES else networks
 
 
 def pace_of(network: Network) -> Pace:

@@ -10,6 +10,7 @@ from torch import Tensor
 from zoovet.images import Images
 from zoovet.networks import Graph, Networks, values_at
 from zoovet.vet.network import Network
+from zoovet.vet.runnable_network import at_least_float32
 
 __all__ = ["SuspectChannel", "suspect_channels"]
 
@@ -51,9 +52,10 @@ def suspect_channels(network: Network, clean: Images, driven: Images) -> tuple[S
     """
     if network.networks is None or network.scaling is None:
         return ()
-    sites = _last_sites(network.networks.graph)
-    scaled = [network.as_read(images) for images in (clean, driven)]
-    before, after = (_greatest(network.networks, values, sites) for values in scaled)
+    networks = at_least_float32(network.networks)
+    sites = _last_sites(networks.graph)
+    scaled = [network.as_read(images).to(networks.dtype) for images in (clean, driven)]
+    before, after = (_greatest(networks, values, sites) for values in scaled)
     found = []
     for site in sites:
         low, high = before[site].amin(0), before[site].amax(0)
