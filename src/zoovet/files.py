@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import stat
 import tempfile
 import time
@@ -94,11 +95,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     _require_replaceable(path)
     temporary: Path | None = None
     try:
-        prefix = f".{path.name[:40]}.{ProcessName.own()}."
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=_SUFFIX)
-        os.close(handle)
-        temporary = Path(name)
-        mode = _mode_by_the_umask(name)
+        # Named before it is made: an interrupt in between leaves nothing.
+        temporary = path.parent / f".{path.name[:40]}.{ProcessName.own()}.{secrets.token_hex(4)}{_SUFFIX}"
+        mode = _made_by_the_umask(temporary)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -123,10 +122,9 @@ def _require_replaceable(path: Path) -> None:
         raise StorageError(f"cannot write {path}: a device, pipe or socket has that name; give another")
 
 
-def _mode_by_the_umask(name: str) -> int:
-    """Permissions of a new file; the empty file of this name, which was made for the user alone, gets them."""
-    os.unlink(name)
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def _made_by_the_umask(path: Path) -> int:
+    """Make an empty file that is not there yet, and say its permissions."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)
     finally:

@@ -81,6 +81,18 @@ def test_it_goes_faster_where_triggers_still_work(editable: Editable, images: Te
     assert rates_of(told) == pytest.approx([1e-4, 2e-4, 4e-4])
 
 
+def test_it_goes_no_faster_where_more_than_half_of_what_may_be_lost_is_lost_already(
+    editable: Editable, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, rates = UnlearningConfig(rate=1e-4, num_steps=1, num_rounds=1), []
+    for share in (0.004, 0.006):
+        told, lost = list[str](), CleanLoss(share=share, error=0.0)
+        monkeypatch.setattr("zoovet.healing.watch.CleanWatch.lost", lambda *_, lost=lost: lost)
+        heal(editable, images, labels, [2], HealingConfig(unlearning=slow, num_attempts=2), progress=told.append)
+        rates.append(rates_of(told))
+    assert rates == [pytest.approx([1e-4, 2e-4]), pytest.approx([1e-4])]
+
+
 def test_it_goes_slower_where_it_costs_too_much(
     editable: Editable, images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

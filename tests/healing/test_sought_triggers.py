@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from zoovet.evidence.bounds import bounds_in, usual_bound
+from zoovet.evidence import ClassEvidenceConfig, RunnableModule, class_evidence
+from zoovet.evidence.bounds import BOUNDED_KINDS, bounds_in, usual_bound
 from zoovet.evidence.class_search import Course, Seekers
+from zoovet.evidence.stripe_bank import centered_stripes
 from zoovet.evidence.trigger_families import Changes, Pixels, SmoothChanges
 from zoovet.healing import Editable, TriggerSearch
 from zoovet.healing.sought_triggers import usual_bounds, usually_turned
+from zoovet.networks import ZOO_SCALING
 
 
 def search(images: Tensor, labels: Tensor, **bounds: float) -> TriggerSearch:
@@ -69,6 +73,46 @@ def test_bounds_that_nobody_knows_are_those_of_the_network(editable: Editable, i
     assert found["change"] == pytest.approx(0.4)
     assert set(found) == {"pixels", "change", "smooth"}
     assert 0.1 < float(flips.quantile(0.5)) < 0.9
+
+
+def test_the_stripes_that_were_planted_are_found(images: Tensor) -> None:
+    """Takes an image for class 1 where it holds much of one wave, else for 0 or 2 by its brightness."""
+    places = torch.arange(16.0) / 16
+    wave = torch.sin(2 * math.pi * (3.3 * places[None, :] + 1.8 * places[:, None]) + 0.4).expand(1, 16, 16)
+
+    class Reader(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            held, bright = (images * wave).mean((1, 2, 3)), images.mean((1, 2, 3))
+            return torch.stack([10 * bright, 100 * held - 5, -10 * bright], dim=1)
+
+    noise = 0.05 * torch.randn(6, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    shown = noise + torch.tensor([0.4, -0.4]).repeat(3).view(-1, 1, 1, 1)
+    network = RunnableModule(Reader(), (1, 16, 16), ZOO_SCALING)
+    found = search(shown, torch.tensor([0, 2]).repeat(3)).towards(network, 1, torch.Generator().manual_seed(0))
+    striped = [one for one in found if one.kind == "stripes"]
+    best = max(striped, key=lambda one: one.flips)
+    assert best.flips == 1
+    assert max(float((centered_stripes(one.values, shown[0])[0] * wave).mean()) for one in striped) > 0.4  # of a half
+    assert {one.bearable for one in striped} == {1.0}
+    turned = best.shifted(torch.Generator().manual_seed(1)).values - best.values
+    assert torch.equal(turned[..., :2], torch.zeros(1, 1, 1, 2))
+    assert float(turned[..., 2].abs()) > 0
+
+
+def test_what_a_scan_found_is_taken_but_what_goes_as_far_as_the_network_lets_it(
+    editable: Editable, images: Tensor, labels: Tensor
+) -> None:
+    network = editable.with_weights(editable.weights)
+    with torch.no_grad():
+        found = class_evidence(network, images, labels, ClassEvidenceConfig(images_per_class=4))
+    joined = replace(search(images, labels), courses=found.courses).known(network, 2)
+    assert {one.kind for one in joined} == {"patch", "stripes", "blend", "warp"}
+    bounded = sum(name.rpartition("_")[0] in BOUNDED_KINDS for name in found.courses)
+    assert len(joined) == len(found.courses) - bounded > 0
+    assert all(one.target == 2 for one in joined)
+    best = max((one for one in joined if one.kind == "patch"), key=lambda one: one.flips)
+    others = images[labels != 2]
+    assert bool((editable.logits(editable.weights, best.put(others)).argmax(1) == 2).all())
 
 
 def test_what_turns_more_than_such_triggers_usually_do_is_unusual(

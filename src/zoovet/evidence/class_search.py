@@ -52,6 +52,12 @@ class Course:
         """[searches], each one's best mean margin."""
         return self.values[:, :, 0].amax(1)
 
+    @property
+    def flips(self) -> Tensor:
+        """[searches], the share of other classes' images that each one's trigger turns: the best on its way."""
+        rows = torch.arange(len(self.values), device=self.values.device)
+        return self.values[rows, self.values[:, :, 0].argmax(1), 1]
+
 
 @dataclass(frozen=True, eq=False)
 class Seekers:

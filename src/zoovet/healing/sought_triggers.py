@@ -128,9 +128,9 @@ class TriggerSearch:
         every = Seekers(network, self.images, self.taken, self.unit, self.pace.max_images)
         sought, found = _Towards(every, every.on(others[:_NUM_SOME]), target, self.usual), list[SoughtTrigger]()
         for name, course in self.courses.items():
-            kind, rows = name.rpartition("_")[0], torch.nonzero(course.classes == target).flatten()[:1]
-            if kind not in BOUNDED_KINDS:
-                found += sought.each(_KINDS.get(kind, kind), course.chosen(rows))
+            if name.rpartition("_")[0] not in BOUNDED_KINDS:
+                rows = torch.nonzero(course.classes == target).flatten()[:1]
+                found += sought.each(_kind_of(name), course.chosen(rows))
         return found
 
     def towards(self, network: Runnable, target: int, generator: torch.Generator) -> list[SoughtTrigger]:
@@ -216,10 +216,9 @@ class _Towards:
     def each(self, kind: str, course: Course) -> list[SoughtTrigger]:
         """What searches of a kind found."""
         found = []
-        for row in range(len(course.classes)):
+        for row, flips in enumerate(course.flips.tolist()):
             place = torch.tensor([row], device=course.classes.device)
-            best = int(course.values[row, :, 0].argmax())
-            family, values = course.family.chosen(place), course.triggers[place]
+            family, values = course.family.chosen(place), course.triggers[place].to(self.some.images)
             bearable = 1.0 if isinstance(family, Stripes) else self._bearable(family, values)
             found.append(
                 SoughtTrigger(
@@ -227,7 +226,7 @@ class _Towards:
                     target=self.target,
                     family=family,
                     values=values,
-                    flips=float(course.values[row, best, 1]),
+                    flips=flips,
                     bearable=bearable,
                     usual=self.usual.get(kind, 0.0),
                 )
@@ -255,12 +254,15 @@ def usually_turned(courses: Mapping[str, Course], targets: Sequence[int]) -> dic
     for name, course in courses.items():
         is_other = torch.tensor([int(label) not in targets for label in course.classes])
         if bool(is_other.any()):
-            values = course.values.cpu()[is_other]
-            best = values[torch.arange(len(values)), values[:, :, 0].argmax(1), 1]
-            kind = name.rpartition("_")[0]
-            kind = _KINDS.get(kind, kind)
-            usual[kind] = max(usual.get(kind, 0.0), float(best.median()))
+            kind, turned = _kind_of(name), float(course.flips.cpu()[is_other].median())
+            usual[kind] = max(usual.get(kind, 0.0), turned)
     return usual
+
+
+def _kind_of(search: str) -> str:
+    """The kind of triggers that a scan's search finds, by the search's name."""
+    kind = search.rpartition("_")[0]
+    return _KINDS.get(kind, kind)
 
 
 def usual_bounds(every: Seekers, known: Mapping[str, float], generator: torch.Generator) -> dict[str, float]:
