@@ -78,6 +78,15 @@ def test_a_step_that_threads_share_is_the_step(editable: Editable, images: Tenso
         assert not torch.equal(alone.weights[name], own)
 
 
+def test_as_many_layers_are_edited_as_is_said(editable: Editable, images: Tensor, labels: Tensor) -> None:
+    search = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={})
+    for share, edited in ((0.5, ["4.weight", "4.bias"]), (0.51, list(editable.weights))):
+        config = UnlearningConfig(num_steps=1, edited_share=share)
+        (made,) = unlearned(editable, search, [2], config, lambda _: None)
+        changed = [name for name, own in editable.weights.items() if not torch.equal(made.weights[name], own)]
+        assert changed == edited
+
+
 def test_known_triggers_are_unlearned_from_where_an_edit_stands(
     editable: Editable, images: Tensor, labels: Tensor
 ) -> None:
@@ -92,7 +101,18 @@ def test_known_triggers_are_unlearned_from_where_an_edit_stands(
         assert 0 < moved < 3 * (first.weights[name] - own).norm()
 
 
-@pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"rate": 0.0}, {"ascent": 2.0}, {"seed": -1}, {"num_random": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_steps": 0},
+        {"rate": 0.0},
+        {"ascent": 2.0},
+        {"seed": -1},
+        {"num_random": -1},
+        {"edited_share": 0.0},
+        {"edited_share": 1.1},
+    ],
+)
 def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ZoovetError, match="must be"):
         UnlearningConfig(**wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from zoovet.evidence import Runnable, RunnableGraphs
 from zoovet.healing.clean_directions import graph_moments, module_moments
 from zoovet.networks import Graph, Networks
 
-__all__ = ["Editable", "FloatingWeights", "editable_graph", "editable_module", "learned_names"]
+__all__ = ["Editable", "FloatingWeights", "editable_graph", "editable_module", "last_layers", "learned_names"]
 
 FloatingWeights = Mapping[str, Tensor]
 """Some of a network's weights by their names."""
@@ -27,7 +28,8 @@ class Editable:
     so that a few images do not move them.
 
     Attributes:
-        weights: By name, as they are, in the shapes of the graph or module.
+        weights: By name, as they are, in the shapes of the graph or module; in the order of
+            computing, of a module as it lists them.
         with_weights: From weights, of the same names, to the network that has them; differentiable.
         moments: From images [N, C, H, W] in [-1, 1] to what is read by those weights of which that is known; as
             :func:`~zoovet.healing.clean_directions.graph_moments` says it.
@@ -64,7 +66,7 @@ def editable_graph(
         runnable: How a network of its graph is run on images in [-1, 1].
         rounded: The same, faster, where that rounds more.
     """
-    own = {name: networks.parameters[name][0].detach() for name in learned_names(networks.graph)}
+    own = {name: networks.parameters[name][0].detach() for name in _as_computed(networks.graph)}
 
     def changed(weights: FloatingWeights) -> Networks:
         batched = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
@@ -105,3 +107,24 @@ def learned_names(graph: Graph) -> list[str]:
         if operation.op == "batch_norm" and role in _STATISTICS
     }
     return [one.name for one in graph.parameters if not one.is_constant and one.name not in statistics]
+
+
+def _as_computed(graph: Graph) -> list[str]:
+    """The learned parameters of a graph as its operations follow one another, of each its weight before its bias."""
+    last_first = list(enumerate(graph.operations))[::-1]
+    first_use = {name: place for place, operation in last_first for name in operation.parameters.values()}
+    return sorted(learned_names(graph), key=lambda name: (first_use[name], -len(graph.shapes[name])))
+
+
+def last_layers(weights: FloatingWeights, share: float) -> dict[str, Tensor]:
+    """The weights of a network's last layers.
+
+    A layer begins with each tensor of two dimensions or more; what stands behind it (biases, gains) belongs to it.
+
+    Args:
+        weights: In the order in which the network computes with them.
+        share: Of the layers, above 0 and at most 1; their number is rounded up.
+    """
+    names = list(weights)
+    starts = [0, *[place for place, name in enumerate(names) if weights[name].ndim > 1][1:]]
+    return {name: weights[name] for name in names[starts[-math.ceil(share * len(starts))] :]}

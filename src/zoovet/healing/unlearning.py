@@ -24,7 +24,7 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.evidence.concurrency import done_at_once
 from zoovet.healing.clean_directions import clean_directions
-from zoovet.healing.editable import Editable, FloatingWeights
+from zoovet.healing.editable import Editable, FloatingWeights, last_layers
 from zoovet.healing.random_triggers import with_random_triggers
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
 
@@ -56,6 +56,7 @@ class UnlearningConfig:
         ascent: Step of a trigger up its slope, as a share of the widest that makes sense.
         ridge: What a layer reads for clean images less than this share of the mean, along a direction, hardly hinders
             changes along it.
+        edited_share: Of the layers, from the answer backwards, the share that is edited.
         seed: Of everything that is drawn.
 
     Raises:
@@ -71,6 +72,7 @@ class UnlearningConfig:
     clean_weight: float = 1.0
     ascent: float = 0.1
     ridge: float = 0.03
+    edited_share: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -81,6 +83,8 @@ class UnlearningConfig:
             raise ZoovetError(f"rate must be above 0 and below 1, ascent from 0 to 1, got {self.rate}, {self.ascent}")
         if not self.ridge > 0:
             raise ZoovetError(f"ridge must be above 0, got {self.ridge}")
+        if not 0 < self.edited_share <= 1:
+            raise ZoovetError(f"edited_share must be above 0 and at most 1, got {self.edited_share}")
         for name in ("seed", "clean_weight", "num_random"):
             if getattr(self, name) < 0:
                 raise ZoovetError(f"{name} must be at least 0, got {getattr(self, name)}")
@@ -194,12 +198,12 @@ class _Unlearning:
         self._editable, self._search, self._config, self._progress = editable, search, config, progress
         self._targets = tuple(targets)
         self._generator = torch.Generator().manual_seed(config.seed)
-        found = clean_directions(editable.moments(search.images), config.ridge)
-        self._directions = {name: found[name] for name in editable.weights if name in found}
-        self._coordinates = {name: torch.zeros_like(own).requires_grad_() for name, own in editable.weights.items()}
+        edited = last_layers(editable.weights, config.edited_share)
+        moments = editable.moments(search.images)
+        self._directions = clean_directions({name: moments[name] for name in edited if name in moments}, config.ridge)
+        self._coordinates = {name: torch.zeros_like(own).requires_grad_() for name, own in edited.items()}
         self._scales = [
-            max(float(own.square().mean().sqrt()), _LEAST_SCALE) if own.numel() else 1.0
-            for own in editable.weights.values()
+            max(float(own.square().mean().sqrt()), _LEAST_SCALE) if own.numel() else 1.0 for own in edited.values()
         ]
         groups = [{"params": [own]} for own in self._coordinates.values()]
         self._optimizer = torch.optim.Adam(groups, lr=config.rate, betas=_BETAS)
@@ -223,17 +227,17 @@ class _Unlearning:
 
     def _now(self) -> dict[str, Tensor]:
         with torch.no_grad():
-            return self._weights()
+            return {**self._start, **self._edited()}
 
-    def _weights(self) -> dict[str, Tensor]:
-        """The network's, as its weights' coordinates are now."""
-        weights = dict(self._start)
+    def _edited(self) -> dict[str, Tensor]:
+        """Those of the network's weights that are edited, as their coordinates are now."""
+        weights = {}
         for name, moved in self._coordinates.items():
             if name in self._directions:
                 change = self._directions[name].change(moved)
             else:
                 change = _BESIDE * moved if self._directions else moved
-            weights[name] = weights[name] + change
+            weights[name] = self._start[name] + change
         return weights
 
     def _step(self, rate: float) -> None:
@@ -241,7 +245,7 @@ class _Unlearning:
             group["lr"] = rate * scale
         with torch.inference_mode(False), torch.enable_grad():
             lesson = self._lesson()
-            weights = self._weights()
+            weights = self._edited()
             leaves = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
             count = min(self._search.pace.num_threads, self._config.batch_size)
             tasks = [partial(self._learned, lesson.part(start, count), leaves) for start in range(count)]
@@ -276,8 +280,8 @@ class _Unlearning:
             ),
         )
 
-    def _learned(self, lesson: _Lesson, weights: FloatingWeights) -> _Learned:
-        """Slopes of a part of a lesson's loss."""
+    def _learned(self, lesson: _Lesson, edited: FloatingWeights) -> _Learned:
+        """Slopes of a part of a lesson's loss, with weights as they are edited now."""
         moving = [one.trigger.values.detach().clone().requires_grad_() for one in lesson.chosen]
         with torch.inference_mode(False), torch.no_grad():
             asked = torch.cat([lesson.plain, *lesson.parts, lesson.others])
@@ -288,13 +292,13 @@ class _Unlearning:
                 for one, values, part in zip(lesson.chosen, moving, lesson.parts, strict=True)
             ]
             shown = torch.cat([lesson.plain, *triggered, lesson.disturbed])
-            logits = self._editable.hastened(weights).logits(shown)[0]
+            logits = self._editable.hastened({**self._start, **edited}).logits(shown)[0]
             losses = functional.kl_div(logits.log_softmax(1), wanted, log_target=True, reduction="none").sum(1)
             sizes = [len(lesson.plain), sum(map(len, lesson.parts)), len(lesson.disturbed)]
             loss = sum(weight * each.sum() for weight, each in zip(lesson.weights, losses.split(sizes), strict=True))
-            slopes = torch.autograd.grad(loss, [*weights.values(), *moving], materialize_grads=True)
+            slopes = torch.autograd.grad(loss, [*edited.values(), *moving], materialize_grads=True)
         answers = logits.detach()[sizes[0] : sizes[0] + sizes[1]].softmax(1).split([len(one) for one in lesson.parts])
-        return _Learned(slopes[: len(weights)], slopes[len(weights) :], lesson.chosen, answers)
+        return _Learned(slopes[: len(edited)], slopes[len(edited) :], lesson.chosen, answers)
 
     def _ascend(self, done: _Learned) -> None:
         """Triggers go up their slopes; those that still work are asked for more often."""
