@@ -11,7 +11,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from zoovet.processes import ProcessName
 __all__ = [
     "SECONDS_UNTIL_STALE",
     "StorageError",
+    "are_one",
     "atomic_path",
     "is_partial",
+    "place_of",
     "remove_dead_partials",
     "require_writable_folder",
     "storage_errors",
@@ -197,3 +199,16 @@ def require_writable_folder(path: Path) -> Path:
     except OSError as error:
         raise ZoovetError(f"cannot write into {path}: {error.strerror or error}; give another --out") from error
     return path
+
+
+def place_of(path: Path) -> Path:
+    """Where a path leads, links followed, also through folders that are made only when something is written there."""
+    return Path(os.path.realpath(path))
+
+
+def are_one(path: Path, other: Path) -> bool:
+    """Whether two paths lead to one file or folder, by whatever spelling or link."""
+    place, place_of_other = place_of(path), place_of(other)
+    with suppress(OSError):  # one is not there, or its name, an address perhaps, is too long to be any file's
+        return place.samefile(place_of_other)
+    return place == place_of_other

@@ -32,9 +32,10 @@ def test_what_a_killed_process_left_is_no_more_than_nothing(tmp_path: Path) -> N
 
 def test_a_folder_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    message = re.escape(f"{tmp_path} holds something else than a run ('thesis.tex', no 'run.json'); give another --out")
-    with pytest.raises(ZoovetError, match=message):
-        require_own_folder(tmp_path, "run.json", "a run")
+    for folder in (tmp_path, tmp_path / "missing" / ".."):
+        said = re.escape(f"{folder} holds something else than a run ('thesis.tex', no 'run.json'); give another --out")
+        with pytest.raises(ZoovetError, match=said):
+            require_own_folder(folder, "run.json", "a run")
 
 
 def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path: Path) -> None:
@@ -58,7 +59,8 @@ def test_the_input_is_never_overwritten_not_even_through_a_link(tmp_path: Path, 
     source = tmp_path / "suspect.safetensors"
     source.touch()
     (tmp_path / "link").symlink_to(source)
-    for out in (source, tmp_path / "link", tmp_path / "." / "suspect.safetensors"):
+    spellings = (".", "missing/..", "missing/deeper/../..")
+    for out in (source, tmp_path / "link", *(tmp_path / between / source.name for between in spellings)):
         with pytest.raises(ZoovetError, match="is the input itself, which is never overwritten"):
             require_writable_file(out, source, force=force)
 
@@ -69,6 +71,9 @@ def test_another_file_is_overwritten_only_by_force(tmp_path: Path) -> None:
     out.touch()
     with pytest.raises(ZoovetError, match="b exists already; give another --out, or --force to overwrite it"):
         require_writable_file(out, source, force=False)
+    with pytest.raises(ZoovetError, match=r"b exists already; give another --out, or --force to overwrite it"):
+        require_writable_file(tmp_path / "missing" / ".." / "b", source, force=False)
+    assert not (tmp_path / "missing").exists()
     require_writable_file(out, source, force=True)
 
 
@@ -81,7 +86,8 @@ def test_a_page_is_no_other_file_of_the_command_by_no_link_or_spelling(tmp_path:
     for own in (source, tmp_path / "hard.html", tmp_path / "soft.html"):
         with pytest.raises(ZoovetError, match=r"--report .* is the input; give another"):
             require_own_file(own, others, "--report")
-    with pytest.raises(ZoovetError, match=r"--report .*new is what --out names; give another"):
-        require_own_file(tmp_path / "." / "new", others, "--report")
+    for between in (".", "missing/.."):
+        with pytest.raises(ZoovetError, match=r"--report .*new is what --out names; give another"):
+            require_own_file(tmp_path / between / "new", others, "--report")
     page.touch()
     require_own_file(page, {**others, Path(f"https://example.org/{'x' * 300}.pt"): "one of the files"}, "--report")

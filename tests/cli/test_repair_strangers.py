@@ -167,6 +167,7 @@ def test_what_cannot_be_is_one_line(repair: Repair, tmp_path: Path) -> None:
     os.link(path, tmp_path / "hard.pth")
     for words, said in (
         (("--out", tmp_path / "hard.pth", "--force"), "is the input itself, which is never overwritten"),
+        (("--out", tmp_path / "missing" / ".." / "a.pth"), "is the input itself, which is never overwritten"),
         (("--out", tmp_path / "b.onnx"), "give a name that ends in .pth, the format of the input"),
         (
             ("--out", tmp_path / "b.safetensors"),

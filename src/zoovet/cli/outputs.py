@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from zoovet.errors import ZoovetError
-from zoovet.files import is_partial, require_writable_folder
+from zoovet.files import are_one, is_partial, place_of, require_writable_folder
 from zoovet.folder_lock import LOCK_NAME
 
 __all__ = ["require_own_file", "require_own_folder", "require_writable_file"]
@@ -27,12 +26,13 @@ def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str
     Raises:
         ZoovetError: It holds something else, or cannot be written to.
     """
-    if os.path.isfile(folder):  # a name that is too long, or otherwise impossible, is told below
+    place = place_of(folder)
+    if os.path.isfile(place):  # a name that is too long, or otherwise impossible, is told below
         raise ZoovetError(f"{folder} is a file; give a folder for {what} as {option}")
-    if os.path.isdir(folder) and not (folder / marker).exists():
+    if os.path.isdir(place) and not (place / marker).exists():
         own = {LOCK_NAME, *begun}
         found = next(
-            (path.name for path in sorted(folder.iterdir()) if path.name not in own and not is_partial(path)), None
+            (path.name for path in sorted(place.iterdir()) if path.name not in own and not is_partial(path)), None
         )
         if found is not None:
             raise ZoovetError(
@@ -47,11 +47,12 @@ def require_writable_file(path: Path, source: Path, *, force: bool) -> None:
     Raises:
         ZoovetError: It may not, or its folder cannot be written to.
     """
-    if path.is_dir():
+    place = place_of(path)
+    if place.is_dir():
         raise ZoovetError(f"{path} is a folder; give a file as --out")
-    if path.exists() and source.exists() and path.samefile(source):
+    if are_one(path, source):
         raise ZoovetError(f"--out {path} is the input itself, which is never overwritten; give another --out")
-    if path.exists() and not force:
+    if place.exists() and not force:
         raise ZoovetError(f"{path} exists already; give another --out, or --force to overwrite it")
     require_writable_folder(path.parent)
 
@@ -67,15 +68,9 @@ def require_own_file(path: Path, others: Mapping[Path, str], option: str) -> Non
     Raises:
         ZoovetError: It is a folder or one of the others, or its folder cannot be written to.
     """
-    if path.is_dir():
+    if place_of(path).is_dir():
         raise ZoovetError(f"{path} is a folder; give a file as {option}")
     for other, what in others.items():
-        if _are_one(path, other):
+        if are_one(path, other):
             raise ZoovetError(f"{option} {path} is {what}; give another")
     require_writable_folder(path.parent)
-
-
-def _are_one(path: Path, other: Path) -> bool:
-    with suppress(OSError):  # one is not there, or its name, an address perhaps, is too long to be any file's
-        return path.samefile(other)
-    return path.resolve() == other.resolve()

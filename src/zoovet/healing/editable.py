@@ -28,8 +28,8 @@ class Editable:
     so that a few images do not move them.
 
     Attributes:
-        weights: By name, as they are, in the shapes of the graph or module; in the order of
-            computing, of a module as it lists them.
+        weights: By name, as they are, in the shapes of the graph or module. Of a graph in the order in which it
+            computes with them, of a module as it lists them.
         with_weights: From weights, of the same names, to the network that has them; differentiable.
         moments: From images [N, C, H, W] in [-1, 1] to what is read by those weights of which that is known; as
             :func:`~zoovet.healing.clean_directions.graph_moments` says it.

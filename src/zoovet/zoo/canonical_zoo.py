@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from zoovet.errors import ZoovetError
+from zoovet.files import are_one
 from zoovet.networks import Networks
 from zoovet.symmetry import canonicalize
 from zoovet.zoo.growing_zoo import BuildProgress, ProgressCounter, growing_zoo
@@ -54,7 +55,7 @@ def canonicalize_zoo(
         KeyboardInterrupt: Ctrl-C; whole shards are kept.
     """
     zoo, folder = Zoo.open(source, verify=True), Path(out)
-    if folder.exists() and folder.samefile(zoo.path):
+    if are_one(folder, zoo.path):
         raise ZoovetError(f"--out {folder} is the zoo itself, which is never overwritten; give another --out")
     _require_sines(zoo)
     fingerprint = hashlib.sha256("".join(shard.sha256 for shard in zoo.info.shards).encode()).hexdigest()
