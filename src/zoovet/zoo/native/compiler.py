@@ -20,7 +20,7 @@ from zoovet.zoo.samples import Anchor, Floats, Integers, OptimizerMemory, Sample
 
 __all__ = ["NativeNetwork", "compile_chain"]
 
-_LANES = 16
+_BLOCK = 16
 _SOURCE = Path(__file__).with_name("trainer.c")
 
 
@@ -32,7 +32,7 @@ class NativeNetwork:
         graph: The networks it trains.
         library: The loaded shared library.
         positions: [num_parameters] where each number of a flat vector stands among the trainer's own parameters.
-        num_padded: Length of the trainer's parameters (channels are rounded up to whole vectors).
+        num_padded: Length of the trainer's parameters (channels are rounded up to whole blocks of 16).
     """
 
     graph: Graph
@@ -175,14 +175,14 @@ def compile_chain(graph: Graph) -> NativeNetwork:
     return NativeNetwork(graph, library, positions, num_padded)
 
 
-def _lanes(channels: int) -> int:
-    return -(-channels // _LANES) * _LANES
+def _padded(channels: int) -> int:
+    return -(-channels // _BLOCK) * _BLOCK
 
 
 def _layer_starts(graph: Graph) -> list[int]:
     starts = [0]
     for layer in graph.chain.layers:
-        starts.append(starts[-1] + (layer.kernel_size * layer.in_channels + 1) * _lanes(layer.out_channels))
+        starts.append(starts[-1] + (layer.kernel_size * layer.in_channels + 1) * _padded(layer.out_channels))
     return starts
 
 
@@ -190,7 +190,7 @@ def _positions(graph: Graph) -> tuple[NDArray[np.int64], int]:
     """Place of every number of a flat vector in the trainer's layout, and that layout's length."""
     starts, parts = _layer_starts(graph), []
     for layer, start in zip(graph.chain.layers, starts[:-1], strict=True):
-        lanes, taps = _lanes(layer.out_channels), layer.kernel_size
+        lanes, taps = _padded(layer.out_channels), layer.kernel_size
         output, channel, tap = np.ogrid[: layer.out_channels, : layer.in_channels, :taps]
         parts.append((start + (tap * layer.in_channels + channel) * lanes + output).ravel())
         parts.append(start + taps * layer.in_channels * lanes + np.arange(layer.out_channels))
@@ -202,7 +202,7 @@ def _describe_layers(graph: Graph) -> str:
     starts = _layer_starts(graph)
     transposed, entries = [0], []
     for index, layer in enumerate(graph.chain.layers):
-        in_lanes = layer.in_channels if index == 0 else _lanes(layer.in_channels)
+        in_lanes = layer.in_channels if index == 0 else _padded(layer.in_channels)
         transposed.append(transposed[-1] + layer.kernel_size * layer.out_channels * in_lanes)
         entries.append(_layer_constant(layer, graph.chain.map_sizes[index], in_lanes, starts[index]))
     steps = [f"STEP({index})" for index in range(len(graph.chain.layers))]

@@ -1,4 +1,7 @@
-"""How many channels a vector of a graph's compiled trainer holds: 16 where that wastes nothing, else 8."""
+"""To how many channels a graph's compiled trainer rounds up: 16 where that wastes nothing, else 8.
+
+A vector holds as many, or fewer where the processor has none so wide (``lanes.h``); the layout is the same.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def padded(channels: int, lanes: int) -> int:
 
 @lru_cache(maxsize=256)
 def lanes_of(graph: Graph) -> int:
-    """Numbers a vector, as ``graph_layers.h`` has it.
+    """What channels are rounded up to, and a vector holds at most.
 
     The images' channels, which hardly anything reads as vectors, do not count; groups are whole vectors of 8.
     """

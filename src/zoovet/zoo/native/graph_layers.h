@@ -9,7 +9,7 @@
 #ifdef __AVX512VL__
 #define TILE 24       /* sums that are held in registers at once */
 #else
-#define TILE (96 / LANES)
+#define TILE 12
 #endif
 #define FEW_WEIGHTS 2048
 

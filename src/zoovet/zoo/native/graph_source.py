@@ -61,10 +61,10 @@ def graph_source(graph: Graph, *, drops: bool = False) -> str:
             raise NativeUnavailable(f"it does not know the operation {operation.describe()}")
     places = site_places(graph)
     emitter = Emitter(graph, places, drops=drops)
-    steps = _steps(graph, emitter)
+    steps, lanes = _steps(graph, emitter), lanes_of(graph)
     return "\n".join(
         [
-            f"#ifndef LANES\n#define LANES {lanes_of(graph)}\n#else",
+            f"#ifndef LANES\n#define LANES (MOST_LANES < {lanes} ? MOST_LANES : {lanes})\n#else",
             *_constants(graph, places, emitter),
             _table("VALUE", [place.value.size for place in places.values()]),
             _table("GRADIENT", [place.gradient.size for place in places.values()]),

@@ -11,6 +11,7 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-predictive-commoning") /* it keeps a window's numbers for the next pixel, where registers are full */
 #endif
+#include "lanes.h"
 #include CONSTANTS_FILE /* LANES alone; all else where it comes again */
 #include "graph_layers.h"
 #include "graph_functions.h"

@@ -1,17 +1,21 @@
 /* Layers of a small network on one image: activations, convolutions, pools, forward and backward. For trainer.c, which says
  * how maps and parameters are laid out.
  *
- * A tile of output pixels shares each weight that is loaded; sums stay in registers.
+ * A tile of output pixels shares each weight that is loaded; sums stay in registers. Channels are rounded up to BLOCK, whatever
+ * a vector holds.
  */
-#define LANES 16
+#include "lanes.h"
+#define LANES MOST_LANES
 #include "vectors.h"
 
+#define BLOCK 16          /* compiler.py's _BLOCK */
 #ifdef __AVX512F__
-#define TILE 14       /* pixels whose sums are held in registers at once */
+#define TILE 14           /* pixels whose sums are held in registers at once */
+#define MOST_SUMS 28      /* of weights' gradients */
 #else
-#define TILE 6
+#define TILE 12
+#define MOST_SUMS 12
 #endif
-#define MOST_SUMS 28  /* of weights' gradients */
 
 enum { IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID };
 enum { NO_POOL, GLOBAL_POOL, AVERAGE_POOL, MAX_POOL };
@@ -29,7 +33,7 @@ typedef struct {
 /* Where a map's pixels are: the address of its first real pixel and the step from row to row. */
 typedef struct { float *data; long row, pixel; } map;
 
-INLINE int out_lanes(const layer *l) { return (l->out + LANES - 1) / LANES * LANES; }
+INLINE int out_lanes(const layer *l) { return (l->out + BLOCK - 1) / BLOCK * BLOCK; }
 INLINE long num_weights(const layer *l) { return (long)l->kernel_h * l->kernel_w * l->in * out_lanes(l); }
 INLINE int padded_w(const layer *l) { return l->in_w + 2 * l->pad_w; }
 INLINE int padded_h(const layer *l) { return l->in_h + 2 * l->pad_h; }

@@ -16,11 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lanes.h"
+#define LANES MOST_LANES
 #ifdef __AVX512F__
-#define LANES 16
 #define TILE_UNITS 4
 #else
-#define LANES 8
 #define TILE_UNITS 2
 #endif
 #define TILE_PIXELS 4

@@ -2,11 +2,11 @@
  *
  * Compiled once per network graph: the generated file defines the layers as constants (see compiler.py),
  * includes this one, and every loop below is unrolled for them. An image's activations and gradients stay in the
- * first-level cache, a vector holds 16 channels of one pixel, and a tile of pixels shares each weight that is loaded.
+ * first-level cache, a vector holds 16 or 8 channels of one pixel, and a tile of pixels shares each weight that is loaded.
  *
  * Every layer is a convolution: a linear layer is one on a 1 x 1 map, or with a kernel as large as the map.
  *
- * Layouts (float32; channels rounded up to whole vectors, "lanes", beyond the first layer's input)
+ * Layouts (float32; channels rounded up to BLOCK, "lanes", beyond the first layer's input)
  *   image        [channels, height, width], as torch has it
  *   map          [height + 2 padding, width + 2 padding, channels], padded for the layer that reads it
  *   parameters   for each layer: weight [kernel height, kernel width, in, out lanes], bias [out lanes]
@@ -25,7 +25,7 @@ typedef struct {
     float *in[NUM_LAYERS + 1], *in_gradient[NUM_LAYERS + 1];   /* padded maps; the last one holds the logits */
     float *full[NUM_LAYERS], *full_gradient[NUM_LAYERS];       /* maps before pooling */
     float *transposed;
-    bits random;
+    bits random[BLOCK / LANES];
 } workspace;
 
 /* The map that layer k's result (after pooling) goes to: the input of layer k + 1, or the logits. */
@@ -62,11 +62,11 @@ static int open_workspace(workspace *s, uint32_t seed) {
         const long size = (long)LAYERS[k].out_h * LAYERS[k].out_w * out_lanes(&LAYERS[k]);
         failed |= !(s->full[k] = floats(size)) | !(s->full_gradient[k] = floats(size));
     }
-    for (int lane = 0; lane < LANES; lane++) {      /* splitmix: distinct non-zero states for the lanes */
+    for (int lane = 0; lane < BLOCK; lane++) {      /* splitmix: distinct non-zero states for a block's channels */
         uint32_t z = seed + 0x9e3779b9u * (lane + 1);
         z = (z ^ (z >> 16)) * 0x85ebca6bu;
         z = (z ^ (z >> 13)) * 0xc2b2ae35u;
-        s->random[lane] = (z ^ (z >> 16)) | 1u;
+        s->random[lane / LANES][lane % LANES] = (z ^ (z >> 16)) | 1u;
     }
     return failed;
 }
@@ -89,9 +89,9 @@ INLINE void drop(workspace *s, const layer *l, map out, float keep) {
     for (int h = 0; h < l->pooled_h; h++)
         for (int w = 0; w < l->pooled_w; w++)
             for (int block = 0; block < out_lanes(l); block += LANES) {
-                bits r = s->random;
+                bits *own = s->random + block / LANES % (BLOCK / LANES), r = *own;
                 r ^= r << 13; r ^= r >> 17; r ^= r << 5;
-                s->random = r;
+                *own = r;
                 float *p = out.data + h * out.row + w * out.pixel + block;
                 /* a dropped value is told from a true zero by its sign: -0.0 */
                 store(p, choose((mask)(r < limit), load(p) * (1 / keep) + 0.0f, splat(-0.0f)));
