@@ -58,11 +58,11 @@ class Limits:
     @classmethod
     def of(cls, file_bytes: int) -> Limits:
         """Limits for a file of a size: a few times its size of memory, from 256 MB to 2.25 GB; seconds by the GB."""
-        cpu_seconds = 3 + min(file_bytes // 2**21, 30) + file_bytes // 2**27
+        cpu_seconds = 8 + min(file_bytes // 2**21, 30) + file_bytes // 2**27
         return cls(
             memory_bytes=min(2**28 + 8 * file_bytes, 2**31 + 2**28),
             cpu_seconds=cpu_seconds,
-            seconds=10.0 + 5 * cpu_seconds,
+            seconds=10.0 + 3 * cpu_seconds,
             answer_bytes=2**28 + 2 * file_bytes,
         )
 
