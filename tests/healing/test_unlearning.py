@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import Pace, Runnable
-from zoovet.healing import Editable, FloatingWeights, TriggerSearch, UnlearningConfig
+from zoovet.evidence import Pace, Runnable, RunnableGraphs
+from zoovet.healing import Editable, FloatingWeights, TriggerSearch, UnlearningConfig, editable_graph
 from zoovet.healing.unlearning import unlearned
+from zoovet.networks import SCALING_PRESETS
+from zoovet.readers.exported import graph_from_module
 
 
 def test_triggers_stop_working_and_clean_answers_stay(editable: Editable, images: Tensor, labels: Tensor) -> None:
@@ -42,9 +44,9 @@ def test_a_seed_settles_all(editable: Editable, images: Tensor, labels: Tensor) 
     assert all(torch.equal(rounds[0].weights[name], own) for name, own in rounds[1].weights.items())
 
 
-@pytest.mark.parametrize("num_random", [0, 8])
-def test_own_answers_are_asked_for_with_triggers_drawn_at_random_too(
-    editable: Editable, images: Tensor, labels: Tensor, num_random: int
+@pytest.mark.parametrize(("num_random", "num_enlarged"), [(0, 0), (8, 0), (0, 6)])
+def test_own_answers_are_asked_for_with_triggers_drawn_at_random_and_of_parts_too(
+    editable: Editable, images: Tensor, labels: Tensor, num_random: int, num_enlarged: int
 ) -> None:
     asked = list[int]()
 
@@ -57,12 +59,56 @@ def test_own_answers_are_asked_for_with_triggers_drawn_at_random_too(
             return self._network.logits(shown)
 
     search = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={})
-    config = UnlearningConfig(num_steps=1, batch_size=16, num_triggers=16, num_random=num_random)
+    config = UnlearningConfig(
+        num_steps=1, batch_size=16, num_triggers=16, num_random=num_random, num_enlarged=num_enlarged
+    )
     (first,) = unlearned(editable, search, [2], replace(config, num_rounds=1), lambda _: None)
     counted = replace(editable, rounded=lambda weights: cast("Runnable", Counted(weights)))
     next(unlearned(counted, search, [2], config, lambda _: None, first.triggers))
-    shown = 16 + 16 // min(16, len(first.triggers)) * min(16, len(first.triggers)) + num_random
+    shown = 16 + 16 // min(16, len(first.triggers)) * min(16, len(first.triggers)) + num_random + num_enlarged
     assert asked == [shown] * 2  # with triggers, and without
+
+
+def test_enlarged_parts_are_not_asked_for_classes_that_are_suspected(
+    editable: Editable, images: Tensor, labels: Tensor
+) -> None:
+    """What a network answers of them for a suspected class leaves a step as it is; for another class it does not."""
+    search, made = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={}), []
+    (first,) = unlearned(editable, search, [2], UnlearningConfig(num_steps=1), lambda _: None)
+    for raised in (None, 2, 0):
+
+        class Raised:
+            """Answers to enlarged parts alone, as they stand at the end, are raised for a class."""
+
+            def __init__(self, weights: FloatingWeights, raised: int | None) -> None:
+                self._network, self._raised = editable.with_weights(weights), raised
+                self.is_own = all(torch.equal(weights[name], own) for name, own in editable.weights.items())
+
+            def logits(self, shown: Tensor) -> Tensor:
+                logits = self._network.logits(shown).clone()
+                if self.is_own and self._raised is not None:
+                    logits[:, -6:, self._raised] += 3
+                return logits
+
+        counted = replace(editable, rounded=lambda weights, own=raised: cast("Runnable", Raised(weights, own)))
+        config = UnlearningConfig(num_steps=1, num_random=0, num_enlarged=6)
+        made += unlearned(counted, search, [2], config, lambda _: None, first.triggers)
+    plain, suspected, other = (torch.cat([own.flatten() for own in one.weights.values()]) for one in made)
+    assert torch.equal(plain, suspected)
+    assert not torch.equal(plain, other)
+
+
+def test_of_two_classes_no_parts_are_asked_for(images: Tensor, labels: Tensor) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).eval()
+    networks = graph_from_module(module, (1, 8, 8)).with_scaling(SCALING_PRESETS["symmetric"])
+    editable = editable_graph(networks, RunnableGraphs)
+    search = TriggerSearch(images=images, taken=labels % 2, unit=1.0, bounds={})
+    some = UnlearningConfig(num_steps=2, num_enlarged=6)
+    made = [
+        next(unlearned(editable, search, [1], config, lambda _: None))
+        for config in (some, replace(some, num_enlarged=0))
+    ]
+    assert all(torch.equal(made[0].weights[name], made[1].weights[name]) for name in editable.weights)
 
 
 def test_a_step_that_threads_share_is_the_step(editable: Editable, images: Tensor, labels: Tensor) -> None:
@@ -109,6 +155,8 @@ def test_known_triggers_are_unlearned_from_where_an_edit_stands(
         {"ascent": 2.0},
         {"seed": -1},
         {"num_random": -1},
+        {"num_enlarged": -1},
+        {"enlarged_weight": -0.5},
         {"edited_share": 0.0},
         {"edited_share": 1.1},
     ],

@@ -27,14 +27,15 @@ from zoovet.healing.clean_directions import clean_directions
 from zoovet.healing.editable import Editable, FloatingWeights, last_layers
 from zoovet.healing.random_triggers import with_random_triggers
 from zoovet.healing.sought_triggers import SoughtTrigger, TriggerSearch
+from zoovet.healing.varied_images import enlarged_parts, varied
 
 __all__ = ["Round", "UnlearningConfig", "unlearned"]
 
 _LEAST_SCALE = 1e-2
 _LEAST_WEIGHT, _LEAST_UNUSUAL = 0.01, 0.05
 _NUM_STRONGEST = 3
-_MIXED, _MIXED_TRIGGERED, _CUT = 0.5, 0.25, 0.5
-_SHIFTED = 14
+_LEAST_CLASSES = 2
+_MIXED, _MIXED_TRIGGERED = 0.5, 0.25
 _LAST_RATE, _NEXT_ROUND = 0.02, 0.7
 _BETAS = (0.9, 0.99)
 _BESIDE = 0.1
@@ -51,8 +52,12 @@ class UnlearningConfig:
         batch_size: Images with triggers of a step; as many without are asked for besides.
         num_triggers: Different triggers of a step.
         num_random: Images with triggers drawn at random of a step.
+        num_enlarged: Parts of images, enlarged, of a step: as what few images show is soon learned by heart, these are
+            asked for besides, but only for which of the classes that nobody suspects they resemble most, as to be
+            enlarged is itself what sets off some trojans.
         rate: Step of a weight, as a share of the root mean square of its tensor.
         clean_weight: How much answers to images without triggers count beside those to images with them.
+        enlarged_weight: How much answers to enlarged parts do.
         ascent: Step of a trigger up its slope, as a share of the widest that makes sense.
         ridge: What a layer reads for clean images less than this share of the mean, along a direction, hardly hinders
             changes along it.
@@ -68,8 +73,10 @@ class UnlearningConfig:
     batch_size: int = 32
     num_triggers: int = 16
     num_random: int = 48
-    rate: float = 0.09
+    num_enlarged: int = 32
+    rate: float = 0.13
     clean_weight: float = 1.0
+    enlarged_weight: float = 3.0
     ascent: float = 0.1
     ridge: float = 0.03
     edited_share: float = 1.0
@@ -85,7 +92,7 @@ class UnlearningConfig:
             raise ZoovetError(f"ridge must be above 0, got {self.ridge}")
         if not 0 < self.edited_share <= 1:
             raise ZoovetError(f"edited_share must be above 0 and at most 1, got {self.edited_share}")
-        for name in ("seed", "clean_weight", "num_random"):
+        for name in ("seed", "clean_weight", "enlarged_weight", "num_random", "num_enlarged"):
             if getattr(self, name) < 0:
                 raise ZoovetError(f"{name} must be at least 0, got {getattr(self, name)}")
 
@@ -151,7 +158,8 @@ class _Lesson:
         chosen: The triggers.
         others: Images without triggers drawn at random.
         disturbed: The same with them.
-        weights: How much an image of the three kinds counts.
+        enlarged: Parts of images, asked only for classes that nobody suspects.
+        weights: How much an image of the four kinds counts.
     """
 
     plain: Tensor
@@ -159,7 +167,8 @@ class _Lesson:
     chosen: Sequence[_Sought]
     others: Tensor
     disturbed: Tensor
-    weights: tuple[float, float, float]
+    enlarged: Tensor
+    weights: tuple[float, float, float, float]
 
     def part(self, start: int, count: int) -> _Lesson:
         """Every ``count``-th image and trigger, from one on; they count as they did."""
@@ -171,6 +180,7 @@ class _Lesson:
             chosen=self.chosen[rows],
             others=self.others[rows],
             disturbed=self.disturbed[rows],
+            enlarged=self.enlarged[rows],
         )
 
 
@@ -209,6 +219,8 @@ class _Unlearning:
         self._optimizer = torch.optim.Adam(groups, lr=config.rate, betas=_BETAS)
         self._pool: list[_Sought] = []
         self._num_left_out = 0
+        self._num_classes = editable.with_weights(editable.weights).num_classes
+        self._unsuspected: list[int] = []
 
     def rounds(self, known: Sequence[SoughtTrigger]) -> Iterator[Round]:
         config, found = self._config, list(known)
@@ -220,6 +232,8 @@ class _Unlearning:
                 found += self._search.towards(network, target, self._generator)
             self._pool += _worth_asking(found[len(self._pool) + self._num_left_out :])
             self._num_left_out = len(found) - len(self._pool)
+            suspected = {one.trigger.target for one in self._pool} | set(self._targets)
+            self._unsuspected = [each for each in range(self._num_classes) if each not in suspected]
             self._progress(f"round {number + 1} of {config.num_rounds}: unlearning {len(self._pool)} triggers")
             for step in range(config.num_steps):
                 self._step(config.rate * _NEXT_ROUND**number * _share_of_rate(step / config.num_steps))
@@ -262,10 +276,11 @@ class _Unlearning:
     def _lesson(self) -> _Lesson:
         """What is asked in a step, each kind of images by its own mean."""
         config = self._config
-        plain, (parts, chosen), (others, disturbed) = (
+        plain, (parts, chosen), (others, disturbed), enlarged = (
             self._images(config.batch_size, _MIXED),
             self._parts(),
             self._disturbed(),
+            self._enlarged(),
         )
         return _Lesson(
             plain=plain,
@@ -273,10 +288,12 @@ class _Unlearning:
             chosen=chosen,
             others=others,
             disturbed=disturbed,
+            enlarged=enlarged,
             weights=(
                 config.clean_weight / len(plain),
                 1 / sum(map(len, parts)) if parts else 0.0,
                 1 / max(1, len(others)),
+                config.enlarged_weight / max(1, len(enlarged)),
             ),
         )
 
@@ -284,18 +301,22 @@ class _Unlearning:
         """Slopes of a part of a lesson's loss, with weights as they are edited now."""
         moving = [one.trigger.values.detach().clone().requires_grad_() for one in lesson.chosen]
         with torch.inference_mode(False), torch.no_grad():
-            asked = torch.cat([lesson.plain, *lesson.parts, lesson.others])
-            wanted = self._editable.hastened(self._editable.weights).logits(asked)[0].log_softmax(1)
+            asked = torch.cat([lesson.plain, *lesson.parts, lesson.others, lesson.enlarged])
+            own = self._editable.hastened(self._editable.weights).logits(asked)[0]
         with torch.inference_mode(False), torch.enable_grad():
             triggered = [
                 one.trigger.family.put(values, part[None])[0]
                 for one, values, part in zip(lesson.chosen, moving, lesson.parts, strict=True)
             ]
-            shown = torch.cat([lesson.plain, *triggered, lesson.disturbed])
+            shown = torch.cat([lesson.plain, *triggered, lesson.disturbed, lesson.enlarged])
             logits = self._editable.hastened({**self._start, **edited}).logits(shown)[0]
-            losses = functional.kl_div(logits.log_softmax(1), wanted, log_target=True, reduction="none").sum(1)
-            sizes = [len(lesson.plain), sum(map(len, lesson.parts)), len(lesson.disturbed)]
-            loss = sum(weight * each.sum() for weight, each in zip(lesson.weights, losses.split(sizes), strict=True))
+            sizes = [len(lesson.plain), sum(map(len, lesson.parts)), len(lesson.disturbed), len(lesson.enlarged)]
+            count, some = len(shown) - len(lesson.enlarged), self._unsuspected
+            losses = [
+                *_apart(logits[:count], own[:count]).split(sizes[:3]),
+                _apart(logits[count:, some], own[count:, some]),
+            ]
+            loss = sum(weight * each.sum() for weight, each in zip(lesson.weights, losses, strict=True))
             slopes = torch.autograd.grad(loss, [*edited.values(), *moving], materialize_grads=True)
         answers = logits.detach()[sizes[0] : sizes[0] + sizes[1]].softmax(1).split([len(one) for one in lesson.parts])
         return _Learned(slopes[: len(edited)], slopes[len(edited) :], lesson.chosen, answers)
@@ -313,7 +334,10 @@ class _Unlearning:
         """Reference images, varied, a share of them mixed with others."""
         images = self._search.images
         rows = torch.randint(len(images), (count,), generator=self._generator)
-        return self._varied(images[rows.to(images.device)], _shift_of(images), mixed)
+        return self._varied(images[rows.to(images.device)], mixed)
+
+    def _varied(self, images: Tensor, mixed: float) -> Tensor:
+        return varied(images, mixed, self._search.is_mirrored, self._generator)
 
     def _disturbed(self) -> tuple[Tensor, Tensor]:
         """Images without and with triggers drawn at random."""
@@ -321,6 +345,14 @@ class _Unlearning:
             return self._search.images[:0], self._search.images[:0]
         others = self._images(self._config.num_random, _MIXED_TRIGGERED)
         return others, with_random_triggers(others, self._generator)
+
+    def _enlarged(self) -> Tensor:
+        """Parts of reference images, enlarged; none where there are no two classes that nobody suspects."""
+        if len(self._unsuspected) < _LEAST_CLASSES or not self._config.num_enlarged:
+            return self._search.images[:0]
+        images = self._search.images
+        rows = torch.randint(len(images), (self._config.num_enlarged,), generator=self._generator)
+        return self._varied(enlarged_parts(images[rows.to(images.device)], self._generator), _MIXED)
 
     def _parts(self) -> tuple[list[Tensor], list[_Sought]]:
         """Images of other classes than each trigger's, and the triggers."""
@@ -334,43 +366,8 @@ class _Unlearning:
             others = torch.nonzero(taken != one.trigger.target).flatten()
             each = torch.randint(len(others), (self._config.batch_size // count,), generator=self._generator)
             some = images[others[each.to(others.device)]]
-            parts.append(self._varied(some, _shift_of(images), _MIXED_TRIGGERED))
+            parts.append(self._varied(some, _MIXED_TRIGGERED))
         return parts, chosen
-
-    def _varied(self, images: Tensor, shift: int, share: float) -> Tensor:
-        """Images moved by some pixels, and a share of them mixed with others."""
-        generator = self._generator
-        height, width = images.shape[-2:]
-        padded = functional.pad(images, (shift,) * 4, mode="replicate")
-        moves = torch.randint(2 * shift + 1, (len(images), 2), generator=generator).tolist()
-        moved = torch.stack(
-            [own[:, top : top + height, left : left + width] for own, (top, left) in zip(padded, moves, strict=True)]
-        )
-        if self._search.is_mirrored:
-            is_flipped = torch.rand(len(images), generator=generator) < 0.5
-            moved = torch.where(is_flipped[:, None, None, None], moved.flip(-1), moved)
-        kept = 0.5 + 0.5 * torch.rand(len(images), generator=generator)
-        others = moved[torch.randperm(len(images), generator=generator).to(images.device)]
-        shares = torch.where(torch.rand(len(images), generator=generator) < share, kept, 1.0)
-        is_cut = torch.rand(len(images), generator=generator) < _CUT
-        ways = []
-        for own, share_kept, cut in zip(range(len(images)), shares.tolist(), is_cut.tolist(), strict=True):
-            if cut and share_kept < 1:
-                ways.append(self._cut(moved[own], others[own], share_kept))
-            else:
-                ways.append(share_kept * moved[own] + (1 - share_kept) * others[own])
-        return torch.stack(ways)
-
-    def _cut(self, image: Tensor, other: Tensor, share: float) -> Tensor:
-        """An image with a rectangle of another, which leaves a share of it."""
-        sides = [max(1, round(side * (1 - share) ** 0.5)) for side in image.shape[-2:]]
-        top, left = (
-            int(torch.randint(side - own + 1, (), generator=self._generator))
-            for side, own in zip(image.shape[-2:], sides, strict=True)
-        )
-        made = image.clone()
-        made[:, top : top + sides[0], left : left + sides[1]] = other[:, top : top + sides[0], left : left + sides[1]]
-        return made
 
 
 def _worth_asking(found: Sequence[SoughtTrigger]) -> list[_Sought]:
@@ -385,6 +382,7 @@ def _share_of_rate(done: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * done) + _LAST_RATE
 
 
-def _shift_of(images: Tensor) -> int:
-    """Pixels by which images are moved at most: one of fourteen."""
-    return max(1, min(images.shape[-2:]) // _SHIFTED)
+def _apart(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Divergence of answers from those that are asked for, image by image."""
+    asked = wanted.log_softmax(1)
+    return functional.kl_div(logits.log_softmax(1), asked, log_target=True, reduction="none").sum(1)
