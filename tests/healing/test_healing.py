@@ -78,7 +78,7 @@ def test_one_that_learned_from_all_is_not_taken_where_triggers_work_more_after_i
 def test_it_goes_faster_where_triggers_still_work(editable: Editable, images: Tensor, labels: Tensor) -> None:
     slow, told = UnlearningConfig(rate=1e-4, num_steps=1, num_rounds=1), list[str]()
     heal(editable, images, labels, [2], HealingConfig(unlearning=slow, num_attempts=3), progress=told.append)
-    assert rates_of(told) == pytest.approx([1e-4, 2e-4, 4e-4])
+    assert rates_of(told) == pytest.approx([1e-4, 1.5e-4, 2.25e-4])
 
 
 def test_it_goes_no_faster_where_more_than_half_of_what_may_be_lost_is_lost_already(
@@ -90,7 +90,7 @@ def test_it_goes_no_faster_where_more_than_half_of_what_may_be_lost_is_lost_alre
         monkeypatch.setattr("zoovet.healing.watch.CleanWatch.lost", lambda *_, lost=lost: lost)
         heal(editable, images, labels, [2], HealingConfig(unlearning=slow, num_attempts=2), progress=told.append)
         rates.append(rates_of(told))
-    assert rates == [pytest.approx([1e-4, 2e-4]), pytest.approx([1e-4])]
+    assert rates == [pytest.approx([1e-4, 1.5e-4]), pytest.approx([1e-4])]
 
 
 def test_it_goes_slower_where_it_costs_too_much(
@@ -101,6 +101,35 @@ def test_it_goes_slower_where_it_costs_too_much(
     edit = heal(editable, images, labels, [2], HealingConfig(unlearning=fast, num_attempts=2), progress=told.append)
     assert rates_of(told) == pytest.approx([0.09, 0.09, 0.03, 0.03])
     assert edit.strength == 0
+
+
+@pytest.mark.parametrize(("share_wrong", "expected"), [(0.0, 0.0), (0.15, 1.5), (0.3, 3.0), (0.6, 3.0)])
+def test_enlarged_parts_count_by_how_often_a_network_is_wrong(
+    editable: Editable,
+    images: Tensor,
+    labels: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    share_wrong: float,
+    expected: float,
+) -> None:
+    asked = list[float]()
+
+    def recorded(
+        editable: Editable, search: object, targets: object, config: UnlearningConfig, *_: object
+    ) -> list[Round]:
+        asked.append(config.enlarged_weight)
+        return [Round(number=1, weights=editable.weights, triggers=())]
+
+    monkeypatch.setattr("zoovet.healing.healing.unlearned", recorded)
+    images, labels = images.repeat(4, 1, 1, 1), labels.repeat(4)
+    said = labels.clone()
+    said[: round(share_wrong * len(said))] += 1
+    config = HealingConfig(unlearning=UnlearningConfig(enlarged_weight=3.0), num_attempts=1)
+    heal(editable, images, said % 4, [2], config)
+    assert asked == pytest.approx([expected] * 2, abs=0.05)  # the edit, and what goes on with all images
+    heal(editable, images, None, [2], config)
+    sureness = float(editable.logits(editable.weights, images).softmax(1).amax(1).double().mean())
+    assert asked[2:] == pytest.approx([3 * min(1, (1 - sureness) / 0.3)] * 2)
 
 
 def test_nothing_is_changed_where_every_strength_costs_too_much(

@@ -57,7 +57,7 @@ class UnlearningConfig:
             enlarged is itself what sets off some trojans.
         rate: Step of a weight, as a share of the root mean square of its tensor.
         clean_weight: How much answers to images without triggers count beside those to images with them.
-        enlarged_weight: How much answers to enlarged parts do.
+        enlarged_weight: How much answers to enlarged parts do; healing lessens it where a network is seldom wrong.
         ascent: Step of a trigger up its slope, as a share of the widest that makes sense.
         ridge: What a layer reads for clean images less than this share of the mean, along a direction, hardly hinders
             changes along it.
@@ -348,10 +348,10 @@ class _Unlearning:
 
     def _enlarged(self) -> Tensor:
         """Parts of reference images, enlarged; none where there are no two classes that nobody suspects."""
-        if len(self._unsuspected) < _LEAST_CLASSES or not self._config.num_enlarged:
-            return self._search.images[:0]
-        images = self._search.images
-        rows = torch.randint(len(images), (self._config.num_enlarged,), generator=self._generator)
+        images, config = self._search.images, self._config
+        if len(self._unsuspected) < _LEAST_CLASSES or not (config.num_enlarged and config.enlarged_weight):
+            return images[:0]
+        rows = torch.randint(len(images), (config.num_enlarged,), generator=self._generator)
         return self._varied(enlarged_parts(images[rows.to(images.device)], self._generator), _MIXED)
 
     def _parts(self) -> tuple[list[Tensor], list[_Sought]]:
