@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -73,26 +73,27 @@ def test_enlarged_parts_are_not_asked_for_classes_that_are_suspected(
     editable: Editable, images: Tensor, labels: Tensor
 ) -> None:
     """What a network answers of them for a suspected class leaves a step as it is; for another class it does not."""
+    num_enlarged = 6
+
+    @dataclass
+    class Raised:
+        """As it is, the network answers of enlarged parts, which come last, with a class raised."""
+
+        weights: FloatingWeights
+        raised: int | None
+
+        def logits(self, shown: Tensor) -> Tensor:
+            logits = editable.with_weights(self.weights).logits(shown).clone()
+            if self.raised is not None and self.weights is editable.weights:
+                logits[:, -num_enlarged:, self.raised] += 3
+            return logits
+
     search, made = TriggerSearch(images=images, taken=labels, unit=1.0, bounds={}), []
-    (first,) = unlearned(editable, search, [2], UnlearningConfig(num_steps=1), lambda _: None)
+    config = UnlearningConfig(num_steps=1, num_random=0, num_enlarged=num_enlarged)
+    (first,) = unlearned(editable, search, [2], config, lambda _: None)
     for raised in (None, 2, 0):
-
-        class Raised:
-            """Answers to enlarged parts alone, as they stand at the end, are raised for a class."""
-
-            def __init__(self, weights: FloatingWeights, raised: int | None) -> None:
-                self._network, self._raised = editable.with_weights(weights), raised
-                self.is_own = all(torch.equal(weights[name], own) for name, own in editable.weights.items())
-
-            def logits(self, shown: Tensor) -> Tensor:
-                logits = self._network.logits(shown).clone()
-                if self.is_own and self._raised is not None:
-                    logits[:, -6:, self._raised] += 3
-                return logits
-
-        counted = replace(editable, rounded=lambda weights, own=raised: cast("Runnable", Raised(weights, own)))
-        config = UnlearningConfig(num_steps=1, num_random=0, num_enlarged=6)
-        made += unlearned(counted, search, [2], config, lambda _: None, first.triggers)
+        answering = replace(editable, rounded=lambda weights, own=raised: cast("Runnable", Raised(weights, own)))
+        made += unlearned(answering, search, [2], config, lambda _: None, first.triggers)
     plain, suspected, other = (torch.cat([own.flatten() for own in one.weights.values()]) for one in made)
     assert torch.equal(plain, suspected)
     assert not torch.equal(plain, other)

@@ -2,7 +2,7 @@
  *
  * Compiled once per network graph: the generated file defines the layers as constants (see compiler.py),
  * includes this one, and every loop below is unrolled for them. An image's activations and gradients stay in the
- * first-level cache, a vector holds 16 or 8 channels of one pixel, and a tile of pixels shares each weight that is loaded.
+ * first-level cache, a vector holds 4 to 16 channels of one pixel, and a tile of pixels shares each weight that is loaded.
  *
  * Every layer is a convolution: a linear layer is one on a 1 x 1 map, or with a kernel as large as the map.
  *
