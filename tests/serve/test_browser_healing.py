@@ -221,6 +221,7 @@ def _downloaded(page: Any, tab_to: Tab, link: str, folder: Path) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
+@pytest.mark.slow
 def test_a_strangers_network_is_judged_healed_and_downloaded(
     visit: Callable[..., Any],
     look_at: LookAt,

@@ -68,6 +68,7 @@ def test_a_classifier_loads_exactly_and_predicts_in_order_whatever_the_pieces(zo
     assert not first.canonicalized
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(zoo: Zoo, training: Config, tmp_path: Path) -> None:
     """SIRENs that are moved at random, so that each process must draw the moves of the whole batch."""
     augmentation = PictureMoveConfig(max_shift=0.1, mirror=True)

@@ -64,6 +64,7 @@ def test_edits_come_nearer_to_the_edited_images_than_doing_nothing(zoo: Zoo, sho
     assert torch.equal(own.flat(), before)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(zoo: Zoo, shown: Images, training: Config, tmp_path: Path) -> None:
     def losses(processes: int) -> list[float]:
         seen: dict[int, float] = {}

@@ -199,6 +199,7 @@ def test_weights_and_biases_online_would_have_been_seen(listener: Listener, star
 
 
 @needs_wandb
+@pytest.mark.slow
 def test_without_a_login_the_remedies_are_named(run_folder: Path, start: Callable[..., Any]) -> None:
     process = start(WANDB_MODE="online")
     shown = process.communicate(timeout=200)

@@ -126,11 +126,19 @@ def on_threads(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return compile_chain
 
 
+TRAINED = [
+    pytest.param(threads, name, marks=pytest.mark.slow if threads > 1 and name != "relu" else ())
+    for threads in (1, 96)
+    for name in GRAPHS
+]
+"""Threads of a block, and a graph; 96 of them wait for each other for half a minute."""
+
+
 def through_torch(graph: Graph) -> torch.Tensor:
     return torch.stack(train_side_by_side(trainings(graph), images_for(graph)))
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize(("on_threads", "name"), TRAINED, indirect=["on_threads"])
 def test_the_source_on_threads_trains_as_torch_does(
     name: str, on_threads: Callable[..., CudaNetworks], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_killed_build_ends_with_the_same_bytes(tiny_recipe: TrojanRecipe, tiny
     assert reports[-1].num_networks == reports[-1].total == len(zoo) == 12
 
 
+@pytest.mark.slow
 def test_interrupt_keeps_whole_shards_and_leaves_no_process(tiny_recipe: TrojanRecipe, tmp_path: Path) -> None:
     out = tmp_path / "zoo"
     process = start_build(replace(tiny_recipe, num_bases=400), out, tmp_path)

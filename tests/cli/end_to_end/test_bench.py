@@ -31,6 +31,7 @@ def config(place: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_benchmark_in_two_processes_and_again(
     place: Path, config: Path, run_zoovet: RunZoovet, capsys: pytest.CaptureFixture[str]
 ) -> None:

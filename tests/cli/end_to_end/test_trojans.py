@@ -210,6 +210,7 @@ def trainings(place: Path) -> list[Training]:
     ]
 
 
+@pytest.mark.slow
 def test_trainings_side_by_side_give_what_they_give_one_after_the_other(
     place: Path, tmp_path: Path, trainings: list[Training], capsys: pytest.CaptureFixture[str]
 ) -> None:
