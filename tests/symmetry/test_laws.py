@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoovet.networks import run
 from zoovet.networks.chains import mlp, siren, small_cnn
 from zoovet.networks.graph import INPUT, Graph
 from zoovet.networks.graph_builder import GraphBuilder
@@ -144,3 +145,18 @@ def test_nothing_acts_on_a_network_without_hidden_channels() -> None:
     symmetry = graph_symmetry(mlp((3, 2)))
     assert not symmetry.free.any()
     assert symmetry.groups == ()
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_maps_of_another_size_keep_what_channels_may_do(mode: str) -> None:
+    builder = GraphBuilder((2, 4, 4))
+    first, last = builder.parameter("first", (3, 2, 1, 1)), builder.parameter("last", (2, 3, 7, 5))
+    conv = builder.add("conv2d", INPUT, parameters={"weight": first})
+    resized = builder.add("interpolate", builder.add("relu", conv), name="resized", size=(7, 5), mode=mode)
+    graph = builder.graph(builder.add("conv2d", resized, parameters={"weight": last}))
+    assert graph_symmetry(graph).site_symmetry("resized") == "scale"
+    networks = random_networks(graph, 2, torch.Generator().manual_seed(0)).to(dtype=torch.float64)
+    acted = draw_action(networks, torch.Generator().manual_seed(1), "network", 1.0)(networks)
+    images = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    assert not torch.allclose(acted.flat(), networks.flat())
+    torch.testing.assert_close(run(acted, images), run(networks, images), rtol=1e-10, atol=1e-10)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import zoovet
 from zoovet import ZoovetError
@@ -17,7 +17,8 @@ from zoovet.readers import read_content, save_networks
 from zoovet.vet import ReadOptions, load_suspects, weights_digest
 from zoovet.vet.editable_network import editable_network, with_weights
 from zoovet.vet.healed_files import writable_names
-from zoovet.vet.network import with_chosen_output
+from zoovet.vet.network import ANSWERS_PROBABILITIES, with_chosen_output
+from zoovet.vet.runnable_network import runnable
 
 
 class Pair(nn.Module):
@@ -114,6 +115,44 @@ def test_networks_of_one_answer_leave_it_out(tmp_path: Path) -> None:
 def test_a_map_is_no_classes() -> None:
     with pytest.raises(ZoovetError, match=r"answers \[5, 4, 4\] for an image, expected is one number for each class"):
         zoovet.from_module(nn.Conv2d(3, 5, 1), (3, 4, 4), "unit")
+
+
+def _squeezed() -> nn.Sequential:
+    """Ends as SqueezeNet does in ONNX' model zoo: its answers are maps of one place, made to probabilities."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Softmax(1)).eval()
+
+
+def test_a_map_of_one_place_is_classes(tmp_path: Path) -> None:
+    module, images = _squeezed(), torch.randint(256, (4, 3, 6, 6), dtype=torch.uint8)
+    network = zoovet.from_module(module, (3, 6, 6), "unit")
+    assert ANSWERS_PROBABILITIES in network.notes
+    torch.testing.assert_close(network.logits(images), module(images / 255).flatten(1))
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 3, 6, 6),)), tmp_path / "squeezed.pt2")
+    read = zoovet.read(tmp_path / "squeezed.pt2", scaling="unit")
+    torch.testing.assert_close(read.logits(images), network.logits(images))
+    assert read.graph is not None
+    assert (read.graph.output_shape, read.graph.answers) == ((5,), "probabilities")
+    editable = editable_network(read)
+    changed = with_weights(read, {name: own * 2 for name, own in editable.weights.items()})
+    assert changed.logits(images).shape == (4, 5)
+
+
+def test_a_module_that_is_run_may_answer_a_map_of_one_place() -> None:
+    class Beyond(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = _squeezed()[:-1]
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.inner(images.cumsum(3))
+
+    module, images = Beyond(), torch.randint(256, (4, 3, 6, 6), dtype=torch.uint8)
+    network = zoovet.from_module(module, (3, 6, 6), "unit")
+    assert network.graph is None
+    expected = module(images / 255).flatten(1)
+    torch.testing.assert_close(network.logits(images), expected)
+    torch.testing.assert_close(runnable(network).logits(images / 127.5 - 1)[0], expected)
 
 
 def test_a_quantized_module_is_called_that() -> None:

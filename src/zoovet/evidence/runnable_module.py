@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from zoovet.errors import ZoovetError
 from zoovet.evidence.scaled_images import ScaledInput
+from zoovet.networks.output_shape import answers_are_classes
 from zoovet.networks.scaling import InputScaling
 
 __all__ = ["RunnableModule"]
@@ -76,7 +77,7 @@ class RunnableModule:
     def _answers(self, images: Tensor) -> Tensor:
         answer = functional_call(self._module, dict(self._weights), (images,))
         logits = getattr(answer, "logits", answer)
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        if not isinstance(logits, Tensor) or not answers_are_classes(logits.shape[1:]) or logits.shape[1] < 2:
             shape = list(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits).__name__
             raise ZoovetError(f"evidence is of classifiers of at least two classes, but this answers {shape} an image")
-        return logits
+        return logits.flatten(1)

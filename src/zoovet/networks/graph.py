@@ -222,11 +222,21 @@ class Graph:
 
     @property
     def answers(self) -> Literal["logits", "probabilities", "log_probabilities"]:
-        """What the output holds, by the operation that makes it: a softmax at the end makes probabilities."""
+        """What the output holds, by the operation that makes it: a softmax at the end makes probabilities.
+
+        Where a map of one place is laid flat behind it, they still are.
+        """
         maker = self.makers.get(self.output)
+        while maker is not None and maker.op in ("flatten", "reshape") and self._is_one_axis(maker):
+            maker = self.makers.get(maker.inputs[0])
         if maker is not None and maker.op == "softmax":
             return "probabilities"
         return "log_probabilities" if maker is not None and maker.op == "log_softmax" else "logits"
+
+    def _is_one_axis(self, operation: Operation) -> bool:
+        """Whether what an operation reads and makes has but one axis that is not 1."""
+        made, read = self.sites[operation.output].shape, self.sites[operation.inputs[0]].shape
+        return all(sum(size > 1 for size in shape) <= 1 for shape in (made, read))
 
     @cached_property
     def graph_id(self) -> str:

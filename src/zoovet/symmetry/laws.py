@@ -322,7 +322,7 @@ LAWS: Mapping[str, Law] = MappingProxyType(
     {
         **dict.fromkeys(_PASS, keeps(NONZERO)),
         **dict.fromkeys(_PASS_POSITIVE, keeps(POSITIVE)),
-        **dict.fromkeys(("avg_pool2d", "adaptive_avg_pool2d"), _channels_first(keeps(NONZERO))),
+        **dict.fromkeys(("avg_pool2d", "adaptive_avg_pool2d", "interpolate"), _channels_first(keeps(NONZERO))),
         **dict.fromkeys(("max_pool2d", "adaptive_max_pool2d"), _channels_first(keeps(POSITIVE))),
         **dict.fromkeys(_PASS_SIGN, keeps(NEGATION)),
         **dict.fromkeys(_PASS_UNSCALED, keeps(UNSCALED)),

@@ -15,6 +15,7 @@ from zoovet.images import Images
 from zoovet.networks import Graph, InputScaling, Networks, fold_batch_norms, scaling_preset
 from zoovet.networks import run as run_graph
 from zoovet.networks.input_shape import ways_to_bring_images
+from zoovet.networks.output_shape import answers_are_classes, with_flat_answers
 from zoovet.printable import printable
 from zoovet.readers.exported import UnknownOperation, graph_from_module
 from zoovet.readers.first_operations import take_first_operations
@@ -207,7 +208,7 @@ def network_of_module(
     networks, beyond, shape = None, "", tuple(input_shape)
     digest = weights_digest({name: one for name, one in module.state_dict().items() if isinstance(one, Tensor)})
     try:
-        networks = graph_from_module(module, shape).to("cpu")
+        networks = with_flat_answers(graph_from_module(module, shape).to("cpu"))
     except UnknownOperation as error:
         beyond = str(error)
     except ZoovetError as error:
@@ -276,10 +277,9 @@ def _logits_of(answer: Any) -> Tensor:
     logits = getattr(answer, "logits", answer)
     if isinstance(logits, tuple | list):
         logits = logits[chosen_output(max(2, len(logits)), None)]
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        shape = tuple(logits.shape[1:]) if isinstance(logits, Tensor) else ()
-        raise ZoovetError(_no_classifier(shape))
-    return logits
+    if not isinstance(logits, Tensor) or not answers_are_classes(logits.shape[1:]):
+        raise ZoovetError(_no_classifier(tuple(logits.shape[1:]) if isinstance(logits, Tensor) else ()))
+    return logits.flatten(1)
 
 
 def with_chosen_output(module: nn.Module, index: int) -> nn.Module:

@@ -13,6 +13,7 @@ from zoovet.fetching.hints import hint_beside
 from zoovet.images import Images
 from zoovet.networks import InputScaling, fold_batch_norms, scaling_preset
 from zoovet.networks.input_shape import require_input_shape
+from zoovet.networks.output_shape import with_flat_answers
 from zoovet.printable import printable, with_article
 from zoovet.readers import FileContent, content_of_bytes, networks_from_content, read_content, says_its_graph
 from zoovet.readers.network_file import GraphFile
@@ -180,10 +181,10 @@ def _of_graph_file(
         raise ZoovetError(f"{source} says itself what its network is: leave out the architecture, {shown}")
     read_as = file.read(input_shape, output)
     title = f"network from {file.format_name}"
-    own = read_as.networks.graph.input_scaling
-    network = network_of_graph(fold_batch_norms(read_as.networks), title, read_as.notes)
-    known = replace(network, digest=digest_of(read_as.networks), unfolded=read_as.networks, output=output)
-    return known, own
+    networks = with_flat_answers(read_as.networks)
+    network = network_of_graph(fold_batch_norms(networks), title, read_as.notes)
+    known = replace(network, digest=digest_of(networks), unfolded=networks, output=output)
+    return known, networks.graph.input_scaling
 
 
 def _of_own_format(content: FileContent, source: str) -> tuple[Network, InputScaling | None]:

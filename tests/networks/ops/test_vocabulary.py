@@ -64,6 +64,10 @@ CASES: list[Case] = [
     ("adaptive_avg_pool2d", MAP, 1, {}, {"output_size": (3, 4)}),
     ("adaptive_max_pool2d", MAP, 1, {}, {"output_size": (1, 1)}),
     ("adaptive_max_pool2d", MAP, 1, {}, {"output_size": (2, 5)}),
+    ("interpolate", MAP, 1, {}, {"size": (14, 3)}),
+    ("interpolate", MAP, 1, {}, {"size": (5, 9), "mode": "nearest-exact"}),
+    ("interpolate", MAP, 1, {}, {"size": (5, 9), "mode": "bilinear"}),
+    ("interpolate", MAP, 1, {}, {"size": (14, 3), "mode": "bicubic", "align_corners": True}),
     *(
         (op, MAP, 1, {}, {"dim": dim, "keepdim": keep})
         for op in ("mean", "sum", "amax")
@@ -261,6 +265,11 @@ def test_pooled_sizes_are_torchs(size: int, ceil_mode: bool, padding: int, build
         (
             ("avg_pool2d", MAP, 1, {}, {**POOL, "padding": (1, 0, 0, 0), "ceil_mode": True}),
             "opposite sides padded alike",
+        ),
+        (("interpolate", VECTOR, 1, {}, {"size": (2, 2)}), r"reads a map \(channels, height, width\)"),
+        (
+            ("interpolate", MAP, 1, {}, {"size": (2, 2), "align_corners": True}),
+            "align_corners has no meaning with the mode 'nearest'",
         ),
         (("mean", MAP, 1, {}, {"dim": (3,)}), r"its axes must be different ones of \[8, 7, 6\]"),
         (("reshape", MAP, 1, {}, {"shape": (5, 5)}), r"\[8, 7, 6\] has 336 numbers and \[5, 5\] 25"),

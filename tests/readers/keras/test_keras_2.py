@@ -71,6 +71,17 @@ _WEIGHTS: Weights = {
     "flatten": [],
     "dense": [("dense/kernel:0", _HEAD)],
 }
+_FIRST_WEIGHTS: Weights = {"up": [], "dense": [("dense/kernel:0", _numbers(3, 5))]}
+
+
+def _with_first(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer on the images, the means of what it makes, and a linear layer."""
+    first = {**layer, "config": {**layer["config"], "batch_input_shape": [None, 8, 8, 3]}}
+    pool = _entry("GlobalAveragePooling2D", "pool", data_format="channels_last")
+    dense = _entry("Dense", "dense", activation="linear", use_bias=False)
+    return {"class_name": "Sequential", "config": {"name": "sequential", "layers": [first, pool, dense]}}
+
+
 _IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -189,8 +200,8 @@ def test_channels_along_different_axes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("UpSampling2D", "UpSampling2D is not in the vocabulary of graphs, layer 'x'"),
-        ("Conv2DTranspose", "Conv2DTranspose is not in the vocabulary"),
+        ("Conv2DTranspose", "Conv2DTranspose is not in the vocabulary of graphs, layer 'x'"),
+        ("UpSampling2D", r"UpSampling2D reads \[5\], expected is a map of three axes, layer 'x'"),
         ("Lambda", "Lambda is code in the file, which is never run, layer 'x'"),
         ("TFOpLambda", "TFOpLambda is code in the file"),
     ],
@@ -200,3 +211,38 @@ def test_layers_beyond_the_vocabulary_are_named(tmp_path: Path, kind: str, said:
     model = {"class_name": "Sequential", "config": {"name": "s", "layers": layers}}
     with pytest.raises(ZoovetError, match=said):
         read_keras(_write_h5(tmp_path / "model.h5", model, _WEIGHTS))
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (_entry("UpSampling2D", "up", size=[2, 3], interpolation="nearest"), {"size": (16, 24)}),
+        (_entry("UpSampling2D", "up", size=[2, 1], interpolation="bilinear"), {"size": (16, 8), "mode": "bilinear"}),
+        (_entry("Resizing", "up", height=5, width=9), {"size": (5, 9), "mode": "bilinear"}),
+        (_entry("Resizing", "up", height=16, width=8, interpolation="nearest"), {"size": (16, 8)}),
+    ],
+)
+def test_maps_that_are_resized(tmp_path: Path, layer: dict[str, Any], expected: dict[str, Any]) -> None:
+    path = _write_h5(
+        tmp_path / "model.h5", _with_first(layer), {"up": [], "dense": [("dense/kernel:0", _numbers(3, 5))]}
+    )
+    means = functional.interpolate(_IMAGES, **expected).mean((2, 3))
+    torch.testing.assert_close(_answers(path), means @ torch.from_numpy(_numbers(3, 5)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"interpolation": "bicubic"}, "interpolates by 'bicubic'; nearest and bilinear are known"),
+        ({"interpolation": "nearest"}, "takes the nearest of places that do not repeat evenly"),
+        ({"crop_to_aspect_ratio": True}, "keeps the ratio of height and width"),
+        ({"antialias": True}, "smooths before it resizes"),
+    ],
+)
+def test_other_ways_to_resize_are_said(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    layer = _entry("Resizing", "up", height=5, width=9, **settings)
+    path = _write_h5(
+        tmp_path / "model.h5", _with_first(layer), {"up": [], "dense": [("dense/kernel:0", _numbers(3, 5))]}
+    )
+    with pytest.raises(ZoovetError, match=rf"Resizing {message}"):
+        read_keras(path)

@@ -115,6 +115,13 @@ def test_an_open_size_is_asked_for() -> None:
         _read(model, input_shape=(1, 6, 6))
 
 
+def test_some_exporters_write_an_open_size_as_minus_one() -> None:
+    model = _small(shape=(-1, 3, -1, -1))
+    assert _read(model, input_shape=(3, 6, 6)).networks.graph.input_shape == (3, 6, 6)
+    with pytest.raises(ZoovetError, match=r"its input 'x' has a negative size$"):
+        _read(_small(shape=(-1, 3, -2, 6)))
+
+
 def test_an_input_without_axes_takes_those_given() -> None:
     model = _small()
     model.graph.input[0].type.tensor_type.ClearField("shape")
@@ -216,7 +223,7 @@ def _not_finite(model: ModelProto) -> None:
 
 
 def _old(model: ModelProto) -> None:
-    model.opset_import[0].version = 8
+    model.opset_import[0].version = 6
 
 
 def _escape(model: ModelProto) -> None:
@@ -242,7 +249,7 @@ REFUSED: list[tuple[Callable[[ModelProto], None], str]] = [
     (_negative, r"'w' has the shape \[-4, -3, 3, 3\], which is none$"),
     (_quantized_weight, r"'w' is of int4; weights are dense real numbers of 16 to 64 bits$"),
     (_not_finite, r"its weights: network 0 has NaN or infinite numbers in 'w'$"),
-    (_old, r"is of opset 8; opsets 9 to 28 are read"),
+    (_old, r"is of opset 6; opsets 7 to 28 are read"),
     (_escape, r"Conv reads 'w\\x1b\[2J\\n'"),
     (_texts, r"its input 'x' is of string; images are numbers"),
     (_no_nodes, r"has no nodes"),
@@ -272,13 +279,17 @@ BEYOND: list[tuple[Any, str]] = [
     (helper.make_node("QuantizeLinear", ["y", "s"], ["z"], name="n"), "QuantizeLinear is quantized"),
     (helper.make_node("DequantizeLinear", ["y", "s"], ["z"], name="n"), "DequantizeLinear is quantized"),
     (helper.make_node("CumSum", ["y", "c"], ["z"], name="n"), "CumSum is not in the vocabulary of graphs"),
-    (helper.make_node("Resize", ["a", "", "s"], ["z"], name="n"), "Resize is not in the vocabulary"),
+    (helper.make_node("Resize", ["a", "", "s"], ["z"], name="n"), "Resize says neither four factors nor four sizes"),
     (helper.make_node("Relu", ["y"], ["z"], name="n", slope=2), "Relu has the attribute 'slope', which is not known"),
     (helper.make_node("Elu", ["y"], ["z"], name="n", alpha="b"), "Elu has an attribute 'alpha' of another type"),
     (helper.make_node("Gemm", ["y", "big"], ["z"], name="n"), "Gemm does not fit: .*reads 3 features"),
     (helper.make_node("Add", ["y", "big"], ["z"], name="n"), r"Add puts \['N', 2\] and \[3, 3\] together"),
     (helper.make_node("Reshape", ["y", "c"], ["z"], name="n"), "Reshape has the shape"),
     (helper.make_node("Softmax", ["y"], ["z"], name="n", axis=0), "Softmax works across images"),
+    (
+        helper.make_node("BatchNormalization", ["a", "c", "c", "c", "c"], ["z"], name="n", spatial=0),
+        "BatchNormalization has numbers for each place of a map",
+    ),
     (helper.make_node("Transpose", ["y"], ["z"], name="n", perm=[0, 7]), "Transpose names the axis 7 of 2"),
     (helper.make_node("Pad", ["y", "pads"], ["z"], name="n", mode="reflect"), "Pad pads in the mode 'reflect'"),
 ]

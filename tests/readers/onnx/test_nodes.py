@@ -115,6 +115,7 @@ CASES: list[tuple[str, Arrays, Arrays, int]] = [
     ("GlobalAveragePool", {}, {}, 9),
     ("GlobalMaxPool", {}, {}, 9),
     ("BatchNormalization", {"a1": _random(4), "a2": _random(4), "a3": _random(4), "a4": _random(4) ** 2}, {}, 15),
+    ("Div", {"c": _random(4, 1, 1)}, {}, 7),
     ("InstanceNormalization", {"a1": _random(4), "a2": _random(4)}, {"epsilon": 1e-3}, 9),
     ("LayerNormalization", {"a1": _random(6), "a2": _random(6)}, {}, 17),
     ("LayerNormalization", {"a1": _random(7, 6)}, {"axis": -2}, 17),

@@ -11,10 +11,8 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
-from zoovet.readers.exported.elementwise import ELEMENTWISE_READERS
-from zoovet.readers.exported.layers import LAYER_READERS
 from zoovet.readers.exported.program import FILLED_NAMES, UnknownOperation
-from zoovet.readers.exported.shapes import SHAPE_READERS
+from zoovet.readers.exported.vocabulary import READERS
 from zoovet.readers.outputs import chosen_output
 
 __all__ = ["ArchivedCall", "ArchivedProgram", "calls_of"]
@@ -26,7 +24,7 @@ _CONSTANTS = (
     *("copy", "fill", "zero", "triu", "tril", "meshgrid", "floor", "ceil", "round", "cos", "log", "prod", "repeat"),
     *("broadcast_to", "dim"),
 )
-_KNOWN = frozenset((*ELEMENTWISE_READERS, *LAYER_READERS, *SHAPE_READERS, *FILLED_NAMES, *_CONSTANTS))
+_KNOWN = frozenset((*READERS, *FILLED_NAMES, *_CONSTANTS))
 _ARITHMETIC = frozenset(("add", "sub", "mul", "floordiv", "mod", "getitem", "neg", "eq", "ne", "lt", "le", "gt", "ge"))
 _DTYPES = {
     1: torch.uint8,

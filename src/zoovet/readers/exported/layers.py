@@ -199,6 +199,20 @@ def _pooling(op: str) -> Reader:
     return read
 
 
+def _channel_means(call: Call) -> Variable:
+    """An average over neighbouring channels: a pooling over three axes whose windows have one place of a map."""
+    value, kernel, stride = call.plain(), call["kernel_size"], call["stride"]
+    (size, *places), (step, *steps) = kernel, stride or kernel
+    if len(value.shape) != 5 or {*places, *steps} != {1} or any(call["padding"]) or call["ceil_mode"]:
+        raise Unreadable("pools over three axes at once")
+    if call.arguments.get("divisor_override") is not None:
+        raise Unreadable("has a divisor of its own")
+    flat = call.writer.reshape(value, (*value.shape[:3], value.shape[3] * value.shape[4]))
+    site = call.writer.add("avg_pool2d", flat.site, kernel_size=(size, 1), stride=(step, 1))
+    means = flat.like(site, (*value.shape[:1], *call.writer.site(site).shape))
+    return call.writer.reshape(means, (*means.shape[:3], *value.shape[3:]))
+
+
 def _adaptive(op: str) -> Reader:
     def read(call: Call) -> Variable:
         value = call.plain()
@@ -266,6 +280,7 @@ LAYER_READERS: Mapping[str, Reader] = MappingProxyType(
         "max_pool2d": _pooling("max_pool2d"),
         "max_pool2d_with_indices": _first_of_two(_pooling("max_pool2d")),
         "avg_pool2d": _pooling("avg_pool2d"),
+        "avg_pool3d": _channel_means,
         "adaptive_avg_pool2d": _adaptive("adaptive_avg_pool2d"),
         "adaptive_max_pool2d": _first_of_two(_adaptive("adaptive_max_pool2d")),
         "mean": _reduction("mean"),

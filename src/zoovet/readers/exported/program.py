@@ -18,15 +18,13 @@ from zoovet.networks.batch import Networks
 from zoovet.networks.graph import INPUT
 from zoovet.printable import printable
 from zoovet.readers.exported.calls import Call
-from zoovet.readers.exported.elementwise import ELEMENTWISE_READERS
-from zoovet.readers.exported.layers import LAYER_READERS
-from zoovet.readers.exported.shapes import SHAPE_READERS, filled, repeated
+from zoovet.readers.exported.shapes import filled, repeated
 from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Variable
+from zoovet.readers.exported.vocabulary import READERS
 from zoovet.readers.exported.writer import GraphWriter
 
 __all__ = ["FILLED_NAMES", "NeedsFunctional", "UnknownOperation", "read_program"]
 
-_READERS = {**ELEMENTWISE_READERS, **LAYER_READERS, **SHAPE_READERS}
 _FILLED = {
     "new_zeros": 0.0,
     "zeros_like": 0.0,
@@ -162,7 +160,7 @@ class _ProgramReader:
             return filled(call, float(arguments["fill_value"]) if number is None else number, _dtype(node, self._dtype))
         if not any(isinstance(value, Variable) for value in _flat(arguments.values())):
             return self._constant(node, short, call)
-        reader = _READERS.get(short if short in _READERS else short.removesuffix("_"))
+        reader = READERS.get(short if short in READERS else short.removesuffix("_"))
         if reader is None or not name.startswith("aten."):
             raise Unreadable("is not in the vocabulary of graphs")
         return reader(call)

@@ -100,6 +100,30 @@ def _pool(call: LayerCall) -> Map:
     return Map(call.add(op, kernel_size=kernel, stride=stride, padding=padding, **settings))
 
 
+def _upsampling(call: LayerCall) -> Map:
+    _, height, width = call.require_map()
+    down, right = pair(call.config.get("size", 2))
+    return _interpolated(call, (height * down, width * right))
+
+
+def _resizing(call: LayerCall) -> Map:
+    call.require_map()
+    if call.config.get("crop_to_aspect_ratio") or call.config.get("pad_to_aspect_ratio"):
+        raise Unreadable("keeps the ratio of height and width")
+    if call.config.get("antialias"):
+        raise Unreadable("smooths before it resizes")
+    return _interpolated(call, (call.config["height"], call.config["width"]), "bilinear")
+
+
+def _interpolated(call: LayerCall, size: tuple[int, int], usual: str = "nearest") -> Map:
+    mode = call.config.get("interpolation", usual)
+    if mode not in ("nearest", "bilinear"):
+        raise Unreadable(f"interpolates by {mode!r}; nearest and bilinear are known")
+    if mode == "nearest" and any(new % old for new, old in zip(size, call.require_map()[1:], strict=True)):
+        raise Unreadable("takes the nearest of places that do not repeat evenly")
+    return Map(call.add("interpolate", size=size, mode=mode))
+
+
 def _global_pool(call: LayerCall) -> Map:
     call.require_map()
     op = "mean" if "Average" in call.layer.kind else "amax"
@@ -115,7 +139,9 @@ LAYERS: Mapping[str, LayerReader] = MappingProxyType(
         "GlobalAveragePooling2D": _global_pool,
         "GlobalMaxPooling2D": _global_pool,
         "MaxPooling2D": _pool,
+        "Resizing": _resizing,
         "SeparableConv2D": _separable,
+        "UpSampling2D": _upsampling,
     }
 )
 """Class of a layer → what writes it."""

@@ -9,17 +9,14 @@ from typing import Any
 import torch
 
 from zoovet.readers.exported.calls import Call
-from zoovet.readers.exported.elementwise import ELEMENTWISE_READERS
-from zoovet.readers.exported.layers import LAYER_READERS
-from zoovet.readers.exported.shapes import SHAPE_READERS
 from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Variable
+from zoovet.readers.exported.vocabulary import READERS
 from zoovet.readers.exported.writer import GraphWriter
 from zoovet.readers.onnx.model import Node
 
 __all__ = ["FileValues", "Layer", "NodeCall", "NodeReader", "Value", "axes_of", "joint_shape", "shape_of"]
 
 Value = Constant | Variable
-_ATEN = {**ELEMENTWISE_READERS, **LAYER_READERS, **SHAPE_READERS}
 _MAX_INTEGERS = 64
 
 
@@ -179,7 +176,7 @@ class NodeCall:
             shape: Of the result, where its reader needs it.
             arguments: By the operator's own names.
         """
-        result = _ATEN[name](Call(self.writer, arguments, shape))
+        result = READERS[name](Call(self.writer, arguments, shape))
         return self.fitted(result) if isinstance(result, Variable) else result
 
     def shape_in_file(self, value: Variable) -> tuple[int, ...]:

@@ -117,8 +117,9 @@ def _matmul(call: NodeCall) -> Any:
 def _batch_norm(call: NodeCall) -> Any:
     if call.attribute("training_mode", 0) or len([name for name in call.node.outputs if name]) > 1:
         raise Unreadable("is in training mode, so what it computes depends on the batch")
-    for name in ("momentum", "spatial"):
-        call.attribute(name)
+    if call.attribute("spatial", 1) != 1:
+        raise Unreadable("has numbers for each place of a map")
+    call.attribute("momentum")
     value, eps = call.variable(), call.attribute("epsilon", 1e-5)
     weight, bias = call.weight(1), call.weight(2)
     mean, variance = (Constant(one.tensor, one.name) for one in (call.weight(3), call.weight(4)))
@@ -171,6 +172,8 @@ def _spread(constant: Constant | None, shape: tuple[int, ...]) -> Constant | Non
 def _pooling(op: str) -> NodeReader:
     def read(call: NodeCall) -> Variable:
         value, kernel = call.variable(), call.ints("kernel_shape") or ()
+        if op == "avg_pool2d" and len(kernel) == 3:
+            return _channel_means(call, value, kernel)
         window = _window(call, value, kernel)
         attributes = {
             "kernel_size": kernel,
@@ -191,6 +194,38 @@ def _pooling(op: str) -> NodeReader:
         return call.made(value, call.writer.add(op, value.site, **attributes))
 
     return read
+
+
+def _channel_means(call: NodeCall, value: Variable, kernel: tuple[int, ...]) -> Variable:
+    """An average over three axes, as older exporters write that of neighbouring channels."""
+    dilations, ceil_mode = call.ints("dilations") or (1, 1, 1), bool(call.attribute("ceil_mode", 0))
+    if set(dilations) != {1} or call.attribute("auto_pad", "NOTSET") != "NOTSET":
+        raise Unreadable("pools over three axes at once")
+    call.attribute("count_include_pad", 0)  # there is none
+    strides, pads = call.ints("strides") or (1, 1, 1), call.ints("pads") or (0,)
+    result: Variable = call.aten(
+        "avg_pool3d", self=value, kernel_size=kernel, stride=strides, padding=pads, ceil_mode=ceil_mode
+    )
+    return result
+
+
+def _local_response_norm(call: NodeCall) -> Variable:
+    """X / (bias + alpha · mean of squares over ``size`` neighbouring channels, zeros beyond the last) ** beta."""
+    value, size = call.variable(), call.attribute("size", kind=int)
+    if len(value.shape) != 4 or not value.is_plain or not size or size < 1:
+        raise Unreadable("reads no map of channels, height and width, or has no size")
+    num, channels, height, width = value.shape
+    squares = call.made(value, call.writer.add("mul", value.site, value.site))
+    stacked = call.writer.reshape(squares, (num, 1, channels, height, width))
+    sides = [0, 0, 0, 0, (size - 1) // 2, size // 2]
+    padded = call.aten("pad", self=stacked, pad=sides, mode="constant", value=0.0)
+    means = call.aten(
+        "avg_pool3d", self=padded, kernel_size=(size, 1, 1), stride=(1, 1, 1), padding=(0,), ceil_mode=False
+    )
+    scaled = call.step("mul_scalar", call.writer.reshape(means, value.shape), scalar=call.attribute("alpha", 1e-4))
+    shifted = call.step("add_scalar", scaled, scalar=call.attribute("bias", 1.0))
+    divisor = call.step("pow", shifted, exponent=call.attribute("beta", 0.75))
+    return call.made(value, call.writer.add("div", value.site, divisor.site))
 
 
 def _uneven(call: NodeCall, op: str, value: Variable, attributes: dict[str, Any]) -> Variable:
@@ -251,6 +286,7 @@ LAYER_NODES: Mapping[str, NodeReader] = MappingProxyType(
         "InstanceNormalization": _instance_norm,
         "GroupNormalization": _group_norm,
         "LayerNormalization": _layer_norm,
+        "LRN": _local_response_norm,
         "MaxPool": _pooling("max_pool2d"),
         "AveragePool": _pooling("avg_pool2d"),
         "GlobalAveragePool": _global("adaptive_avg_pool2d", "mean"),

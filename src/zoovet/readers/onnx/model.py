@@ -17,11 +17,13 @@ from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["Model", "Node", "read_model"]
 
-_OLDEST, _NEWEST = 9, 28
+_OLDEST, _NEWEST = 7, 28
 _OWN_DOMAINS = ("", "ai.onnx")
 _MAX_NODES = 20_000
 _TENSOR = 4
 _INPUT_TYPES = ("float", "float16", "bfloat16", "double", "uint8")
+_OPEN = -1
+"""A size that is left open, as some exporters write it (Paddle2ONNX); others leave it out, name it or write 0."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,9 @@ def _input(
     if axes is None and given is None:
         raise ZoovetError(f"its input '{name}' has no shape; give {ways_to_give_a_shape((3, 32, 32))}")
     axes = (None, *(given or ())) if axes is None else axes
-    if any(size is not None and size < 0 for size in axes):
+    if any(size is not None and size < _OPEN for size in axes):
         raise ZoovetError(f"its input '{name}' has a negative size")
-    return inputs[0]["name"], tuple(size or None for size in axes)
+    return inputs[0]["name"], tuple(None if size in (0, _OPEN) else size for size in axes)
 
 
 def _in_order(nodes: Sequence[Node], known: set[str]) -> tuple[Node, ...]:

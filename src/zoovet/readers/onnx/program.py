@@ -24,13 +24,14 @@ from zoovet.readers.onnx.layers import LAYER_NODES
 from zoovet.readers.onnx.layout import LAYOUT_NODES
 from zoovet.readers.onnx.model import Model, Node
 from zoovet.readers.onnx.patterns import with_gelus
+from zoovet.readers.onnx.resizing import RESIZING_NODES
 from zoovet.readers.outputs import chosen_output
 from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["read_program"]
 
-_READERS = {**ELEMENTWISE_NODES, **LAYER_NODES, **LAYOUT_NODES}
+_READERS = {**ELEMENTWISE_NODES, **LAYER_NODES, **LAYOUT_NODES, **RESIZING_NODES}
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _COLOURS = (1, 3, 4)
 _MAX_NAME = 200
