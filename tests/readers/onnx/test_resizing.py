@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,58 +11,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoovet.networks import Networks, run
-from zoovet.readers import content_of_bytes
+from zoovet.networks import Networks
 from zoovet.readers.exported import UnknownOperation
 
 pytest.importorskip("onnx")
 
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import helper
 
 Arrays = Mapping[str, Any]
-_SHAPE = (4, 7, 6)
-_IMAGES = torch.randn(4, *_SHAPE, generator=torch.Generator().manual_seed(0))
-"""As many as channels: ONNX' evaluator takes the number of images for that of channels in ``LRN``."""
+Answers = Callable[..., Tensor]
 _TWICE, _ODD = np.array([1, 1, 2, 3], np.float32), np.array([4, 4, 5, 9], np.int64)
 _NONE = {"roi": np.zeros(0, np.float32), "none": np.zeros(0, np.float32)}
 _FLOOR = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 _LINEAR = {"mode": "linear"}
 
 
-def _file(nodes: list[Any], tensors: Arrays, opset: int) -> bytes:
-    """A model from ``x`` [4, *shape], by slopes of its own to ``h``, and by nodes to ``y``."""
-    tensors = {"slopes": np.array([0.3, 1.2, 0.5, -0.7], np.float32).reshape(4, 1, 1), **tensors}
-    graph = helper.make_graph(
-        [helper.make_node("PRelu", ["x", "slopes"], ["h"]), *nodes],
-        "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, *_SHAPE])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(one, name) for name, one in tensors.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    data: bytes = model.SerializeToString()
-    return data
-
-
-def _node(op: str, inputs: Arrays, attributes: Arrays, opset: int) -> bytes:
-    tensors = {name: one for name, one in inputs.items() if name}
-    return _file([helper.make_node(op, ["h", *inputs], ["y"], name="n", **attributes)], tensors, opset)
-
-
-def _read(data: bytes) -> Networks:
-    graph = content_of_bytes(data, "the ONNX file").graph
-    assert graph is not None
-    return graph.read(None, None).networks
-
-
-def _answers(data: bytes) -> Tensor:
-    return run(_read(data), _IMAGES)[0]
-
-
-def _assert_as_onnx(data: bytes) -> None:
-    (wanted,) = ReferenceEvaluator(data).run(None, {"x": _IMAGES.numpy()})
-    torch.testing.assert_close(_answers(data), torch.from_numpy(wanted), rtol=1e-5, atol=1e-5)
+def _node(op: str, inputs: Arrays, attributes: Arrays) -> tuple[list[Any], Arrays]:
+    """One that reads maps and arrays, and the arrays."""
+    node = helper.make_node(op, ["h", *inputs], ["y"], name="n", **attributes)
+    return [node], {name: one for name, one in inputs.items() if name}
 
 
 @pytest.mark.parametrize(
@@ -81,8 +48,10 @@ def _assert_as_onnx(data: bytes) -> None:
         ("LRN", {}, {"size": 5, "alpha": 0.5}, 13),
     ],
 )
-def test_an_operation_computes_what_onnx_computes(op: str, inputs: Arrays, attributes: Arrays, opset: int) -> None:
-    _assert_as_onnx(_node(op, inputs, attributes, opset))
+def test_an_operation_computes_what_onnx_computes(
+    op: str, inputs: Arrays, attributes: Arrays, opset: int, assert_as_onnx: Callable[..., None]
+) -> None:
+    assert_as_onnx(*_node(op, inputs, attributes), opset)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +70,11 @@ def test_an_operation_computes_what_onnx_computes(op: str, inputs: Arrays, attri
         ("LRN", {}, {}, "has no size"),
     ],
 )
-def test_what_torch_does_not_compute_is_said(op: str, inputs: Arrays, attributes: Arrays, message: str) -> None:
+def test_what_torch_does_not_compute_is_said(
+    op: str, inputs: Arrays, attributes: Arrays, message: str, read: Callable[..., Networks]
+) -> None:
     with pytest.raises(UnknownOperation, match=rf"{op} .*{message}.*, in node 'n' \(number 1\)$"):
-        _read(_node(op, inputs, attributes, 18))
+        read(*_node(op, inputs, attributes))
 
 
 @pytest.mark.parametrize(
@@ -115,20 +86,24 @@ def test_what_torch_does_not_compute_is_said(op: str, inputs: Arrays, attributes
         ("Resize", {"": None, "s": _TWICE}, {**_FLOOR, "coordinate_transformation_mode": "tf_half_pixel_for_nn"}, 11),
     ],
 )
-def test_what_is_of_former_versions_is_as_in_torch(op: str, inputs: Arrays, attributes: Arrays, opset: int) -> None:
-    small, twice = _answers(_node("Relu", {}, {}, 9)), _answers(_node(op, inputs, attributes, opset))
+def test_what_is_of_former_versions_is_as_in_torch(
+    op: str, inputs: Arrays, attributes: Arrays, opset: int, answers: Answers
+) -> None:
+    small, twice = answers(*_node("Relu", {}, {})), answers(*_node(op, inputs, attributes), opset)
     assert torch.equal(twice.relu(), functional.interpolate(small, scale_factor=(2, 3)))
 
 
-def test_an_average_of_neighbouring_channels() -> None:
-    """As torch's exporter writes a norm by neighbouring channels."""
+def test_an_average_of_neighbouring_channels(
+    read: Callable[..., Networks], assert_as_onnx: Callable[..., None]
+) -> None:
+    """As torch's exporters write a norm by neighbouring channels."""
     nodes = [
         helper.make_node("Unsqueeze", ["h", "one"], ["a"]),
         helper.make_node("AveragePool", ["a"], ["b"], kernel_shape=[3, 1, 1], strides=[1, 1, 1]),
         helper.make_node("Squeeze", ["b", "one"], ["y"]),
     ]
     tensors = {"one": np.array([1], np.int64)}
-    _assert_as_onnx(_file(nodes, tensors, 17))
+    assert_as_onnx(nodes, tensors)
     nodes[1] = helper.make_node("AveragePool", ["a"], ["b"], kernel_shape=[3, 2, 1], name="n")
     with pytest.raises(UnknownOperation, match="pools over three axes at once, in node 'n'"):
-        _read(_file(nodes, tensors, 17))
+        read(nodes, tensors)

@@ -18,6 +18,7 @@ __all__ = ["FileValues", "Layer", "NodeCall", "NodeReader", "Value", "axes_of", 
 
 Value = Constant | Variable
 _MAX_INTEGERS = 64
+_MAX_COMPUTED = 2**27
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,16 @@ class NodeCall:
         if value is not None and not all(isinstance(item, int) for item in value):
             raise Unreadable(f"has an attribute {name!r} of another type than it must be")
         return value
+
+    def claim(self, count: int) -> None:
+        """Count numbers of constants that are about to be computed.
+
+        Raises:
+            Unreadable: They are too many.
+        """
+        self.values.num_computed += count
+        if self.values.num_computed > _MAX_COMPUTED:
+            raise Unreadable(f"would bring the constants to be computed to more than {_MAX_COMPUTED} numbers")
 
     def require_all_used(self) -> None:
         """Refuse settings that nothing looked at.
@@ -185,6 +196,20 @@ class NodeCall:
             return value.shape
         here = value.shape[value.axis] // NUM_IMAGES * self.values.batch
         return (*value.shape[: value.axis], here, *value.shape[value.axis + 1 :])
+
+    def for_one_image(self, constant: Constant, value: Variable) -> Constant:
+        """A constant that a file for a fixed number of images repeats for each, once; others as they are.
+
+        Args:
+            constant: It.
+            value: Beside which it stands.
+        """
+        tensor, batch = constant.tensor, self.values.batch or 1
+        axis = value.axis - len(value.shape) + tensor.ndim
+        if batch == 1 or value.is_merged or axis < 0 or tensor.shape[axis] != batch:
+            return constant
+        once = tensor.narrow(axis, 0, 1)
+        return Constant(once, "", constant.is_learned) if torch.equal(once.expand_as(tensor), tensor) else constant
 
     def fitted(self, value: Variable) -> Variable:
         """A value with the shape that its site has."""

@@ -16,20 +16,10 @@ from zoovet.readers.onnx.layout import resolved_shape
 
 __all__ = ["CONSTANT_NODES", "SOURCE_NODES"]
 
-_MAX_NUMBERS = 2**27
+_PRODUCTS_AT_ONCE = 16
+"""Multiplications of a matrix product that take as long as a number that is computed otherwise."""
 _INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)
 _FLOATS = (1, 10, 11, 16)
-
-
-def _claim(call: NodeCall, count: int) -> None:
-    """Count numbers that are about to be computed.
-
-    Raises:
-        Unreadable: They are too many.
-    """
-    call.values.num_computed += count
-    if call.values.num_computed > _MAX_NUMBERS:
-        raise Unreadable(f"would bring the constants to be computed to more than {_MAX_NUMBERS} numbers")
 
 
 def _tensors(call: NodeCall) -> list[Tensor]:
@@ -39,7 +29,7 @@ def _tensors(call: NodeCall) -> list[Tensor]:
 def _elementwise(function: Callable[..., Tensor]) -> Callable[[NodeCall], Tensor]:
     def compute(call: NodeCall) -> Tensor:
         tensors = _tensors(call)
-        _claim(call, math.prod(joint_shape(*(tuple(tensor.shape) for tensor in tensors))))
+        call.claim(math.prod(joint_shape(*(tuple(tensor.shape) for tensor in tensors))))
         return function(*tensors)
 
     return compute
@@ -65,7 +55,7 @@ def _scatter(call: NodeCall) -> Tensor:
     if call.attribute("reduction", "none") != "none":
         raise Unreadable("adds to entries rather than replacing them")
     data, indices, updates = (call.weight(index).tensor for index in range(3))
-    _claim(call, data.numel())
+    call.claim(data.numel())
     result = data.clone()
     result[indices.unbind(-1)] = updates
     return result
@@ -74,7 +64,7 @@ def _scatter(call: NodeCall) -> Tensor:
 def _cast(call: NodeCall) -> Tensor:
     target, tensor = call.attribute("to", kind=int), call.weight(0).tensor
     call.attribute("saturate")
-    _claim(call, tensor.numel())
+    call.claim(tensor.numel())
     if target in _FLOATS:
         return tensor.float()
     if target in _INTEGERS:
@@ -92,13 +82,13 @@ def _gather(call: NodeCall) -> Tensor:
         raise Unreadable(f"picks entries that are not among the {size}")
     before, behind = data.tensor.shape[:axis], data.tensor.shape[axis + 1 :]
     shape = (*before, *indices.shape, *behind)
-    _claim(call, math.prod(shape))
+    call.claim(math.prod(shape))
     return data.tensor.index_select(axis, (indices % max(1, size)).flatten()).reshape(shape)
 
 
 def _concat(call: NodeCall) -> Tensor:
     tensors = _tensors(call)
-    _claim(call, sum(tensor.numel() for tensor in tensors))
+    call.claim(sum(tensor.numel() for tensor in tensors))
     return torch.cat(tensors, axes_of(call.weight(0), (call.attribute("axis", 0, int),))[0])
 
 
@@ -128,7 +118,7 @@ def _squeeze(call: NodeCall) -> Tensor:
 
 def _transpose(call: NodeCall) -> Tensor:
     constant = call.weight(0)
-    _claim(call, constant.tensor.numel())
+    call.claim(constant.tensor.numel())
     order = call.ints("perm") or tuple(reversed(range(constant.tensor.ndim)))
     return constant.tensor.permute(axes_of(constant, order)).contiguous()
 
@@ -146,7 +136,7 @@ def _slice(call: NodeCall) -> Tensor:
         if step == 0:
             raise Unreadable("has a step of 0")
         chosen = torch.tensor(range(*slice(start, end, step).indices(tensor.shape[axis])), dtype=torch.int64)
-        _claim(call, tensor.numel())
+        call.claim(tensor.numel())
         tensor = tensor.index_select(axis, chosen)
     return tensor
 
@@ -164,7 +154,7 @@ def _expand(call: NodeCall) -> Value:
     shape = joint_shape(tuple(constant.tensor.shape), target)
     if call.values.batch is None and any(size and size % NUM_IMAGES == 0 for size in shape):
         return call.writer.variable(constant, shape)
-    _claim(call, math.prod(shape))
+    call.claim(math.prod(shape))
     return Constant(constant.tensor.expand(shape).contiguous(), "", constant.is_learned)
 
 
@@ -176,7 +166,7 @@ def _tile(call: NodeCall) -> Value:
     shape = tuple(size * count for size, count in zip(sizes, repeats, strict=True))
     depends = [call.values.batch is None and count > 0 and count % NUM_IMAGES == 0 for count in repeats]
     own = [1 if each else count for each, count in zip(depends, repeats, strict=True)]
-    _claim(call, math.prod(size * count for size, count in zip(sizes, own, strict=True)))
+    call.claim(math.prod(size * count for size, count in zip(sizes, own, strict=True)))
     tiled = Constant(constant.tensor.repeat(own), "", constant.is_learned)
     return call.writer.variable(tiled, shape) if any(depends) else tiled
 
@@ -188,7 +178,7 @@ def _filled(call: NodeCall) -> Value:
     number = torch.zeros(1) if value is None else value.tensor.reshape(-1)[:1]
     if call.values.batch is None and any(size and size % NUM_IMAGES == 0 for size in shape):
         return call.writer.variable(Constant(number.float().reshape((1,) * len(shape))), shape)
-    _claim(call, math.prod(shape))
+    call.claim(math.prod(shape))
     return Constant(number.expand(math.prod(shape)).reshape(shape).clone())
 
 
@@ -198,16 +188,68 @@ def _range(call: NodeCall) -> Tensor:
     if not numbers[2] or not all(math.isfinite(number) for number in numbers):
         raise Unreadable("has a step of 0, or bounds that are none")
     count = max(0, math.ceil((numbers[1] - numbers[0]) / numbers[2]))
-    _claim(call, count)
+    call.claim(count)
     return start + torch.arange(count, dtype=start.dtype) * delta
 
 
+def _reduction(function: Callable[..., Tensor], since: int = 18) -> Callable[[NodeCall], Tensor]:
+    """A mean, sum, …, axis by axis; its axes are an input since an opset."""
+
+    def compute(call: NodeCall) -> Tensor:
+        constant, axes = call.weight(0), call.axes(1, since)
+        kept, tensor = bool(call.attribute("keepdims", 1)), constant.tensor
+        if call.attribute("noop_with_empty_axes", 0) and not axes:
+            return tensor
+        for axis in sorted(axes_of(constant, axes) if axes else range(tensor.ndim), reverse=True):
+            tensor = function(tensor, axis, keepdim=kept)
+        return tensor
+
+    return compute
+
+
+def _gather_nd(call: NodeCall) -> Tensor:
+    """Entries by tables of their places along the first axes."""
+    data, indices = call.weight(0).tensor, call.weight(1).tensor
+    if call.attribute("batch_dims", 0) or indices.is_floating_point() or not indices.ndim > 0:
+        raise Unreadable("picks entries by tables that differ from one to another")
+    count = indices.shape[-1]
+    sizes = torch.tensor(data.shape[:count])
+    if not 0 < count <= data.ndim or bool(((indices < -sizes) | (indices >= sizes)).any()):
+        raise Unreadable(f"picks entries that are not among {list(data.shape)}")
+    call.claim(math.prod(indices.shape[:-1]) * math.prod(data.shape[count:]))
+    picked: Tensor = data[indices.unbind(-1)]
+    return picked
+
+
+def _batch_norm(call: NodeCall) -> Tensor:
+    """Of weights, which some networks normalize before they use them."""
+    call.attribute("momentum")
+    value, scale, offset, mean, variance = _tensors(call)
+    if call.attribute("training_mode", 0) or value.ndim < 2:
+        raise Unreadable("is in training mode, or reads no channels")
+    call.claim(value.numel())
+    along = (1, -1, *(1,) * (value.ndim - 2))
+    factor = scale / (variance + call.attribute("epsilon", 1e-5)).sqrt()
+    normalized: Tensor = (value - mean.reshape(along)) * factor.reshape(along) + offset.reshape(along)
+    return normalized
+
+
 def _product(call: NodeCall) -> Tensor:
-    constant, axes = call.weight(0), call.axes(1, 18)
-    kept, tensor = bool(call.attribute("keepdims", 1)), constant.tensor
-    for axis in sorted(axes_of(constant, axes) if axes else range(tensor.ndim), reverse=True):
-        tensor = tensor.prod(axis, keepdim=kept)
-    return tensor
+    first, second = _tensors(call)
+    if min(first.ndim, second.ndim) < 2:
+        raise Unreadable("multiplies by a vector")
+    call.claim(first.numel() * second.shape[-1] // _PRODUCTS_AT_ONCE)
+    return torch.matmul(first, second)
+
+
+def _gemm(call: NodeCall) -> Tensor:
+    first, second, *offset = _tensors(call)
+    first = first.T if call.attribute("transA", 0) else first
+    second = second.T if call.attribute("transB", 0) else second
+    alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
+    call.claim(first.numel() * second.shape[-1] // _PRODUCTS_AT_ONCE)
+    product: Tensor = alpha * (first @ second)
+    return product + beta * offset[0] if offset else product
 
 
 def _where(condition: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -276,7 +318,16 @@ CONSTANT_NODES: Mapping[str, Callable[[NodeCall], Any]] = MappingProxyType(
         "Tile": _tile,
         "ConstantOfShape": _filled,
         "Range": _range,
-        "ReduceProd": _product,
+        "GatherND": _gather_nd,
+        "MatMul": _product,
+        "Gemm": _gemm,
+        "Relu": _elementwise(torch.relu),
+        "BatchNormalization": _batch_norm,
+        "ReduceProd": _reduction(torch.prod),
+        "ReduceMean": _reduction(torch.mean),
+        "ReduceSum": _reduction(torch.sum, 13),
+        "ReduceMax": _reduction(torch.amax),
+        "ReduceMin": _reduction(torch.amin),
         "Add": _elementwise(torch.add),
         "Sub": _elementwise(torch.sub),
         "Mul": _elementwise(torch.mul),

@@ -161,6 +161,10 @@ def combine(call: NodeCall, op: str, first: Value, second: Value) -> Value:
     if isinstance(first, Constant) and isinstance(second, Constant):
         joint_shape(shape_of(first), shape_of(second))
         return Constant(_FOLDED[op](first.tensor, second.tensor), "", first.is_learned or second.is_learned)
+    if isinstance(first, Constant) and isinstance(second, Variable):
+        first = call.for_one_image(first, second)
+    elif isinstance(second, Constant) and isinstance(first, Variable):
+        second = call.for_one_image(second, first)
     shape = joint_shape(shape_of(first), shape_of(second))
     if op == "add":
         biased = _biased(call, first, second) or _biased(call, second, first)
@@ -169,6 +173,29 @@ def combine(call: NodeCall, op: str, first: Value, second: Value) -> Value:
     operands = [_number_or_tensor(operand, len(shape)) for operand in (first, second)]
     result: Variable = call.aten(op, shape, self=operands[0], other=operands[1])
     return result
+
+
+def _where(call: NodeCall) -> Value:
+    """One of two values, by a constant mask."""
+    mask = call.weight(0).tensor.bool()
+    parts = [_masked(call, call.value(index), one) for index, one in ((1, mask), (2, ~mask))]
+    kept = [part for part in parts if isinstance(part, Variable) or bool(part.tensor.any())]
+    return kept[0] if len(kept) == 1 else combine(call, "add", *parts)
+
+
+def _masked(call: NodeCall, value: Value, mask: Tensor) -> Value:
+    """A value with zeros in all other places than a mask's.
+
+    Raises:
+        Unreadable: It is a constant that is not finite in some of these, as of masks in attention.
+    """
+    if isinstance(value, Variable):
+        return combine(call, "mul", value, Constant(mask.float()))
+    call.claim(math.prod(joint_shape(tuple(value.tensor.shape), tuple(mask.shape))))
+    masked = torch.where(mask, value.tensor, torch.zeros((), dtype=value.tensor.dtype))
+    if not bool(masked.isfinite().all()):
+        raise Unreadable("puts numbers that are not finite beside values that depend on the images")
+    return Constant(masked, is_learned=value.is_learned)
 
 
 def _number_or_tensor(operand: Value, num_axes: int) -> Any:
@@ -249,6 +276,7 @@ ELEMENTWISE_NODES: Mapping[str, NodeReader] = MappingProxyType(
         "Softsign": _softsign,
         "PRelu": _prelu,
         "Clip": _clip,
+        "Where": _where,
         "Sin": lambda call: call.aten("sin", self=call.variable()),
         "Neg": lambda call: call.step("mul_scalar", call.variable(), scalar=-1.0),
         "Reciprocal": lambda call: call.step("pow", call.variable(), exponent=-1.0),

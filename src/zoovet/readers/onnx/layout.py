@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import torch
+
 from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Variable
 from zoovet.readers.onnx.calls import (
     NodeCall,
@@ -51,20 +53,34 @@ def _reshape(call: NodeCall) -> Variable:
     value, target = call.variable(), call.integers(1)
     if target is None:
         raise Unreadable("lacks its shape")
-    allow_zero, batch = bool(call.attribute("allowzero", 0)), call.values.batch
-    shape = resolved_shape(call.shape_in_file(value), target, allow_zero)
+    allow_zero = bool(call.attribute("allowzero", 0))
+    return _reshaped(call, value, resolved_shape(call.shape_in_file(value), target, allow_zero))
+
+
+def _reshaped(call: NodeCall, value: Variable, shape: tuple[int, ...]) -> Variable:
+    """A value in a shape as the file has it.
+
+    Raises:
+        Unreadable: Images no longer lie along one axis.
+    """
+    batch = call.values.batch
     if batch is None:
         return call.writer.reshape(value, shape)
-    # In a file for a fixed number of images, any axis that its number divides may be theirs: their own place first.
-    for axis in sorted(range(len(shape)), key=lambda one: (one != value.axis, one)):
-        if shape[axis] % batch == 0:
-            traced = (*shape[:axis], shape[axis] // batch * NUM_IMAGES, *shape[axis + 1 :])
+    fits = []
+    for axis, size in enumerate(shape):
+        if size % batch == 0:
+            traced = (*shape[:axis], size // batch * NUM_IMAGES, *shape[axis + 1 :])
             try:
-                value.reshaped(value.site, traced)
+                fits.append(value.reshaped(value.site, traced))
             except Unreadable:
                 continue
-            return call.writer.reshape(value, traced)
-    raise Unreadable("mixes images with one another")
+    if not fits:
+        raise Unreadable("mixes images with one another")
+    # In a file for a fixed number of images, any axis that its number divides may be theirs: first one of their own,
+    # then one into which the axes before it were taken, as the last are features; of several, where they were.
+    last = len(shape) - 1
+    best = min(fits, key=lambda one: (one.is_merged, one.is_merged and one.axis == last, one.axis != value.axis))
+    return call.writer.reshape(value, best.shape)
 
 
 def _flatten(call: NodeCall) -> Variable:
@@ -118,6 +134,8 @@ def _concat(call: NodeCall) -> Any:
     axis = call.attribute("axis", kind=int)
     if axis is None or len({len(shape_of(part)) for part in parts}) > 1:
         raise Unreadable("joins tensors of different numbers of axes")
+    first = next(part for part in parts if isinstance(part, Variable))
+    parts = [call.for_one_image(part, first) if isinstance(part, Constant) else part for part in parts]
     return call.aten("cat", tensors=parts, dim=axes_of(parts[0], (axis,))[0])
 
 
@@ -166,25 +184,54 @@ def _pad(call: NodeCall) -> Any:
 
 
 def _gather(call: NodeCall) -> Any:
-    value, constant = call.variable(), call.weight(1)
+    value, table = call.variable(), call.weight(1).tensor
     (axis,) = axes_of(value, (call.attribute("axis", 0),))
-    if constant.tensor.is_floating_point() or constant.tensor.ndim > 1:
-        raise Unreadable("picks entries by a table of several axes")
-    size = value.shape[axis]
-    indices = [int(index) for index in constant.tensor.flatten().tolist()] if constant.tensor.numel() <= size else []
-    if not indices or any(not -size <= index < size for index in indices):
-        raise Unreadable(f"picks entries that are not there, or more than the {size}")
-    indices = [index % size for index in indices]
-    if constant.tensor.ndim == 0:
-        return call.aten("select", self=value, dim=axis, index=indices[0])
-    steps = {later - one for one, later in itertools.pairwise(indices)}
+    shape = call.shape_in_file(value)
+    size = shape[axis]
+    if table.is_floating_point() or not table.numel() or bool(((table < -size) | (table >= size)).any()):
+        raise Unreadable(f"picks entries that are not among the {size}")
+    table = table % size
+    if table.ndim == 0:
+        return call.aten("select", self=value, dim=axis, index=int(table))
+    if table.ndim > 1:
+        in_order = torch.equal(table.flatten(), torch.arange(size))
+        picked = value if in_order else _picked(call, value, axis, table.flatten().tolist())
+        if axis == value.axis:
+            return _reshaped(call, picked, (*shape[:axis], *table.shape, *shape[axis + 1 :]))
+        return call.writer.reshape(picked, (*value.shape[:axis], *table.shape, *value.shape[axis + 1 :]))
+    return _picked(call, value, axis, table.tolist())
+
+
+def _picked(call: NodeCall, value: Variable, axis: int, places: list[int]) -> Any:
+    """Entries along an axis, in any order and however often."""
+    steps = {later - one for one, later in itertools.pairwise(places)}
     if len(steps) <= 1 and min(steps, default=1) > 0:
         step = min(steps, default=1)
-        return call.aten("slice", self=value, dim=axis, start=indices[0], end=indices[-1] + 1, step=step)
-    if len(indices) > _MAX_PIECES:
+        return call.aten("slice", self=value, dim=axis, start=places[0], end=places[-1] + 1, step=step)
+    if len(places) > _MAX_PIECES:
         raise Unreadable("picks many entries in an order of its own")
-    pieces = [call.aten("slice", self=value, dim=axis, start=index, end=index + 1, step=1) for index in indices]
+    pieces = [call.aten("slice", self=value, dim=axis, start=place, end=place + 1, step=1) for place in places]
     return call.aten("cat", tensors=pieces, dim=axis)
+
+
+def _gather_nd(call: NodeCall) -> Variable:
+    """Entries along the first two axes by rows and columns, as exporters write windows that overlap."""
+    value, table = call.variable(), call.weight(1).tensor
+    shape = call.shape_in_file(value)
+    if call.attribute("batch_dims", 0) or table.is_floating_point() or table.ndim < 2 or table.shape[-1] != 2:
+        raise Unreadable("picks entries by another table than one of rows and columns")
+    sizes = torch.tensor(shape[:2])
+    if len(shape) < 2 or not table.numel() or bool(((table < -sizes) | (table >= sizes)).any()):
+        raise Unreadable(f"picks entries that are not among {list(shape[:2])}")
+    rows, columns = (table % sizes).unbind(-1)
+    for cut in range(1, rows.ndim):
+        heights, widths = rows.shape[:cut], rows.shape[cut:]
+        down, right = rows.reshape(math.prod(heights), -1), columns.reshape(-1, math.prod(widths))
+        if bool((down == down[:, :1]).all()) and bool((right == right[:1]).all()):
+            picked = _picked(call, value, 0, down[:, 0].tolist())
+            picked = _picked(call, picked, 1, right[0].tolist())
+            return call.writer.reshape(picked, (*rows.shape, *value.shape[2:]))
+    raise Unreadable("picks entries by a table that is not one of rows by one of columns")
 
 
 def _expand(call: NodeCall) -> Any:
@@ -249,6 +296,7 @@ LAYOUT_NODES: Mapping[str, NodeReader] = MappingProxyType(
         "Slice": _slice,
         "Pad": _pad,
         "Gather": _gather,
+        "GatherND": _gather_nd,
         "Expand": _expand,
         "Tile": _tile,
         "DepthToSpace": _depth_to_space,

@@ -66,7 +66,8 @@ def _sizes(call: NodeCall) -> tuple[int, ...] | None:
 
 def _require_plain(call: NodeCall) -> None:
     """Raise where a setting is another than what torch's interpolations know."""
-    call.attribute("extrapolation_value", 0.0)
+    for name in ("extrapolation_value", "cubic_coeff_a"):  # some exporters write all, whatever the mode
+        call.attribute(name)
     if call.attribute("antialias", 0) or call.attribute("exclude_outside", 0):
         raise Unreadable("smooths before it resizes, or leaves out what lies outside")
     if call.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
