@@ -1,4 +1,4 @@
-"""Modules that bring maps to another size, or look at neighbouring channels."""
+"""Modules that bring maps to another size, look at neighbouring channels, or slide along one axis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from zoovet.readers.exported import UnknownOperation, graph_from_module
 
 
 def _around(layer: nn.Module) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 4, 3), layer, nn.Conv2d(4, 4, 2), nn.ReLU()).double().eval()
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), layer, nn.LazyConv2d(4, 1), nn.ReLU())
+    module(torch.zeros(1, 3, 8, 8))
+    return module.double().eval()
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,9 @@ def _around(layer: nn.Module) -> nn.Module:
         nn.Upsample(size=(3, 11), mode="bicubic"),
         nn.LocalResponseNorm(3, alpha=0.5, k=2.0),
         nn.LocalResponseNorm(2, alpha=0.5),
+        nn.Sequential(nn.ConstantPad2d((1, 0, 0, 1), -torch.inf), nn.MaxPool2d(3, 2)),
+        nn.Sequential(nn.Flatten(2), nn.Conv1d(4, 8, 3, 2, 1, dilation=2, groups=2), nn.Unflatten(2, (1, 17))),
+        nn.Sequential(nn.Flatten(2), nn.Conv1d(4, 8, 3, padding="same"), nn.Unflatten(2, (6, 6))),
     ],
 )
 def test_a_module_computes_what_it_did(layer: nn.Module) -> None:

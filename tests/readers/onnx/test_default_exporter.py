@@ -87,6 +87,8 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "windows that overlap": lambda: Fitted(nn.AdaptiveAvgPool2d(4)),
     "windows of several sizes": lambda: Fitted(nn.MaxPool2d(3), nn.AdaptiveAvgPool2d(3)),
     "one place for all": lambda: Fitted(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(3)),
+    "one axis": lambda: Fitted(nn.Flatten(2), nn.Conv1d(4, 4, 3, 2, 1, dilation=2)),
+    "nothing around it": lambda: Fitted(nn.ConstantPad2d((1, 0, 0, 1), -torch.inf), nn.MaxPool2d(3, 2)),
     "neighbours": lambda: Fitted(nn.Upsample(scale_factor=2), nn.LocalResponseNorm(3, alpha=0.5)),
 }
 _OF_ANY_NUMBER = [("tokens", None), ("standardized", None), ("windows of several sizes", None)]

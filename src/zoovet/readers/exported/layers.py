@@ -30,6 +30,30 @@ def _convolution(call: Call) -> Variable:
     return value.like(site, call.shape)
 
 
+def _convolution_along_one_axis(call: Call) -> Variable:
+    """As one of maps of one row; its padding may be one number, or one before and one behind."""
+    value, weight, padding = call.plain("input"), call.constant("weight"), call["padding"]
+    assert weight is not None
+    if len(value.shape) != 3 or weight.tensor.ndim != 3:
+        raise Unreadable(f"slides over {len(value.shape) - 2} axes, expected is one")
+    kernel, dilation = Constant(weight.tensor.unsqueeze(2), is_learned=weight.is_learned), (1, call["dilation"][0])
+    rows = call.writer.reshape(value, (*value.shape[:2], 1, value.shape[2]))
+    site = call.writer.add(
+        "conv2d",
+        rows.site,
+        parameters={"weight": kernel, "bias": call.constant("bias")},
+        stride=(1, call["stride"][0]),
+        padding=(
+            _named_padding(padding, kernel, dilation) if isinstance(padding, str) else (0, padding[0], 0, padding[-1])
+        ),
+        dilation=dilation,
+        groups=call["groups"],
+    )
+    channels, _, length = call.writer.site(site).shape
+    made = rows.like(site, (value.shape[0], channels, 1, length))
+    return call.writer.reshape(made, (value.shape[0], channels, length))
+
+
 def _raw_convolution(call: Call) -> Variable:
     if call["transposed"]:
         raise Unreadable("is transposed")
@@ -264,6 +288,7 @@ def _first_of_two(read: Reader) -> Reader:
 
 LAYER_READERS: Mapping[str, Reader] = MappingProxyType(
     {
+        "conv1d": _convolution_along_one_axis,
         "conv2d": _convolution,
         "convolution": _raw_convolution,
         "linear": _linear,

@@ -14,6 +14,7 @@ from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Var
 __all__ = ["SHAPE_READERS", "filled", "repeated"]
 
 _LARGEST = 2**62
+_LARGEST_FLOAT = torch.finfo(torch.float32).max
 
 
 def _reshape(call: Call) -> Variable:
@@ -194,8 +195,9 @@ def _pad(call: Call) -> Variable:
             pads[2 * inside : 2 * inside + 2] = before, after
     if not any(pads):
         return value
-    number = call["value"]
-    site = call.writer.add("pad", value.site, pad=tuple(pads), value=0.0 if number is None else float(number))
+    number = 0.0 if call["value"] is None else float(call["value"])
+    finite = min(max(number, -_LARGEST_FLOAT), _LARGEST_FLOAT)  # for a largest number behind it, as small as any
+    site = call.writer.add("pad", value.site, pad=tuple(pads), value=finite)
     return value.like(site, call.shape)
 
 

@@ -58,11 +58,27 @@ def _convolution(call: NodeCall) -> Variable:
     kernel = tuple(weight.tensor.shape[2:])
     if call.ints("kernel_shape") not in (None, kernel):
         raise Unreadable(f"names another kernel than its weight's, {list(kernel)}")
+    if len(kernel) == 1 and call.attribute("auto_pad", "NOTSET") == "NOTSET":
+        return _convolution_along_one_axis(call, value, weight)
     window = _window(call, value, kernel)
     attributes = {name: window[name] for name in ("stride", "padding", "dilation")}
     return write_layer(
         call, Layer("conv2d", value, weight, {**attributes, "groups": call.attribute("group", 1)}), call.constant(2)
     )
+
+
+def _convolution_along_one_axis(call: NodeCall, value: Variable, weight: Constant) -> Variable:
+    result: Variable = call.aten(
+        "conv1d",
+        input=value,
+        weight=weight,
+        bias=call.constant(2),
+        stride=call.ints("strides") or (1,),
+        padding=call.ints("pads") or (0, 0),
+        dilation=call.ints("dilations") or (1,),
+        groups=call.attribute("group", 1),
+    )
+    return result
 
 
 def _linear(call: NodeCall, value: Variable, weight: Constant, bias: Constant | None) -> Variable:
