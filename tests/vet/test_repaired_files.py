@@ -14,8 +14,9 @@ from torch import nn
 import zoovet
 from zoovet.errors import ZoovetError
 from zoovet.networks import Graph, Networks, to_module
-from zoovet.readers import load_networks, read_state_dict, save_networks
+from zoovet.readers import load_networks, read_content, read_state_dict, save_networks
 from zoovet.vet import Candidate, RepairedFile, load_suspects, require_output_name, write_repaired
+from zoovet.vet.healed_files import in_one_file, writable_names
 from zoovet.vet.suspects import ReadOptions
 
 NetworksOf = Callable[..., Networks]
@@ -92,6 +93,27 @@ def test_an_onnx_file_stays_one(tmp_path: Path, relu_graph: Graph, drawn: Networ
     assert write_repaired(repaired(path, 1), path, out) == ()
     (again,) = repaired(out, 1).suspects.parts
     assert torch.equal(again.flat(), networks.flat() + 0.5)
+
+
+def test_an_onnx_file_takes_in_what_lies_in_another(
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    networks, path, out = drawn(relu_graph), tmp_path / "a.onnx", tmp_path / "elsewhere" / "out.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own of its older exporter
+        torch.onnx.export(to_module(networks), (torch.zeros(1, 1, 8, 8),), path, dynamo=False)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="a.data", size_threshold=0)
+    network, content = zoovet.read(path, scaling="unit"), read_content(path)
+    assert network.networks is not None
+    assert writable_names(network, content) == set()
+    assert writable_names(network, in_one_file(content, path)) == set(network.networks.parameters)
+    before = path.read_bytes(), (tmp_path / "a.data").read_bytes()
+    out.parent.mkdir()
+    assert write_repaired(repaired(path), path, out) == ()
+    (again,) = repaired(out).suspects.parts
+    assert torch.equal(again.flat(), networks.flat() + 0.5)
+    assert (path.read_bytes(), (tmp_path / "a.data").read_bytes()) == before
 
 
 def test_a_layout_that_cannot_be_kept_says_the_way_out(

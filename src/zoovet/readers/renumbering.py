@@ -78,8 +78,8 @@ def renumbered_graph_file(
         source: The file, for messages.
 
     Raises:
-        LayoutError: A parameter's numbers do not stand in the file one by one: they are made of several tensors, lie in
-            another file, are packed, or may be those of one tensor or another.
+        LayoutError: A parameter's numbers do not stand in the file one by one: they are made of several tensors, are
+            packed, or may be those of one tensor or another.
     """
     places = _places(data)
     changed: dict[str, NewNumbers] = {}

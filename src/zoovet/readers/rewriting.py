@@ -5,6 +5,7 @@ Which tensor of the file is which layer's weight is told by its numbers; a bias 
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import struct
 import zipfile
@@ -141,7 +142,13 @@ def _put(changed: dict[str, NewNumbers], name: str, numbers: Tensor, content: Fi
     changed[name] = new
 
 
-def rewrite(path: Path, changed: Sequence[NewNumbers], out: Path, check: Callable[[Path], None]) -> None:
+def rewrite(
+    path: Path,
+    changed: Sequence[NewNumbers],
+    out: Path,
+    check: Callable[[Path], None],
+    data: bytes | bytearray | mmap.mmap | None = None,
+) -> None:
     """Write a file again with other numbers in some of its tensors; it is there whole or not at all.
 
     Args:
@@ -149,13 +156,17 @@ def rewrite(path: Path, changed: Sequence[NewNumbers], out: Path, check: Callabl
         changed: New numbers.
         out: Where the new file goes.
         check: Looks at what was written before it gets its name, and raises where it is not as it should be.
+        data: What is taken for the file's bytes; those that lie at ``path`` where left out.
 
     Raises:
         ZoovetError: ``out`` cannot be written, or what ``check`` raises.
     """
     try:
         with atomic_path(out) as temporary:
-            shutil.copyfile(path, temporary)
+            if data is None:
+                shutil.copyfile(path, temporary)
+            else:
+                temporary.write_bytes(data)
             _put_numbers(temporary, changed)
             if zipfile.is_zipfile(temporary):
                 _mend_checksums(temporary)

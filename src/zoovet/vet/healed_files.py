@@ -12,16 +12,24 @@ from torch import Tensor
 from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
 from zoovet.printable import printable
-from zoovet.readers import FileContent, read_content, save_networks, says_its_graph
+from zoovet.readers import FileContent, content_of_bytes, read_content, save_networks, says_its_graph
+from zoovet.readers.onnx.embedding import embedded
 from zoovet.readers.renumbering import placed_names, renumbered_graph_file, renumbered_state_dict
 from zoovet.readers.rewriting import LayoutError, NewNumbers, require_tensors, rewrite
 from zoovet.vet.endings import end_alike
 from zoovet.vet.healed_network import HealedNetwork
 from zoovet.vet.network import Network
 
-__all__ = ["HealedFile", "require_same_ending", "require_writable_format", "writable_names", "write_healed"]
+__all__ = [
+    "HealedFile",
+    "in_one_file",
+    "require_same_ending",
+    "require_writable_format",
+    "writable_names",
+    "write_healed",
+]
 
-_WRITTEN = "safetensors, a state dict by torch.save (.pt, .pth), ONNX with its weights inside, or Keras (.keras, .h5)"
+_WRITTEN = "safetensors, a state dict by torch.save (.pt, .pth), ONNX, or Keras (.keras, .h5)"
 _GRAPH_FILES = ("ONNX", "Keras")
 
 
@@ -92,8 +100,9 @@ def write_healed(file: HealedFile, path: Path, out: Path) -> tuple[str, ...]:
     require_writable_format(content, source)
     before, after = _parameters(file.before), _parameters(file.healed)
     if content.graph is not None:
-        changed = renumbered_graph_file(content.graph.data, before, after, source)
-        rewrite(path, changed, out, lambda written: _require_edited(written, file, changed, source))
+        data = content.graph.data
+        changed = renumbered_graph_file(data, before, after, source)
+        rewrite(path, changed, out, lambda written: _require_edited(written, file, changed, source), data.file)
         return ()
     if says_its_graph(content):
         assert file.healed.networks is not None
@@ -106,6 +115,19 @@ def write_healed(file: HealedFile, path: Path, out: Path) -> tuple[str, ...]:
     if len(content.parts) > 1:
         return ("only the network that was read is healed; what the file holds beside it is as it was",)
     return ()
+
+
+def in_one_file(content: FileContent, path: Path) -> FileContent:
+    """What a file holds, with the numbers in it that an ONNX file keeps in others: it is written again as one file.
+
+    Raises:
+        ZoovetError: As :func:`~zoovet.readers.onnx.embedding.embedded`.
+    """
+    graph = content.graph
+    if graph is None or graph.format_name != "ONNX":
+        return content
+    data = embedded(graph.data, path.parent, printable(path))
+    return content if data is None else content_of_bytes(data, printable(path))
 
 
 def _parameters(network: Network) -> dict[str, Tensor]:

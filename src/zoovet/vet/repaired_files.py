@@ -13,6 +13,7 @@ from zoovet.readers import read_content, save_networks, says_its_graph
 from zoovet.readers.onnx.rewriting import changed_onnx
 from zoovet.readers.rewriting import LayoutError, changed_tensors, require_tensors, rewrite
 from zoovet.vet.endings import end_alike
+from zoovet.vet.healed_files import in_one_file
 from zoovet.vet.repairer import RepairedFile
 from zoovet.vet.suspects import Suspects
 
@@ -85,4 +86,7 @@ def _write_in_layout(suspects: Suspects, edited: Networks, path: Path, out: Path
         if found is None or not torch.equal(found.flat(), known.with_weights(edited).flat()):
             raise LayoutError(f"{source}: with other numbers it reads as another network, as where tensors are shared")
 
-    rewrite(path, changed_onnx(content.graph.data, before, edited, source), out, require_edited)
+    whole = in_one_file(content, path).graph
+    assert whole is not None
+    data = whole.data
+    rewrite(path, changed_onnx(data, before, edited, source), out, require_edited, data.file)

@@ -23,7 +23,13 @@ from zoovet.readers import read_content
 from zoovet.tasks import TrainedRepairer
 from zoovet.tasks.edit_sizes import EditSize, scale_free_changes
 from zoovet.vet.candidates import Candidate, chosen_candidates
-from zoovet.vet.healed_files import HealedFile, require_same_ending, require_writable_format, writable_names
+from zoovet.vet.healed_files import (
+    HealedFile,
+    in_one_file,
+    require_same_ending,
+    require_writable_format,
+    writable_names,
+)
 from zoovet.vet.healed_network import HealedNetwork
 from zoovet.vet.known_graphs import KnownNetwork
 from zoovet.vet.network import Network
@@ -206,7 +212,7 @@ class Repairer:
                 if self._healer is None:
                     raise
                 network = _only_one(error.networks)
-            content = read_content(path)
+            content = in_one_file(read_content(path), path)
             require_writable_format(content, printable(path))
             if out is not None:
                 require_same_ending(path, out)

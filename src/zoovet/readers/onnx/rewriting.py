@@ -35,8 +35,8 @@ def changed_onnx(data: GraphData, before: Networks, after: Networks, source: str
         source: The file, for messages.
 
     Raises:
-        LayoutError: A layer's numbers do not stand in the file as they are (a batch norm was folded into them, or they
-            lie in another file), or it has no bias there and needs one now.
+        LayoutError: A layer's numbers do not stand in the file as they are (a batch norm was folded into them), or it
+            has no bias there and needs one now.
     """
     places = {one["name"]: _stored(data, one) for one in data.description["tensors"]}
     stored = {name: place for name, place in places.items() if place is not None}
@@ -47,7 +47,7 @@ def changed_onnx(data: GraphData, before: Networks, after: Networks, source: str
         if not found:
             raise LayoutError(
                 f"{source}: the weight of layer {index} does not stand in it as it is computed with (a batch norm was "
-                "folded into it, or it lies in another file), so that its layout cannot be kept"
+                "folded into it), so that its layout cannot be kept"
             )
         name, turned = found[0]
         if len({one for one, _ in found}) > 1 or name in changed:
