@@ -130,6 +130,8 @@ def test_enlarged_parts_count_by_how_often_a_network_is_wrong(
     heal(editable, images, None, [2], config)
     sureness = float(editable.logits(editable.weights, images).softmax(1).amax(1).double().mean())
     assert asked[2:] == pytest.approx([3 * min(1, (1 - sureness) / 0.3)] * 2)
+    heal(editable, images, said % 4, [2], replace(config, wrong_share=0.1))
+    assert asked[4:] == pytest.approx([1.0] * 2)
 
 
 def test_nothing_is_changed_where_every_strength_costs_too_much(
@@ -147,7 +149,10 @@ def test_images_of_one_class_are_refused(editable: Editable, images: Tensor, lab
     own = labels == 2
     with pytest.raises(ZoovetError, match="reference images of other classes than 2, which is suspected, are needed"):
         heal(editable, images[own], labels[own], [2], HealingConfig())
-    wrongs: tuple[dict[str, Any], ...] = ({"max_loss": 2.0}, {"seed": -1}, {"num_attempts": 0})
+    wrongs: tuple[dict[str, Any], ...] = (
+        *({"max_loss": 2.0}, {"seed": -1}, {"num_attempts": 0}),
+        *({"wrong_share": -0.1}, {"wrong_share": 1.1}),
+    )
     for wrong in wrongs:
         with pytest.raises(ZoovetError, match="must be"):
             HealingConfig(**wrong)

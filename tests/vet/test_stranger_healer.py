@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from zoovet import Images, Network, Repairer, ZoovetError, from_module
-from zoovet.healing import HealingConfig, UnlearningConfig
+from zoovet.healing import Edit, HealingConfig, UnlearningConfig, heal
 from zoovet.vet.stranger_healer import Accuracy
 
 Nets = Callable[[int | None], Network]
@@ -191,14 +191,21 @@ def test_a_module_that_can_only_be_run_is_healed_too(repairer: Repairer, stamped
 
 
 def test_without_images_a_network_is_healed_on_its_own_ones_and_says_so(
-    stamped: Nets, pictures: Images, stranger_reader: Any
+    stamped: Nets, pictures: Images, stranger_reader: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    told, configs = list[str](), list[HealingConfig]()
+
+    def recorded(editable: Any, images: Any, labels: Any, targets: Any, config: HealingConfig, **others: Any) -> Edit:
+        configs.append(config)
+        return heal(editable, images, labels, targets, config, **others)
+
+    monkeypatch.setattr("zoovet.vet.stranger_healer.heal", recorded)
     eager = Repairer(strangers=stranger_reader, effort="quick", healing=QUICK, force=True)
     healed = eager.repair(stamped(3), progress=told.append)
     healing = healed.healing
     assert healing is not None
     assert "2 of 3: edit: images that the network makes itself" in told
+    assert configs == [replace(QUICK, num_attempts=1, wrong_share=1.0)]  # images that it made cannot tell how often
     assert healing.is_on_made_images
     assert healing.images_in_words == "images that the network made itself"
     assert healing.notes[-1].startswith("no reference images: it was healed, and checked, on images that the network")

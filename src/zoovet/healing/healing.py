@@ -57,14 +57,17 @@ class HealingConfig:
     Attributes:
         max_loss: Share of clean images that may be lost.
         unlearning: How triggers are unlearned.
+        wrong_share: Of clean images, the share that the network gets wrong, from 0 to 1; told by the reference images
+            where left out. The more, the more what is asked of enlarged parts counts.
         num_attempts: How often it may be begun anew, faster where triggers still work, slower where it costs too much.
         seed: Of which images are held out.
 
     Raises:
-        ZoovetError: ``max_loss`` is not from 0 to 1, or the seed below 0.
+        ZoovetError: ``max_loss`` or ``wrong_share`` is not from 0 to 1, or the seed below 0.
     """
 
     max_loss: float = 0.01
+    wrong_share: float | None = None
     unlearning: UnlearningConfig = field(default_factory=UnlearningConfig)
     num_attempts: int = 2
     seed: int = 0
@@ -72,6 +75,8 @@ class HealingConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.max_loss <= 1:
             raise ZoovetError(f"max_loss must be from 0 to 1, got {self.max_loss}")
+        if self.wrong_share is not None and not 0 <= self.wrong_share <= 1:
+            raise ZoovetError(f"wrong_share must be from 0 to 1, got {self.wrong_share}")
         if self.seed < 0 or self.num_attempts < 1:
             raise ZoovetError(
                 f"seed must be at least 0, num_attempts at least 1, got {self.seed} and {self.num_attempts}"
@@ -182,7 +187,8 @@ def _healed(
                 f"reference images of other classes than {target}, which is suspected, are needed, some to learn from "
                 f"and some to check with; of {len(images)} there are too few"
             )
-    config = replace(config, unlearning=_by_doubt(config.unlearning, logits, labels))
+    wrong_share = _wrong_share(logits, labels) if config.wrong_share is None else config.wrong_share
+    config = replace(config, unlearning=_by_doubt(config.unlearning, wrong_share))
     views = views_of(editable, images, taken)
     unit = float(margins_of(logits, taken).abs().median()) or 1.0
     every = Seekers(editable.hastened(editable.weights), images[learn], taken[learn], unit, pace.max_images)
@@ -209,11 +215,15 @@ def _healed(
     return best.edit()
 
 
-def _by_doubt(config: UnlearningConfig, logits: Tensor, labels: Tensor | None) -> UnlearningConfig:
-    """Enlarged parts count by the share of reference images that a network gets wrong, or thinks that it does."""
+def _wrong_share(logits: Tensor, labels: Tensor | None) -> float:
+    """Share of reference images that a network gets wrong, or thinks that it does where nobody says what they are."""
     right = logits.softmax(1).amax(1) if labels is None else logits.argmax(1) == labels
-    doubt = min(1.0, (1 - float(right.double().mean())) / _DOUBTFUL)
-    return replace(config, enlarged_weight=doubt * config.enlarged_weight)
+    return 1 - float(right.double().mean())
+
+
+def _by_doubt(config: UnlearningConfig, wrong_share: float) -> UnlearningConfig:
+    """Enlarged parts count the more the oftener a network is wrong."""
+    return replace(config, enlarged_weight=min(1.0, wrong_share / _DOUBTFUL) * config.enlarged_weight)
 
 
 def _attempt(

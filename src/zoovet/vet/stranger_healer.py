@@ -28,8 +28,8 @@ from zoovet.vet.verdicts import Verdict
 __all__ = ["Accuracy", "Healing", "StrangerHealer"]
 
 _ENOUGH, _MOST_TARGETS = 0.9, 3
-_RATE = 0.09
-"""Of unlearning on images that a network makes, at most, as it was measured on them."""
+_WRONG_SHARE = 1.0
+"""Share of images that a network is taken to get wrong where it made those that it is healed on: they do not tell."""
 
 _NUM_MADE, _NUM_STEPS, _SEED, _ATTEMPTS, _MOST_CLASSES = 12, 60, 1, 1, 40
 """Images of each class that the network makes where there are none, and how; how often healing on them is begun."""
@@ -230,8 +230,7 @@ class StrangerHealer:
         if shown is None:
             progress("images that the network makes itself")
             signed, labels = _made_by(editable, targets), None
-            slow = replace(config.unlearning, rate=min(_RATE, config.unlearning.rate), num_enlarged=0)
-            config = replace(config, num_attempts=_ATTEMPTS, unlearning=slow)
+            config = replace(config, num_attempts=_ATTEMPTS, wrong_share=_WRONG_SHARE)
         else:
             signed, labels = as_signed(shown.images.pixels).to(first), shown.labels
         edit = heal(
