@@ -13,7 +13,9 @@ from torch import nn
 
 from zoovet import Images, Network, Repairer, ZoovetError, from_module
 from zoovet.healing import Edit, HealingConfig, UnlearningConfig, heal
-from zoovet.vet.stranger_healer import Accuracy
+from zoovet.vet.editable_network import editable_network
+from zoovet.vet.stranger_healer import Accuracy, StrangerHealer
+from zoovet.vet.strangers import Strangers
 
 Nets = Callable[[int | None], Network]
 QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=1, num_steps=100), num_attempts=2)
@@ -120,6 +122,27 @@ def test_what_is_suspicious_is_healed_and_what_is_unknown_is_not(
     assert note.startswith("not called trojaned, but likelier so than not")
     with pytest.raises(ZoovetError, match=r"whether it is trojaned is unknown \(its evidence.*--force edits it all"):
         Repairer(strangers=unlike, effort="quick", healing=QUICK).repair(stamped(None), pictures)
+
+
+def test_weights_that_cannot_be_written_are_left_as_they_are_and_it_is_said(
+    stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    little = HealingConfig(unlearning=UnlearningConfig(num_steps=2), num_attempts=1)
+    healer = StrangerHealer(strangers=Strangers(reader=stranger_reader, effort="quick"), config=little)
+    network = stamped(3)
+    every = list(editable_network(network).weights)
+    edited, healing = healer.healed(network, pictures, lambda _: None, set(every[1:]))
+    assert healing.edit is not None
+    assert list(healing.edit.weights) == every[1:]
+    (note,) = (one for one in healing.notes if "weights are left" in one)
+    assert note.startswith(f"1 of {len(every)} weights are left as they are, as they do not stand in the file")
+    assert note.endswith(f"({every[0]}): what heals may cost more for it")
+    assert network.networks is not None
+    assert edited.networks is not None
+    for name, own in network.networks.parameters.items():
+        assert name != every[0] or torch.equal(edited.networks.parameters[name], own)
+    with pytest.raises(ZoovetError, match="none of its weights stand in the file as they are computed with"):
+        healer.healed(network, pictures, lambda _: None, set())
 
 
 def test_an_edit_that_fails_its_check_says_why(stamped: Nets, pictures: Images, stranger_reader: Any) -> None:

@@ -16,26 +16,23 @@ from zoovet.networks import Networks, fold_batch_norms
 from zoovet.vet.network import Network
 from zoovet.vet.runnable_network import LogProbabilities, runnable, sought_in
 
-__all__ = ["change_of", "editable_network", "with_weights"]
+__all__ = ["change_of", "editable_network", "limited", "with_weights"]
 
 
-def editable_network(
-    network: Network, image_shape: tuple[int, ...] | None = None, only: Container[str] | None = None
-) -> Editable:
+def editable_network(network: Network, image_shape: tuple[int, ...] | None = None) -> Editable:
     """What may be edited in a network, batch norms as they were read.
 
     Args:
         network: Its input scaling is known.
         image_shape: As :func:`~zoovet.vet.runnable_network.runnable` takes it.
-        only: Names of the weights that may be edited; all where left out.
 
     Raises:
-        ZoovetError: None may be edited, or as :func:`~zoovet.vet.runnable_network.runnable`.
+        ZoovetError: As :func:`~zoovet.vet.runnable_network.runnable`.
     """
     made = runnable(network if network.unfolded is None else replace(network, networks=network.unfolded), image_shape)
     inner = made.network if isinstance(made, LogProbabilities) else made
     if isinstance(inner, RunnableModule):
-        return _limited(editable_module(inner.module, inner.with_weights), only)
+        return editable_module(inner.module, inner.with_weights)
     assert isinstance(inner, RunnableGraphs)
 
     def run_again(networks: Networks) -> Runnable:
@@ -46,10 +43,15 @@ def editable_network(
         return LowPrecision(run_again(fold_batch_norms(networks)))
 
     is_large = isinstance(sought_in(network, made)[0], LowPrecision)
-    return _limited(editable_graph(inner.networks, run_again, run_fast if is_large else None), only)
+    return editable_graph(inner.networks, run_again, run_fast if is_large else None)
 
 
-def _limited(editable: Editable, only: Container[str] | None) -> Editable:
+def limited(editable: Editable, only: Container[str] | None) -> Editable:
+    """The same network, of whose weights only some may be edited; all where nobody says which.
+
+    Raises:
+        ZoovetError: None may.
+    """
     if only is None:
         return editable
     weights = {name: own for name, own in editable.weights.items() if name in only}

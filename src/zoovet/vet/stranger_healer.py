@@ -16,8 +16,9 @@ from zoovet.evidence.scaled_images import as_signed
 from zoovet.evidence.synthesized_images import synthesized_images
 from zoovet.healing import Edit, Editable, HealingConfig, heal
 from zoovet.images import Images
+from zoovet.printable import printable
 from zoovet.progress_texts import counted
-from zoovet.vet.editable_network import change_of, editable_network, with_weights
+from zoovet.vet.editable_network import change_of, editable_network, limited, with_weights
 from zoovet.vet.network import Network
 from zoovet.vet.reference_images import ReferenceImages
 from zoovet.vet.runnable_network import pace_of
@@ -38,6 +39,7 @@ _UNCHECKED = (
     "no reference images: it was healed, and checked, on images that the network makes itself, which tell nothing of "
     "its accuracy on real ones: that was not checked; try it on some, or give them (--images)"
 )
+_MOST_NAMES = 3
 _PARTS = ("verdict", "edit", "check")
 _CHECKED_WITH = dict(zip(EFFORTS, (EFFORTS[0], *EFFORTS), strict=False))
 """By the effort of a scan, that of the scan of the edited network: one less, as it tells little more than what is left
@@ -172,7 +174,10 @@ class StrangerHealer:
         parts[1](f"suspected: {', '.join(f'class {target}' for target in targets)}")
         notes = (*notes, *_doubts(targets, before))
         with torch.inference_mode(False):
-            edit, edited, changes = self._edit(network, examined, targets, parts[1], only)
+            every = editable_network(network, None if examined.images is None else examined.images.images.shape)
+            editable = limited(every, only)
+            edit, edited, changes = self._edit(network, editable, examined, targets, parts[1])
+        notes = (*notes, *_left_out(every, editable))
         after = None
         if edit.strength:
             parts[2]("triggers of all classes are sought in the edited network")
@@ -217,14 +222,13 @@ class StrangerHealer:
     def _edit(
         self,
         network: Network,
+        editable: Editable,
         examined: ExaminedNetwork,
         targets: tuple[int, ...],
         progress: Callable[[str], None],
-        only: Container[str] | None,
     ) -> tuple[Edit, Network, dict[str, float]]:
         shown, config = examined.images, self.config
         assert examined.evidence is not None
-        editable = editable_network(network, None if shown is None else shown.images.shape, only)
         first = next(iter(editable.weights.values()))
         labels: Tensor | None
         if shown is None:
@@ -282,6 +286,18 @@ def _doubts(targets: tuple[int, ...], before: Verdict) -> tuple[str, ...]:
     return (
         f"which class is not certain ({', '.join(shares)}): triggers towards each of them are unlearned; one towards "
         "another class would go on working, and this check would hardly see it",
+    )
+
+
+def _left_out(every: Editable, editable: Editable) -> tuple[str, ...]:
+    """What is to be said where some weights cannot be written, and so are not edited."""
+    left = [name for name in every.weights if name not in editable.weights]
+    if not left:
+        return ()
+    shown = ", ".join(printable(name, 60) for name in left[:_MOST_NAMES]) + (", …" if len(left) > _MOST_NAMES else "")
+    return (
+        f"{len(left)} of {len(every.weights)} weights are left as they are, as they do not stand in the file as they "
+        f"are computed with ({shown}): what heals may cost more for it",
     )
 
 
