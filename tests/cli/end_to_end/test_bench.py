@@ -33,7 +33,11 @@ def config(place: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_benchmark_in_two_processes_and_again(
-    place: Path, config: Path, run_zoovet: RunZoovet, capsys: pytest.CaptureFixture[str]
+    place: Path,
+    config: Path,
+    run_zoovet: RunZoovet,
+    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str],
 ) -> None:
     out = place / "bench"
     done = run_zoovet("bench", config, "--out", out, "--workers", "2")
@@ -52,14 +56,14 @@ def test_a_benchmark_in_two_processes_and_again(
     again = capsys.readouterr()
     assert again.err == ""
     assert again.out.partition("## ")[2] == done.stdout.partition("## ")[2]
+    other = refused("bench", config, "--out", out, "--num_images", "20")
+    assert "holds a benchmark with another num_images: 50 there, 20 now" in other
 
 
-def test_bad_input(config: Path, tmp_path: Path, place: Path, refused: Callable[..., str]) -> None:
+def test_bad_input(config: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     bench = ["bench", config, "--out", tmp_path / "out"]
     assert "detectors has the unknown entry 'statn'; did you mean 'statnn'" in refused(*bench, "--detectors", "[statn]")
     assert "has attacks of 1 family; leaving one out needs two" in refused(*bench, "--parts", "[unseen]")
     sizes = refused(*bench, "--parts", "[sizes]", "--sizes", "[400]")
     assert "training bases, but sizes asks for 400" in sizes
     assert "no zoo" in refused(*bench, "--zoos", f"[{tmp_path / 'nowhere'}]")
-    other = refused("bench", config, "--out", place / "bench", "--num_images", "20")
-    assert "holds a benchmark with another num_images: 50 there, 20 now" in other
