@@ -60,6 +60,8 @@ def test_an_operation_computes_what_onnx_computes(
         ("Resize", {"": None, "s": _TWICE[:2]}, {}, "says neither four factors nor four sizes"),
         ("Resize", {"": None, "s": np.array([1, 2, 1, 1], np.float32)}, {}, "resizes images or channels"),
         ("Resize", {**_NONE, "s": np.array([4, 4, 0, 6], np.int64)}, {}, "resizes images or channels, or to nothing"),
+        ("Resize", {**_NONE, "s": np.array([4, 4, 2**31, 6], np.int64)}, {}, "more than 16384 rows or columns"),
+        ("Resize", {"": None, "s": np.array([1, 1, 1e9, 1], np.float32)}, {}, "more than 16384 rows or columns"),
         ("Resize", {"": None, "s": _TWICE}, {"antialias": 1}, "smooths before it resizes"),
         ("Resize", {"": None, "s": _TWICE}, {"keep_aspect_ratio_policy": "not_larger"}, "keeps the ratio"),
         ("Resize", {"": None, "s": _TWICE[2:]}, {"axes": [2, 3]}, "names the axes that it resizes"),

@@ -138,6 +138,14 @@ def test_a_batch_norm_of_weights(assert_as_onnx: Callable[..., None]) -> None:
         ("GatherND", {"a": _numbers(4, 3), "b": np.array([[4]], _I)}, {}, r"picks entries that are not among \[4, 3\]"),
         ("GatherND", {"a": _numbers(4, 3), "b": np.array([[1]], _I)}, {"batch_dims": 1}, "tables that differ"),
         ("MatMul", {"a": _numbers(4), "b": _numbers(4, 4)}, {}, "multiplies by a vector"),
+        ("MatMul", {"a": _numbers(2**14, 1), "b": _numbers(1, 2**14)}, {}, "more than 134217728 numbers"),
+        ("Gemm", {"a": _numbers(4, 1), "b": _numbers(1, 1), "c": _numbers(1, 4)}, {}, r"adds \[1, 4\] numbers to"),
+        (
+            "BatchNormalization",
+            dict(zip("wsomv", (_numbers(2, 1), *[_numbers(4)] * 4), strict=True)),
+            {},
+            "of 1 channels",
+        ),
     ],
 )
 def test_what_cannot_be_computed_is_said(

@@ -227,6 +227,8 @@ def _batch_norm(call: NodeCall) -> Tensor:
     value, scale, offset, mean, variance = _tensors(call)
     if call.attribute("training_mode", 0) or value.ndim < 2:
         raise Unreadable("is in training mode, or reads no channels")
+    if {tuple(one.shape) for one in (scale, offset, mean, variance)} != {(value.shape[1],)}:
+        raise Unreadable(f"does not have a number for each of {value.shape[1]} channels")
     call.claim(value.numel())
     along = (1, -1, *(1,) * (value.ndim - 2))
     factor = scale / (variance + call.attribute("epsilon", 1e-5)).sqrt()
@@ -234,12 +236,19 @@ def _batch_norm(call: NodeCall) -> Tensor:
     return normalized
 
 
-def _product(call: NodeCall) -> Tensor:
-    first, second = _tensors(call)
+def _multiplied(call: NodeCall, first: Tensor, second: Tensor) -> Tensor:
+    """Two matrices' product, or those of several."""
     if min(first.ndim, second.ndim) < 2:
         raise Unreadable("multiplies by a vector")
-    call.claim(first.numel() * second.shape[-1] // _PRODUCTS_AT_ONCE)
+    leading = joint_shape(tuple(first.shape[:-2]), tuple(second.shape[:-2]))
+    count = math.prod(leading) * first.shape[-2] * second.shape[-1]
+    call.claim(max(count, count * first.shape[-1] // _PRODUCTS_AT_ONCE))
     return torch.matmul(first, second)
+
+
+def _product(call: NodeCall) -> Tensor:
+    first, second = _tensors(call)
+    return _multiplied(call, first, second)
 
 
 def _gemm(call: NodeCall) -> Tensor:
@@ -247,8 +256,9 @@ def _gemm(call: NodeCall) -> Tensor:
     first = first.T if call.attribute("transA", 0) else first
     second = second.T if call.attribute("transB", 0) else second
     alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
-    call.claim(first.numel() * second.shape[-1] // _PRODUCTS_AT_ONCE)
-    product: Tensor = alpha * (first @ second)
+    product: Tensor = alpha * _multiplied(call, first, second)
+    if offset and joint_shape(tuple(product.shape), tuple(offset[0].shape)) != tuple(product.shape):
+        raise Unreadable(f"adds {list(offset[0].shape)} numbers to {list(product.shape)}")
     return product + beta * offset[0] if offset else product
 
 

@@ -37,6 +37,7 @@ _ROUNDED: Mapping[str, Callable[[float], int]] = MappingProxyType(
     }
 )
 _MODES = MappingProxyType({"linear": "bilinear", "cubic": "bicubic"})
+_LARGEST = 2**14
 _CUBIC = -0.75
 _CLOSE = 1e-6
 
@@ -48,7 +49,7 @@ def _resize(call: NodeCall) -> Variable:
     else:
         places = call.attribute("coordinate_transformation_mode", "half_pixel")
         rounded, scales_at = call.attribute("nearest_mode", "round_prefer_floor"), 2
-        sizes = _sizes(call)
+        sizes = call.integers(3) or None  # an empty list stands for none
         _require_plain(call)
     scales = None if sizes is not None else _numbers(call.constant(scales_at))
     return _interpolated(call, value, scales, sizes, places, rounded)
@@ -57,11 +58,6 @@ def _resize(call: NodeCall) -> Variable:
 def _upsample(call: NodeCall) -> Variable:
     scales = _numbers(call.constant(1)) if call.opset >= 9 else call.attribute("scales", None, tuple)
     return _interpolated(call, call.variable(), scales, None, "asymmetric", "floor")
-
-
-def _sizes(call: NodeCall) -> tuple[int, ...] | None:
-    sizes = call.integers(3)
-    return sizes or None  # an empty list stands for none
 
 
 def _require_plain(call: NodeCall) -> None:
@@ -101,6 +97,8 @@ def _interpolated(
         after = tuple(math.floor(size * factor + _CLOSE) for size, factor in zip(before, factors, strict=True))
     if not kept or min(after) < 1:
         raise Unreadable("resizes images or channels, or to nothing")
+    if max(*before, *after) > _LARGEST:
+        raise Unreadable(f"resizes to or from more than {_LARGEST} rows or columns")
     if after == before and all(factor == 1 for factor in factors):
         return call.variable()
     mode, corners = _torch_mode(call, before, tuple(after), factors, places, rounded)
