@@ -91,7 +91,7 @@ def test_weights_of_a_chosen_output_keep_the_names_of_their_file(tmp_path: Path)
     network = zoovet.read(tmp_path / "pair.pt", architecture, "unit", input_shape=(3, 4, 4), output=1)
     content = read_content(tmp_path / "pair.pt")
     assert writable_names(network, content) == {"second.weight", "second.bias"}
-    editable = editable_network(network, (3, 4, 4), writable_names(network, content))
+    editable = editable_network(network, (3, 4, 4))
     images = torch.zeros(2, 4, 4, 3, dtype=torch.uint8)
     edited = with_weights(network, {name: own + 1 for name, own in editable.weights.items()})
     torch.testing.assert_close(edited.logits(images), network.logits(images) + 1)
