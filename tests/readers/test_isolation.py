@@ -164,6 +164,23 @@ def test_it_works_where_the_standard_files_are_closed(tmp_path: Path, state: dic
     assert done.returncode == 40 + len(state)
 
 
+def test_it_works_where_python_was_found_on_a_relative_path(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    torch.save(state, tmp_path / "a.pth")
+    code = (
+        "import os, sys; from pathlib import Path; from zoovet.readers.formats import read_content\n"
+        "os.chdir('/'); print(sys.executable, len(read_content(Path(sys.argv[1])).tensors))"
+    )
+    folder = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{folder.name}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    words = ["sh", "-c", 'python -c "$0" "$1"', code, str(tmp_path / "a.pth")]
+    done = subprocess.run(words, cwd=folder.parent, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.split() == [f"{folder.name}/python", str(len(state))]
+
+
 def test_a_file_takes_a_moment(tmp_path: Path, state: dict[str, Tensor]) -> None:
     torch.save(state, tmp_path / "a.pt")
     read_content(tmp_path / "a.pt")

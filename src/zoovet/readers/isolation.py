@@ -35,6 +35,8 @@ from zoovet.readers.reading_server import main
 main(int(sys.argv[1]), sys.argv[2])
 """
 _PIECE = 2**20
+_PYTHON = os.path.abspath(sys.executable) if sys.executable else ""
+"""This program, wherever the working folder is later: a relative PATH leaves a relative one."""
 _EXTRAS = {"h5py": ("Keras", "keras")}
 """Library → what files need it, and the extra of zoovet that installs it."""
 
@@ -204,13 +206,14 @@ class _ReadingProcess:
         return raw, (kind, ended_by)
 
     def _start(self) -> socket.socket:
-        if not sys.executable:
+        if not _PYTHON:
             raise OSError("this Python does not know its own program")
         ours, theirs = map(_above_standard, socket.socketpair())
+        self.control = ours
         with theirs:
             folders = [str(Path(__file__).resolve().parents[2]), *_folders_of(self.library)]
             self.child = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), self.library, *folders],
+                [_PYTHON, "-I", "-S", "-c", _START, str(theirs.fileno()), self.library, *folders],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
@@ -219,7 +222,6 @@ class _ReadingProcess:
                 start_new_session=True,
                 cwd="/",
             )
-        self.control = ours
         atexit.unregister(self.stop)
         atexit.register(self.stop)
         return ours
