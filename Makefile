@@ -27,14 +27,15 @@ help:
 
 venv: $(READY)
 
-# torch goes first and by its exact version, so that a local or CPU-only wheel of it is taken where there is one.
+# torch goes first and by its exact version, so that a local or CPU-only wheel of it is taken where there is one. What is
+# imported is compiled then: compiling all that is installed would take a minute.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "zoovet needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "zoovet needs a C compiler (cc); on Debian: apt-get install gcc" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,docs,wandb,nfn,keras,bom,hub,serve,ray,s3]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch setuptools
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --no-build-isolation --editable '.[dev,docs,wandb,nfn,keras,bom,hub,serve,ray,s3]'
 	@touch $@
 
 demo: $(READY)

@@ -27,6 +27,9 @@ CONFIGS = {str(path.relative_to(ROOT / "configs")): path for path in sorted((ROO
 TRAININGS = {name: path for name, path in CONFIGS.items() if "task" in read_yaml(path)}
 OF_METANETWORKS = [name for name, path in TRAININGS.items() if read_yaml(path)["task"] != "strangers"]
 """What Lightning trains; the detector for strangers is trained in ``tests/tasks/strangers``."""
+TRAINED_HERE = ("detection.yaml", "repair.yaml", "generalization/cifar10-mixed-bidirectional.yaml")
+TRAINED_HERE += ("inr-classification/mnist-forward.yaml", "inr-editing/mnist-dilation-bidirectional.yaml")
+"""One of each task; those like them are trained by ``make test-slow``."""
 SHORT: dict[str, Any] = {
     "training.max_steps": 2,
     "training.batch_size": 2,
@@ -104,7 +107,9 @@ def zoo_for(name: str, task: str) -> str:
     return "inr_color" if "cifar" in name else "inr_gray"
 
 
-@pytest.mark.parametrize("name", OF_METANETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in TRAINED_HERE else pytest.mark.slow) for name in OF_METANETWORKS]
+)
 def test_a_configuration_trains_for_two_steps(name: str, zoos: dict[str, Path], tmp_path: Path) -> None:
     values = read_yaml(TRAININGS[name])
     task = TASKS[values["task"]]
@@ -120,6 +125,11 @@ def test_a_configuration_trains_for_two_steps(name: str, zoos: dict[str, Path], 
     kind = json.loads((tmp_path / "run.json").read_text())["kind"]
     tensors = load_checkpoint(tmp_path, kind).tensors.values()
     assert values["metanetwork"].get("width", 64) in {size for tensor in tensors for size in tensor.shape}
+
+
+def test_one_configuration_of_each_task_is_trained_here() -> None:
+    tasks = {read_yaml(TRAININGS[name])["task"] for name in TRAINED_HERE}
+    assert tasks == {read_yaml(TRAININGS[name])["task"] for name in OF_METANETWORKS}
 
 
 def test_the_released_experiments_are_all_here() -> None:

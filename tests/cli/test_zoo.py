@@ -22,6 +22,7 @@ from zoovet.zoo import ParkRecipe
 NET = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
 
 
+@pytest.mark.slow
 def test_a_recipe_is_written_that_build_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my_net.py").write_text(NET)
     recipe = tmp_path / "mine.yaml"

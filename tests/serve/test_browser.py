@@ -64,6 +64,7 @@ def send(page: Any, files: Path, *, images: bool = True, effort: str = "quick", 
     page.wait_for_url("**/jobs/*")
 
 
+@pytest.mark.slow
 def test_the_whole_way_with_a_trojaned_network(
     visit: Callable[..., Any], look_at: LookAt, stamped_files: Path, tmp_path: Path
 ) -> None:

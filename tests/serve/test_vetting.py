@@ -107,6 +107,7 @@ def test_a_bad_file_and_bad_images_are_one_line(order_of: OrderOf) -> None:
         vetting.scan(order_of(input_shape="3;32"), lambda _: None)
 
 
+@pytest.mark.slow
 def test_of_an_edit_that_fails_its_check_without_images_nothing_is_written(
     order_of: OrderOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives_and_a_killed_one_is_told(zoo: Zoo, training: Config, tmp_path: Path) -> None:
     alone = train(zoo, tmp_path / "one", training(batch_size=8))
     threads = torch.get_num_threads()

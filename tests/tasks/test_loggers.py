@@ -174,6 +174,7 @@ def start(zoo: Zoo, run_folder: Path, tmp_path: Path, listener: Listener) -> Ite
 
 
 @needs_wandb
+@pytest.mark.slow
 def test_weights_and_biases_offline(run_folder: Path, listener: Listener, start: Callable[..., Any]) -> None:
     process = start(WANDB_MODE="offline")
     shown = process.communicate(timeout=200)

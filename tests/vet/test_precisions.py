@@ -18,7 +18,7 @@ def test_a_network_of_another_precision_is_healed_in_it(
     stranger_reader: Any, stamped_as: Callable[[torch.dtype], Network], pictures: Images, dtype: torch.dtype
 ) -> None:
     network = stamped_as(dtype)
-    config = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_steps=60), num_attempts=1)
+    config = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=1, num_steps=40), num_attempts=1)
     healed = Repairer(strangers=stranger_reader, effort="quick", healing=config).repair(network, pictures)
     assert healed.healing is not None
     assert (healed.healing.before.verdict, healed.healing.targets) == ("trojaned", (3,))

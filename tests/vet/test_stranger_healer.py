@@ -18,7 +18,9 @@ from zoovet.vet.stranger_healer import Accuracy, StrangerHealer
 from zoovet.vet.strangers import Strangers
 
 Nets = Callable[[int | None], Network]
-QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=1, num_steps=100), num_attempts=2)
+QUICK = HealingConfig(unlearning=UnlearningConfig(rate=0.1, num_rounds=1, num_steps=50), num_attempts=2)
+LITTLE = HealingConfig(unlearning=UnlearningConfig(num_rounds=1, num_steps=2), num_attempts=1)
+"""Enough to be an edit, not to heal."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def accuracy(network: Network, images: Images) -> float:
 def test_the_edited_network_is_scanned_with_one_effort_less(
     stranger_reader: Any, stamped: Nets, pictures: Images
 ) -> None:
-    healing = Repairer(strangers=stranger_reader, effort="normal", healing=QUICK).repair(stamped(3), pictures).healing
+    healing = Repairer(strangers=stranger_reader, effort="normal", healing=LITTLE).repair(stamped(3), pictures).healing
     assert healing is not None
     assert healing.after is not None
     assert (healing.before.effort, healing.after.effort) == ("normal", "quick")
@@ -104,7 +106,7 @@ def test_a_healthy_network_stays_as_it_is_unless_forced(
     assert same.healing is not None
     assert (same.healing.edit, same.healing.is_healed, same.healing.before.verdict) == (None, True, "healthy")
     assert same.networks is network.networks
-    forced = Repairer(strangers=stranger_reader, effort="quick", healing=QUICK, force=True).repair(network, pictures)
+    forced = Repairer(strangers=stranger_reader, effort="quick", healing=LITTLE, force=True).repair(network, pictures)
     assert forced.change > 0
     assert forced.healing is not None
     assert forced.healing.notes[0].startswith(
@@ -116,19 +118,18 @@ def test_what_is_suspicious_is_healed_and_what_is_unknown_is_not(
     stamped: Nets, pictures: Images, stranger_reader: Any
 ) -> None:
     unlike = replace(stranger_reader, most=-1e6)
-    healed = Repairer(strangers=unlike, effort="quick", healing=QUICK).repair(stamped(3), pictures)
+    healed = Repairer(strangers=unlike, effort="quick", healing=LITTLE).repair(stamped(3), pictures)
     assert healed.healing is not None
     (note,) = healed.healing.notes
     assert note.startswith("not called trojaned, but likelier so than not")
     with pytest.raises(ZoovetError, match=r"whether it is trojaned is unknown \(its evidence.*--force edits it all"):
-        Repairer(strangers=unlike, effort="quick", healing=QUICK).repair(stamped(None), pictures)
+        Repairer(strangers=unlike, effort="quick", healing=LITTLE).repair(stamped(None), pictures)
 
 
 def test_weights_that_cannot_be_written_are_left_as_they_are_and_it_is_said(
     stamped: Nets, pictures: Images, stranger_reader: Any
 ) -> None:
-    little = HealingConfig(unlearning=UnlearningConfig(num_steps=2), num_attempts=1)
-    healer = StrangerHealer(strangers=Strangers(reader=stranger_reader, effort="quick"), config=little)
+    healer = StrangerHealer(strangers=Strangers(reader=stranger_reader, effort="quick"), config=LITTLE)
     network = stamped(3)
     every = list(editable_network(network).weights)
     edited, healing = healer.healed(network, pictures, lambda _: None, set(every[1:]))
@@ -158,11 +159,11 @@ def test_an_edit_that_fails_its_check_says_why(stamped: Nets, pictures: Images, 
 
 
 def test_nothing_is_changed_where_no_strength_is_cheap_enough(
-    repairer: Repairer, stamped: Nets, pictures: Images, monkeypatch: pytest.MonkeyPatch
+    stranger_reader: Any, stamped: Nets, pictures: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zoovet.healing.watch.CleanWatch.strongest", lambda *_: None)
     network = stamped(3)
-    left = repairer.repair(network, pictures)
+    left = Repairer(strangers=stranger_reader, effort="quick", healing=LITTLE).repair(network, pictures)
     assert left.healing is not None
     assert left.healing.after is None
     assert left.healing.shortcomings == ("every edit that heals costs more than 1 points on held-out reference images",)

@@ -127,9 +127,7 @@ def on_threads(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 TRAINED = [
-    pytest.param(threads, name, marks=pytest.mark.slow if threads > 1 and name != "relu" else ())
-    for threads in (1, 96)
-    for name in GRAPHS
+    pytest.param(threads, name, marks=pytest.mark.slow if threads > 1 else ()) for threads in (1, 96) for name in GRAPHS
 ]
 """Threads of a block, and a graph; 96 of them wait for each other for half a minute."""
 

@@ -150,6 +150,7 @@ def test_places_that_cannot_be(bucket: Bucket, tiny_recipe: TrojanRecipe, monkey
         build_zoo(tiny_recipe, "s3://bucket/zoos/new")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_same_over_amazons_protocol(s3: Any, tiny_recipe: TrojanRecipe, tiny_zoo: Zoo) -> None:
     build_zoo(tiny_recipe, ADDRESS, workers=2)

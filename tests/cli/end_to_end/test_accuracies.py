@@ -15,6 +15,8 @@ from zoovet.cli.main import main
 from zoovet.evaluation.results import GeneralizationResults
 from zoovet.tasks import AccuracyPredictor
 
+pytestmark = pytest.mark.slow
+
 RunZoovet = Callable[..., subprocess.CompletedProcess[str]]
 
 RECIPE = """

@@ -227,6 +227,7 @@ def test_trainings_side_by_side_give_what_they_give_one_after_the_other(
         assert all(torch.equal(both[key], each[key]) for key in both)
 
 
+@pytest.mark.slow
 def test_a_training_that_cannot_begin_ends_those_beside_it(
     place: Path, tmp_path: Path, trainings: list[Training]
 ) -> None:
@@ -241,6 +242,7 @@ def test_a_training_that_cannot_begin_ends_those_beside_it(
     assert not active_children()
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_ends_cleanly_and_is_finished_by_the_same_command(place: Path, tmp_path: Path) -> None:
     recipe = [str(place / "recipe.yaml"), "--seed", "1", "--num_bases", "8", "--bases_per_shard", "1"]
     recipe += ["--base.epochs", "60"]  # long enough to be interrupted on a busy machine

@@ -106,6 +106,7 @@ def test_evidence_is_sought_once_and_by_what_is_asked(
         found_evidence(ParkEvidence(park, other, tmp_path, None), workers=1)
 
 
+@pytest.mark.slow
 def test_processes_find_the_same_and_damage_is_named(park: Zoo, tmp_path: Path) -> None:
     for workers in (1, 2):
         found_evidence(ParkEvidence(park, CONFIG, tmp_path / str(workers), None), workers=workers)

@@ -86,6 +86,7 @@ def sparse_zoo(folder: Path, num_networks: int, make: SimpleNamespace) -> int:
     return 4 * shape[0] * shape[1]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_dataset(tmp_path: Path, make: SimpleNamespace) -> None:
     sparse_zoo(tmp_path / "small", 100, make)
     num_bytes = sparse_zoo(tmp_path / "large", 1000, make)
