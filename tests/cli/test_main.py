@@ -6,6 +6,8 @@ import argparse
 import contextlib
 import io
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,15 @@ def test_every_verb_has_help_worth_reading(verb: str, capsys: pytest.CaptureFixt
     assert f"  zoovet {verb} " in shown, "an example"
     assert "Write" in shown, "what it writes"
     assert "\nTime: " in shown, "how long it takes"
+
+
+def test_help_waits_for_no_lightning() -> None:
+    code = (
+        "import sys; from zoovet.cli.main import main\n"
+        "assert [main([verb, '--help']) for verb in ('train', 'bench', 'demo')] == [0, 0, 0]\n"
+        "assert 'lightning' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
 
 
 def test_the_help_lists_the_keys_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:

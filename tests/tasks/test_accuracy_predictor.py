@@ -17,7 +17,8 @@ from zoovet.networks import Networks, mlp
 from zoovet.symmetry import assert_invariant
 from zoovet.tasks.accuracy_data import AccuracyData
 from zoovet.tasks.accuracy_predictor import AccuracyPredictor
-from zoovet.tasks.generalization import GeneralizationConfig, train_accuracy_predictor
+from zoovet.tasks.generalization import train_accuracy_predictor
+from zoovet.tasks.generalization_config import GeneralizationConfig
 from zoovet.tasks.training_config import TrainingConfig
 from zoovet.zoo import Zoo
 

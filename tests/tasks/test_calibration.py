@@ -6,7 +6,7 @@ import torch
 
 from zoovet.evaluation.metrics import calibration_error
 from zoovet.tasks.calibration import Calibration
-from zoovet.tasks.detection import fit_calibration
+from zoovet.tasks.calibration_fitting import fit_calibration
 
 
 def drawn(scale: float, shift: float, count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,7 +19,9 @@ from zoovet.evidence import Evidence, Inversion, InversionConfig
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, mlp
 from zoovet.tasks.augmentation import AugmentationConfig
-from zoovet.tasks.detection import DetectionConfig, DetectionModule, accuracy_threshold, train_detector
+from zoovet.tasks.calibration_fitting import accuracy_threshold
+from zoovet.tasks.detection import DetectionModule, train_detector
+from zoovet.tasks.detection_config import DetectionConfig
 from zoovet.tasks.detector import Detector
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.training_config import InversionProgress, TrainingConfig, TrainingProgress
@@ -183,7 +185,7 @@ def test_inversion_is_a_stage_before_the_steps_and_its_time_is_not_theirs(
         return invert(inversion, networks)
 
     monkeypatch.setattr(Inversion, "forward", slow)
-    monkeypatch.setattr("zoovet.tasks.runs.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("zoovet.tasks.run_training.time.monotonic", lambda: now[0])
     inversion = InversionConfig(patch_size=3, num_backgrounds=1, num_steps=1)
     metanetwork = ScaleGMNConfig(width=4, num_layers=1, inversion=inversion)
     config = DetectionConfig(metanetwork=metanetwork, training=training(max_minutes=1.0))

@@ -17,7 +17,8 @@ from zoovet.images import Images
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks, mlp
 from zoovet.symmetry import random_action
-from zoovet.tasks.detection import DetectionConfig, train_detector
+from zoovet.tasks.detection import train_detector
+from zoovet.tasks.detection_config import DetectionConfig
 from zoovet.tasks.detector import Detector
 from zoovet.tasks.population import load_populations
 from zoovet.tasks.repair import train_repairer

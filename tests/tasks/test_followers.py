@@ -13,7 +13,8 @@ from zoovet.errors import ZoovetError
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.tasks.augmentation import AugmentationConfig
 from zoovet.tasks.checkpoints import load_checkpoint
-from zoovet.tasks.detection import DetectionConfig, train_detector
+from zoovet.tasks.detection import train_detector
+from zoovet.tasks.detection_config import DetectionConfig
 from zoovet.tasks.followers import Followers
 from zoovet.tasks.training import TaskModule
 from zoovet.tasks.training_config import TrainingConfig, TrainingProgress

@@ -18,7 +18,8 @@ from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.networks import Networks
 from zoovet.tasks.accuracy_data import AccuracyData, load_accuracies
 from zoovet.tasks.augmentation import AugmentationConfig
-from zoovet.tasks.generalization import GeneralizationConfig, GeneralizationModule, train_accuracy_predictor
+from zoovet.tasks.generalization import GeneralizationModule, train_accuracy_predictor
+from zoovet.tasks.generalization_config import GeneralizationConfig
 from zoovet.tasks.labelled import LabelledPopulation
 from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
 from zoovet.zoo import Zoo

@@ -25,6 +25,7 @@ from zoovet.errors import ZoovetError
 from zoovet.files import StorageError
 from zoovet.tasks.checkpoints import load_checkpoint
 from zoovet.tasks.random_streams import seeded_generator
+from zoovet.tasks.run_training import train_run
 from zoovet.tasks.runs import open_run
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import TrainingConfig, TrainingProgress
@@ -84,7 +85,7 @@ def run(
 ) -> None:
     opened = open_run(folder, "detector", config, {"zoo": {"path": "somewhere", "num_train": 3}})
     if not opened.finished:
-        opened.train(module or Regression(config), device="cpu", progress=progress)
+        train_run(opened, module or Regression(config), device="cpu", progress=progress)
 
 
 def steps_of_session(folder: Path, session: int) -> list[int]:
@@ -206,7 +207,7 @@ def test_time_ends_a_run_and_counts_earlier_sessions(
     tmp_path: Path, training: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 100_000, 2))
-    monkeypatch.setattr("zoovet.tasks.runs.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("zoovet.tasks.run_training.time.monotonic", lambda: float(next(clock)))
     config = training(max_steps=1000, max_minutes=2.0)
     first, second = Interruption(5), Interruption()
     with pytest.raises(KeyboardInterrupt):

@@ -11,8 +11,10 @@ import torch
 from zoovet.images import Images
 from zoovet.metanets.scalegmn import ScaleGMNConfig
 from zoovet.tasks.augmentation import AugmentationConfig
-from zoovet.tasks.detection import DetectionConfig, DetectionModule, new_metanetwork
-from zoovet.tasks.generalization import GeneralizationConfig, GeneralizationModule
+from zoovet.tasks.detection import DetectionModule, new_metanetwork
+from zoovet.tasks.detection_config import DetectionConfig
+from zoovet.tasks.generalization import GeneralizationModule
+from zoovet.tasks.generalization_config import GeneralizationConfig
 from zoovet.tasks.image_pool import ImagePool
 from zoovet.tasks.labelled import LabelledPopulation
 from zoovet.tasks.metanetworks import build_metanetwork

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from zoovet.errors import ZoovetError
-from zoovet.tasks.training import TaskModule, Validation, learning_rate_factor
+from zoovet.tasks.learning_rate import learning_rate_factor
+from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import TrainingConfig
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from zoovet.benchmark.detectors import DETECTORS
 from zoovet.benchmark.repairers import REPAIRERS
 from zoovet.errors import ZoovetError, nearest
-from zoovet.tasks.detection import DetectionConfig
+from zoovet.tasks.detection_config import DetectionConfig
 from zoovet.tasks.repair_config import RepairConfig
 
 __all__ = ["PARTS", "BenchmarkConfig"]

@@ -23,7 +23,8 @@ from zoovet.rivals import (
     SortedWeightsDetector,
     StatNNDetector,
 )
-from zoovet.tasks import DetectionConfig, Detector, train_detector
+from zoovet.tasks.detection_config import DetectionConfig
+from zoovet.tasks.detector import Detector
 from zoovet.tasks.inversion_images import needs_images
 from zoovet.tasks.inversion_memory import InversionMemory
 from zoovet.zoo import Zoo
@@ -102,6 +103,8 @@ class _Remembering:
 
 
 def _scalegmn(fitting: Fitting) -> NetworkScorer:
+    from zoovet.tasks import train_detector  # and Lightning, which takes seconds
+
     config = replace(fitting.config, training=replace(fitting.config.training, seed=fitting.seed))
     images = fitting.images if needs_images(config.metanetwork) else None
     detector = train_detector(

@@ -20,8 +20,8 @@ from zoovet.rivals import (
     FinePruningRepairer,
     FineTuningRepairer,
 )
-from zoovet.tasks import RepairConfig, train_repairer
 from zoovet.tasks.inversion_memory import InversionMemory
+from zoovet.tasks.repair_config import RepairConfig
 from zoovet.zoo import Zoo
 
 __all__ = ["REPAIRERS", "RepairFitting", "RepairerEntry", "Settings"]
@@ -109,6 +109,8 @@ class _HealthySibling:
 
 
 def _scalegmn(given: RepairFitting) -> NetworkRepairer:
+    from zoovet.tasks import train_repairer  # and Lightning, which takes seconds
+
     config = replace(given.config, training=replace(given.config.training, seed=given.seed))
     return train_repairer(config, given.zoo, given.images, given.folder, inversions=given.inversions)
 

@@ -1,4 +1,7 @@
-"""What a training's YAML holds: the task's own configuration, which task, and which zoo."""
+"""What a training's YAML holds: the task's own configuration, which task, and which zoo.
+
+What trains is imported when it is called: Lightning takes seconds to import, and ``--help`` needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,19 @@ from zoovet.errors import ZoovetError
 from zoovet.tasks import (
     ClassificationConfig,
     DetectionConfig,
-    Detector,
     EditingConfig,
     GeneralizationConfig,
     RepairConfig,
-    TrainedRepairer,
-    train_accuracy_predictor,
-    train_classifier,
-    train_detector,
-    train_inr_editor,
-    train_repairer,
 )
 from zoovet.tasks.accuracy_data import AccuracyData
 from zoovet.tasks.edited_images import load_source_images
 from zoovet.tasks.inversion_images import needs_images
 from zoovet.tasks.strangers.config import StrangerConfig
-from zoovet.tasks.strangers.run import train_stranger_detector
 from zoovet.zoo import Zoo
 from zoovet.zoo.builders import images_of
 
 if TYPE_CHECKING:
-    from zoovet.tasks import AccuracyPredictor, Classifier, InrEditor
+    from zoovet.tasks import AccuracyPredictor, Classifier, Detector, InrEditor, TrainedRepairer
     from zoovet.tasks.strangers.detector import StrangerDetector
     from zoovet.tasks.training_config import Progress
 
@@ -215,22 +210,30 @@ class TrainingTask:
 
 
 def _train_detector(config: DetectionConfig, data: TrainingData, zoo: Zoo, place: Place) -> Detector:
+    from zoovet.tasks import train_detector
+
     images = images_of(zoo, place.data_root).train if needs_images(config.metanetwork) else None
     return train_detector(config, zoo, place.out, device=place.device, progress=place.progress, images=images)
 
 
 def _train_repairer(config: RepairConfig, data: TrainingData, zoo: Zoo, place: Place) -> TrainedRepairer:
+    from zoovet.tasks import train_repairer
+
     images = images_of(zoo, place.data_root).train
     return train_repairer(config, zoo, images, place.out, device=place.device, progress=place.progress)
 
 
 def _train_classifier(config: ClassificationConfig, data: InrData, zoo: Zoo, place: Place) -> Classifier:
+    from zoovet.tasks import train_classifier
+
     return train_classifier(
         config, zoo, place.out, canonicalized=data.canonicalize, device=place.device, progress=place.progress
     )
 
 
 def _train_inr_editor(config: EditingConfig, data: InrData, zoo: Zoo, place: Place) -> InrEditor:
+    from zoovet.tasks import train_inr_editor
+
     return train_inr_editor(
         config,
         zoo,
@@ -245,6 +248,8 @@ def _train_inr_editor(config: EditingConfig, data: InrData, zoo: Zoo, place: Pla
 def _train_predictor(
     config: GeneralizationConfig, data: GeneralizationData, zoo: Zoo, place: Place
 ) -> AccuracyPredictor:
+    from zoovet.tasks import train_accuracy_predictor
+
     return train_accuracy_predictor(
         config,
         zoo,
@@ -256,6 +261,8 @@ def _train_predictor(
 
 
 def _train_stranger_detector(config: StrangerConfig, data: StrangerData, zoo: Zoo, place: Place) -> StrangerDetector:
+    from zoovet.tasks.strangers.run import train_stranger_detector
+
     return train_stranger_detector(
         config,
         zoo,

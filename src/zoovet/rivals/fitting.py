@@ -18,11 +18,11 @@ from zoovet.errors import ZoovetError
 from zoovet.metanets.layer_units import LayerUnits
 from zoovet.networks import Graph, Networks
 from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
-from zoovet.tasks.detection import accuracy_threshold
+from zoovet.tasks.calibration_fitting import accuracy_threshold
 from zoovet.tasks.detector import logits_of
+from zoovet.tasks.learning_rate import learning_rate_factor
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
-from zoovet.tasks.training import learning_rate_factor
 from zoovet.tasks.vetting import as_batches, require_known_graphs
 from zoovet.zoo import Zoo
 

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoovet.tasks.accuracy_predictor import AccuracyPredictor
     from zoovet.tasks.classifier import Classifier
-    from zoovet.tasks.detection import DetectionConfig, train_detector
+    from zoovet.tasks.detection import train_detector
+    from zoovet.tasks.detection_config import DetectionConfig
     from zoovet.tasks.detector import Detector
-    from zoovet.tasks.generalization import GeneralizationConfig, train_accuracy_predictor
-    from zoovet.tasks.inr_classification import ClassificationConfig, train_classifier
-    from zoovet.tasks.inr_editing import EditingConfig, train_inr_editor
+    from zoovet.tasks.generalization import train_accuracy_predictor
+    from zoovet.tasks.generalization_config import GeneralizationConfig
+    from zoovet.tasks.inr_classification import train_classifier
+    from zoovet.tasks.inr_classification_config import ClassificationConfig
+    from zoovet.tasks.inr_editing import train_inr_editor
+    from zoovet.tasks.inr_editing_config import EditingConfig
     from zoovet.tasks.inr_editor import InrEditor
     from zoovet.tasks.repair import train_repairer
     from zoovet.tasks.repair_config import RepairConfig
@@ -46,12 +50,12 @@ __all__ = [
 
 _HOMES = {
     "AccuracyPredictor": "accuracy_predictor",
-    "ClassificationConfig": "inr_classification",
+    "ClassificationConfig": "inr_classification_config",
     "Classifier": "classifier",
-    "DetectionConfig": "detection",
+    "DetectionConfig": "detection_config",
     "Detector": "detector",
-    "EditingConfig": "inr_editing",
-    "GeneralizationConfig": "generalization",
+    "EditingConfig": "inr_editing_config",
+    "GeneralizationConfig": "generalization_config",
     "InrEditor": "inr_editor",
     "RepairConfig": "repair_config",
     "TrainedRepairer": "repairer",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,76 +16,31 @@ from torch.nn import functional
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.metanets import ScaleGMNConfig
 from zoovet.networks import Graph
-from zoovet.tasks.augmentation import AugmentationConfig, draw_augmented
-from zoovet.tasks.calibration import Calibration
+from zoovet.tasks.augmentation import draw_augmented
+from zoovet.tasks.calibration_fitting import accuracy_threshold, fit_calibration
+from zoovet.tasks.detection_config import DetectionConfig
 from zoovet.tasks.detector import DETECTOR, Detector, logits_of
 from zoovet.tasks.distribution_fitting import fit_training_distribution
 from zoovet.tasks.evidence_reader import inversion_of, member_outputs
-from zoovet.tasks.inversion_images import give_images, inverts
+from zoovet.tasks.inversion_images import give_images
 from zoovet.tasks.inversion_memory import InversionMemory
-from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
+from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 from zoovet.tasks.population import Population, load_populations
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
+from zoovet.tasks.run_training import train_run
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
-from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.tasks.training_config import Progress
 from zoovet.tasks.training_distribution import TrainingDistribution
 from zoovet.zoo import Zoo
 
 __all__ = [
-    "DetectionConfig",
     "DetectionModule",
     "Detector",
-    "accuracy_threshold",
-    "fit_calibration",
     "new_metanetwork",
     "train_detector",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionConfig:
-    """How a detector is trained.
-
-    Attributes:
-        metanetwork: What reads the weights; one output a network.
-        num_members: How many such metanetworks are trained on the same batches, from different initial weights; the
-            detector's logit is their mean.
-        training: How they are trained.
-        paired: Whether a healthy and a trojaned network of one base come in the same batch.
-        label_smoothing: Share by which the labels 0 and 1 move towards one half.
-        augmentation: What is done to the networks it trains on.
-
-    Raises:
-        ZoovetError: A value out of its range, or a metanetwork that does not give one number a network.
-    """
-
-    metanetwork: MetanetworkConfig = field(default_factory=ScaleGMNConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    num_members: int = 1
-    paired: bool = True
-    label_smoothing: float = 0.0
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-
-    def __post_init__(self) -> None:
-        if self.metanetwork.output != "graph" or self.metanetwork.num_outputs != 1:
-            raise ZoovetError(
-                f"detection needs a metanetwork with output 'graph' and num_outputs 1, got "
-                f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
-            )
-        if self.num_members < 1:
-            raise ZoovetError(f"num_members must be at least 1, got {self.num_members}")
-        own = self.augmentation
-        if inverts(self.metanetwork) and (own.sibling_mixing or own.kernel_symmetries or own.class_permutations):
-            raise ZoovetError(
-                "metanetwork.inversion is computed once for every network, so that training networks can only be "
-                "augmented by search_dropout and weight_noise (small enough to change nothing of it); leave the rest "
-                "of augmentation out, or set metanetwork.inversion to null"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise ZoovetError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
 
 
 class DetectionModule(TaskModule):
@@ -220,7 +174,7 @@ def train_detector(
         module = DetectionModule(
             metanetwork, train, validation, config, inversions, with_distribution=with_distribution
         )
-        run.train(module, device=device, progress=progress)
+        train_run(run, module, device=device, progress=progress)
     return Detector.load(run.folder, device=device)
 
 
@@ -240,52 +194,3 @@ def new_metanetwork(config: DetectionConfig, graphs: Iterable[Graph], images: Im
     )
     give_images(metanetwork, images)
     return metanetwork
-
-
-def accuracy_threshold(scores: Tensor, labels: Tensor) -> tuple[float, float]:
-    """The threshold of the highest accuracy when ``score >= threshold`` means trojaned, and that accuracy.
-
-    It lies midway between two neighbouring scores (or at the ends: the lowest score, or just above the highest); of
-    several equally good ones the one in the widest gap is taken.
-
-    Args:
-        scores: float32 [n], finite, of validation networks.
-        labels: bool [n].
-    """
-    distinct, place = torch.unique(scores, return_inverse=True)
-    num_trojaned = torch.bincount(place[labels], minlength=len(distinct))
-    num_healthy = torch.bincount(place[~labels], minlength=len(distinct))
-    # cut k flags the distinct scores k, k + 1, …
-    right = functional.pad(num_healthy.cumsum(0), (1, 0)) + functional.pad(
-        num_trojaned.flip(0).cumsum(0).flip(0), (0, 1)
-    )
-    middles = (distinct[:-1] + distinct[1:]) / 2
-    middles = torch.where(middles > distinct[:-1], middles, distinct[1:])  # neighbouring floats have no middle
-    cuts = torch.cat([distinct[:1], middles, torch.nextafter(distinct[-1:], torch.tensor(torch.inf))])
-    gaps = functional.pad(distinct.diff(), (1, 1))
-    best = torch.nonzero(right == right.max()).flatten()
-    chosen = best[torch.argmax(gaps[best])]
-    return float(cuts[chosen]), float(right[chosen]) / len(scores)
-
-
-def fit_calibration(logits: Tensor, labels: Tensor) -> Calibration:
-    """The line of the highest likelihood on validation networks.
-
-    Labels are moved towards one half by as much as their number says, so that a detector that makes no error on few
-    networks does not claim certainty. Where the best line would turn the order around, none is drawn.
-
-    Source: Platt 1999, *Probabilistic Outputs for Support Vector Machines*, section 2.2.
-
-    Args:
-        logits: float32 [n], finite.
-        labels: bool [n], both kinds.
-    """
-    num_trojaned, num_healthy = int(labels.sum()), int((~labels).sum())
-    high, low = (num_trojaned + 1) / (num_trojaned + 2), 1 / (num_healthy + 2)
-    targets = torch.where(labels, high, low).double()
-    twice = torch.cat([logits, logits]).double()[:, None].numpy()
-    wanted = torch.cat([torch.ones(len(labels)), torch.zeros(len(labels))]).numpy()
-    weights = torch.cat([targets, 1 - targets]).numpy()
-    line = LogisticRegression(C=1e6).fit(twice, wanted, sample_weight=weights)
-    scale, shift = float(line.coef_[0, 0]), float(line.intercept_[0])
-    return Calibration(scale, shift) if scale > 0 else Calibration()

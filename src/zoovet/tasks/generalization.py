@@ -6,9 +6,9 @@ Kendall's τ as the figure to compare by, Zhou et al. 2023, *Permutation Equivar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,59 +18,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoovet.config import config_to_dict
-from zoovet.errors import ZoovetError, nearest
-from zoovet.metanets import ScaleGMNConfig
+from zoovet.errors import ZoovetError
 from zoovet.networks import Networks
 from zoovet.tasks.accuracy_data import AccuracyData, load_accuracies
 from zoovet.tasks.accuracy_predictor import ACCURACY_PREDICTOR, AccuracyPredictor
-from zoovet.tasks.augmentation import AugmentationConfig, View, perturb
+from zoovet.tasks.augmentation import View, perturb
 from zoovet.tasks.detector import logits_of
+from zoovet.tasks.generalization_config import GeneralizationConfig
 from zoovet.tasks.labelled import LabelledPopulation
-from zoovet.tasks.metanetworks import MetanetworkConfig, build_metanetwork, metanetwork_to_json
+from zoovet.tasks.metanetworks import build_metanetwork, metanetwork_to_json
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
+from zoovet.tasks.run_training import train_run
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
-from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.tasks.training_config import Progress
 from zoovet.zoo import Zoo
 
-__all__ = ["AccuracyPredictor", "GeneralizationConfig", "GeneralizationModule", "train_accuracy_predictor"]
-
-_LOSSES = ("cross_entropy", "squared_error")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneralizationConfig:
-    """How an accuracy predictor is trained.
-
-    Attributes:
-        metanetwork: What reads the weights; one output a network, the logit of its accuracy.
-        training: How it is trained.
-        loss: ``cross_entropy`` between the predicted accuracy and the true one as shares of test images told rightly,
-            or ``squared_error`` of the two accuracies, as the published models were trained with.
-        augmentation: What is done to the networks it trains on.
-
-    Raises:
-        ZoovetError: A value out of its range, or a metanetwork that does not give one number a network.
-    """
-
-    metanetwork: MetanetworkConfig = field(default_factory=ScaleGMNConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-
-    def __post_init__(self) -> None:
-        if self.metanetwork.output != "graph" or self.metanetwork.num_outputs != 1:
-            raise ZoovetError(
-                f"predicting accuracies needs a metanetwork with output 'graph' and num_outputs 1, got "
-                f"{self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
-            )
-        if self.loss not in _LOSSES:
-            raise ZoovetError(f"loss {self.loss!r} is unknown{nearest(self.loss, _LOSSES)}")
-        if self.augmentation.sibling_mixing > 0:
-            raise ZoovetError(
-                "augmentation.sibling_mixing is for healthy and trojaned siblings; checkpoints of one training have "
-                "accuracies of their own, so set it to 0"
-            )
+__all__ = ["AccuracyPredictor", "GeneralizationModule", "train_accuracy_predictor"]
 
 
 class GeneralizationModule(TaskModule):
@@ -178,5 +142,5 @@ def train_accuracy_predictor(
     if not run.finished:
         metanetwork = build_metanetwork(config.metanetwork, config.training.seed, ACCURACY_PREDICTOR)
         module = GeneralizationModule(metanetwork, train, validation, config)
-        run.train(module, device=device, progress=progress)
+        train_run(run, module, device=device, progress=progress)
     return AccuracyPredictor.load(run.folder, device=device)

@@ -5,7 +5,7 @@ Source: Kalogeropoulos et al. 2024, *Scale Equivariant Graph Metanetworks*, sect
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,55 +15,21 @@ from torch.nn import functional
 
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
-from zoovet.metanets import LayerUnits, ScaleGMNConfig
+from zoovet.metanets import LayerUnits
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.classifier import CLASSIFIER, Classifier, class_logits
+from zoovet.tasks.inr_classification_config import ClassificationConfig
 from zoovet.tasks.labelled import LabelledPopulation, load_labelled
-from zoovet.tasks.metanetworks import MetanetworkConfig, build_in_units, metanetwork_to_json
-from zoovet.tasks.picture_moves import PictureMoveConfig, move_pictures
+from zoovet.tasks.metanetworks import build_in_units, metanetwork_to_json
+from zoovet.tasks.picture_moves import move_pictures
 from zoovet.tasks.random_streams import IndexStream, seeded_generator
+from zoovet.tasks.run_training import train_run
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
-from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.tasks.training_config import Progress
 from zoovet.zoo import Zoo
 
-__all__ = ["ClassificationConfig", "ClassificationModule", "Classifier", "train_classifier"]
-
-
-def _ten_classes() -> ScaleGMNConfig:
-    return ScaleGMNConfig(num_outputs=10)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassificationConfig:
-    """How a classifier is trained.
-
-    Attributes:
-        metanetwork: What reads the weights; as many outputs a network as there are classes.
-        training: How it is trained.
-        label_smoothing: Share of a label that is spread over all classes.
-        augmentation: What is done to the networks it trains on.
-        layer_units: Whether the metanetwork reads each layer's weights and biases in units of their root mean square
-            over the training networks.
-
-    Raises:
-        ZoovetError: A value out of its range, or a metanetwork that gives less than two numbers a network.
-    """
-
-    metanetwork: MetanetworkConfig = field(default_factory=_ten_classes)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    label_smoothing: float = 0.0
-    augmentation: PictureMoveConfig = field(default_factory=PictureMoveConfig)
-    layer_units: bool = False
-
-    def __post_init__(self) -> None:
-        if self.metanetwork.output != "graph" or self.metanetwork.num_outputs < 2:
-            raise ZoovetError(
-                f"classification needs a metanetwork with output 'graph' and num_outputs of at least 2, the number of "
-                f"classes, got {self.metanetwork.output!r} and {self.metanetwork.num_outputs}"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise ZoovetError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
+__all__ = ["ClassificationModule", "Classifier", "train_classifier"]
 
 
 class ClassificationModule(TaskModule):
@@ -173,7 +139,7 @@ def train_classifier(
         if isinstance(metanetwork, LayerUnits):
             metanetwork.measure(train.everything().networks)
         module = ClassificationModule(metanetwork, train, validation, config, canonicalized=canonicalized)
-        run.train(module, device=device, progress=progress)
+        train_run(run, module, device=device, progress=progress)
     return Classifier.load(run.folder, device=device)
 
 

@@ -7,7 +7,7 @@ Source: Kalogeropoulos et al. 2024, *Scale Equivariant Graph Metanetworks*, sect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,55 +17,26 @@ from torch import Tensor, nn
 from zoovet.config import config_to_dict
 from zoovet.errors import ZoovetError
 from zoovet.images import Images
-from zoovet.metanets import LayerUnits, ScaleGMNConfig
+from zoovet.metanets import LayerUnits
 from zoovet.networks import Networks
 from zoovet.symmetry import canonicalize
 from zoovet.tasks.edited_images import EditName, edited, load_originals, require_sources
 from zoovet.tasks.editor import Editor
+from zoovet.tasks.inr_editing_config import EditingConfig
 from zoovet.tasks.inr_editor import INR_EDITOR, InrEditor
 from zoovet.tasks.labelled import LabelledPopulation
-from zoovet.tasks.metanetworks import MetanetworkConfig, build_in_units, metanetwork_to_json
+from zoovet.tasks.metanetworks import build_in_units, metanetwork_to_json
 from zoovet.tasks.network_pool import Batch
 from zoovet.tasks.random_streams import IndexStream
 from zoovet.tasks.repairer import edited_networks
+from zoovet.tasks.run_training import train_run
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
-from zoovet.tasks.training_config import Progress, TrainingConfig
+from zoovet.tasks.training_config import Progress
 from zoovet.zoo import Zoo
 from zoovet.zoo.inr_pictures import pictures
 
-__all__ = ["EditingConfig", "EditingModule", "InrEditor", "TargetImages", "train_inr_editor"]
-
-
-def _editing() -> ScaleGMNConfig:
-    return ScaleGMNConfig(output="weights")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EditingConfig:
-    """How an editor of INRs is trained.
-
-    Attributes:
-        metanetwork: What changes the weights; output ``weights``. Its ``out_scale`` says how large first changes are.
-        training: How it is trained.
-        edit: What is done to pictures: ``dilation`` (a 3 × 3 square, once), ``contrast`` (CLAHE).
-        layer_units: Whether the metanetwork reads each layer's weights and biases in units of their root mean square
-            over the training networks.
-
-    Raises:
-        ZoovetError: A value out of its range, or a metanetwork of the wrong output.
-    """
-
-    metanetwork: MetanetworkConfig = field(default_factory=_editing)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    edit: EditName = "dilation"
-    layer_units: bool = False
-
-    def __post_init__(self) -> None:
-        if self.metanetwork.output != "weights":
-            raise ZoovetError(f"editing needs a metanetwork with output 'weights', got {self.metanetwork.output!r}")
-        if self.edit not in ("dilation", "contrast"):
-            raise ZoovetError(f"edit must be 'dilation' or 'contrast', got {self.edit!r}")
+__all__ = ["EditingModule", "InrEditor", "TargetImages", "train_inr_editor"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +176,7 @@ def train_inr_editor(
             metanetwork.measure(train.everything().networks)
         editor = Editor(metanetwork)
         module = EditingModule(editor, train, validation, (targets[0], targets[1]), config)
-        run.train(module, device=device, progress=progress)
+        train_run(run, module, device=device, progress=progress)
     return InrEditor.load(run.folder, device=device)
 
 

@@ -36,6 +36,7 @@ from zoovet.tasks.random_streams import IndexStream, seeded_generator
 from zoovet.tasks.repair_config import RepairConfig
 from zoovet.tasks.repair_losses import FunctionLoss, function_losses, weight_losses
 from zoovet.tasks.repairer import REPAIRER, TrainedRepairer, build_editor, edited_networks
+from zoovet.tasks.run_training import train_run
 from zoovet.tasks.runs import open_run, zoo_facts
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import Progress
@@ -302,7 +303,7 @@ def train_repairer(
         editor = build_editor(config.metanetwork, config.gate, refit, config.training.seed)
         give_images(editor.changes, images)
         module = RepairModule(editor, train, validation, pools, config, inversions, with_distribution=with_distribution)
-        run.train(module, device=device, progress=progress)
+        train_run(run, module, device=device, progress=progress)
     return TrainedRepairer.load(run.folder, device=device)
 
 

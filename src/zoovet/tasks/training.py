@@ -16,11 +16,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from zoovet.tasks.followers import Followers
+from zoovet.tasks.learning_rate import is_closing, learning_rate_factor
 from zoovet.tasks.random_streams import seeded_modules
 from zoovet.tasks.shares import Share
 from zoovet.tasks.training_config import TrainingConfig
 
-__all__ = ["TaskModule", "Validation", "learning_rate_factor"]
+__all__ = ["TaskModule", "Validation"]
 
 _LOG_INTERVAL = 10
 """Steps from one logged to the next."""
@@ -102,7 +103,7 @@ class TaskModule(LightningModule):
 
     def is_closing(self, step: int) -> bool:
         """Whether a step belongs to the training's closing share."""
-        return _is_closing(self.fraction_done(step), self.config.closing_share)
+        return is_closing(self.fraction_done(step), self.config.closing_share)
 
     def train_dataloader(self) -> range:
         """Steps until the next validation. The batches themselves are drawn by :meth:`loss_at`."""
@@ -193,34 +194,6 @@ class TaskModule(LightningModule):
             ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def learning_rate_factor(
-    step: int, fraction: float, warmup_steps: int, *, closing_share: float = 0.0, closing_factor: float = 1.0
-) -> float:
-    """Share of the highest learning rate: a linear rise over the warm-up times a cosine from 1 to 0, then the closing.
-
-    Args:
-        step: Optimizer steps done.
-        fraction: How much of the training is done, in [0, 1].
-        warmup_steps: Length of the rise.
-        closing_share: The last share of the training, which has a cosine of its own.
-        closing_factor: What that starts from.
-    """
-    before = 1.0 - closing_share
-    if _is_closing(fraction, closing_share):
-        return closing_factor * _cosine((fraction - before) / closing_share)
-    rise = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-    return rise * _cosine(fraction / before)
-
-
-def _is_closing(fraction: float, share: float) -> bool:
-    return share > 0 and fraction >= 1.0 - share
-
-
-def _cosine(fraction: float) -> float:
-    """From 1 to 0."""
-    return 0.5 * (1.0 + math.cos(math.pi * fraction))
 
 
 def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:
