@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zoovet.config import read_yaml, write_config
 from zoovet.errors import ZoovetError
+from zoovet.tasks.run_training import train_run
 from zoovet.tasks.runs import open_run
 from zoovet.tasks.training import TaskModule, Validation
 from zoovet.tasks.training_config import TrainingConfig
@@ -36,7 +37,7 @@ class OneNumber(TaskModule):
 def run(folder: Path, config: TrainingConfig) -> None:
     opened = open_run(folder, "detector", config, {"zoo": {"path": "somewhere", "num_train": 3}})
     if not opened.finished:
-        opened.train(OneNumber(nn.Linear(1, 1, bias=False), config), device="cpu", progress=None)
+        train_run(opened, OneNumber(nn.Linear(1, 1, bias=False), config), device="cpu", progress=None)
 
 
 @pytest.mark.parametrize(

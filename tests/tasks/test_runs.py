@@ -248,8 +248,8 @@ def test_one_training_a_folder(tmp_path: Path, training: Config) -> None:
     with pytest.raises(ZoovetError, match=rf"is being trained by process {os.getpid()} on .* wait for it to end"):
         open_run(tmp_path, "detector", training(), {})
     with pytest.raises(KeyboardInterrupt):
-        opened.train(Regression(training()), device="cpu", progress=Interruption(3))
-    open_run(tmp_path, "detector", training(), {}).train(Regression(training()), device="cpu", progress=None)
+        train_run(opened, Regression(training()), device="cpu", progress=Interruption(3))
+    train_run(open_run(tmp_path, "detector", training(), {}), Regression(training()), device="cpu", progress=None)
     assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "run.json", "checkpoint.safetensors", "log"}
 
 
@@ -270,7 +270,7 @@ def test_a_folder_that_vanishes_midway_is_one_line(tmp_path: Path, training: Con
     damage = Damage(3, lambda: shutil.rmtree(folder))
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(StorageError, match=r"cannot go on in .*run: it was removed|cannot write into .*run: No such"):
-        opened.train(Regression(training()), device="cpu", progress=damage)
+        train_run(opened, Regression(training()), device="cpu", progress=damage)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
@@ -324,7 +324,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, training: Config
 def test_devices_that_cannot_train_are_refused(tmp_path: Path, training: Config, device: str, message: str) -> None:
     opened = open_run(tmp_path, "detector", training(), {})
     with pytest.raises(ZoovetError, match=message):
-        opened.train(Regression(training()), device=device, progress=None)
+        train_run(opened, Regression(training()), device=device, progress=None)
 
 
 def test_a_task_is_a_lightning_module(training: Config) -> None:
