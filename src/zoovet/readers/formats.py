@@ -20,13 +20,14 @@ from zoovet.readers.network_file import GraphFile, NetworkFile
 from zoovet.readers.onnx import network_of_onnx
 from zoovet.readers.opening import folder_index, load_file
 from zoovet.readers.shards import load_shards
+from zoovet.readers.torchscript import network_of_torchscript
 from zoovet.readers.wrappings import unwrapped
 
 __all__ = ["content_of_bytes", "read_content"]
 
 
 def read_content(path: Path) -> FileContent:
-    """Read a file, known by what is in it: safetensors, ``torch.save`` (zip or the older format), ONNX, Keras.
+    """Read a file, known by what is in it: safetensors, ``torch.save`` (zip or the older format), ONNX, Keras, torch.export, TorchScript.
 
     A file may come from a stranger: it is read in a process of its own (:mod:`.isolation`). Of the index of a sharded
     state dict, or a folder with one, all shards are read. Of files that say their network's graph, that graph is read
@@ -79,6 +80,8 @@ def _graph_file(graph: GraphData, beside: Path | None, source: str) -> GraphFile
             return network_of_onnx(graph, input_shape, output=output, folder=beside, source=source)
         if graph.format_name == "torch.export":
             return network_of_export(graph, input_shape, output=output, source=source)
+        if graph.format_name == "TorchScript":
+            return network_of_torchscript(graph, input_shape, output=output, source=source)
         return network_of_keras(graph, input_shape, output=output, source=source)
 
     return GraphFile(data=graph, read=read)

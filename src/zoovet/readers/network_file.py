@@ -40,5 +40,5 @@ class GraphFile:
 
     @property
     def format_name(self) -> str:
-        """``ONNX``, ``Keras`` or ``torch.export``."""
+        """``ONNX``, ``Keras``, ``torch.export`` or ``TorchScript``."""
         return self.data.format_name

@@ -9,22 +9,26 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.networks.batch import Networks
 from zoovet.networks.input_shape import other_shape
-from zoovet.networks.module_paths import made_parent
 from zoovet.printable import printable
 from zoovet.readers.exported.archived_calls import ArchivedCall, calls_of
 from zoovet.readers.exported.file_errors import MALFORMED, naming_the_file
-from zoovet.readers.exported.modules import graph_from_module
 from zoovet.readers.exported.program import UnknownOperation
+from zoovet.readers.exported.replayed import (
+    NumbersMade,
+    Replayed,
+    axis_of_images,
+    counts_images,
+    in_one_precision,
+    traced,
+)
 from zoovet.readers.exported.values import NUM_IMAGES
 from zoovet.readers.loaded import GraphData, tensor_of
 from zoovet.readers.network_file import NetworkFile
@@ -34,7 +38,7 @@ from zoovet.readers.tensors import ways_to_give_a_shape
 
 __all__ = ["network_of_export", "read_export"]
 
-_MAX_NUMBERS, _LARGEST_SIZE = 2**30, 2**60
+_LARGEST_SIZE = 2**60
 _REPEATED = ("expand", "broadcast_to", "repeat")
 _RESHAPED = ("view", "reshape", "_unsafe_view")
 
@@ -73,40 +77,13 @@ def network_of_export(
     """
     with naming_the_file(source):
         program = calls_of(data.description["program"], output)
-        tensors, notes = _tensors(data)
+        stored = {name: tensor_of(data, node) for name, node in data.description["tensors"].items()}
+        tensors, notes = in_one_precision(stored)
         module = _Archived(program.calls, program.inputs, program.output, tensors, program.batch)
         shape = _image_shape(program.input_sizes, input_shape)
-        networks = _traced(module, shape)
+        networks = traced(module, shape)
         networks.require_finite("its weights")
     return NetworkFile(networks=networks, notes=notes)
-
-
-def _traced(module: _Archived, shape: tuple[int, ...]) -> Networks:
-    try:
-        return graph_from_module(module, shape)
-    except UnknownOperation as error:
-        place = "" if ".py:" in error.place else error.place  # of the code that reads it
-        raise UnknownOperation(error.operation, place, error.why) from None
-    except ZoovetError as error:  # which says no more than that tracing failed, where a call did
-        raise (module.failure.error or error) from None
-
-
-def _tensors(data: GraphData) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    tensors, notes = {}, dict[str, None]()
-    for name, node in data.description["tensors"].items():
-        tensor = tensor_of(data, node)
-        if tensor.is_complex() or tensor.is_meta:
-            raise ZoovetError(
-                f"the tensor '{printable(name, 80)}' is of {tensor.dtype}; weights are dense real numbers"
-            )
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
-            notes[f"weights of {str(tensor.dtype).removeprefix('torch.')} are read as float32"] = None
-            whole = tensor.float()
-            if bool((torch.isfinite(tensor) & ~torch.isfinite(whole)).any()):
-                raise ZoovetError(f"the tensor '{printable(name, 80)}' has numbers beyond float32")
-            tensor = whole
-        tensors[name] = tensor
-    return tensors, tuple(notes)
 
 
 def _image_shape(sizes: tuple[int | None, ...], given: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -121,14 +98,7 @@ def _image_shape(sizes: tuple[int | None, ...], given: tuple[int, ...] | None) -
     return tuple(given)
 
 
-@dataclass
-class _Failure:
-    """Why the last call of a file could not be made; tracing sets a module's own attributes back."""
-
-    error: ZoovetError | None = None
-
-
-class _Archived(nn.Module):
+class _Archived(Replayed):
     """Makes the calls of a file.
 
     Args:
@@ -149,35 +119,18 @@ class _Archived(nn.Module):
     ) -> None:
         super().__init__()
         self._calls, self._inputs, self._answer, self._batch = calls, dict(inputs), output, batch
-        self.failure = _Failure()
-        self._places: dict[str, tuple[nn.Module, str]] = {}
         for kind, name in inputs.values():
-            if kind != "images" and name not in self._places:
+            if kind != "images" and not self.has_tensor(name):
                 if name not in tensors:
                     raise ZoovetError(f"it lacks its weight '{printable(name, 80)}'")
-                self._places[name] = self._keep(name, tensors[name], is_learned=kind == "parameter")
-
-    def _keep(self, name: str, tensor: Tensor, *, is_learned: bool) -> tuple[nn.Module, str]:
-        try:
-            parent, last = made_parent(self, name)
-            if is_learned and tensor.is_floating_point():
-                parent.register_parameter(last, nn.Parameter(tensor, requires_grad=False))
-            else:
-                parent.register_buffer(last, tensor)
-        except (AttributeError, KeyError):
-            raise ZoovetError(f"its weight cannot be called '{printable(name, 80)}'") from None
-        return parent, last
+                self.keep_tensor(name, tensors[name], is_learned=kind == "parameter")
 
     def forward(self, images: Tensor) -> Tensor:
         """The file's answer."""
         values: dict[str, Any] = {}
-        self._num_made = 0
+        self._made_so_far = NumbersMade()
         for name, (kind, tensor) in self._inputs.items():
-            if kind == "images":
-                values[name] = images
-            else:
-                parent, last = self._places[tensor]
-                values[name] = getattr(parent, last)
+            values[name] = images if kind == "images" else self.kept_tensor(tensor)
         for call in self._calls:
             try:
                 results = self._made(call, values)
@@ -202,11 +155,7 @@ class _Archived(nn.Module):
             return [_of_numbers(call, args)]
         result = getattr(getattr(torch.ops.aten, call.written), call.overload)(*args, **keywords)
         results = list(result) if isinstance(result, list | tuple) else [result]
-        for one in results:
-            if isinstance(one, Tensor):
-                self._num_made += one.numel() // (NUM_IMAGES if _counts_images(one) else 1)
-        if self._num_made > _MAX_NUMBERS:
-            raise UnknownOperation(call.name, call.place, f"and those before it make more than {_MAX_NUMBERS} numbers")
+        self._made_so_far.add(results, call.name, call.place)
         return results
 
     def _for_more_images(
@@ -219,10 +168,10 @@ class _Archived(nn.Module):
         first = args[0]
         if call.short == "cat":
             return [_alike(first, self._batch), *args[1:]], keywords
-        if call.short in _RESHAPED and _counts_images(first):
+        if call.short in _RESHAPED and counts_images(first):
             return [first, _reshaped(first, call.sizes, self._batch), *args[2:]], keywords
-        if call.short in ("expand", "broadcast_to") and _counts_images(first):
-            axis = len(args[1]) - first.ndim + _axis_of_images(first)
+        if call.short in ("expand", "broadcast_to") and counts_images(first):
+            axis = len(args[1]) - first.ndim + axis_of_images(first)
             sizes = [-1 if place == axis else size for place, size in enumerate(args[1])]
             return [first, sizes, *args[2:]], keywords
         return args, keywords
@@ -240,21 +189,13 @@ def _of_numbers(call: ArchivedCall, args: list[Any]) -> Any:
     return result
 
 
-def _counts_images(tensor: Tensor) -> bool:
-    return any(size % NUM_IMAGES == 0 and size > 0 for size in tensor.shape)
-
-
-def _axis_of_images(tensor: Tensor) -> int:
-    return next(axis for axis, size in enumerate(tensor.shape) if size % NUM_IMAGES == 0 and size > 0)
-
-
 def _reshaped(tensor: Tensor, sizes: tuple[int, ...], batch: int) -> list[int]:
     """Sizes of a tensor that is to be what the file makes of it.
 
     Images go where they are alone again, else beside as few others before them as can be, and last where features are.
     A choice that mixes images is found out when the program is read.
     """
-    place = _axis_of_images(tensor)
+    place = axis_of_images(tensor)
     before, merged, passed = math.prod(tensor.shape[:place]), tensor.shape[place] // NUM_IMAGES, 1
     fitting: list[tuple[bool, bool, int, int]] = []
     for axis, size in enumerate(sizes):
@@ -272,10 +213,10 @@ def _reshaped(tensor: Tensor, sizes: tuple[int, ...], batch: int) -> list[int]:
 
 def _alike(tensors: list[Tensor], batch: int) -> list[Tensor]:
     """What is joined, constants repeated where they were for the file's number of images."""
-    images = next((one for one in tensors if _counts_images(one)), None)
-    if images is None or _axis_of_images(images) != 0:
+    images = next((one for one in tensors if counts_images(one)), None)
+    if images is None or axis_of_images(images) != 0:
         return tensors
     return [
-        one if _counts_images(one) or one.shape[0] != batch else one[:1].expand(images.shape[0], *one.shape[1:])
+        one if counts_images(one) or one.shape[0] != batch else one[:1].expand(images.shape[0], *one.shape[1:])
         for one in tensors
     ]

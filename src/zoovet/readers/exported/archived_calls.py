@@ -15,7 +15,7 @@ from zoovet.readers.exported.program import FILLED_NAMES, UnknownOperation
 from zoovet.readers.exported.vocabulary import READERS
 from zoovet.readers.outputs import chosen_output
 
-__all__ = ["ArchivedCall", "ArchivedProgram", "calls_of"]
+__all__ = ["KNOWN_OPERATORS", "ArchivedCall", "ArchivedProgram", "calls_of"]
 
 _MAX_CALLS = 20_000
 _CONSTANTS = (
@@ -24,7 +24,9 @@ _CONSTANTS = (
     *("copy", "fill", "zero", "triu", "tril", "meshgrid", "floor", "ceil", "round", "cos", "log", "prod", "repeat"),
     *("broadcast_to", "dim"),
 )
-_KNOWN = frozenset((*READERS, *FILLED_NAMES, *_CONSTANTS))
+KNOWN_OPERATORS = frozenset((*READERS, *FILLED_NAMES, *_CONSTANTS))
+"""What files may call: what graphs have an operation for, and what makes constants."""
+
 _ARITHMETIC = frozenset(("add", "sub", "mul", "floordiv", "mod", "getitem", "neg", "eq", "ne", "lt", "le", "gt", "ge"))
 _DTYPES = {
     1: torch.uint8,
@@ -70,7 +72,7 @@ class ArchivedCall:
     @property
     def short(self) -> str:
         """The operator's name without a sign that it changes its input."""
-        return self.written if self.written in _KNOWN or self.namespace != "aten" else self.written.removesuffix("_")
+        return self.written if self.written in KNOWN_OPERATORS or self.namespace != "aten" else self.written.removesuffix("_")
 
     @property
     def name(self) -> str:
@@ -186,7 +188,7 @@ def _operator(target: str, place: str) -> tuple[str, str, str]:
     if len(parts) == 5 and parts[:3] == ["torch", "ops", "aten"]:
         written, overload = parts[3:]
         packet = getattr(torch.ops.aten, written, None) if written.isidentifier() else None
-        is_known = written in _KNOWN or written.removesuffix("_") in _KNOWN
+        is_known = written in KNOWN_OPERATORS or written.removesuffix("_") in KNOWN_OPERATORS
         if is_known and packet is not None and overload in packet.overloads():
             return "aten", written, overload
     name = printable(target.removeprefix("torch.ops."), 80)

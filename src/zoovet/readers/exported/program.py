@@ -23,7 +23,7 @@ from zoovet.readers.exported.values import NUM_IMAGES, Constant, Unreadable, Var
 from zoovet.readers.exported.vocabulary import READERS
 from zoovet.readers.exported.writer import GraphWriter
 
-__all__ = ["FILLED_NAMES", "NeedsFunctional", "UnknownOperation", "read_program"]
+__all__ = ["FILLED_NAMES", "PLACE", "NeedsFunctional", "UnknownOperation", "read_program"]
 
 _FILLED = {
     "new_zeros": 0.0,
@@ -39,6 +39,8 @@ _FILLED = {
 FILLED_NAMES = tuple(_FILLED)
 """Operators that make a tensor of one number."""
 _REPEATED = ("expand", "repeat", "expand_as", "broadcast_to")
+PLACE = "zoovet_place"
+"""Under what a file's call says where it stands, in what ``torch.fx.traceback.annotate`` is given."""
 
 
 class UnknownOperation(ZoovetError):
@@ -279,6 +281,9 @@ def _site_name(node: fx.Node, operation: str) -> str:
 
 
 def _place(node: fx.Node) -> str:
+    said = (node.meta.get("custom") or {}).get(PLACE)
+    if said:
+        return str(said)
     stack = _stack(node)
     module = printable(stack[-1][0], 80) if stack else ""
     found = re.findall(r'File "(.*?)", line (\d+)', node.meta.get("stack_trace") or "")

@@ -59,8 +59,6 @@ def name_of_zip(names: Sequence[str]) -> str:
         names: Of its entries.
     """
     tails = {name.partition("/")[2] for name in names}
-    if "constants.pkl" in tails or any(tail.startswith("code/__torch__") for tail in tails):
-        return f"is a TorchScript program, which is code, so it was refused; load it where you trust it and {EXPORT}"
     if "archive_format" in tails or {"serialized_exported_program.json", "serialized_state_dict.pt"} & {*names, *tails}:
         return (
             "is a program by torch.export (.pt2) of a PyTorch before 2.9, whose weights are a pickle: refused; "

@@ -76,7 +76,7 @@ class Tree:
         if isinstance(value, list | tuple):
             return ["list", *map(self._write, value)]
         if isinstance(value, Pairs):
-            return ["dict", *self._entries(value.pairs)]
+            return ["dict", *self.entries(value.pairs)]
         if isinstance(value, StoredTensor):
             return self._tensor(value)
         if isinstance(value, OddTensor):
@@ -87,12 +87,17 @@ class Tree:
         if isinstance(value, Array):
             return self._array(value)
         if isinstance(value, Instance):
-            return ["instance", printable(value.of.path), self._write(_content(value))]
+            return self.instance(value)
         if isinstance(value, complex):
             return ["complex", value.real, value.imag]
         return ["opaque", printable(value.path) if isinstance(value, Global) else type(value).__name__]
 
-    def _entries(self, pairs: Iterable[Any]) -> Iterator[Any]:
+    def instance(self, instance: Instance) -> Any:
+        """What stands for an object of a class that is not built."""
+        return ["instance", printable(instance.of.path), self._write(_content(instance))]
+
+    def entries(self, pairs: Iterable[Any]) -> Iterator[Any]:
+        """Keys and values in turn, as they are written."""
         for key, value in pairs:
             if isinstance(key, str) and len(key) > _MAX_NAME:
                 raise Refusal(

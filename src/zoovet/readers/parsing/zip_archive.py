@@ -34,7 +34,7 @@ def entries_of(file: IO[bytes]) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def _require_safe(entries: Sequence[zipfile.ZipInfo]) -> None:
+def _require_safe(entries: Sequence[zipfile.ZipInfo], packed: str | None) -> None:
     times = Counter(entry.filename for entry in entries)
     for entry in entries:
         name = f"'{printable(entry.filename, 80)}'"
@@ -45,6 +45,8 @@ def _require_safe(entries: Sequence[zipfile.ZipInfo]) -> None:
             raise Refusal(f"is ambiguous: it has the entry {name} {times[entry.filename]} times; get it anew")
         if entry.flag_bits & 1:
             raise Refusal(f"is encrypted (entry {name}), which weight files are not; {EXPORT}")
+        if packed is not None and entry.compress_type == zipfile.ZIP_DEFLATED and entry.filename.startswith(packed):
+            continue
         if entry.compress_type != zipfile.ZIP_STORED:
             raise Refusal(f"has the compressed entry {name}, which torch.save does not write; unpack it and {EXPORT}")
         if entry.compress_size != entry.file_size:
@@ -59,13 +61,21 @@ class ZipArchive:
         file_bytes: Its size.
         entries: All of them.
         prefix: What the names asked for stand behind.
+        packed: How names begin, behind it, whose entries may be compressed; ``None``: none may be.
 
     Raises:
         Refusal: One is packed, encrypted, there twice, or would be written elsewhere.
     """
 
-    def __init__(self, file: IO[bytes], file_bytes: int, entries: Sequence[zipfile.ZipInfo], prefix: str = "") -> None:
-        _require_safe(entries)
+    def __init__(
+        self,
+        file: IO[bytes],
+        file_bytes: int,
+        entries: Sequence[zipfile.ZipInfo],
+        prefix: str = "",
+        packed: str | None = None,
+    ) -> None:
+        _require_safe(entries, None if packed is None else prefix + packed)
         self.file, self.file_bytes, self.prefix = file, file_bytes, prefix
         self.entries = {entry.filename: entry for entry in entries}
         self.places: dict[str, tuple[int, int]] = {}
@@ -84,8 +94,30 @@ class ZipArchive:
         self.file.seek(start)
         return self.file.read(size)
 
+    def unpacked(self, name: str, limit: int) -> bytes:
+        """An entry's bytes, be it compressed or not.
+
+        Raises:
+            Refusal: It is not there, damaged, or of more bytes than the limit.
+        """
+        start, size = self.place(name)
+        entry, shown = self.entries[self.prefix + name], f"'{printable(self.prefix + name, 80)}'"
+        if max(size, entry.file_size) > limit:
+            raise Refusal(f"has the entry {shown} of {entry.file_size >> 20} MB, more than such entries have")
+        self.file.seek(start)
+        data = self.file.read(size)
+        if entry.compress_type == zipfile.ZIP_STORED:
+            return data
+        try:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, entry.file_size + 1)
+        except zlib.error as error:
+            raise Refusal(f"{DAMAGED}: its entry {shown} cannot be unpacked; get it anew") from error
+        if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
+            raise Refusal(f"{DAMAGED}: its entry {shown} unpacks to something else than was packed; get it anew")
+        return data
+
     def place(self, name: str) -> tuple[int, int]:
-        """First byte and size of an entry.
+        """First byte of an entry and its size as it lies there.
 
         Raises:
             Refusal: It is not there, or damaged.
@@ -106,13 +138,13 @@ class ZipArchive:
             raise Refusal(f"{DAMAGED}: its entry {name} is not where its directory says; get it anew")
         _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        if start + entry.file_size > self.file_bytes:
+        if start + entry.compress_size > self.file_bytes:
             raise Refusal(f"{DAMAGED}: its entry {name} reaches beyond its end; get it anew")
-        if entry.CRC:
+        if entry.CRC and entry.compress_type == zipfile.ZIP_STORED:
             self.file.seek(start)
             left, checksum = entry.file_size, 0
             while left and (piece := self.file.read(min(left, _PIECE))):
                 checksum, left = zlib.crc32(piece, checksum), left - len(piece)
             if checksum != entry.CRC:
                 raise Refusal(f"{DAMAGED}: its entry {name} has another checksum than was written; get it anew")
-        return start, entry.file_size
+        return start, entry.compress_size

@@ -1,4 +1,4 @@
-"""Zip files, by what is in them: what ``torch.save`` writes, programs by ``torch.export``, Keras' files."""
+"""Zip files, by what is in them: what ``torch.save`` writes, programs by ``torch.export`` and TorchScript, Keras' files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import IO
 from zoovet.readers.parsing.export_archive import program_folder, read_export_archive
 from zoovet.readers.parsing.replies import Reply
 from zoovet.readers.parsing.torch_zip import read_torch_zip
+from zoovet.readers.parsing.torchscript_archive import read_torchscript_archive, script_folder
 from zoovet.readers.parsing.zip_archive import entries_of
 
 __all__ = ["read_zip"]
@@ -25,4 +26,7 @@ def read_zip(file: IO[bytes], file_bytes: int) -> Reply:
     folder = program_folder(names)
     if folder is not None:
         return read_export_archive(file, file_bytes, entries, folder)
+    folder = script_folder(names)
+    if folder is not None:
+        return read_torchscript_archive(file, file_bytes, entries, folder)
     return read_torch_zip(file, file_bytes, entries)
