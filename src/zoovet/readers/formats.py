@@ -27,7 +27,7 @@ __all__ = ["content_of_bytes", "read_content"]
 
 
 def read_content(path: Path) -> FileContent:
-    """Read a file, known by what is in it: safetensors, ``torch.save`` (zip or the older format), ONNX, Keras, torch.export, TorchScript.
+    """Read a file, known by what is in it: safetensors, ``torch.save`` (zip or the older format), or one with a graph.
 
     A file may come from a stranger: it is read in a process of its own (:mod:`.isolation`). Of the index of a sharded
     state dict, or a folder with one, all shards are read. Of files that say their network's graph, that graph is read

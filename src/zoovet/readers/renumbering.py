@@ -17,6 +17,7 @@ from zoovet.readers.content import FileContent
 from zoovet.readers.loaded import GraphData, StoredTensor
 from zoovet.readers.onnx.tensors import dtype_name
 from zoovet.readers.rewriting import LayoutError, NewNumbers
+from zoovet.readers.torchscript.program import program_of
 
 __all__ = ["placed_names", "renumbered_graph_file", "renumbered_state_dict"]
 
@@ -69,7 +70,7 @@ def renumbered_state_dict(
 def renumbered_graph_file(
     data: GraphData, before: Mapping[str, Tensor], after: Mapping[str, Tensor], source: str
 ) -> list[NewNumbers]:
-    """What the tensors of an ONNX or Keras file become when parameters that were read from it change.
+    """What the tensors of an ONNX, Keras or TorchScript file become when parameters that were read from it change.
 
     Args:
         data: What the file holds.
@@ -163,6 +164,8 @@ def _places(data: GraphData) -> dict[str, StoredTensor]:
     """The tensors whose numbers lie in the file one by one, by their names in it."""
     if data.format_name == "ONNX":
         return _of_onnx(data)
+    if data.format_name == "TorchScript":
+        return _of_torchscript(data)
     return _of_keras(data) if data.format_name == "Keras" else {}
 
 
@@ -184,6 +187,16 @@ def _of_keras(data: GraphData) -> dict[str, StoredTensor]:
             continue
         _, start, size, dtype, _, shape, *_ = node
         places[str(path)] = _stored(data, start, size, getattr(torch, dtype), shape)
+    return places
+
+
+def _of_torchscript(data: GraphData) -> dict[str, StoredTensor]:
+    program = program_of(data)
+    places = {}
+    for name, tensor in program.weights.items():
+        _, start, _, _, offset, _, _, negative, conjugate = program.nodes[name]
+        if tensor.is_floating_point() and not tensor.is_meta and not negative and not conjugate:
+            places[name] = StoredTensor(tensor=tensor, start=start + offset * tensor.itemsize, swap=False)
     return places
 
 

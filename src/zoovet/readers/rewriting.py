@@ -152,7 +152,7 @@ def rewrite(
     """Write a file again with other numbers in some of its tensors; it is there whole or not at all.
 
     Args:
-        path: The file: safetensors, ``torch.save``, or ONNX.
+        path: The file: safetensors, ``torch.save``, ONNX, Keras or TorchScript.
         changed: New numbers.
         out: Where the new file goes.
         check: Looks at what was written before it gets its name, and raises where it is not as it should be.
@@ -227,15 +227,17 @@ def _mend_checksums(path: Path) -> None:
             file.seek(place)
             listed = file.read(_LISTED.size)
             lengths = _LISTED.unpack(listed)[-3:]
+            place, listed_at = place + _LISTED.size + sum(lengths), place
+            if info.compress_type != zipfile.ZIP_STORED:
+                continue  # whose checksum is that of what is packed in it: code, of which nothing changes
             checksum = struct.pack("<I", _checksum(file, info))
-            _write(file, place + _CHECKSUM_LISTED, checksum)
+            _write(file, listed_at + _CHECKSUM_LISTED, checksum)
             if info.flag_bits & _FOLLOWED:
                 behind = _start_of(file, info) + info.compress_size
                 file.seek(behind)
                 _write(file, behind + (4 if file.read(4) == _DESCRIPTOR else 0), checksum)
             else:
                 _write(file, info.header_offset + _CHECKSUM_LOCAL, checksum)
-            place += _LISTED.size + sum(lengths)
 
 
 def _checksum(file: IO[bytes], info: zipfile.ZipInfo) -> int:

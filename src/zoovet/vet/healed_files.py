@@ -29,8 +29,8 @@ __all__ = [
     "write_healed",
 ]
 
-_WRITTEN = "safetensors, a state dict by torch.save (.pt, .pth), ONNX, or Keras (.keras, .h5)"
-_GRAPH_FILES = ("ONNX", "Keras")
+_WRITTEN = "safetensors, a state dict by torch.save (.pt, .pth), ONNX, Keras (.keras, .h5), or TorchScript"
+_GRAPH_FILES = ("ONNX", "Keras", "TorchScript")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,10 +10,13 @@ from zoovet.errors import ZoovetError
 from zoovet.networks import Networks, fold_batch_norms
 from zoovet.printable import printable
 from zoovet.readers import read_content, save_networks, says_its_graph
+from zoovet.readers.loaded import GraphData
 from zoovet.readers.onnx.rewriting import changed_onnx
-from zoovet.readers.rewriting import LayoutError, changed_tensors, require_tensors, rewrite
+from zoovet.readers.renumbering import renumbered_graph_file
+from zoovet.readers.rewriting import LayoutError, NewNumbers, changed_tensors, require_tensors, rewrite
 from zoovet.vet.endings import end_alike
 from zoovet.vet.healed_files import in_one_file
+from zoovet.vet.known_graphs import KnownNetwork
 from zoovet.vet.repairer import RepairedFile
 from zoovet.vet.suspects import Suspects
 
@@ -21,6 +24,7 @@ __all__ = ["require_output_name", "write_repaired"]
 
 _OWN = ".safetensors"
 _NOT_WRITTEN = ".pt2"
+_GRAPH_FILES = ("ONNX", "TorchScript")
 _IN_OWN = f"--out NAME{_OWN} writes the network in zoovet's own format"
 _IN_PYTHON = "zoovet.load_networks and zoovet.save_networks bring it into zoovet's own format: repair that file"
 
@@ -75,7 +79,7 @@ def _write_in_layout(suspects: Suspects, edited: Networks, path: Path, out: Path
             path, changed, out, lambda written: require_tensors(read_content(written).tensors, content, changed, source)
         )
         return
-    if content.graph.format_name != "ONNX" or suspects.known is None:
+    if content.graph.format_name not in _GRAPH_FILES or suspects.known is None:
         raise LayoutError(f"{source}: repaired networks are not written as {content.graph.format_name}")
     known = suspects.known
 
@@ -89,4 +93,16 @@ def _write_in_layout(suspects: Suspects, edited: Networks, path: Path, out: Path
     whole = in_one_file(content, path).graph
     assert whole is not None
     data = whole.data
-    rewrite(path, changed_onnx(data, before, edited, source), out, require_edited, data.file)
+    is_onnx = data.format_name == "ONNX"
+    changed = changed_onnx(data, before, edited, source) if is_onnx else _by_names(data, known, edited, source)
+    rewrite(path, changed, out, require_edited, data.file)
+
+
+def _by_names(data: GraphData, known: KnownNetwork, edited: Networks, source: str) -> list[NewNumbers]:
+    """New numbers for the tensors of a file whose parameters keep its names."""
+    after, original = known.with_weights(edited), known.original
+    before = next((one for one in (original.networks, original.unfolded) if one and one.graph == after.graph), None)
+    if before is None:
+        raise LayoutError(f"{source}: a layer has no bias of its own there, and the repair needs one")
+    whole = {name: tensor[0] for name, tensor in before.parameters.items()}
+    return renumbered_graph_file(data, whole, {name: after.parameters[name][0] for name in whole}, source)

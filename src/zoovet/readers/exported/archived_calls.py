@@ -72,7 +72,11 @@ class ArchivedCall:
     @property
     def short(self) -> str:
         """The operator's name without a sign that it changes its input."""
-        return self.written if self.written in KNOWN_OPERATORS or self.namespace != "aten" else self.written.removesuffix("_")
+        return (
+            self.written
+            if self.written in KNOWN_OPERATORS or self.namespace != "aten"
+            else self.written.removesuffix("_")
+        )
 
     @property
     def name(self) -> str:

@@ -50,10 +50,11 @@ def read_torchscript_archive(
     order = archive.read("byteorder").strip() if archive.has("byteorder") else b"little"
     if order != b"little":
         raise Refusal("has its numbers in another byte order than little, which is not read; save it anew")
+    code = _code(archive, folder)
     tree = _Objects(archive, file_bytes)
     root = tree.written(_unpickled(archive, "data"))
     constants = tree.written(_unpickled(archive, "constants")) if archive.has("constants.pkl") else ["list"]
-    described = {"root": root, "objects": tree.objects, "constants": constants, "code": _code(archive, folder)}
+    described = {"root": root, "objects": tree.objects, "constants": constants, "code": code}
     return Reply({"torchscript": described, "byteorder": "little"}, tree.blob)
 
 
@@ -99,8 +100,10 @@ class _ScriptNames(Known):
     def look_up(self, named: Global) -> Global:
         if named.path.startswith(_OWN_CLASSES):
             shown = printable(named.path.removeprefix(_OWN_CLASSES), 60)
-            why = "quantized networks are not read; script it before it is quantized" if "quant" in shown else (
-                "it is not read; save the network as ONNX (torch.onnx.export)"
+            why = (
+                "quantized networks are not read; script it before it is quantized"
+                if "quant" in shown
+                else ("it is not read; save the network as ONNX (torch.onnx.export)")
             )
             raise Refusal(f"is a TorchScript program that holds an object of torch's own class '{shown}': {why}")
         if named.path.startswith(_CLASSES) or named.path in _LISTS or named.path == _TAG:
@@ -108,11 +111,10 @@ class _ScriptNames(Known):
         return super().look_up(named)
 
     def call(self, callee: Any, arguments: Any) -> Any:
-        if isinstance(callee, Global) and isinstance(arguments, tuple):
-            if callee.path in _LISTS or callee.path == _TAG:
-                return arguments[0]
-            if callee.path.startswith(_CLASSES):
-                return Instance(callee, arguments)
+        if isinstance(callee, Global) and callee.path.startswith(_CLASSES):
+            return Instance(callee, arguments)  # of an enumeration its value alone
+        if isinstance(callee, Global) and isinstance(arguments, tuple) and callee.path in (*_LISTS, _TAG):
+            return arguments[0]
         return super().call(callee, arguments)
 
 

@@ -1,7 +1,7 @@
 """The text of a TorchScript program as a tree in JSON: parsed, never compiled, never run.
 
-TorchScript is written in a subset of Python's syntax. Statements are ``[kind, line, …]``, expressions ``[kind, …]``; what
-an interpreter has no use for, as types, is left out, and what TorchScript does not write is there as ``other``.
+TorchScript is written in a subset of Python's syntax. Statements are ``[kind, line, …]``, expressions ``[kind, …]``.
+What an interpreter has no use for, as types, is left out; what TorchScript does not write is there as ``other``.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class CodeReader:
                 found["fields"].append(one.target.id)
                 if one.value is not None:
                     found["constants"][one.target.id] = self._expression(one.value)
-            elif _is_assignment_to(one, "__parameters__") and isinstance(one.value, ast.List):
-                found["parameters"] = [name.value for name in one.value.elts if _is_short_text(name)]
+            elif isinstance(one, ast.Assign):
+                found["parameters"] += _parameters(one)
         return found
 
     def _function(self, node: ast.FunctionDef) -> dict[str, Any]:
@@ -140,6 +140,8 @@ class CodeReader:
                 return self._constant(value)
             case ast.Attribute(value=value, attr=name):
                 return ["attribute", self._expression(value), name]
+            case ast.Call(func=ast.Name(id="isinstance"), args=[value, kind]):
+                return ["isinstance", self._expression(value), _types(kind)]
             case ast.Call(func=function, args=args, keywords=keywords):
                 is_typed = isinstance(function, ast.Name) and function.id in _TYPED
                 return [
@@ -191,12 +193,20 @@ def _names(target: ast.expr) -> str | list[str] | None:
     return None
 
 
-def _is_assignment_to(node: ast.stmt, name: str) -> Any:
-    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name
+def _parameters(node: ast.Assign) -> list[str]:
+    """The texts in what ``__parameters__`` is given."""
+    target, value = node.targets[0], node.value
+    if not isinstance(target, ast.Name) or target.id != "__parameters__" or not isinstance(value, ast.List):
+        return []
+    texts = [one.value for one in value.elts if isinstance(one, ast.Constant)]
+    return [one for one in texts if isinstance(one, str) and len(one) <= _MAX_TEXT]
 
 
-def _is_short_text(node: ast.expr) -> Any:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= _MAX_TEXT
+def _types(node: ast.expr) -> list[str]:
+    """The names of the types that a value is asked for, without what they hold."""
+    nodes = node.elts if isinstance(node, ast.Tuple | ast.List) else [node]
+    outer = [one.value if isinstance(one, ast.Subscript) else one for one in nodes]
+    return [one.id if isinstance(one, ast.Name) else "" for one in outer]
 
 
 def _kind(node: ast.AST) -> str:

@@ -1,4 +1,4 @@
-"""Zip files, by what is in them: what ``torch.save`` writes, programs by ``torch.export`` and TorchScript, Keras' files."""
+"""Zip files, by what is in them: what ``torch.save`` writes, ``torch.export``, TorchScript, Keras."""
 
 from __future__ import annotations
 

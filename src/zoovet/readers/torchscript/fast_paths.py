@@ -1,4 +1,4 @@
-"""Operators that torch has for speed alone, which traces of attention in evaluation mode hold, by what they stand for."""
+"""Operators that torch has for speed alone, which traces of attention hold, by what they stand for."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _attention(
     out_weight: Tensor,
     out_bias: Tensor,
     mask: Any = None,
-    *_: Any,
+    *_need_weights: Any,
 ) -> list[Any]:
     """Self-attention of [N, L, E], and no weights."""
     if query is not key or key is not value or mask is not None:
         raise TypeError("attends to something else than its own input, or masks it")
-    images, length, _ = query.shape
+    images, length = query.shape[:2]
     parts = call("reshape", call("linear", query, weight, bias), [images, length, 3, heads, width // heads])
     turned = call("permute", parts, [2, 0, 3, 1, 4])
     attended = call("scaled_dot_product_attention", *(call("select", turned, 0, place) for place in range(3)))
@@ -56,7 +56,8 @@ def _encoder_layer(
     *parameters: Any,
 ) -> Any:
     """A layer of a transformer's encoder: attention and two linear layers, each added to its input."""
-    norm1, norm2, (up, up_bias, down, down_bias) = parameters[:2], parameters[2:4], parameters[4:8]
+    norm1, norm2 = parameters[:2], parameters[2:4]
+    up, up_bias, down, down_bias = parameters[4:8]
     if len(parameters) > 8 and parameters[8] is not None:
         raise TypeError("masks its input")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def network_of_torchscript(
         networks = traced(module, tuple(input_shape))
         networks.require_finite("its weights")
         networks, note = take_first_operations(networks)
-    return NetworkFile(networks=networks, notes=(*notes, *module.notes, *(() if note is None else (note,))))
+    return NetworkFile(networks=networks, notes=(*notes, *module.told.notes, *(() if note is None else (note,))))
 
 
 def _example(program: Program) -> tuple[int, ...]:
@@ -97,6 +98,13 @@ def _precision(program: Program) -> torch.dtype:
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in learned) else torch.float32
 
 
+@dataclass
+class _Told:
+    """What is to be said of a run; tracing sets a module's own dictionaries back."""
+
+    notes: dict[str, None] = field(default_factory=dict)
+
+
 class _Scripted(Replayed):
     """Runs a program.
 
@@ -110,7 +118,7 @@ class _Scripted(Replayed):
     def __init__(self, program: Program, weights: dict[str, Tensor], dtype: torch.dtype, output: int | None) -> None:
         super().__init__()
         self._program, self._dtype, self._output = program, dtype, output
-        self.notes: dict[str, None] = {}
+        self.told = _Told()
         for name, tensor in weights.items():
             self.keep_tensor(name, tensor, is_learned=name in program.learned)
 
@@ -130,7 +138,7 @@ class _Scripted(Replayed):
             self.failure.error = ZoovetError(f"its code says something that is not read{said_in_parentheses(error)}")
             raise self.failure.error from None
         finally:
-            self.notes.update(operators.notes)
+            self.told.notes.update(operators.notes)
 
 
 def _outputs(answer: Any) -> tuple[list[Tensor], list[str]]:

@@ -33,7 +33,7 @@ from zoovet.readers.torchscript.values import (
 
 __all__ = ["Interpreter"]
 
-_MAX_STEPS = 1_000_000
+_MAX_STEPS = 500_000
 _MAX_DEPTH = 60
 _ROOTS = frozenset(("torch", "ops", "__torch__"))
 _NUMBERS = {"inf": float("inf"), "nan": float("nan")}
@@ -127,11 +127,11 @@ class Interpreter:
         frame.line = line
         match kind:
             case "assign":
-                self._assign(parts[0], self._value(parts[1]))
+                self._assign(parts[0], self._evaluated(parts[1]))
             case "expression":
-                self._value(parts[0])
+                self._evaluated(parts[0])
             case "return":
-                return self._value(parts[0])
+                return self._evaluated(parts[0])
             case "if":
                 return self._block(parts[1] if self._decided(parts[0]) else parts[2])
             case "while":
@@ -207,6 +207,8 @@ class Interpreter:
                 return self._global(path) if path else self._attribute(self._value(parts[0]), parts[1])
             case "call":
                 return self._call(*parts)
+            case "isinstance":
+                return _is_of(self._value(parts[0]), parts[1])
             case "list" | "tuple":
                 return bounded([self._evaluated(one) for one in parts])
             case "dict":
@@ -316,8 +318,30 @@ class Interpreter:
         try:
             with annotate({PLACE: place}):
                 return self._operators.call(path, [_plain(one) for one in args], keywords, place)
+        except ZoovetError:
+            raise
         except MALFORMED as error:
             raise self._unknown(path, f"does not fit{said_in_parentheses(error)}") from None
+
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "Tensor": torch.Tensor,
+    "List": list,
+    "Tuple": (list, Named),
+    "Dict": dict,
+    "NoneType": type(None),
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+}
+
+
+def _is_of(value: Any, names: Sequence[str]) -> bool:
+    """Whether a value is of a type of TorchScript's, to which a truth is no number."""
+    if isinstance(value, bool):
+        return "bool" in names
+    return any(name in _TYPES and isinstance(value, _TYPES[name]) for name in names)
 
 
 class _Frame:

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoovet.errors import ZoovetError
 from zoovet.printable import printable
 from zoovet.readers.exported.file_errors import MALFORMED
 from zoovet.readers.exported.program import UnknownOperation
 from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.torchscript.fast_paths import FAST_PATHS
-from zoovet.readers.torchscript.plain_values import PLAIN_OPERATORS, bounded
+from zoovet.readers.torchscript.plain_values import LIST_OPERATORS, PLAIN_OPERATORS, bounded
 from zoovet.readers.torchscript.tensor_calls import TensorCalls
 from zoovet.readers.torchscript.values import DTYPES, Named, StopsItself, Unset
 
@@ -22,7 +23,7 @@ __all__ = ["Operators"]
 
 _DROPOUTS = frozenset(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"))
 _MAX_MADE = 4096
-_SAME = frozenset(("detach", "alias", "contiguous", "data", "cpu", "cuda"))
+_SAME = frozenset(("detach", "alias", "data", "cpu", "cuda"))
 
 
 class Operators:
@@ -57,7 +58,7 @@ class Operators:
                 return self._of_prim(name, args, keywords, shown, place)
             if known == "aten":
                 return self._of_aten(name, args, keywords, place)
-        except (UnknownOperation, StopsItself):
+        except ZoovetError:
             raise
         except MALFORMED as error:
             raise UnknownOperation(shown, place, f"does not fit{said_in_parentheses(error)}") from None
@@ -73,24 +74,27 @@ class Operators:
         raise UnknownOperation(shown, place, "is not in the vocabulary of graphs")
 
     def _of_aten(self, name: str, args: list[Any], keywords: dict[str, Any], place: str) -> Any:
-        short = name.removesuffix("_")
         if name in _ANY:
             return _ANY[name](self, *args)
+        if name in LIST_OPERATORS and args and isinstance(args[0], list):
+            return PLAIN_OPERATORS[name](*args, **keywords)
+        if name == "tensor":
+            return self._tensor(args[0], keywords.get("dtype"))
         if not any(isinstance(one, Tensor) for one in (*args, *keywords.values())):
-            if name in PLAIN_OPERATORS and not (args and _holds_tensors(args[0]) and name in ("sum", "max", "min")):
+            if name in PLAIN_OPERATORS:
                 return PLAIN_OPERATORS[name](*args, **keywords)
             if name in ("to", "type_as"):
                 return self._number_as(args)
-        if name == "tensor":
-            return self._tensor(args[0], keywords.get("dtype"))
-        if args and isinstance(args[0], Tensor):
-            if name in _FACTS:
-                return bounded(_FACTS[name](self, *args))
-            if name in ("to", "type_as"):
-                return self._cast(args, keywords, place)
+        elif isinstance(args[0], Tensor) and name in _FACTS:
+            return bounded(_FACTS[name](self, *args))
+        elif isinstance(args[0], Tensor) and name in ("to", "type_as"):
+            return self._cast(args, keywords, place)
+        return self._of_torch(name, args, keywords, place)
+
+    def _of_torch(self, name: str, args: list[Any], keywords: dict[str, Any], place: str) -> Any:
         if name in FAST_PATHS:
             return FAST_PATHS[name](lambda of, *given: self.tensors.call(of, given, {}, place), *args)
-        if short in _DROPOUTS and len(args) > 2 and args[2] is True:
+        if name.removesuffix("_") in _DROPOUTS and len(args) > 2 and args[2] is True:
             self.notes["dropout that its code leaves on, as when it was traced in training, is left out"] = None
             args = [*args[:2], False]
         if name == "_convolution":
@@ -124,10 +128,6 @@ class Operators:
         return value if isinstance(value, Tensor) else self.tensors.tensor(value, dtype)
 
 
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value)
-
-
 def _number_of(dtype: torch.dtype) -> int:
     return next(number for number, own in DTYPES.items() if own == dtype)
 
@@ -149,18 +149,21 @@ _FACTS: Mapping[str, Callable[..., Any]] = MappingProxyType({
     "is_floating_point": lambda _, tensor: tensor.is_floating_point(),
     "is_complex": lambda _, tensor: tensor.is_complex(),
     "is_contiguous": lambda _, tensor: True,
-    **dict.fromkeys(("Int", "Float", "Bool", "item", "ScalarImplicit", "IntImplicit", "FloatImplicit"), _unknown_number),
+    **dict.fromkeys(("Int", "Float", "Bool", "item"), _unknown_number),
+    **dict.fromkeys(("ScalarImplicit", "IntImplicit", "FloatImplicit"), _unknown_number),
     **dict.fromkeys(_SAME, lambda _, tensor, *__: tensor),
 })  # fmt: skip
 """What a program asks of tensors: known of their shape and dtype."""
 
-_ANY: Mapping[str, Callable[..., Any]] = MappingProxyType({
-    "__is__": lambda _, first, second: first is second,
-    "__isnot__": lambda _, first, second: first is not second,
-    "is_grad_enabled": lambda _: True,
-    "is_autocast_enabled": lambda _, *__: False,
-    "is_autocast_cpu_enabled": lambda _, *__: False,
-})
+_ANY: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "__is__": lambda _, first, second: first is second,
+        "__isnot__": lambda _, first, second: first is not second,
+        "is_grad_enabled": lambda _: True,
+        "is_autocast_enabled": lambda _, *__: False,
+        "is_autocast_cpu_enabled": lambda _, *__: False,
+    }
+)
 """What is known of any value; gradients count as wanted, so that no way is taken that exists for speed alone."""
 
 _PRIM: Mapping[str, Callable[..., Any]] = MappingProxyType({

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["MAX_ITEMS", "PLAIN_OPERATORS", "bounded"]
+__all__ = ["LIST_OPERATORS", "MAX_ITEMS", "PLAIN_OPERATORS", "bounded"]
 
 _LARGEST = 2**62
 MAX_ITEMS = 10_000
@@ -42,9 +42,10 @@ def _numbers(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _add(first: Any, second: Any, alpha: float = 1) -> Any:
-    if isinstance(first, list | str) and type(first) is type(second):
-        bounded(first), bounded(second)
-        return bounded(first + second)
+    if isinstance(first, list) and isinstance(second, list):
+        return bounded(bounded(first) + bounded(second))
+    if isinstance(first, str) and isinstance(second, str):
+        return bounded(bounded(first) + bounded(second))
     return _numbers(lambda a, b, times: a + b * times)(first, second, alpha)
 
 
@@ -88,6 +89,11 @@ def _all_numbers(items: Any) -> list[Any]:
     if not all(isinstance(one, int | float) for one in numbers):
         raise TypeError("calculates with what is no number")
     return numbers
+
+
+def _clamp(number: Any, least: Any = None, most: Any = None) -> Any:
+    raised = number if least is None else _numbers(max)(number, least)
+    return raised if most is None else _numbers(min)(raised, most)
 
 
 def _append(items: list[Any], one: Any) -> list[Any]:
@@ -154,9 +160,14 @@ PLAIN_OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({
     "ceil": _numbers(math.ceil),
     "floor": _numbers(math.floor),
     "round": _numbers(round),
+    "all": lambda items: all(_all_numbers(items)),
+    "any": lambda items: any(_all_numbers(items)),
     "min": _extreme(min),
     "max": _extreme(max),
     "sum": _sum,
+    "clamp": _clamp,
+    "clamp_min": _clamp,
+    "clamp_max": lambda number, most: _clamp(number, None, most),
     "len": len,
     "list": lambda items: list(bounded(items)),
     "copy": lambda items: list(bounded(items)),
@@ -186,3 +197,7 @@ PLAIN_OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({
     "alias": lambda one: one,
 })  # fmt: skip
 """By TorchScript's names: what is computed where no argument is a tensor."""
+LIST_OPERATORS = frozenset(
+    ("append", "extend", "insert", "_set_item", "slice", "copy", "len", "pop", "reverse", "list")
+)
+"""Those that take a list of whatever it holds, and whatever is put into it."""

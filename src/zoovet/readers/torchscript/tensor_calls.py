@@ -23,11 +23,11 @@ _RESULTS = frozenset(("Tensor", "List[Tensor]"))
 _MAX_CALLS = 20_000
 _MAX_CONSTANT_NUMBERS = 2**27
 _MAX_WORK = 2**36
-_CHEAP = frozenset((
-    "add", "sub", "mul", "div", "view", "reshape", "permute", "transpose", "t", "slice", "select", "unsqueeze", "squeeze",
-    "expand", "cat", "stack", "index", "flatten", "to", "contiguous", "clone", "detach", "zeros", "ones", "full", "arange",
+_COSTLY = frozenset((
+    "addmm", "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "conv1d", "conv2d", "convolution", "einsum", "linear",
+    "matmul", "max_pool2d", "max_pool2d_with_indices", "mm", "scaled_dot_product_attention",
 ))  # fmt: skip
-"""Whose cost is that of the numbers that they make."""
+"""Whose cost is more than that of the numbers that they read and make."""
 
 
 class TensorCalls:
@@ -89,7 +89,7 @@ class TensorCalls:
         self._made.add(results, name, place)
         if not any(map(counts_images, inputs)):
             self._constants.add(results, name, place)
-            if short not in _CHEAP:
+            if short in _COSTLY:
                 made = sum(one.numel() for one in results if isinstance(one, Tensor))
                 self._work += made * sum(one.numel() for one in inputs)
             if self._work > _MAX_WORK:
