@@ -28,8 +28,9 @@ def repaired(relu_graph: Graph) -> Repaired:
     """A file whose networks' numbers became larger by a half."""
     candidates = [Candidate("own", Path("none"), (relu_graph,))]
 
-    def repair(path: Path, output: int | None = None) -> RepairedFile:
-        suspects = load_suspects(path, candidates, ReadOptions(output=output), "repairer")
+    def repair(path: Path, output: int | None = None, input_shape: tuple[int, ...] | None = None) -> RepairedFile:
+        options = ReadOptions(output=output, input_shape=input_shape)
+        suspects = load_suspects(path, candidates, options, "repairer")
         parts = tuple(Networks.from_flat(part.graph, part.flat() + 0.5) for part in suspects.parts)
         return RepairedFile(suspects=suspects, parts=parts, change=1.0, notes=(), general_notes=())
 
@@ -93,6 +94,24 @@ def test_an_onnx_file_stays_one(tmp_path: Path, relu_graph: Graph, drawn: Networ
     assert write_repaired(repaired(path, 1), path, out) == ()
     (again,) = repaired(out, 1).suspects.parts
     assert torch.equal(again.flat(), networks.flat() + 0.5)
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_torchscript_file_stays_one(
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired, freeze: bool
+) -> None:
+    networks, path, out = drawn(relu_graph), tmp_path / "a.pt", tmp_path / "out.pt"
+    images = torch.rand(3, *relu_graph.input_shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, that torch.jit is deprecated
+        module = torch.jit.trace(to_module(networks).eval(), images)
+        torch.jit.save(torch.jit.freeze(module) if freeze else module, path)
+        assert write_repaired(repaired(path, input_shape=relu_graph.input_shape), path, out) == ()
+        answers = torch.jit.load(out)(images)
+    (again,) = repaired(out, input_shape=relu_graph.input_shape).suspects.parts
+    assert torch.equal(again.flat(), networks.flat() + 0.5)
+    torch.testing.assert_close(answers, to_module(again)(images), rtol=1e-5, atol=1e-5)
+    assert len(out.read_bytes()) == len(path.read_bytes())
 
 
 def test_an_onnx_file_takes_in_what_lies_in_another(

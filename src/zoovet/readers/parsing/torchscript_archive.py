@@ -112,7 +112,7 @@ class _ScriptNames(Known):
 
     def call(self, callee: Any, arguments: Any) -> Any:
         if isinstance(callee, Global) and callee.path.startswith(_CLASSES):
-            return Instance(callee, arguments)  # of an enumeration its value alone
+            return Instance(callee, arguments) if isinstance(arguments, tuple) else arguments  # of an enumeration
         if isinstance(callee, Global) and isinstance(arguments, tuple) and callee.path in (*_LISTS, _TAG):
             return arguments[0]
         return super().call(callee, arguments)

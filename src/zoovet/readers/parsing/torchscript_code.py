@@ -76,8 +76,10 @@ class CodeReader:
                 found["fields"].append(one.target.id)
                 if one.value is not None:
                     found["constants"][one.target.id] = self._expression(one.value)
-            elif isinstance(one, ast.Assign):
+            elif isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name):
                 found["parameters"] += _parameters(one)
+                if base == "Enum":
+                    found["constants"][one.targets[0].id] = self._expression(one.value)
         return found
 
     def _function(self, node: ast.FunctionDef) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _MAX_STEPS = 500_000
 _MAX_DEPTH = 60
 _ROOTS = frozenset(("torch", "ops", "__torch__"))
 _NUMBERS = {"inf": float("inf"), "nan": float("nan")}
-_CASTS = {"int": "Int", "float": "Float", "bool": "Bool"}
+_CASTS = {"int": "Int", "float": "Float", "bool": "Bool", "str": "str"}
 _GOES_ON = object()
 """What a block gives that does not return."""
 
@@ -55,6 +55,7 @@ class Interpreter:
         self._program, self._weight, self._operators = program, weight, operators
         self._steps = 0
         self._stack: list[_Frame] = []
+        self._attributes: dict[tuple[int, str], Any] = {}
 
     def run(self, images: Any) -> Any:
         """What ``forward`` answers for images.
@@ -250,14 +251,27 @@ class Interpreter:
         if root == "CONSTANTS" and rest[1:].isdecimal() and len(rest) < 9 and int(rest[1:]) < len(constants):
             return self._read(constants[int(rest[1:])])
         found = self._program.found(path) if root == "__torch__" else None
+        of, _, member = path.rpartition(".")
+        kind = self._program.found(of) if found is None else None
+        if isinstance(kind, ScriptClass) and kind.base == "Enum" and member in kind.constants:
+            return self._value(kind.constants[member])
         if found is None:
             raise self._unknown(path, "is not known")
         return found
+
+    def _own(self, of: ScriptObject, name: str) -> Any:
+        """An attribute; a list is one for a whole run, since the program may change it."""
+        place = id(of), name
+        if place not in self._attributes:
+            self._attributes[place] = self._read(of.attributes[name])
+        return self._attributes[place]
 
     def _read(self, value: Any) -> Any:
         """A value of an object: a weight as its tensor."""
         if isinstance(value, Weight):
             return self._weight(value.name)
+        if isinstance(value, dict):
+            return {key: self._read(one) for key, one in value.items()}
         return [self._read(one) for one in value] if isinstance(value, list) else value
 
     def _attribute(self, value: Any, name: str) -> Any:
@@ -267,7 +281,7 @@ class Interpreter:
             if name == "training":
                 return False
             if name in value.attributes:
-                return self._read(value.attributes[name])
+                return self._own(value, name)
             of = self._program.class_of(value)
             if of is not None and name in of.constants:
                 return self._value(of.constants[name])

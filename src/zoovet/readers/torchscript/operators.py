@@ -76,7 +76,7 @@ class Operators:
     def _of_aten(self, name: str, args: list[Any], keywords: dict[str, Any], place: str) -> Any:
         if name in _ANY:
             return _ANY[name](self, *args)
-        if name in LIST_OPERATORS and args and isinstance(args[0], list):
+        if name in LIST_OPERATORS and args and isinstance(args[0], list | dict):
             return PLAIN_OPERATORS[name](*args, **keywords)
         if name == "tensor":
             return self._tensor(args[0], keywords.get("dtype"))
@@ -98,7 +98,7 @@ class Operators:
             self.notes["dropout that its code leaves on, as when it was traced in training, is left out"] = None
             args = [*args[:2], False]
         if name == "_convolution":
-            name, args = "convolution", args[:9]
+            name, args = _convolution(args)
         if name.endswith("_") and not isinstance(args[0], Tensor):
             raise TypeError("changes what is no tensor")
         return self.tensors.call(name, args, keywords, place)
@@ -126,6 +126,14 @@ class Operators:
                 raise TypeError(f"makes a tensor of more than {_MAX_MADE} numbers, or of lists")
             return torch.ops.aten.stack.default([self.tensors.tensor(one, dtype) for one in value])
         return value if isinstance(value, Tensor) else self.tensors.tensor(value, dtype)
+
+
+def _convolution(args: list[Any]) -> tuple[str, list[Any]]:
+    """A traced convolution by its name, and what that takes; one that is transposed as it stands."""
+    image, weight, bias, stride, padding, dilation, is_transposed, _, groups = args[:9]
+    if is_transposed or weight.ndim not in (3, 4):
+        return "convolution", args[:9]
+    return f"conv{weight.ndim - 2}d", [image, weight, bias, stride, padding, dilation, groups]
 
 
 def _number_of(dtype: torch.dtype) -> int:

@@ -91,6 +91,12 @@ def _all_numbers(items: Any) -> list[Any]:
     return numbers
 
 
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple | dict):
+        raise TypeError("writes a list as a text")
+    return str(bounded(value))
+
+
 def _clamp(number: Any, least: Any = None, most: Any = None) -> Any:
     raised = number if least is None else _numbers(max)(number, least)
     return raised if most is None else _numbers(min)(raised, most)
@@ -188,6 +194,7 @@ PLAIN_OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({
     "logical_not": operator.not_,
     "format": _format,
     "warn": lambda *_, **__: None,
+    "str": _text,
     "Int": int,
     "Float": float,
     "Bool": bool,
