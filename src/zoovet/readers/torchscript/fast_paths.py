@@ -17,21 +17,21 @@ _Call = Callable[..., Any]
 
 
 def _attention(
-    call: _Call,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    width: int,
-    heads: int,
-    weight: Tensor,
-    bias: Tensor,
-    out_weight: Tensor,
-    out_bias: Tensor,
-    mask: Any = None,
-    *_need_weights: Any,
+    call: _Call, query: Tensor, key: Tensor, value: Tensor, width: int, heads: int, *given: Any
 ) -> list[Any]:
-    """Self-attention of [N, L, E], and no weights."""
-    if query is not key or key is not value or mask is not None:
+    """Self-attention of [N, L, E]: the answer, and no weights.
+
+    Args:
+        call: Makes a call.
+        query: What attends; key and value are the same.
+        key: What is attended to.
+        value: What is taken from it.
+        width: E.
+        heads: Its parts.
+        given: Weight and bias of the layer before, of the layer behind, a mask.
+    """
+    weight, bias, out_weight, out_bias = given[:4]
+    if query is not key or key is not value or (len(given) > 4 and given[4] is not None):
         raise TypeError("attends to something else than its own input, or masks it")
     images, length = query.shape[:2]
     parts = call("reshape", call("linear", query, weight, bias), [images, length, 3, heads, width // heads])
@@ -41,31 +41,27 @@ def _attention(
     return [call("linear", joined, out_weight, out_bias), Unset("are weights of attention, which are not read")]
 
 
-def _encoder_layer(
-    call: _Call,
-    source: Tensor,
-    width: int,
-    heads: int,
-    weight: Tensor,
-    bias: Tensor,
-    out_weight: Tensor,
-    out_bias: Tensor,
-    uses_gelu: bool,
-    norms_first: bool,
-    eps: float,
-    *parameters: Any,
-) -> Any:
-    """A layer of a transformer's encoder: attention and two linear layers, each added to its input."""
-    norm1, norm2 = parameters[:2], parameters[2:4]
-    up, up_bias, down, down_bias = parameters[4:8]
+def _encoder_layer(call: _Call, source: Tensor, width: int, heads: int, *given: Any) -> Any:
+    """A layer of a transformer's encoder: attention and two linear layers, each added to its input.
+
+    Args:
+        call: Makes a call.
+        source: [N, L, E].
+        width: E.
+        heads: Of the attention.
+        given: Its weights and biases, whether there is a GELU, whether norms come first, their epsilon, weights and
+            biases of the norms and of the two layers, a mask.
+    """
+    own, (uses_gelu, norms_first, eps), parameters = given[:4], given[4:7], given[7:]
+    norm1, norm2, (up, up_bias, down, down_bias) = parameters[:2], parameters[2:4], parameters[4:8]
     if len(parameters) > 8 and parameters[8] is not None:
         raise TypeError("masks its input")
 
-    def norm(of: Any, given: Any) -> Any:
-        return call("layer_norm", of, [width], *given, eps)
+    def norm(of: Any, by: Any) -> Any:
+        return call("layer_norm", of, [width], *by, eps)
 
     def attended(of: Any) -> Any:
-        return _attention(call, of, of, of, width, heads, weight, bias, out_weight, out_bias)[0]
+        return _attention(call, of, of, of, width, heads, *own)[0]
 
     def fed(of: Any) -> Any:
         return call("linear", call("gelu" if uses_gelu else "relu", call("linear", of, up, up_bias)), down, down_bias)

@@ -125,8 +125,10 @@ def _slice(items: Any, start: int | None = None, end: int | None = None, step: i
     return items[start:end:step]
 
 
-def _format(text: str, *_: Any) -> str:
-    """The text as it is: what programs say of their errors is not needed."""
+def _format(text: str, *given: Any) -> Any:
+    """A text with numbers and texts put into it, as programs say why they stop."""
+    for one in given:
+        text = bounded(text.replace("{}", str(one) if isinstance(one, int | float | str) else "…", 1))
     return text
 
 
