@@ -76,6 +76,7 @@ _BODIES = {
     "with input:\n  pass\nreturn input": r"Python's 'With' is not read in code",
     "del input\nreturn input": r"Python's 'Delete' is not read in code",
     "self.weight = input\nreturn input": r"an assignment to an attribute is not read in code",
+    "_0 = isinstance(input, type)\nreturn input": r"the type 'type' is not known",
     "return ops.mine.explode(input)": r"mine\.explode is not in the vocabulary of graphs, at code/\S+:6",
     "return torch.ops.mine.explode(input)": r"torch\.ops\.mine\.explode is not in the vocabulary",
     "return torch.load('trap')": r"aten\.load is not in the vocabulary",

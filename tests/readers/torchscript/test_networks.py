@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,37 @@ class Transformer(nn.Module):
         return self.fc((x + self.mlp(self.norm2(x)))[:, 0])
 
 
+class Order(Enum):
+    FIRST = "first"
+    LAST = "last"
+
+
+class Worded(nn.Module):
+    """Decides by what things are, keeps tables by name, counts in a loop that ends early."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order, self.sizes, self.cache = Order.LAST, [2, 3], {"7": torch.ones(3)}
+        self.factor, self.fc = nn.Parameter(torch.rand(3)), nn.Linear(3, 5)
+
+    def parts(self, x: Tensor) -> Tensor | list[Tensor]:
+        if self.order == Order.FIRST:
+            return x
+        return [x, x * 2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        name = str(x.size(1))
+        if name not in self.cache:
+            self.cache[name] = self.factor.exp()
+        found = self.parts(x.mean((2, 3)))
+        y = found[0] + found[1] if isinstance(found, list) else found
+        turns, total = 0, 0
+        while total < sum(self.sizes) and turns < 10:
+            turns += 1
+            total += self.sizes[turns % len(self.sizes)]
+        return self.fc(y * self.cache[name] * float(turns) if turns > 1 else y)
+
+
 class Encoder(nn.Module):
     """torch's own layer and attention, whose traces hold calls that are there for speed."""
 
@@ -195,6 +227,11 @@ def test_it_answers_as_the_module_does(saved: Saved, made: Callable[[], nn.Modul
         module,
         torch.float32,
     )
+
+
+def test_what_scripts_say_besides_operators_is_read(saved: Saved) -> None:
+    module = _made(Worded)
+    _require_alike(saved(module), module, torch.float32)
 
 
 @pytest.mark.parametrize("is_traced", [True, False])

@@ -209,6 +209,9 @@ class Interpreter:
             case "call":
                 return self._call(*parts)
             case "isinstance":
+                strange = [name for name in parts[1] if name not in _TYPES]
+                if strange:
+                    raise self._unknown(f"the type '{printable(strange[0], 60)}'", "is not known")
                 return _is_of(self._value(parts[0]), parts[1])
             case "list" | "tuple":
                 return bounded([self._evaluated(one) for one in parts])
@@ -343,6 +346,9 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "List": list,
     "Tuple": (list, Named),
     "Dict": dict,
+    "list": list,
+    "tuple": (list, Named),
+    "dict": dict,
     "NoneType": type(None),
     "int": int,
     "float": float,
@@ -355,7 +361,7 @@ def _is_of(value: Any, names: Sequence[str]) -> bool:
     """Whether a value is of a type of TorchScript's, to which a truth is no number."""
     if isinstance(value, bool):
         return "bool" in names
-    return any(name in _TYPES and isinstance(value, _TYPES[name]) for name in names)
+    return any(isinstance(value, _TYPES[name]) for name in names)
 
 
 class _Frame:
