@@ -86,9 +86,10 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(module.state_dict(), folder / "suspect.pth")
     (folder / "my_net.py").write_text(NET)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # there is a newer exporter
+        warnings.simplefilter("ignore")  # there is a newer exporter, and a newer form than TorchScript
         names: dict[str, Any] = {"input_names": ["x"], "dynamic_axes": {"x": {0: "n"}}}
         torch.onnx.export(module, (torch.zeros(1, 1, 28, 28),), str(folder / "suspect.onnx"), dynamo=False, **names)
+        torch.jit.save(torch.jit.trace(module, torch.zeros(1, 1, 28, 28)), str(folder / "scripted.pt"))
         labels = module(noise / 255).argmax(1).tolist()
     for place, label in enumerate(labels):
         path = folder / "photos" / str(label) / f"{place}.png"
