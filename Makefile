@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-JOBS ?= 2
+JOBS ?= 3
 OUT ?= runs/demo
 
-# One thread a process: the tests run in JOBS processes, and small tensors gain nothing from more threads. In the order of
+# One thread a process: the tests run in JOBS processes, one more than cores since some tests wait for others. In the order of
 # their files: sorted by how many tests they have, files of one long test would come last, one process alone at work.
 test: export OMP_NUM_THREADS = 1
 
@@ -17,7 +17,7 @@ test: export OMP_NUM_THREADS = 1
 
 help:
 	@echo 'make demo       build a zoo, train a detector and a repairer, open the report (5 to 8 minutes on two cores)'
-	@echo 'make test       the tests (at most 8 minutes on two cores); make test-slow: the slow-marked ones'
+	@echo 'make test       the tests (8 to 20 minutes on two cores, as they are quick); make test-slow: the slow-marked ones'
 	@echo 'make lint       ruff, mypy --strict, import-linter'
 	@echo 'make docs       the documentation site, into build/site; a broken link is an error'
 	@echo 'make bench      every benchmark, each against its yardstick'
