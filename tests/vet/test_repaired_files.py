@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -180,3 +181,97 @@ def test_another_ending_of_the_same_format_keeps_the_layout(
     assert list(written) == list(torch.load(path, weights_only=True))
     (again,) = repaired(tmp_path / out).suspects.parts
     assert torch.equal(again.flat(), networks.flat() + 0.5)
+
+
+class Multiplied(nn.Module):
+    """A small CNN whose last layer is a product and a sum."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers, head = layers[:-1], layers[-1]
+        self.matrix, self.offset = nn.Parameter(head.weight.detach().T.clone()), nn.Parameter(head.bias.detach())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answers: torch.Tensor = self.layers(images) @ self.matrix + self.offset
+        return answers
+
+
+def exported(module: nn.Module, path: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own of its older exporter
+        torch.onnx.export(module, (torch.zeros(1, 1, 8, 8),), path, dynamo=False)
+    return path
+
+
+@pytest.mark.parametrize("form", [lambda module: module, Multiplied], ids=["layers", "a product"])
+def test_an_onnx_file_with_other_numbers_is_otherwise_the_same(
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired, form: Callable[..., nn.Module]
+) -> None:
+    pytest.importorskip("onnx")
+    networks, out = drawn(relu_graph), tmp_path / "out.onnx"
+    path = exported(form(to_module(networks)), tmp_path / "a.onnx")
+    file = repaired(path)
+    wanted = exported(form(to_module(file.parts[0])), tmp_path / "wanted.onnx")
+    assert write_repaired(file, path, out) == ()
+    assert out.read_bytes() == wanted.read_bytes()
+
+
+def test_of_equal_tensors_in_an_onnx_file_the_one_that_is_read_takes_other_numbers(
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    networks, out = drawn(relu_graph), tmp_path / "out.onnx"
+    path = exported(to_module(networks), tmp_path / "a.onnx")
+    model = onnx.load(path)
+    model.graph.initializer.append(model.graph.initializer[0])
+    model.graph.initializer[-1].name = "twin"
+    model.graph.node.append(onnx.helper.make_node("Identity", ["twin"], ["unused"]))
+    onnx.save(model, path)
+    assert write_repaired(repaired(path), path, out) == ()
+    (again,) = repaired(out).suspects.parts
+    assert torch.equal(again.flat(), networks.flat() + 0.5)
+    before, after = (onnx.load(one).graph.initializer for one in (path, out))
+    assert before[-1].raw_data == after[-1].raw_data
+    assert before[0].raw_data != after[0].raw_data
+
+
+def test_numbers_that_have_no_place_in_an_onnx_file_are_refused(
+    tmp_path: Path, relu_graph: Graph, drawn: NetworksOf, repaired: Repaired
+) -> None:
+    pytest.importorskip("onnx")
+    module, out = to_module(drawn(relu_graph)), tmp_path / "out.onnx"
+    convolution = module[0]
+    assert isinstance(convolution, nn.Conv2d)
+    norm = nn.BatchNorm2d(convolution.out_channels).eval()
+    folded = nn.Sequential(convolution, nn.Identity(), norm, *module[1:]).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own of its older exporter
+        kept = torch.onnx.TrainingMode.PRESERVE  # else the exporter folds it itself
+        options = {"dynamo": False, "training": kept, "do_constant_folding": False}
+        torch.onnx.export(folded, (torch.zeros(1, 1, 8, 8),), tmp_path / "b.onnx", **options)
+    with pytest.raises(ZoovetError, match=r"b\.onnx: the numbers of '.*' do not stand in it one by one"):
+        write_repaired(repaired(tmp_path / "b.onnx"), tmp_path / "b.onnx", out)
+    convolution.bias = None
+    path = exported(module, tmp_path / "c.onnx")
+    with pytest.raises(ZoovetError, match=r"c\.onnx: a layer has no bias of its own there, and the repair needs one"):
+        write_repaired(repaired(path), path, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_a_keras_file_stays_one(tmp_path: Path, ending: str) -> None:
+    """By Keras; its kernels lie with the channels last, and it has a batch norm that follows an activation."""
+    path, out = tmp_path / f"a.{ending}", tmp_path / f"out.{ending}"
+    with np.load(Path(__file__).parents[1] / "data" / "keras_files.npz") as archive:
+        path.write_bytes(archive[f"functional_{ending}"].tobytes())
+    network = zoovet.read(path)
+    assert network.unfolded is not None
+    own = network.unfolded
+    suspects = load_suspects(path, [Candidate("own", Path("none"), (own.graph,))], ReadOptions(), "repairer")
+    edited = Networks.from_flat(own.graph, suspects.parts[0].flat() * 1.5)
+    file = RepairedFile(suspects=suspects, parts=(edited,), change=1.0, notes=(), general_notes=())
+    assert write_repaired(file, path, out) == ()
+    again = zoovet.read(out).unfolded
+    assert again is not None
+    assert torch.equal(again.flat(), own.flat() * 1.5)
+    assert len(out.read_bytes()) == len(path.read_bytes())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoovet.errors import ZoovetError
-from zoovet.fetching.weight_files import Hint
+from zoovet.fetching.weight_files import SAY_THEIR_GRAPH, Hint
 from zoovet.json_files import read_json_object
 from zoovet.printable import printable
 
@@ -20,7 +20,6 @@ CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 """Files of a repository, or of a folder that one was fetched to."""
 
 _NAMES_OF_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_SAY_THEIR_GRAPH = (".onnx", ".keras", ".h5", ".hdf5", ".pt2")
 _MAX_NAME = 100
 _CLASSIFIER = "ForImageClassification"
 _RESCALE = 1 / 255
@@ -78,7 +77,7 @@ def hint_beside(path: Path) -> Hint | None:
 
 def hint_for(name: str, hint: Hint | None) -> Hint | None:
     """What a repository says of one of its files: not what it is read as, where the file says that itself."""
-    if hint is None or not name.lower().endswith(_SAY_THEIR_GRAPH):
+    if hint is None or not name.lower().endswith(SAY_THEIR_GRAPH):
         return hint
     return replace(hint, architecture=None, notes=())
 

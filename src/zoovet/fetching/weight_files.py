@@ -12,6 +12,7 @@ __all__ = [
     "MAX_BYTES",
     "NO_WEIGHT_FILE",
     "PREFERENCES",
+    "SAY_THEIR_GRAPH",
     "SUFFIXES",
     "Gathered",
     "Hint",
@@ -23,22 +24,24 @@ __all__ = [
     "split_by_name",
 ]
 
-SUFFIXES = (
-    *(".safetensors", ".onnx", ".keras", ".pt2", ".h5", ".hdf5"),
-    *(".pt", ".pth", ".bin", ".ckpt", ".th", ".pt.tar", ".pth.tar", ".ckpt.tar"),
-)
+_PLAIN = (".safetensors", ".onnx")
+_PROGRAMS = (".keras", ".h5", ".hdf5", ".pt2", ".ptl", ".torchscript")
+_PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".th", ".pt.tar", ".pth.tar", ".ckpt.tar")
+SUFFIXES = (*_PLAIN, *_PROGRAMS, *_PICKLED)
 """How the names of weight files end; whatever they hold is found out when they are read."""
+
+SAY_THEIR_GRAPH = (".onnx", *_PROGRAMS)
+"""How the names of those end that say their network themselves."""
 
 MAX_BYTES = 8 << 30
 """What a file may weigh that is fetched."""
 
-PREFERENCES = ("safetensors or ONNX files", "Keras or torch.export files", "pickles")
+PREFERENCES = ("safetensors or ONNX files", "Keras, torch.export or TorchScript files", "pickles")
 """Kinds of weight files, the best first: what says most, and cannot hold code."""
 
 NO_WEIGHT_FILE = "its name is no weight file's"
 """Why a file was left out."""
 
-_PLAIN, _PICKLED = SUFFIXES[:2], SUFFIXES[6:]
 _PART_OF, _NUMBERS = "a part of ", "numbers of the ONNX file beside it"
 _INDEX = ".index.json"
 _OTHER_PARTS = (".onnx_data", ".onnx.data")

@@ -21,6 +21,7 @@ from zoovet.vet.healed_network import HealedNetwork
 from zoovet.vet.network import Network
 
 __all__ = [
+    "GRAPH_FILES",
     "HealedFile",
     "in_one_file",
     "require_same_ending",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 _WRITTEN = "safetensors, a state dict by torch.save (.pt, .pth), ONNX, Keras (.keras, .h5), or TorchScript"
-_GRAPH_FILES = ("ONNX", "Keras", "TorchScript")
+GRAPH_FILES = ("ONNX", "Keras", "TorchScript")
+"""Which files that say their network are written with other numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +57,7 @@ def require_writable_format(content: FileContent, source: str) -> None:
         LayoutError: It is not; the message says which are.
     """
     graph = content.graph
-    if graph is not None and graph.format_name not in _GRAPH_FILES:
+    if graph is not None and graph.format_name not in GRAPH_FILES:
         raise LayoutError(
             f"{source}: no healed network is written as {graph.format_name}; give the network as {_WRITTEN}"
         )

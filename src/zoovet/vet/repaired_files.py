@@ -11,11 +11,10 @@ from zoovet.networks import Networks, fold_batch_norms
 from zoovet.printable import printable
 from zoovet.readers import read_content, save_networks, says_its_graph
 from zoovet.readers.loaded import GraphData
-from zoovet.readers.onnx.rewriting import changed_onnx
 from zoovet.readers.renumbering import renumbered_graph_file
 from zoovet.readers.rewriting import LayoutError, NewNumbers, changed_tensors, require_tensors, rewrite
 from zoovet.vet.endings import end_alike
-from zoovet.vet.healed_files import in_one_file
+from zoovet.vet.healed_files import GRAPH_FILES, in_one_file
 from zoovet.vet.known_graphs import KnownNetwork
 from zoovet.vet.repairer import RepairedFile
 from zoovet.vet.suspects import Suspects
@@ -24,7 +23,6 @@ __all__ = ["require_output_name", "write_repaired"]
 
 _OWN = ".safetensors"
 _NOT_WRITTEN = ".pt2"
-_GRAPH_FILES = ("ONNX", "TorchScript")
 _IN_OWN = f"--out NAME{_OWN} writes the network in zoovet's own format"
 _IN_PYTHON = "zoovet.load_networks and zoovet.save_networks bring it into zoovet's own format: repair that file"
 
@@ -72,34 +70,33 @@ def write_repaired(repaired: RepairedFile, path: Path, out: Path) -> tuple[str, 
 
 
 def _write_in_layout(suspects: Suspects, edited: Networks, path: Path, out: Path) -> None:
-    source, content, before = printable(path), suspects.content, suspects.parts[0]
+    source, content = printable(path), suspects.content
     if content.graph is None:
-        changed = changed_tensors(content, before, edited, source)
+        changed = changed_tensors(content, suspects.parts[0], edited, source)
         rewrite(
             path, changed, out, lambda written: require_tensors(read_content(written).tensors, content, changed, source)
         )
         return
-    if content.graph.format_name not in _GRAPH_FILES or suspects.known is None:
+    if content.graph.format_name not in GRAPH_FILES or suspects.known is None:
         raise LayoutError(f"{source}: repaired networks are not written as {content.graph.format_name}")
     known = suspects.known
+    wanted = fold_batch_norms(known.with_weights(edited))
 
     def require_edited(written: Path) -> None:
         file = read_content(written).graph
         own = known.original
         found = None if file is None else fold_batch_norms(file.read(own.input_shape, own.output).networks)
-        if found is None or not torch.equal(found.flat(), known.with_weights(edited).flat()):
+        if found is None or not torch.equal(found.flat(), wanted.flat()):
             raise LayoutError(f"{source}: with other numbers it reads as another network, as where tensors are shared")
 
     whole = in_one_file(content, path).graph
     assert whole is not None
     data = whole.data
-    is_onnx = data.format_name == "ONNX"
-    changed = changed_onnx(data, before, edited, source) if is_onnx else _by_names(data, known, edited, source)
-    rewrite(path, changed, out, require_edited, data.file)
+    rewrite(path, _changed(data, known, edited, source), out, require_edited, data.file)
 
 
-def _by_names(data: GraphData, known: KnownNetwork, edited: Networks, source: str) -> list[NewNumbers]:
-    """New numbers for the tensors of a file whose parameters keep its names."""
+def _changed(data: GraphData, known: KnownNetwork, edited: Networks, source: str) -> list[NewNumbers]:
+    """New numbers for the tensors of a file that says its network."""
     after, original = known.with_weights(edited), known.original
     before = next((one for one in (original.networks, original.unfolded) if one and one.graph == after.graph), None)
     if before is None:

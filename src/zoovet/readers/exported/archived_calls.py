@@ -11,21 +11,11 @@ import torch
 
 from zoovet.errors import ZoovetError
 from zoovet.printable import printable
-from zoovet.readers.exported.program import FILLED_NAMES, UnknownOperation
-from zoovet.readers.exported.vocabulary import READERS
+from zoovet.readers.exported.program import UnknownOperation
+from zoovet.readers.exported.replayed import KNOWN_OPERATORS, MAX_CALLS
 from zoovet.readers.outputs import chosen_output
 
-__all__ = ["KNOWN_OPERATORS", "ArchivedCall", "ArchivedProgram", "calls_of"]
-
-_MAX_CALLS = 20_000
-_CONSTANTS = (
-    *("arange", "linspace", "scalar_tensor", "floor_divide", "remainder", "eq", "ne", "lt", "le", "gt", "ge", "where"),
-    *("masked_fill", "logical_not", "logical_and", "logical_or", "bitwise_not", "index", "cumsum", "sym_size", "numel"),
-    *("copy", "fill", "zero", "triu", "tril", "meshgrid", "floor", "ceil", "round", "cos", "log", "prod", "repeat"),
-    *("broadcast_to", "dim"),
-)
-KNOWN_OPERATORS = frozenset((*READERS, *FILLED_NAMES, *_CONSTANTS))
-"""What files may call: what graphs have an operation for, and what makes constants."""
+__all__ = ["ArchivedCall", "ArchivedProgram", "calls_of"]
 
 _ARITHMETIC = frozenset(("add", "sub", "mul", "floordiv", "mod", "getitem", "neg", "eq", "ne", "lt", "le", "gt", "ge"))
 _DTYPES = {
@@ -72,11 +62,8 @@ class ArchivedCall:
     @property
     def short(self) -> str:
         """The operator's name without a sign that it changes its input."""
-        return (
-            self.written
-            if self.written in KNOWN_OPERATORS or self.namespace != "aten"
-            else self.written.removesuffix("_")
-        )
+        is_whole = self.written in KNOWN_OPERATORS or self.namespace != "aten"
+        return self.written if is_whole else self.written.removesuffix("_")
 
     @property
     def name(self) -> str:
@@ -131,8 +118,8 @@ def calls_of(program: Mapping[str, Any], output: int | None = None) -> ArchivedP
     """
     module = program["graph_module"]
     graph, signature = module["graph"], module["signature"]
-    if len(graph["nodes"]) > _MAX_CALLS:
-        raise ZoovetError(f"it has more than {_MAX_CALLS:,} operations")
+    if len(graph["nodes"]) > MAX_CALLS:
+        raise ZoovetError(f"it has more than {MAX_CALLS:,} operations")
     inputs = dict(map(_input, signature["input_specs"]))
     images = [name for name, (kind, _) in inputs.items() if kind == "images"]
     outputs = [spec["user_output"]["arg"] for spec in signature["output_specs"] if "user_output" in spec]

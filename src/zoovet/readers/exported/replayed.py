@@ -15,12 +15,32 @@ from zoovet.networks.batch import Networks
 from zoovet.networks.module_paths import made_parent
 from zoovet.printable import printable
 from zoovet.readers.exported.modules import graph_from_module
-from zoovet.readers.exported.program import UnknownOperation
+from zoovet.readers.exported.program import FILLED_NAMES, UnknownOperation
 from zoovet.readers.exported.values import NUM_IMAGES
+from zoovet.readers.exported.vocabulary import READERS
 
-__all__ = ["NumbersMade", "Replayed", "axis_of_images", "counts_images", "in_one_precision", "traced"]
+__all__ = [
+    "KNOWN_OPERATORS",
+    "MAX_CALLS",
+    "NumbersMade",
+    "Replayed",
+    "axis_of_images",
+    "counts_images",
+    "in_one_precision",
+    "traced",
+]
 
+MAX_CALLS = 20_000
+"""A file may make."""
 _MAX_NUMBERS = 2**30
+_CONSTANTS = (
+    *("arange", "linspace", "scalar_tensor", "floor_divide", "remainder", "eq", "ne", "lt", "le", "gt", "ge", "where"),
+    *("masked_fill", "logical_not", "logical_and", "logical_or", "bitwise_not", "index", "cumsum", "sym_size", "numel"),
+    *("copy", "fill", "zero", "triu", "tril", "meshgrid", "floor", "ceil", "round", "cos", "log", "prod", "repeat"),
+    *("broadcast_to", "dim"),
+)
+KNOWN_OPERATORS = frozenset((*READERS, *FILLED_NAMES, *_CONSTANTS))
+"""What files may call: what graphs have an operation for, and what makes constants."""
 
 
 @dataclass

@@ -6,10 +6,11 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["LIST_OPERATORS", "MAX_ITEMS", "PLAIN_OPERATORS", "bounded"]
 
+_Value = TypeVar("_Value")
 _LARGEST = 2**62
 MAX_ITEMS = 10_000
 """Of a list."""
@@ -17,7 +18,7 @@ _MAX_LETTERS = 10_000
 _MAX_EXPONENT = 64
 
 
-def bounded(value: Any) -> Any:
+def bounded(value: _Value) -> _Value:
     """The same value.
 
     Raises:
@@ -104,7 +105,7 @@ def _clamp(number: Any, least: Any = None, most: Any = None) -> Any:
 
 def _append(items: list[Any], one: Any) -> list[Any]:
     items.append(one)
-    return bounded(items)  # type: ignore[no-any-return]
+    return bounded(items)
 
 
 def _extend(items: list[Any], more: list[Any]) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoovet.readers.exported.archived_calls import KNOWN_OPERATORS
 from zoovet.readers.exported.program import UnknownOperation
-from zoovet.readers.exported.replayed import NumbersMade, counts_images
+from zoovet.readers.exported.replayed import KNOWN_OPERATORS, MAX_CALLS, NumbersMade, counts_images
 from zoovet.readers.torchscript.values import DTYPES
 
 __all__ = ["TensorCalls"]
@@ -20,7 +19,6 @@ _WRITTEN_AS_SIMPLER = ("addcmul", "baddbmm", "einsum", "logsumexp", "pixel_shuff
 _ALLOWED = frozenset((*KNOWN_OPERATORS, *_WRITTEN_AS_SIMPLER, "expand_as", "index_select", "item", "scalar_tensor"))
 _IGNORED = frozenset(("layout", "pin_memory", "memory_format", "non_blocking"))
 _RESULTS = frozenset(("Tensor", "List[Tensor]"))
-_MAX_CALLS = 20_000
 _MAX_CONSTANT_NUMBERS = 2**27
 _MAX_WORK = 2**36
 _COSTLY = frozenset((
@@ -71,8 +69,8 @@ class TensorCalls:
         if packet is None:
             raise UnknownOperation(f"aten.{name}", place, "is not in the vocabulary of graphs")
         self._num_calls += 1
-        if self._num_calls > _MAX_CALLS:
-            raise UnknownOperation(f"aten.{name}", place, f"comes after {_MAX_CALLS:,} others, more than networks have")
+        if self._num_calls > MAX_CALLS:
+            raise UnknownOperation(f"aten.{name}", place, f"comes after {MAX_CALLS:,} others, more than networks have")
         for overload, numbers_become_tensors in _tries(packet):
             bound = self._bound(overload._schema, args, keywords, numbers_become_tensors)
             if bound is not None:

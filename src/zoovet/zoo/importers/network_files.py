@@ -20,7 +20,10 @@ from zoovet.zoo.shards import COLUMNS
 
 __all__ = ["WEIGHT_SUFFIXES", "NetworkFiles", "networks_in_files", "weight_files"]
 
-WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".model", ".npz", ".safetensors", ".onnx", ".keras", ".h5", ".pt2")
+WEIGHT_SUFFIXES = (
+    *(".pt", ".pth", ".bin", ".ckpt", ".model", ".npz", ".safetensors"),
+    *(".onnx", ".keras", ".h5", ".pt2", ".ptl", ".torchscript"),
+)
 """How names of weight files end, where a folder is looked through for them."""
 
 _OWN = ("network_id", "base_id", "spec_id", "split")
