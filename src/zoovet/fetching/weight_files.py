@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _PLAIN = (".safetensors", ".onnx")
-_PROGRAMS = (".keras", ".h5", ".hdf5", ".pt2", ".ptl", ".torchscript")
+_PROGRAMS = (".keras", ".h5", ".hdf5", ".pt2", ".ptl", ".torchscript", ".tflite")
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".th", ".pt.tar", ".pth.tar", ".ckpt.tar")
 SUFFIXES = (*_PLAIN, *_PROGRAMS, *_PICKLED)
 """How the names of weight files end; whatever they hold is found out when they are read."""
@@ -36,7 +36,7 @@ SAY_THEIR_GRAPH = (".onnx", *_PROGRAMS)
 MAX_BYTES = 8 << 30
 """What a file may weigh that is fetched."""
 
-PREFERENCES = ("safetensors or ONNX files", "Keras, torch.export or TorchScript files", "pickles")
+PREFERENCES = ("safetensors or ONNX files", "Keras, torch.export, TorchScript or TFLite files", "pickles")
 """Kinds of weight files, the best first: what says most, and cannot hold code."""
 
 NO_WEIGHT_FILE = "its name is no weight file's"

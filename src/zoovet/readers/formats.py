@@ -20,6 +20,7 @@ from zoovet.readers.network_file import GraphFile, NetworkFile
 from zoovet.readers.onnx import network_of_onnx
 from zoovet.readers.opening import folder_index, load_file
 from zoovet.readers.shards import load_shards
+from zoovet.readers.tflite import network_of_tflite
 from zoovet.readers.torchscript import network_of_torchscript
 from zoovet.readers.wrappings import unwrapped
 
@@ -82,6 +83,8 @@ def _graph_file(graph: GraphData, beside: Path | None, source: str) -> GraphFile
             return network_of_export(graph, input_shape, output=output, source=source)
         if graph.format_name == "TorchScript":
             return network_of_torchscript(graph, input_shape, output=output, source=source)
+        if graph.format_name == "TFLite":
+            return network_of_tflite(graph, input_shape, output=output, source=source)
         return network_of_keras(graph, input_shape, output=output, source=source)
 
     return GraphFile(data=graph, read=read)

@@ -24,7 +24,13 @@ from zoovet.readers.parsing.kinds import said_in_parentheses
 __all__ = ["ForeignObject", "GraphData", "Loaded", "StoredTensor", "data_of", "tensor_of"]
 
 _READ_WHOLE = 2**26
-_GRAPHS = {"onnx": "ONNX", "keras": "Keras", "export": "torch.export", "torchscript": "TorchScript"}
+_GRAPHS = {
+    "onnx": "ONNX",
+    "keras": "Keras",
+    "export": "torch.export",
+    "torchscript": "TorchScript",
+    "tflite": "TFLite",
+}
 _COMPUTABLE = frozenset((
     "float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128", "bool", "int8",
     "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -51,7 +57,7 @@ class GraphData:
     """What a file holds that says its network's graph.
 
     Attributes:
-        format_name: ``ONNX``, ``Keras``, ``torch.export`` or ``TorchScript``.
+        format_name: ``ONNX``, ``Keras``, ``torch.export``, ``TorchScript`` or ``TFLite``.
         description: As the reading process gives it.
         file: The file's bytes.
         blob: Numbers that lie elsewhere than in the file as they are.

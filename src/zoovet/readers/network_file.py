@@ -40,5 +40,5 @@ class GraphFile:
 
     @property
     def format_name(self) -> str:
-        """``ONNX``, ``Keras``, ``torch.export`` or ``TorchScript``."""
+        """``ONNX``, ``Keras``, ``torch.export``, ``TorchScript`` or ``TFLite``."""
         return self.data.format_name

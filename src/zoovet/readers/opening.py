@@ -42,7 +42,7 @@ def graph_data_of(path: Path, format_name: str) -> GraphData:
 
     Args:
         path: The file.
-        format_name: ``ONNX``, ``Keras``, ``torch.export`` or ``TorchScript``.
+        format_name: ``ONNX``, ``Keras``, ``torch.export``, ``TorchScript`` or ``TFLite``.
 
     Raises:
         ZoovetError: As in :func:`load_file`, or it is of another format.

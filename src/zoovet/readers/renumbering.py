@@ -17,6 +17,7 @@ from zoovet.readers.content import FileContent
 from zoovet.readers.loaded import GraphData, StoredTensor
 from zoovet.readers.onnx.tensors import dtype_name
 from zoovet.readers.rewriting import LayoutError, NewNumbers
+from zoovet.readers.tflite.model import read_model
 from zoovet.readers.torchscript.program import program_of
 
 __all__ = ["placed_names", "renumbered_graph_file", "renumbered_state_dict"]
@@ -70,7 +71,7 @@ def renumbered_state_dict(
 def renumbered_graph_file(
     data: GraphData, before: Mapping[str, Tensor], after: Mapping[str, Tensor], source: str
 ) -> list[NewNumbers]:
-    """What the tensors of an ONNX, Keras or TorchScript file become when parameters that were read from it change.
+    """What tensors of an ONNX, Keras, TorchScript or TFLite file become when parameters that were read from it change.
 
     Args:
         data: What the file holds.
@@ -147,7 +148,26 @@ def _turned(stored: Tensor, before: Tensor, after: Tensor) -> Tensor | None:
             if torch.equal(own.permute(order).reshape(-1), before.reshape(-1)):
                 back = [order.index(axis) for axis in range(own.ndim)]
                 return after.reshape([own.shape[axis] for axis in order]).permute(back)
-    return _by_numbers(own, before, after)
+    flattened = _of_flattened_map(own, before, after)
+    return _by_numbers(own, before, after) if flattened is None else flattened
+
+
+def _of_flattened_map(stored: Tensor, before: Tensor, after: Tensor) -> Tensor | None:
+    """The same of a matrix that reads a map flattened channels last in the file, and channels first as it was read."""
+    if not stored.ndim == before.ndim == 2:
+        return None
+    num_outputs, num_inputs = before.shape
+    for matrix in (stored, stored.T):
+        if matrix.shape != before.shape:
+            continue
+        for places in (count for count in range(2, num_inputs) if num_inputs % count == 0):
+            dealt = (places, num_inputs // places)
+            if not torch.equal(matrix[0].reshape(dealt).T.reshape(-1), before[0]):
+                continue
+            if torch.equal(matrix.reshape(num_outputs, *dealt).transpose(1, 2).reshape(before.shape), before):
+                new = after.reshape(num_outputs, *dealt[::-1]).transpose(1, 2).reshape(before.shape)
+                return new if matrix is stored else new.T
+    return None
 
 
 def _by_numbers(stored: Tensor, before: Tensor, after: Tensor) -> Tensor | None:
@@ -166,6 +186,8 @@ def _places(data: GraphData) -> dict[str, StoredTensor]:
         return _of_onnx(data)
     if data.format_name == "TorchScript":
         return _of_torchscript(data)
+    if data.format_name == "TFLite":
+        return _of_tflite(data)
     return _of_keras(data) if data.format_name == "Keras" else {}
 
 
@@ -197,6 +219,17 @@ def _of_torchscript(data: GraphData) -> dict[str, StoredTensor]:
         _, start, _, _, offset, _, _, negative, conjugate = program.nodes[name]
         if tensor.is_floating_point() and not tensor.is_meta and not negative and not conjugate:
             places[name] = StoredTensor(tensor=tensor, start=start + offset * tensor.itemsize, swap=False)
+    return places
+
+
+def _of_tflite(data: GraphData) -> dict[str, StoredTensor]:
+    """Of tensors that share a buffer, the first."""
+    places, starts = {}, set[int]()
+    for tensor in read_model(data).tensors:
+        if tensor.place is None or tensor.dtype not in ("float32", "float16") or tensor.place[0] in starts:
+            continue
+        starts.add(tensor.place[0])
+        places[tensor.name] = StoredTensor(tensor=tensor.numbers(data).clone(), start=tensor.place[0], swap=False)
     return places
 
 

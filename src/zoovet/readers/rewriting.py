@@ -26,7 +26,7 @@ from zoovet.printable import printable
 from zoovet.readers.content import FileContent
 from zoovet.readers.loaded import StoredTensor
 
-__all__ = ["LayoutError", "NewNumbers", "changed_tensors", "require_tensors", "rewrite"]
+__all__ = ["LayoutError", "NewNumbers", "changed_tensors", "require_tensors", "rewrite", "rounding"]
 
 _PIECE = 2**20
 
@@ -152,7 +152,7 @@ def rewrite(
     """Write a file again with other numbers in some of its tensors; it is there whole or not at all.
 
     Args:
-        path: The file: safetensors, ``torch.save``, ONNX, Keras or TorchScript.
+        path: The file: safetensors, ``torch.save``, ONNX, Keras, TorchScript or TFLite.
         changed: New numbers.
         out: Where the new file goes.
         check: Looks at what was written before it gets its name, and raises where it is not as it should be.
@@ -195,6 +195,15 @@ def require_tensors(
             raise LayoutError(
                 f"{source}: '{printable(name, 60)}' shares its numbers with another tensor that is changed"
             )
+
+
+def rounding(changed: Sequence[NewNumbers]) -> float:
+    """How far numbers may be off when they are read again, relatively: those that are stored in 16 bits were rounded.
+
+    Args:
+        changed: What was written.
+    """
+    return 1e-2 if {one.numbers.dtype for one in changed} & {torch.float16, torch.bfloat16} else 0.0
 
 
 def _bits(tensor: Tensor) -> Tensor:

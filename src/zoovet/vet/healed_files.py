@@ -15,7 +15,7 @@ from zoovet.printable import printable
 from zoovet.readers import FileContent, content_of_bytes, read_content, save_networks, says_its_graph
 from zoovet.readers.onnx.embedding import embedded
 from zoovet.readers.renumbering import placed_names, renumbered_graph_file, renumbered_state_dict
-from zoovet.readers.rewriting import LayoutError, NewNumbers, require_tensors, rewrite
+from zoovet.readers.rewriting import LayoutError, NewNumbers, require_tensors, rewrite, rounding
 from zoovet.vet.endings import end_alike
 from zoovet.vet.healed_network import HealedNetwork
 from zoovet.vet.network import Network
@@ -30,8 +30,8 @@ __all__ = [
     "write_healed",
 ]
 
-_WRITTEN = "safetensors, a state dict by torch.save (.pt, .pth), ONNX, Keras (.keras, .h5), or TorchScript"
-GRAPH_FILES = ("ONNX", "Keras", "TorchScript")
+_WRITTEN = "safetensors, a state dict by torch.save (.pt, .pth), ONNX, Keras (.keras, .h5), TorchScript, or TFLite"
+GRAPH_FILES = ("ONNX", "Keras", "TorchScript", "TFLite")
 """Which files that say their network are written with other numbers."""
 
 
@@ -145,8 +145,7 @@ def _require_edited(written: Path, file: HealedFile, changed: list[NewNumbers], 
     graph = read_content(written).graph
     found: Networks | None = None if graph is None else graph.read(file.before.input_shape, file.before.output).networks
     wanted = file.healed.unfolded
-    coarse = {one.stored.tensor.dtype for one in changed} & {torch.float16, torch.bfloat16}
-    if found is None or wanted is None or not _alike(found.parameters, wanted.parameters, 1e-2 if coarse else 0.0):
+    if found is None or wanted is None or not _alike(found.parameters, wanted.parameters, rounding(changed)):
         raise LayoutError(f"{source}: with other numbers it reads as another network, as where tensors are shared")
 
 

@@ -12,7 +12,7 @@ from zoovet.printable import printable
 from zoovet.readers import read_content, save_networks, says_its_graph
 from zoovet.readers.loaded import GraphData
 from zoovet.readers.renumbering import renumbered_graph_file
-from zoovet.readers.rewriting import LayoutError, NewNumbers, changed_tensors, require_tensors, rewrite
+from zoovet.readers.rewriting import LayoutError, NewNumbers, changed_tensors, require_tensors, rewrite, rounding
 from zoovet.vet.endings import end_alike
 from zoovet.vet.healed_files import GRAPH_FILES, in_one_file
 from zoovet.vet.known_graphs import KnownNetwork
@@ -82,17 +82,19 @@ def _write_in_layout(suspects: Suspects, edited: Networks, path: Path, out: Path
     known = suspects.known
     wanted = fold_batch_norms(known.with_weights(edited))
 
+    whole = in_one_file(content, path).graph
+    assert whole is not None
+    changed = _changed(whole.data, known, edited, source)
+    tolerance = rounding(changed)
+
     def require_edited(written: Path) -> None:
         file = read_content(written).graph
         own = known.original
         found = None if file is None else fold_batch_norms(file.read(own.input_shape, own.output).networks)
-        if found is None or not torch.equal(found.flat(), wanted.flat()):
+        if found is None or not torch.allclose(found.flat(), wanted.flat(), rtol=tolerance, atol=tolerance * 1e-3):
             raise LayoutError(f"{source}: with other numbers it reads as another network, as where tensors are shared")
 
-    whole = in_one_file(content, path).graph
-    assert whole is not None
-    data = whole.data
-    rewrite(path, _changed(data, known, edited, source), out, require_edited, data.file)
+    rewrite(path, changed, out, require_edited, whole.data.file)
 
 
 def _changed(data: GraphData, known: KnownNetwork, edited: Networks, source: str) -> list[NewNumbers]:

@@ -220,7 +220,8 @@ def _biased(call: NodeCall, value: Value, bias: Value) -> Variable | None:
     if bias.tensor.numel() != num_outputs or len(aligned) != len(value.shape) or aligned[-len(core) :] != core:
         return None
     flat = bias if bias.tensor.ndim == 1 else Constant(bias.tensor.reshape(-1), is_learned=bias.is_learned)
-    return write_layer(call, Layer(layer.op, layer.value, layer.weight, layer.attributes), flat)
+    site = write_layer(call, Layer(layer.op, layer.value, layer.weight, layer.attributes), flat).site
+    return value.like(site, value.shape)  # which may count images along another axis than the layer's own result
 
 
 def write_layer(call: NodeCall, layer: Layer, bias: Constant | None) -> Variable:

@@ -29,12 +29,13 @@ from zoovet.readers.outputs import chosen_output
 from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.tensors import ways_to_give_a_shape
 
-__all__ = ["read_program"]
+__all__ = ["MAX_NAME", "answering", "images_read", "read_program", "results_of"]
 
 _READERS = {**ELEMENTWISE_NODES, **LAYER_NODES, **LAYOUT_NODES, **RESIZING_NODES}
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _COLOURS = (1, 3, 4)
-_MAX_NAME = 200
+MAX_NAME = 200
+"""Characters of what an operation of a graph is called."""
 _MAX_REASON = 300
 
 
@@ -56,31 +57,58 @@ def read_program(
         ZoovetError: The input's shape is open or none of images, or it is not clear what the file answers.
     """
     answer = _output(model, output)
-    is_channels_last = _is_channels_last(model.input_shape)
-    shape = _image_shape(model.input_shape, is_channels_last, input_shape)
-    writer = GraphWriter(shape, torch.float32)
-    value = Variable(INPUT, (NUM_IMAGES, *shape), 0)
-    notes: tuple[str, ...] = ()
-    if is_channels_last:
-        value = writer.permute(value, (0, 2, 3, 1))
-        notes = ("the file reads channels last; images are given channels first",)
-    elif len(model.input_shape) == 3:
-        value = writer.reshape(value, (NUM_IMAGES, *shape[1:]))
+    writer, images, notes = images_read(model.input_shape, input_shape)
     nodes = _needed(with_gelus(model.nodes, model.constants), answer)
     num_readers = Counter(name for node in nodes for name in node.inputs) + Counter([answer])
     values = FileValues(writer, model.opset, model.input_shape[0], num_readers)
     values.by_name.update(model.constants)
-    values.by_name[model.input] = value
+    values.by_name[model.input] = images
     for node in nodes:
-        writer.name = (node.name or node.outputs[0] or node.op)[:_MAX_NAME]
-        results = _results(NodeCall(node, values))
+        writer.name = (node.name or node.outputs[0] or node.op)[:MAX_NAME]
+        results = results_of(NodeCall(node, values))
         values.by_name.update(zip(filter(None, node.outputs), results, strict=False))
-    result = values.by_name[answer]
+    return answering(values, answer, printable(answer, 80)), notes
+
+
+def images_read(
+    sizes: tuple[int | None, ...], given: tuple[int, ...] | None
+) -> tuple[GraphWriter, Variable, tuple[str, ...]]:
+    """Where a file's graph is written, its input as the file reads it, and notes.
+
+    Args:
+        sizes: Axes of the file's input, that of images first; ``None`` where one is left open.
+        given: Shape of an image, channels first, where the file leaves sizes open.
+
+    Raises:
+        ZoovetError: The input's shape is open or none of images.
+    """
+    is_channels_last = _is_channels_last(sizes)
+    shape = _image_shape(sizes, is_channels_last, given)
+    writer = GraphWriter(shape, torch.float32)
+    value = Variable(INPUT, (NUM_IMAGES, *shape), 0)
+    if is_channels_last:
+        notes = ("the file reads channels last; images are given channels first",)
+        return writer, writer.permute(value, (0, 2, 3, 1)), notes
+    return writer, writer.reshape(value, (NUM_IMAGES, *shape[1:])) if len(sizes) == 3 else value, ()
+
+
+def answering(values: FileValues, name: str, shown: str) -> Networks:
+    """The network that answers with a value.
+
+    Args:
+        values: What is known.
+        name: The value's.
+        shown: What the output is called, safe to show.
+
+    Raises:
+        ZoovetError: It does not depend on the images, or has them along another axis than the first.
+    """
+    result = values.by_name[name]
     if not isinstance(result, Variable):
-        raise ZoovetError(f"its output '{printable(answer, 80)}' does not depend on its input")
+        raise ZoovetError(f"its output '{shown}' does not depend on its input")
     if not result.is_plain:
-        raise ZoovetError(f"its output '{printable(answer, 80)}' does not have the images along its first axis")
-    return writer.networks(result.site), notes
+        raise ZoovetError(f"its output '{shown}' does not have the images along its first axis")
+    return values.writer.networks(result.site)
 
 
 def _output(model: Model, output: int | None) -> str:
@@ -130,7 +158,7 @@ def _needed(nodes: Sequence[Node], output: str) -> list[Node]:
     return kept[::-1]
 
 
-def _results(call: NodeCall) -> list[Any]:
+def results_of(call: NodeCall) -> list[Any]:
     """A node's outputs.
 
     Raises:

@@ -18,7 +18,6 @@ _NUMPY = "save its arrays with safetensors.numpy.save_file"
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs.github.com/spec/", "is a Git LFS pointer, not the weights: fetch them, git lfs pull"),
     (0, b"version https://hawser.github.com/spec/", "is a Git LFS pointer, not the weights: fetch them, git lfs pull"),
-    (4, b"TFL3", f"is a TFLite file, which is not read; {_CONVERT}"),
     (0, b"\x93NUMPY", f"is a NumPy array (.npy), which is not read; {_NUMPY}"),
     (0, b"GGUF", f"is a GGUF file of a language model, which is not read; {_FROM_TORCH}"),
     (0, b"lmgg", f"is a GGML file of a language model, which is not read; {_FROM_TORCH}"),

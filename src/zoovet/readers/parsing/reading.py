@@ -16,6 +16,7 @@ from zoovet.readers.parsing.refusal import DAMAGED, EXPORT, Refusal
 from zoovet.readers.parsing.replies import Reply
 from zoovet.readers.parsing.safetensors_header import read_safetensors
 from zoovet.readers.parsing.suspicious import refuse_wanted
+from zoovet.readers.parsing.tflite_file import is_tflite, read_tflite_file
 from zoovet.readers.parsing.torch_legacy import LEGACY_MAGIC, read_torch_legacy
 from zoovet.readers.parsing.zip_files import read_zip
 
@@ -54,6 +55,8 @@ def read_file(file: IO[bytes], file_bytes: int) -> Reply:
     file.seek(0)
     if is_onnx(file.read(_BEFORE_GRAPH)):
         return read_onnx_file(file, file_bytes)
+    if is_tflite(head):
+        return read_tflite_file(file, file_bytes)
     name = name_of_bytes(head)
     if head.lstrip()[:1] == b"{":
         index = _shards(file, file_bytes)

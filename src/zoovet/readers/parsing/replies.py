@@ -16,7 +16,7 @@ from zoovet.readers.parsing.dtypes import ITEM_BYTES
 from zoovet.readers.parsing.refusal import DAMAGED, Refusal
 from zoovet.readers.parsing.values import Array, Global, Instance, OddTensor, Pairs, Storage, StoredTensor
 
-__all__ = ["Reply", "Tree"]
+__all__ = ["MAX_TENSORS", "Reply", "Tree"]
 
 MAX_VALUES = 1_000_000
 MAX_TENSORS = 30_000

@@ -22,7 +22,7 @@ __all__ = ["WEIGHT_SUFFIXES", "NetworkFiles", "networks_in_files", "weight_files
 
 WEIGHT_SUFFIXES = (
     *(".pt", ".pth", ".bin", ".ckpt", ".model", ".npz", ".safetensors"),
-    *(".onnx", ".keras", ".h5", ".pt2", ".ptl", ".torchscript"),
+    *(".onnx", ".keras", ".h5", ".pt2", ".ptl", ".torchscript", ".tflite"),
 )
 """How names of weight files end, where a folder is looked through for them."""
 
