@@ -227,6 +227,17 @@ def test_a_product_that_others_read_keeps_its_own_value() -> None:
     assert_same(model_of(nodes, (5,), {"w": _random(5, 3), "b": _random(3)}), (5,))
 
 
+def test_an_addition_behind_a_reshape_that_takes_images_apart_keeps_the_shape() -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "rows"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["a"]),
+        helper.make_node("Reshape", ["a", "parts"], ["p"]),
+        helper.make_node("Add", ["p", "b"], ["y"]),
+    ]
+    sizes = {"rows": np.array([-1, 6]), "parts": np.array([-1, 7, 5])}
+    assert_same(model_of(nodes, (42,), {"w": _random(6, 5), "b": _random(5), **sizes}), (42,))
+
+
 def test_one_weight_in_two_layouts() -> None:
     nodes = [
         helper.make_node("Gemm", ["x", "w"], ["a"]),

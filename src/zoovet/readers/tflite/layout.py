@@ -79,26 +79,42 @@ def _transpose(call: OperatorCall) -> Held:
     return Held(call.one("Transpose", call.plain(), perm=order))
 
 
-def _sides(call: OperatorCall) -> tuple[str, bool, str]:
+def _sides(call: OperatorCall) -> tuple[str, bool, list[int]]:
     """What is padded, whether it is a map, and how much is put before all axes, then behind them."""
     numbers, held, rank = call.known_integers(1), call.held(), _rank(call)
     if len(numbers) != 2 * rank:
         raise Unreadable(f"has {len(numbers)} sides for {rank} axes")
     order = TO_MAP if held.is_map else tuple(range(rank))
     pads = [numbers[2 * axis + side] for side in (0, 1) for axis in order]
-    return held.name if held.is_map else call.plain(), held.is_map, call.integers(pads)
+    return held.name if held.is_map else call.plain(), held.is_map, pads
 
 
 def _pad(call: OperatorCall) -> Held:
     value, is_map, pads = _sides(call)
-    return Held(call.one("Pad", value, pads, *([call.plain(2)] if call.has(2) else [])), is_map)
+    return Held(call.one("Pad", value, call.integers(pads), *([call.plain(2)] if call.has(2) else [])), is_map)
 
 
 def _mirror_pad(call: OperatorCall) -> Held:
-    if call.settings["mode"] != 0:
-        raise Unreadable("repeats the edge itself (SYMMETRIC)")
+    """Rows in reverse beside a map, without its edge (REFLECT, 0), or with it (SYMMETRIC, 1)."""
     value, is_map, pads = _sides(call)
-    return Held(call.one("Pad", value, pads, mode="reflect"), is_map)
+    first, rank = 1 - call.settings["mode"], len(pads) // 2
+    if first not in (0, 1) or not 0 <= min(pads) <= sum(pads) <= _MAX_REPEATS:
+        raise Unreadable(f"mirrors in another mode, or more than {_MAX_REPEATS} rows")
+    for axis, (before, behind) in enumerate(zip(pads[:rank], pads[rank:], strict=True)):
+        size = call.walk.shape(value)[axis]
+        if max(before, behind) > size - first:
+            raise Unreadable(f"mirrors more than {size} rows")
+        rows = [
+            [first + place for place in reversed(range(before))],
+            [size - 1 - first - place for place in range(behind)],
+        ]
+        top, bottom = ([_row(call, value, axis, place) for place in places] for places in rows)
+        value = call.one("Concat", *top, value, *bottom, axis=axis) if before + behind else value
+    return Held(value, is_map)
+
+
+def _row(call: OperatorCall, value: str, axis: int, place: int) -> str:
+    return call.one("Slice", value, *(call.integers([one]) for one in (place, place + 1, axis, 1)))
 
 
 def _along(call: OperatorCall, indices: Sequence[int], axis: int) -> tuple[list[str], int, bool]:

@@ -109,6 +109,8 @@ def _read(call: OperatorCall) -> list[Held]:
         raise operator.unknown(error.why) from None
     except Unreadable as error:
         raise operator.unknown(printable(str(error), _MAX_REASON)) from None
+    except ZoovetError:  # of a tensor, which it names
+        raise
     except MALFORMED as error:
         raise operator.unknown(f"does not fit{said_in_parentheses(error)}") from None
     if len(results) != len(operator.outputs):
