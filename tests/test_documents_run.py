@@ -25,6 +25,9 @@ from torch import nn
 import zoovet
 from zoovet.cli.main import main
 from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
+from zoovet.readers import read_content
+from zoovet.readers.renumbering import renumbered_graph_file
+from zoovet.readers.rewriting import rewrite
 from zoovet.tasks.strangers.detector import StrangerReading
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +94,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.onnx.export(module, (torch.zeros(1, 1, 28, 28),), str(folder / "suspect.onnx"), dynamo=False, **names)
         torch.jit.save(torch.jit.trace(module, torch.zeros(1, 1, 28, 28)), str(folder / "scripted.pt"))
         labels = module(noise / 255).argmax(1).tolist()
+    _as_tflite(module, folder / "model.tflite")
     for place, label in enumerate(labels):
         path = folder / "photos" / str(label) / f"{place}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +110,17 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (policy,) = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs/pipelines.md").read_text(), re.MULTILINE | re.DOTALL)
     (folder / "zoovet.toml").write_text(policy)
     return folder
+
+
+def _as_tflite(module: nn.Module, path: Path) -> None:
+    """The network of NET as a file of TensorFlow Lite: one of the same layers with its numbers."""
+    with np.load(ROOT / "tests" / "data" / "tflite_files.npz") as archive:
+        path.write_bytes(archive["net_float32"].tobytes())
+    graph = read_content(path).graph
+    assert graph is not None
+    before = {name: one[0] for name, one in graph.read(None, None).networks.parameters.items()}
+    after = dict(zip(before, (one.detach() for one in module.parameters()), strict=True))
+    rewrite(path, renumbered_graph_file(graph.data, before, after, path.name), path, lambda _: None)
 
 
 @pytest.fixture

@@ -54,12 +54,12 @@ Tell which weight files carry a trojan. No code in a file is run.
   zoovet scan weights/ hf://OWNER/NAME@v1 --images photos/ --policy zoovet.toml --junit scan.xml --bom bom.json
 
 A file is safetensors (as zoovet writes it, with its graph inside, or a plain state dict), a state dict written by
-torch.save, or an ONNX, Keras, torch.export or TorchScript file. Without --detector, each network goes to the shipped
-model that knows its graph; zoovet --models lists them and their cards. Prints for each network the in-distribution
-score (the share of networks like the detector's training networks that are at least as unusual), the probability of a
-trojan, the threshold, and the verdict: healthy, trojaned, or unknown, where the network is unlike those that the
-detector was trained on, or a score is not a finite number, so that it means nothing. A file that is given twice is
-scanned once.
+torch.save, or an ONNX, Keras, torch.export, TorchScript or TFLite file. Without --detector, each network goes to the
+shipped model that knows its graph; zoovet --models lists them and their cards. Prints for each network the
+in-distribution score (the share of networks like the detector's training networks that are at least as unusual), the
+probability of a trojan, the threshold, and the verdict: healthy, trojaned, or unknown, where the network is unlike
+those that the detector was trained on, or a score is not a finite number, so that it means nothing. A file that is
+given twice is scanned once.
 
 Of a network that no such detector knows, the detector for strangers is asked: triggers are sought for each class
 (--effort says how many and for how long) on reference images (--images), a few of each class of the kind that the

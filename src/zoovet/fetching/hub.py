@@ -74,7 +74,7 @@ class HubAddress:
 def in_hub(text: str, *, offline: bool) -> Gathered:
     """The weight files of a repository, fetched into the hub's cache, each compared with the digest it is kept by.
 
-    Safetensors and ONNX files; where there are none, Keras and ``torch.export`` files; where there are none either,
+    Safetensors and ONNX files; where there are none, other files that say their network; where there are none either,
     pickles (``.bin``, ``.pt``, …). Any file is taken that is asked for by name. No code in them is run.
 
     Args:

@@ -110,7 +110,7 @@ def load_suspects(path: Path, candidates: Sequence[Candidate], options: ReadOpti
     They are of the graph that the file names, or else of the one among the candidates' that its weights fit.
 
     Args:
-        path: safetensors, a state dict by ``torch.save``, or an ONNX or Keras file.
+        path: safetensors, a state dict by ``torch.save``, or a file that says its network, as ONNX and Keras do.
         candidates: Detectors or repairers; one at least.
         options: What is known of the file besides.
         kind: What the candidates are, for messages: ``detector`` or ``repairer``.
