@@ -123,11 +123,11 @@ def _same(content: FileContent, name: str, numbers: Tensor) -> list[str]:
 
 
 def _place_of(name: str, numbers: Tensor, places: Mapping[str, StoredTensor]) -> str | None:
-    """The tensor that a parameter is: the only one with its numbers, or the one of these with its name."""
+    """The tensor that a parameter is: of those with its numbers the one with its name, or the only one."""
+    if name in places and _turned(places[name].tensor, numbers, numbers) is not None:
+        return name
     keys = [key for key, place in places.items() if _turned(place.tensor, numbers, numbers) is not None]
-    if len(keys) == 1:
-        return keys[0]
-    return name if name in keys else None
+    return keys[0] if len(keys) == 1 else None
 
 
 def _has(tensor: Tensor, numbers: Tensor) -> bool:

@@ -170,6 +170,22 @@ def test_buffers_may_lie_behind_all_tables(written: Wrote, tmp_path: Path) -> No
     assert torch.equal(read(data).networks.parameters["a"][0], torch.from_numpy(constants["a"]))
 
 
+def test_a_tensor_that_is_called_as_another_is_called_here(written: Wrote) -> None:
+    """The first layer's matrix, which has to be turned, is called by what the layer makes."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.normal(size=(4, 4)).astype(np.float32) for _ in range(2))
+    steps = [
+        Step("FULLY_CONNECTED", ("x", "first"), ("h",), {"keep_num_dims": True}),
+        Step("MEAN", ("h", "axes"), ("m",)),
+        Step("FULLY_CONNECTED", ("m", "h.weight")),
+    ]
+    networks = read(written(steps, {"first": first, "h.weight": second, "axes": np.int32([1])}, (1, 3, 4))).networks
+    images = torch.randn(2, 1, 3, 4, generator=torch.Generator().manual_seed(0))
+    wanted = images[:, 0].mean(1) @ torch.from_numpy(first).T @ torch.from_numpy(second).T
+    torch.testing.assert_close(run(networks, images)[0], wanted, rtol=1e-5, atol=1e-5)
+    assert list(networks.parameters) == ["h.weight", "h.weight_2"]
+
+
 def test_which_output_is_read_is_said(written: Wrote) -> None:
     steps = [*ONE_CONVOLUTION, Step("MEAN", ("y", "axes"), ("classes",))]
     constants = {"a": np.ones((3, 1, 1, 4), np.float32), "b": np.ones(3, np.float32), "axes": np.int32([1, 2])}

@@ -225,6 +225,11 @@ STEPS: dict[str, tuple[list[Step], Mapping[str, Any], str]] = {
         {},
         "CONCATENATION .*images",
     ),
+    "entry": (
+        [Step("STRIDED_SLICE", ("x", "c", "c", "c"), settings={"begin_mask": 2, "shrink_axis_mask": 2})],
+        {"c": np.int32([1, 1])},
+        "STRIDED_SLICE takes one entry of an axis, and leaves open which",
+    ),
     "parts": ([Step("SPLIT", ("c", "x"), ("y", "z", "u"))], {"c": np.int32(3)}, "SPLIT splits 4 entries into 3 equal"),
     "many repeats": (
         [Step("TILE", ("x", "c"))],

@@ -143,6 +143,8 @@ class GraphWriter:
         if tensor.dtype != self._dtype:
             raise Unreadable(f"reads a parameter of {tensor.dtype} in a network of {self._dtype}")
         name = constant.name or self._new_name(f"{self.name}.{role}", tensor)
+        if name in self._tensors and not torch.equal(self._tensors[name], tensor):
+            name = self._new_name(name, tensor)  # as where a file calls a tensor as another is called here
         self._tensors.setdefault(name, tensor.detach())
         return self._builder.parameter(name, tuple(tensor.shape), is_constant=not constant.is_learned)
 

@@ -7,7 +7,6 @@ layout as long as operators allow it, and turned where one reads it as it lies i
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +61,6 @@ class Walk:
         tensors: Of the file.
         values: Values by name, and the graph that is being written.
         held: Number of a tensor → what it is.
-        num_readers: Name of a value → how many operators read it.
         notes: On how numbers were read.
     """
 
@@ -70,7 +68,6 @@ class Walk:
     tensors: Sequence[FileTensor]
     values: FileValues
     held: dict[int, Held]
-    num_readers: Counter[str]
     notes: dict[str, None] = field(default_factory=dict)
     _arranged: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _turned: dict[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)

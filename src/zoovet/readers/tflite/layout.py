@@ -196,6 +196,8 @@ def _strided_slice(call: OperatorCall) -> Held:
     settings, rank = call.settings, _rank(call)
     if settings["ellipsis_mask"] or settings["new_axis_mask"] or settings["offset"]:
         raise Unreadable("adds axes, or leaves some out by an ellipsis")
+    if settings["begin_mask"] & settings["shrink_axis_mask"]:
+        raise Unreadable("takes one entry of an axis, and leaves open which")
     if not len(starts) == len(ends) == len(steps) <= rank:
         raise Unreadable(f"has {len(starts)} beginnings, {len(ends)} ends and {len(steps)} steps for {rank} axes")
     gone = []

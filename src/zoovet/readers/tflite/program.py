@@ -59,7 +59,7 @@ def read_program(
     num_reads = Counter(number for operator in operators for number in operator.inputs) + Counter([answer])
     num_readers = Counter[str]()
     values = FileValues(writer, _OPSET, sizes[0], num_readers)
-    walk = Walk(data, model.tensors, values, {}, num_readers)
+    walk = Walk(data, model.tensors, values, {})
     if len(sizes) == 4 and images.site != INPUT:
         walk.held[model.input] = Held(walk.keep(images.permuted(INPUT, TO_MAP)), is_map=True)
     else:
