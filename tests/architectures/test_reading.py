@@ -156,7 +156,27 @@ def test_several_state_dicts_in_a_file_give_the_plain_one_that_fits(reference: R
     tensors = {f"head.{key}": one for key, one in second.items()} | {f"net.{key}": one for key, one in first.items()}
     held = FileContent(tensors=tensors, parts=("head.", "net."))
     read = read_module(held, "wrn", "f", image=(3, 16, 16))
-    assert read.notes[0] == "read is 'net'; the file holds 1 more beside it"
+    assert read.notes[0] == "read is 'net'; beside it the file holds 'head'"
+
+
+@pytest.mark.parametrize("names", [("teacher.", "student."), ("net_best.", "net_last.")])
+def test_of_two_networks_that_fit_and_differ_none_is_read(reference: Reference, names: tuple[str, str]) -> None:
+    weights = reference("wrn").state_dict()
+    changed = {key: one + 1 if key.endswith("bias") else one for key, one in weights.items()}
+    both = [
+        {f"{name}{key}": one for key, one in own.items()} for name, own in zip(names, (weights, changed), strict=True)
+    ]
+    held = FileContent(tensors=both[0] | both[1], parts=names)
+    message = rf"f holds several networks that fit, '{names[0][:-1]}' and '{names[1][:-1]}': save the one that is meant"
+    with pytest.raises(ZoovetError, match=message):
+        read_module(held, "wrn", "f", image=(3, 16, 16))
+
+
+def test_an_average_beside_the_weights_that_are_read_is_named(reference: Reference) -> None:
+    weights = reference("wrn").state_dict()
+    tensors = {f"{name}{key}": one for name in ("model.", "model_ema.") for key, one in weights.items()}
+    read = read_module(FileContent(tensors=tensors, parts=("model.", "model_ema.")), "wrn", "f", image=(3, 16, 16))
+    assert read.notes[0].startswith("read is 'model'; beside it the file holds 'model_ema': whoever loads an average")
 
 
 def test_ones_own_file_is_run_because_it_was_named(tmp_path: Path) -> None:

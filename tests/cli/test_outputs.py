@@ -85,9 +85,30 @@ def test_a_page_is_no_other_file_of_the_command_by_no_link_or_spelling(tmp_path:
     others = {source: "the input", tmp_path / "new": "what --out names"}
     for own in (source, tmp_path / "hard.html", tmp_path / "soft.html"):
         with pytest.raises(ZoovetError, match=r"--report .* is the input; give another"):
-            require_own_file(own, others, "--report")
+            require_own_file(own, others, "--report", "<")
     for between in (".", "missing/.."):
         with pytest.raises(ZoovetError, match=r"--report .*new is what --out names; give another"):
-            require_own_file(tmp_path / between / "new", others, "--report")
+            require_own_file(tmp_path / between / "new", others, "--report", "<")
     page.touch()
-    require_own_file(page, {**others, Path(f"https://example.org/{'x' * 300}.pt"): "one of the files"}, "--report")
+    others |= {Path(f"https://example.org/{'x' * 300}.pt"): "one of the files"}
+    require_own_file(page, others, "--report", "<")
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG zoovet", b'effort = "quick"', b'{"a": 1}', b"<p>mine</p>", b"\0" * 64])
+def test_what_somebody_else_wrote_is_not_replaced(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "index.html"
+    path.write_bytes(content)
+    for beginning in "{<":
+        with pytest.raises(ZoovetError, match=r"exists, and is nothing that --sarif has written; give another --sarif"):
+            require_own_file(path, {}, "--sarif", beginning)
+    with pytest.raises(ZoovetError, match=r"index\.html was not written by zoovet; give another folder for pages"):
+        require_own_folder(tmp_path, "index.html", "pages", option="--report")
+    assert path.read_bytes() == content
+
+
+def test_what_zoovet_wrote_may_be_replaced(tmp_path: Path) -> None:
+    page, results = tmp_path / "index.html", tmp_path / "results.sarif"
+    page.write_text("<!doctype html><footer>Written by zoovet 0.1.0.</footer>")
+    results.write_text('\n{"tool": {"driver": {"name": "zoovet"}}}')
+    require_own_folder(tmp_path, "index.html", "pages", option="--report")
+    require_own_file(results, {}, "--sarif", "{")

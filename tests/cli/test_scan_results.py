@@ -191,12 +191,14 @@ def test_the_table_names_targets(scan: Callable[..., int], capsys: pytest.Captur
 def test_outputs_that_cannot_be_are_said_before_anything_is_scanned(
     scan: Callable[..., int], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
     for more, said in (
         (("--threshold", "0.5", "--false-alarms", "0.1"), "both set the threshold: leave one of them out"),
         (("--report", tmp_path), "holds something else than a scan's pages"),
         (("--report", words[1]), "give a folder for a scan's pages as --report"),
         (("--sarif", words[1]), "is one of the files to scan; give another"),
         (("--sarif", tmp_path), "is a folder; give a file as --sarif"),
+        (("--sarif", tmp_path / "notes.txt"), "exists, and is nothing that --sarif has written"),
         (("--junit", tmp_path / "a.xml", "--bom", tmp_path / "a.xml"), "is what --junit is written to; give another"),
         (("--policy", tmp_path / "no.toml"), "there is no file "),
         (("--false-alarms", "1"), "must be a number above 0 and below 1, got '1'"),

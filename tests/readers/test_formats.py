@@ -110,7 +110,7 @@ def test_truncated_files(
         (b"", "a.pt is empty"),
         (
             b"hello, this is no weight file",
-            "a.pt is not a weight file: it is a text; expected is safetensors or what torch.save wrote",
+            "a.pt is not a weight file: it is a text; expected is a file of weights, or of a network",
         ),
         (b"\x08\x07\x12\x07pytorch and more of ONNX", r"a\.pt looks like an ONNX file, but has no graph"),
         (b"x", "a.pt is not a weight file"),

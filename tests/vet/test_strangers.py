@@ -65,6 +65,27 @@ def test_a_healthy_stranger_is_healthy_and_has_no_target(
     assert verdict.trigger.flips < 0.5
 
 
+def test_classes_that_were_not_examined_are_a_caution(
+    scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images, stranger_reader: Any
+) -> None:
+    class Sparing(type(stranger_reader)):  # type: ignore[misc]
+        """Examines four of eight classes."""
+
+        def evidence_config(self, effort: str) -> Any:
+            return replace(super().evidence_config(effort), max_classes=4)
+
+        def read(self, evidence: Any, effort: str) -> Any:
+            own, every = super().read(evidence, effort), torch.zeros(evidence.num_classes)
+            every[evidence.examined] = own.class_probabilities
+            return replace(own, class_probabilities=every)
+
+    with pytest.warns(UserWarning, match="4 of the 8 classes were examined"):
+        verdict = scan(stamped(None), pictures, strangers=Sparing())
+    assert (verdict.verdict, len(verdict.cautions)) == ("healthy", 1)
+    assert "a trojan towards one of the others is hardly seen" in verdict.cautions[0]
+    assert sum(share == 0 for share in verdict.class_probabilities) == 4
+
+
 def test_without_images_the_verdict_rests_on_its_own_and_their_threshold(
     scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from zoovet.networks import InputScaling
 from zoovet.printable import printable, with_article
 from zoovet.readers import FileContent
 from zoovet.readers.named_layers import contents_in_words, without_bookkeeping
+from zoovet.readers.parts import beside_it, several_fit
 from zoovet.readers.tensor_names import is_average
 from zoovet.readers.tensors import require_real, shape_in_words, ways_to_give_a_shape
 
@@ -87,29 +88,30 @@ def read_module(
 
     Raises:
         ZoovetError: The weights are not of the architecture, or names and shapes fit none or several, or leave
-            something open; the message says what to give.
+            something open, or the file holds two networks that fit and differ; the message says what to give.
     """
     refusals: list[ZoovetError] = []
-    ways = [part for part in content.parts if not is_average(part)] or [""]
-    for part in ways:
-        own = {name[len(part) :]: tensor for name, tensor in content.tensors.items() if name.startswith(part)}
-        try:
-            read = _read(own, content.ordered, architecture, source, image)
-        except ZoovetError as error:
-            refusals.append(error)
-            continue
-        others = len(content.parts) - 1
-        beside = (
-            (f"read is '{printable(part[:-1], 40)}'; the file holds {others} more beside it",) if others > 0 else ()
-        )
-        return ReadModule(
-            module=read.module,
-            title=read.title,
-            input_shape=read.input_shape,
-            scaling=read.scaling,
-            notes=(*beside, *content.notes, *read.notes),
-        )
-    raise refusals[0]
+    fitting: dict[str, ReadModule] = {}
+    plain = [part for part in content.parts if not is_average(part)]
+    for parts in (plain or [""], [part for part in content.parts if part not in plain]):
+        for part in parts if not fitting else ():
+            own = {name[len(part) :]: tensor for name, tensor in content.tensors.items() if name.startswith(part)}
+            try:
+                fitting[part] = _read(own, content.ordered, architecture, source, image)
+            except ZoovetError as error:
+                refusals.append(error)
+    if not fitting:
+        raise refusals[0]
+    (part, read), *others = fitting.items()
+    for other, another in others:
+        if not _are_same(read.module, another.module):
+            raise several_fit(source, part, other)
+    return replace(read, notes=(*beside_it(content.parts, part), *content.notes, *read.notes))
+
+
+def _are_same(module: nn.Module, other: nn.Module) -> bool:
+    tensors, others = module.state_dict(), other.state_dict()
+    return tensors.keys() == others.keys() and all(torch.equal(tensors[name], others[name]) for name in tensors)
 
 
 def _read(

@@ -12,6 +12,9 @@ from zoovet.folder_lock import LOCK_NAME
 
 __all__ = ["require_own_file", "require_own_folder", "require_writable_file"]
 
+_MOST_READ = 1 << 20
+"""Bytes of a file that tell who wrote it."""
+
 
 def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str] = (), option: str = "--out") -> None:
     """Check that a folder is ours to write into: new, empty, or begun by the same verb.
@@ -27,6 +30,9 @@ def require_own_folder(folder: Path, marker: str, what: str, begun: Sequence[str
         ZoovetError: It holds something else, or cannot be written to.
     """
     place = place_of(folder)
+    page = place / marker
+    if page.suffix == ".html" and page.is_file() and not _is_ours(page, "<"):
+        raise ZoovetError(f"{page} was not written by zoovet; give another folder for {what} as {option}")
     if os.path.isfile(place):  # a name that is too long, or otherwise impossible, is told below
         raise ZoovetError(f"{folder} is a file; give a folder for {what} as {option}")
     if os.path.isdir(place) and not (place / marker).exists():
@@ -57,20 +63,35 @@ def require_writable_file(path: Path, source: Path, *, force: bool) -> None:
     require_writable_folder(path.parent)
 
 
-def require_own_file(path: Path, others: Mapping[Path, str], option: str) -> None:
-    """Check that a page or a list may be written: a file of its own, whatever it held before.
+def require_own_file(path: Path, others: Mapping[Path, str], option: str, beginning: str) -> None:
+    """Check that a page or a list may be written: a new file, an empty one, or what zoovet wrote there before.
 
     Args:
         path: The file.
         others: Files that it must not be, by whatever spelling or link, and what each is.
         option: What names it on the command line.
+        beginning: The character that what is written begins with.
 
     Raises:
-        ZoovetError: It is a folder or one of the others, or its folder cannot be written to.
+        ZoovetError: It is a folder, one of the others or something else than what zoovet wrote, or its folder cannot
+            be written to.
     """
-    if place_of(path).is_dir():
+    place = place_of(path)
+    if place.is_dir():
         raise ZoovetError(f"{path} is a folder; give a file as {option}")
     for other, what in others.items():
         if are_one(path, other):
             raise ZoovetError(f"{option} {path} is {what}; give another")
+    if place.is_file() and not _is_ours(place, beginning):
+        raise ZoovetError(f"{path} exists, and is nothing that {option} has written; give another {option}")
     require_writable_folder(path.parent)
+
+
+def _is_ours(path: Path, beginning: str) -> bool:
+    """Whether a file is empty, or a page or list that zoovet wrote: it begins so, and names zoovet."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_READ)
+    except OSError:
+        return False
+    return not content or (content.lstrip().startswith(beginning.encode()) and b"zoovet" in content)

@@ -50,7 +50,7 @@ says that its accuracy on real ones was not checked. A healthy network stays as 
 --force; nor is an edit that fails its own check, unless --keep-anyway.
 
 Writes --out whole or not at all: in the format, names and layout of the input, which is the same file but for the
-numbers (safetensors, torch.save, ONNX, Keras, TFLite), or, for a network that a shipped model knows,
+numbers (safetensors, torch.save, ONNX, Keras, TFLite, TorchScript), or, for a network that a shipped model knows,
 where --out ends in .safetensors and the input does not, in zoovet's own format, with the graph in its metadata. Never
 overwrites its input, and another file only with --force: to undo a repair, delete --out.
 

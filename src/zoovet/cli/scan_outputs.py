@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["add_outputs", "require_outputs", "write_outputs"]
 
 _FILES = {"sarif": "in SARIF 2.1.0", "junit": "as JUnit XML", "bom": "as a CycloneDX 1.6 bill of materials"}
+_BEGINNINGS = {"sarif": "{", "junit": "<", "bom": "{"}
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def require_outputs(arguments: argparse.Namespace) -> None:
     for option in _FILES:
         path = getattr(arguments, option)
         if path is not None:
-            require_own_file(path, taken, f"--{option}")
+            require_own_file(path, taken, f"--{option}", _BEGINNINGS[option])
             taken[path] = f"what --{option} is written to"
 
 

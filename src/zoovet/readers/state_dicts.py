@@ -17,6 +17,7 @@ from zoovet.readers.content import FileContent
 from zoovet.readers.given_order import in_given_order
 from zoovet.readers.layer_order import LayerOrderError, fits, layers_in_order, weight_shapes
 from zoovet.readers.named_layers import NamedLayer, contents_in_words, name_layers
+from zoovet.readers.parts import beside_it, part_name, several_fit
 from zoovet.readers.tensor_names import is_average
 from zoovet.readers.tensors import shape_in_words, usable
 
@@ -69,25 +70,19 @@ def read_state_dicts(content: FileContent, graph: Graph, source: str, *, order: 
                 fitting[part] = networks_from_state_dict(own, graph, source, ordered=content.ordered, order=order)
             except ZoovetError as error:
                 refusals.append(error)
-    names = {part: repr(printable(part[:-1], 40)) for part in content.parts}
     if not fitting:
         together = {name: tensor for name, tensor in content.tensors.items() if name.startswith(tuple(plain))}
         try:
             reading = networks_from_state_dict(together, graph, source, ordered=content.ordered, order=order)
         except ZoovetError as error:
             raise _weightiest(refusals, error) from error
-        note = f"read as one network: {' and '.join(names[part] for part in plain)}"
+        note = f"read as one network: {' and '.join(map(part_name, plain))}"
         return replace(reading, notes=(note, *content.notes, *reading.notes))
     (part, reading), *others = fitting.items()
     for other, another in others:
         if not torch.equal(reading.networks.flat(), another.networks.flat()):
-            raise ZoovetError(
-                f"{source} holds several networks that fit, {names[part]} and {names[other]}: save the one that is "
-                "meant in a file of its own"
-            )
-    beside = ", ".join(names[other] for other in content.parts if other != part)
-    note = f"read is {names[part]}; beside it the file holds {beside}"
-    return replace(reading, notes=(note, *content.notes, *reading.notes))
+            raise several_fit(source, part, other)
+    return replace(reading, notes=(*beside_it(content.parts, part), *content.notes, *reading.notes))
 
 
 def networks_from_state_dict(

@@ -29,6 +29,11 @@ _ALIKE = 0.95
 _Way = tuple[str, str]
 """An architecture, and the name of a scaling."""
 
+_MAY_BE_ANOTHER = (
+    "names and shapes cannot tell whether it is a network of this kind at all (shortcuts have no weights): if it gets "
+    "more images right where it is from, give --architecture my_net.py:make"
+)
+
 
 def read_open_module(
     content: FileContent,
@@ -74,7 +79,7 @@ def read_open_module(
         also = f"; nearly the same answers with {', '.join(alike)}" if alike else ""
         found = read_module(content, usual, source, image=shape)
         note = f"what names and shapes leave open was found on {told}{also} (--architecture {usual})"
-        return replace(found, notes=(*found.notes, note))
+        return replace(found, notes=(*found.notes, note, _MAY_BE_ANOTHER))
 
 
 class _Tried:

@@ -59,7 +59,8 @@ def find_scaling(logits: Callable[[InputScaling], Tensor], images: Images) -> Fo
     next_best = f"{SCALING_PRESETS[others[0]].describe()} {right[others[0]]:.2f}" if others else "no other differs"
     ask = "give more images, or --scaling NAME"
     if not ranked.is_above_chance:
-        note = f"input scaling not found on {what}: the best, {first}, no more than chance; {ask}"
+        labels = "folders of all its classes say which output is which, some of them do not"
+        note = f"input scaling not found on {what}: the best, {first}, no more than chance ({labels}); {ask}"
         return FoundScaling(scaling=None, accuracy=right[best], note=note)
     if not ranked.is_clear:
         note = f"input scaling not found on {what}: {first}, {next_best}, which is no clear difference; {ask}"

@@ -25,6 +25,7 @@ from zoovet.vet.weights_digest import weights_digest
 
 __all__ = [
     "ANSWERS_PROBABILITIES",
+    "ONE_NUMBER",
     "SCALING_NOT_KNOWN",
     "Network",
     "are_probabilities",
@@ -38,6 +39,12 @@ SCALING_NOT_KNOWN = "input scaling not "
 
 ANSWERS_PROBABILITIES = "it answers probabilities: searches look at the logits that these are made of"
 """A note."""
+
+ONE_NUMBER = (
+    "it answers one number for an image, expected is one for each of two classes or more: save it with two, as "
+    "torch.cat([0 * z, z], dim=1) of its logit z"
+)
+"""Why nothing can be told of it."""
 
 _IMAGES_AT_A_TIME = 256
 _ROUNDING = 1e-3

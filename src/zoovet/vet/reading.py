@@ -20,7 +20,7 @@ from zoovet.readers.network_file import GraphFile
 from zoovet.readers.outputs import chosen_output
 from zoovet.vet.found_architecture import read_open_module
 from zoovet.vet.found_scaling import find_scaling, some_images
-from zoovet.vet.network import Network, network_of_graph, network_of_module, with_chosen_output
+from zoovet.vet.network import ONE_NUMBER, Network, network_of_graph, network_of_module, with_chosen_output
 from zoovet.vet.weights_digest import digest_of, weights_digest
 
 __all__ = ["from_module", "network_from_content", "read", "with_found_scaling"]
@@ -233,6 +233,11 @@ def _checked_logits(network: Network, images: Images) -> Tensor:
     logits = network.logits(images)
     assert images.labels is not None
     highest = int(images.labels.max())
+    if logits.shape[1] == 1:
+        raise ZoovetError(ONE_NUMBER)
     if highest >= logits.shape[1]:
-        raise ZoovetError(f"the network tells {logits.shape[1]} classes apart, but images have the label {highest}")
+        raise ZoovetError(
+            f"the network tells {logits.shape[1]} classes apart, but images have the label {highest}: labels are the "
+            f"numbers of its outputs, from 0"
+        )
     return logits

@@ -35,7 +35,8 @@ def require_output_name(path: Path, out: Path) -> None:
     """
     if not end_alike(path, out) and out.suffix.lower() != _OWN:
         own = path.suffix.lower()
-        either = f"in {own}, the format of the input, or " if own not in ("", _OWN, _NOT_WRITTEN) else ""
+        is_written = own not in ("", _OWN, _NOT_WRITTEN)
+        either = f"in {own}, the format of the input, or where a repairer knows the network " if is_written else ""
         raise ZoovetError(f"--out {printable(out)}: give a name that ends {either}in {_OWN}")
 
 

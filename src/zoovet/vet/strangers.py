@@ -14,7 +14,7 @@ from zoovet.evidence import ClassEvidence, Runnable, class_evidence, synthesized
 from zoovet.evidence.scaled_images import as_signed
 from zoovet.images import Images
 from zoovet.vet.found_trigger import FoundTrigger, best_search, exchanging_trigger, found_trigger, triggered
-from zoovet.vet.network import ANSWERS_PROBABILITIES, SCALING_NOT_KNOWN, Network
+from zoovet.vet.network import ANSWERS_PROBABILITIES, ONE_NUMBER, SCALING_NOT_KNOWN, Network
 from zoovet.vet.reference_images import NothingToSeek, ReferenceImages, look_at
 from zoovet.vet.runnable_network import answers_probabilities, pace_of, runnable, sought_in
 from zoovet.vet.search_progress import counted_searches
@@ -35,8 +35,8 @@ LIKELIER_THAN_NOT = 0.5
 
 _NUM_TRIED = 8
 _NO_GRADIENT = (
-    "no gradient reaches its images, and triggers are sought along gradients: it is quantized, or answers the same "
-    "whatever it is shown"
+    "no gradient reaches its images, and triggers are sought along gradients: it is quantized, runs under "
+    "torch.no_grad(), or answers the same whatever it is shown"
 )
 
 
@@ -244,7 +244,7 @@ class Strangers:
             target=target,
             target_name=known.names.get(target) if known is not None and target is not None else None,
             notes=(*blank.notes, *found.notes, *notes),
-            cautions=() if known is None else known.cautions,
+            cautions=(*(() if known is None else known.cautions), *_of_the_rest(found.evidence)),
             class_names=() if known is None else known.names_of(len(probabilities)),
             class_probabilities=probabilities,
             trigger=found.trigger,
@@ -276,6 +276,16 @@ class _Found:
     notes: tuple[str, ...]
 
 
+def _of_the_rest(evidence: ClassEvidence) -> tuple[str, ...]:
+    """A caution where classes were not examined."""
+    if len(evidence.examined) == evidence.num_classes:
+        return ()
+    return (
+        f"{len(evidence.examined)} of the {evidence.num_classes} classes were examined, those that chance triggers "
+        f"raise most and some drawn ones: a trojan towards one of the others is hardly seen",
+    )
+
+
 def _looked_at(network: Network, images: Images) -> ReferenceImages:
     network.require_fitting(images)
     _require_scaling(network)
@@ -289,7 +299,7 @@ def _runnable(network: Network, known: ReferenceImages | None) -> Runnable:
         raise NothingToSeek("it reads features: give reference images, whose pixels these are")
     own = runnable(network, None if known is None else known.images.shape)
     if own.num_classes < 2:
-        raise NothingToSeek("it answers one number for an image, expected is one for each of two classes or more")
+        raise NothingToSeek(ONE_NUMBER)
     return own
 
 

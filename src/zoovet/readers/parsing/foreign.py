@@ -123,4 +123,4 @@ def _name_of_text(head: bytes) -> str:
     if not all(letter.isprintable() or letter in "\t\r\n\f" for letter in text):
         return ""
     kind = "JSON" if start[:1] in (b"{", b"[") else "a text"
-    return f"is not a weight file: it is {kind}; expected is safetensors or what torch.save wrote"
+    return f"is not a weight file: it is {kind}; expected is a file of weights, or of a network"

@@ -69,7 +69,8 @@ def read_file(file: IO[bytes], file_bytes: int) -> Reply:
 
 def _unknown(head: bytes) -> str:
     shown = " ".join(f"{byte:02x}" for byte in head[:4])
-    return f"is not a weight file: it begins with {shown}; expected is safetensors or what torch.save wrote"
+    known = "what torch.save wrote, safetensors, ONNX, Keras, TFLite, TorchScript or .pt2"
+    return f"is not a weight file: it begins with {shown}; expected is {known}"
 
 
 def _read_pickle(file: IO[bytes], file_bytes: int, name: str) -> Reply:
