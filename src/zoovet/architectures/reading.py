@@ -21,8 +21,7 @@ from zoovet.networks import InputScaling
 from zoovet.printable import printable, with_article
 from zoovet.readers import FileContent
 from zoovet.readers.named_layers import contents_in_words, without_bookkeeping
-from zoovet.readers.parts import beside_it, several_fit
-from zoovet.readers.tensor_names import is_average
+from zoovet.readers.parts import NothingFits, fitting_part
 from zoovet.readers.tensors import require_real, shape_in_words, ways_to_give_a_shape
 
 __all__ = ["NAMING_ASKED_FOR", "ReadModule", "match", "read_module"]
@@ -90,27 +89,19 @@ def read_module(
         ZoovetError: The weights are not of the architecture, or names and shapes fit none or several, or leave
             something open, or the file holds two networks that fit and differ; the message says what to give.
     """
-    refusals: list[ZoovetError] = []
-    fitting: dict[str, ReadModule] = {}
-    plain = [part for part in content.parts if not is_average(part)]
-    for parts in (plain or [""], [part for part in content.parts if part not in plain]):
-        for part in parts if not fitting else ():
-            own = {name[len(part) :]: tensor for name, tensor in content.tensors.items() if name.startswith(part)}
-            try:
-                fitting[part] = _read(own, content.ordered, architecture, source, image)
-            except ZoovetError as error:
-                refusals.append(error)
-    if not fitting:
-        raise refusals[0]
-    (part, read), *others = fitting.items()
-    for other, another in others:
-        if not _are_same(read.module, another.module):
-            raise several_fit(source, part, other)
-    return replace(read, notes=(*beside_it(content.parts, part), *content.notes, *read.notes))
+
+    def read(tensors: Mapping[str, Tensor]) -> ReadModule:
+        return _read(tensors, content.ordered, architecture, source, image)
+
+    try:
+        found, notes = fitting_part(content, source, read, _are_same)
+    except NothingFits as error:
+        raise error.refusals[0] from None
+    return replace(found, notes=(*notes, *content.notes, *found.notes))
 
 
-def _are_same(module: nn.Module, other: nn.Module) -> bool:
-    tensors, others = module.state_dict(), other.state_dict()
+def _are_same(one: ReadModule, other: ReadModule) -> bool:
+    tensors, others = one.module.state_dict(), other.module.state_dict()
     return tensors.keys() == others.keys() and all(torch.equal(tensors[name], others[name]) for name in tensors)
 
 

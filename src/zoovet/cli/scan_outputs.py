@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["add_outputs", "require_outputs", "write_outputs"]
 
-_FILES = {"sarif": "in SARIF 2.1.0", "junit": "as JUnit XML", "bom": "as a CycloneDX 1.6 bill of materials"}
-_BEGINNINGS = {"sarif": "{", "junit": "<", "bom": "{"}
+_FILES = {
+    "sarif": ("in SARIF 2.1.0", "{"),
+    "junit": ("as JUnit XML", "<"),
+    "bom": ("as a CycloneDX 1.6 bill of materials", "{"),
+}
+"""Option → what is written, and the character that it begins with."""
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +34,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FOLDER", help="write a web page for each network, and index.html"
     )
-    for name, form in _FILES.items():
+    for name, (form, _) in _FILES.items():
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write the results {form}")
 
 
@@ -41,10 +45,10 @@ def require_outputs(arguments: argparse.Namespace) -> None:
     if arguments.bom is not None:
         require_bom_library()
     taken = {Path(name): "one of the files to scan" for name in arguments.files}
-    for option in _FILES:
+    for option, (_, beginning) in _FILES.items():
         path = getattr(arguments, option)
         if path is not None:
-            require_own_file(path, taken, f"--{option}", _BEGINNINGS[option])
+            require_own_file(path, taken, f"--{option}", beginning)
             taken[path] = f"what --{option} is written to"
 
 

@@ -26,6 +26,14 @@ from zoovet.readers.wrappings import unwrapped
 
 __all__ = ["content_of_bytes", "read_content"]
 
+_NETWORK_OF = {
+    "Keras": network_of_keras,
+    "TFLite": network_of_tflite,
+    "TorchScript": network_of_torchscript,
+    "torch.export": network_of_export,
+}
+"""Format → what reads its files, of those that hold all numbers themselves."""
+
 
 def read_content(path: Path) -> FileContent:
     """Read a file, known by what is in it: safetensors, ``torch.save`` (zip or the older format), or one with a graph.
@@ -77,15 +85,9 @@ def _read(path: Path, beside: Path | None, source: str | None = None) -> FileCon
 
 def _graph_file(graph: GraphData, beside: Path | None, source: str) -> GraphFile:
     def read(input_shape: tuple[int, ...] | None, output: int | None) -> NetworkFile:
-        if graph.format_name == "ONNX":
+        if graph.format_name == "ONNX":  # whose numbers may lie beside it
             return network_of_onnx(graph, input_shape, output=output, folder=beside, source=source)
-        if graph.format_name == "torch.export":
-            return network_of_export(graph, input_shape, output=output, source=source)
-        if graph.format_name == "TorchScript":
-            return network_of_torchscript(graph, input_shape, output=output, source=source)
-        if graph.format_name == "TFLite":
-            return network_of_tflite(graph, input_shape, output=output, source=source)
-        return network_of_keras(graph, input_shape, output=output, source=source)
+        return _NETWORK_OF[graph.format_name](graph, input_shape, output=output, source=source)
 
     return GraphFile(data=graph, read=read)
 

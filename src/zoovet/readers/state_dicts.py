@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,8 +17,7 @@ from zoovet.readers.content import FileContent
 from zoovet.readers.given_order import in_given_order
 from zoovet.readers.layer_order import LayerOrderError, fits, layers_in_order, weight_shapes
 from zoovet.readers.named_layers import NamedLayer, contents_in_words, name_layers
-from zoovet.readers.parts import beside_it, part_name, several_fit
-from zoovet.readers.tensor_names import is_average
+from zoovet.readers.parts import NothingFits, fitting_part, part_name, plain_parts
 from zoovet.readers.tensors import shape_in_words, usable
 
 __all__ = ["GraphMisfitError", "Reading", "networks_from_state_dict", "read_state_dicts"]
@@ -57,32 +56,32 @@ def read_state_dicts(content: FileContent, graph: Graph, source: str, *, order: 
     Raises:
         ZoovetError: As :func:`networks_from_state_dict`, or several networks fit.
     """
-    if not content.parts:
-        reading = networks_from_state_dict(content.tensors, graph, source, ordered=content.ordered, order=order)
-        return replace(reading, notes=content.notes + reading.notes)
-    fitting: dict[str, Reading] = {}
-    refusals: list[ZoovetError] = []
-    plain = [part for part in content.parts if not is_average(part)]
-    for parts in (plain, [part for part in content.parts if part not in plain]):
-        for part in parts if not fitting else ():
-            own = {name[len(part) :]: tensor for name, tensor in content.tensors.items() if name.startswith(part)}
-            try:
-                fitting[part] = networks_from_state_dict(own, graph, source, ordered=content.ordered, order=order)
-            except ZoovetError as error:
-                refusals.append(error)
-    if not fitting:
-        together = {name: tensor for name, tensor in content.tensors.items() if name.startswith(tuple(plain))}
-        try:
-            reading = networks_from_state_dict(together, graph, source, ordered=content.ordered, order=order)
-        except ZoovetError as error:
-            raise _weightiest(refusals, error) from error
-        note = f"read as one network: {' and '.join(map(part_name, plain))}"
-        return replace(reading, notes=(note, *content.notes, *reading.notes))
-    (part, reading), *others = fitting.items()
-    for other, another in others:
-        if not torch.equal(reading.networks.flat(), another.networks.flat()):
-            raise several_fit(source, part, other)
-    return replace(reading, notes=(*beside_it(content.parts, part), *content.notes, *reading.notes))
+
+    def read(tensors: Mapping[str, Tensor]) -> Reading:
+        return networks_from_state_dict(tensors, graph, source, ordered=content.ordered, order=order)
+
+    def are_same(one: Reading, other: Reading) -> bool:
+        return torch.equal(one.networks.flat(), other.networks.flat())
+
+    try:
+        reading, notes = fitting_part(content, source, read, are_same)
+    except NothingFits as error:
+        if not content.parts:
+            raise error.refusals[0] from None
+        reading, notes = _together(content, read, error.refusals)
+    return replace(reading, notes=(*notes, *content.notes, *reading.notes))
+
+
+def _together(
+    content: FileContent, read: Callable[[Mapping[str, Tensor]], Reading], refusals: Sequence[ZoovetError]
+) -> tuple[Reading, tuple[str, ...]]:
+    """All plain state dicts as one network, and a note that says so."""
+    plain = plain_parts(content)
+    try:
+        reading = read({name: one for name, one in content.tensors.items() if name.startswith(tuple(plain))})
+    except ZoovetError as error:
+        raise _weightiest(refusals, error) from error
+    return reading, (f"read as one network: {' and '.join(map(part_name, plain))}",)
 
 
 def networks_from_state_dict(

@@ -22,10 +22,10 @@ from zoovet.readers.onnx.constants import CONSTANT_NODES, SOURCE_NODES
 from zoovet.readers.onnx.elementwise import ELEMENTWISE_NODES
 from zoovet.readers.onnx.layers import LAYER_NODES
 from zoovet.readers.onnx.layout import LAYOUT_NODES
-from zoovet.readers.onnx.model import Model, Node
+from zoovet.readers.onnx.model import Model
 from zoovet.readers.onnx.patterns import with_gelus
 from zoovet.readers.onnx.resizing import RESIZING_NODES
-from zoovet.readers.outputs import chosen_output
+from zoovet.readers.outputs import chosen_output, needed
 from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.tensors import ways_to_give_a_shape
 
@@ -58,7 +58,7 @@ def read_program(
     """
     answer = _output(model, output)
     writer, images, notes = images_read(model.input_shape, input_shape)
-    nodes = _needed(with_gelus(model.nodes, model.constants), answer)
+    nodes = needed(with_gelus(model.nodes, model.constants), answer)
     num_readers = Counter(name for node in nodes for name in node.inputs) + Counter([answer])
     values = FileValues(writer, model.opset, model.input_shape[0], num_readers)
     values.by_name.update(model.constants)
@@ -146,16 +146,6 @@ def _image_shape(
         raise other_shape(own, given)
     require_input_shape(given)
     return given
-
-
-def _needed(nodes: Sequence[Node], output: str) -> list[Node]:
-    """The nodes that an output needs, in order."""
-    names, kept = {output}, []
-    for node in reversed(nodes):
-        if names.intersection(node.outputs):
-            names.update(filter(None, node.inputs))
-            kept.append(node)
-    return kept[::-1]
 
 
 def results_of(call: NodeCall) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from zoovet.errors import ZoovetError
 from zoovet.networks.batch import Networks
@@ -15,7 +14,7 @@ from zoovet.readers.exported.values import Unreadable
 from zoovet.readers.loaded import GraphData
 from zoovet.readers.onnx.calls import FileValues
 from zoovet.readers.onnx.program import answering, images_read
-from zoovet.readers.outputs import chosen_output
+from zoovet.readers.outputs import chosen_output, needed
 from zoovet.readers.parsing.kinds import said_in_parentheses
 from zoovet.readers.tflite.calls import TO_MAP, Held, OperatorCall, Walk
 from zoovet.readers.tflite.elementwise import ELEMENTWISE_OPERATORS, activated
@@ -55,7 +54,7 @@ def read_program(
     answer = model.outputs[chosen_output(len(names), output, names)]
     sizes = model.input_sizes
     writer, images, notes = images_read(sizes, input_shape)
-    operators = _needed(model.operators, answer)
+    operators = needed(model.operators, answer)
     num_reads = Counter(number for operator in operators for number in operator.inputs) + Counter([answer])
     num_readers = Counter[str]()
     values = FileValues(writer, _OPSET, sizes[0], num_readers)
@@ -82,16 +81,6 @@ def _answer(model: Model, number: int, walk: Walk) -> str:
         raise ZoovetError(f"its output '{model.tensors[number].shown}' has images dealt to several (SPACE_TO_BATCH_ND)")
     is_one_place = len(shape) == 4 and shape[2:] == (1, 1) and held.is_map
     return held.name if is_one_place else call.plain()
-
-
-def _needed(operators: Sequence[Operator], answer: int) -> list[Operator]:
-    """The operators that an output needs, in order."""
-    numbers, kept = {answer}, list[Operator]()
-    for operator in reversed(operators):
-        if numbers.intersection(operator.outputs):
-            numbers.update(number for number in operator.inputs if number is not None)
-            kept.append(operator)
-    return kept[::-1]
 
 
 def _read(call: OperatorCall) -> list[Held]:

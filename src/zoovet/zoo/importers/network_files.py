@@ -12,18 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from zoovet.errors import ZoovetError
+from zoovet.fetching.weight_files import SUFFIXES
 from zoovet.networks import Graph, Networks
 from zoovet.printable import printable
 from zoovet.zoo.importers.published import IMPORTED, UNKNOWN_IMAGES, ImportOptions
 from zoovet.zoo.recipe_parts import SplitShares
 from zoovet.zoo.shards import COLUMNS
 
-__all__ = ["WEIGHT_SUFFIXES", "NetworkFiles", "networks_in_files", "weight_files"]
+__all__ = ["NetworkFiles", "networks_in_files", "weight_files"]
 
-WEIGHT_SUFFIXES = (
-    *(".pt", ".pth", ".bin", ".ckpt", ".model", ".npz", ".safetensors"),
-    *(".onnx", ".keras", ".h5", ".pt2", ".ptl", ".torchscript", ".tflite"),
-)
+_SUFFIXES = (*SUFFIXES, ".model", ".npz")
 """How names of weight files end, where a folder is looked through for them."""
 
 _OWN = ("network_id", "base_id", "spec_id", "split")
@@ -127,7 +125,7 @@ def weight_files(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise ZoovetError(f"{printable(folder)} does not exist or is no folder; give a folder of weight files")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in WEIGHT_SUFFIXES and path.is_file())
+    found = (path for path in folder.rglob("*") if path.name.lower().endswith(_SUFFIXES) and path.is_file())
     return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
