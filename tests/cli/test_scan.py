@@ -138,7 +138,7 @@ def test_a_file_given_twice_is_scanned_once_and_a_folder_without_weight_files_is
 
 
 def test_an_interrupted_scan_prints_what_was_found(
-    scan: Scan, good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scan: Scan, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     true_scan = Scanner.scan_files
 
@@ -147,9 +147,14 @@ def test_an_interrupted_scan_prints_what_was_found(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Scanner, "scan_files", interrupted)
-    assert scan(good, good.with_name("other"), "--json") == 130
+    pages, bom = tmp_path / "pages", tmp_path / "bom.json"
+    assert scan(good, good.with_name("other"), "--json", "--report", pages, "--bom", bom) == 130
     shown = capsys.readouterr()
-    assert len(json.loads(shown.out)["verdicts"]) == 1
+    printed = json.loads(shown.out)
+    assert (printed["is_whole"], len(printed["verdicts"])) == (False, 1)
+    assert "The scan was ended before it came to its end" in (pages / "index.html").read_text(encoding="utf-8")
+    said = json.loads(bom.read_text(encoding="utf-8"))["metadata"]["properties"]
+    assert said == [{"name": "zoovet:is_whole", "value": "false"}]
     assert shown.err.endswith("\ninterrupted: 1 of 2 files were scanned\n")
 
 

@@ -30,7 +30,7 @@ def test_a_scan_is_pending_at_once_and_done_later(
     assert accepted["url"] == answer.headers["location"] == f"/scan/{accepted['id']}"
     pending = client.get(accepted["url"]).json()
     assert (pending["status"], pending["result"]) == ("pending", None)
-    found = {"verdicts": [], "errors": [], "notes": []}
+    found = {"is_whole": True, "verdicts": [], "errors": [], "notes": []}
     (queue.folders.results(accepted["id"]) / "scan.json").write_text(json.dumps(found))
     player.may_end.set()
     ended(queue, accepted["id"])

@@ -32,7 +32,12 @@ def require_bom_library() -> None:
 
 
 def scan_as_bom(
-    judged: Sequence[Judged], failures: Sequence[tuple[str, Failure]], paths: Mapping[str, Path], now: datetime
+    judged: Sequence[Judged],
+    failures: Sequence[tuple[str, Failure]],
+    paths: Mapping[str, Path],
+    now: datetime,
+    *,
+    is_whole: bool,
 ) -> str:
     """The document, CycloneDX 1.6 in JSON, which ends with a line break.
 
@@ -45,7 +50,9 @@ def scan_as_bom(
         failures: A file's name, and what went wrong with it.
         paths: Where files lie that are called otherwise.
         now: When the scan was.
+        is_whole: Whether the scan came to its end; where not, the document's metadata say ``zoovet:is_whole``, false.
     """
+    from cyclonedx.model import Property
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output import make_outputter
@@ -63,6 +70,8 @@ def scan_as_bom(
     bom.metadata.timestamp = now.astimezone(UTC)
     tool = Component(name="zoovet", version=zoovet.__version__, type=ComponentType.APPLICATION, bom_ref="zoovet")
     bom.metadata.tools.components.add(tool)
+    if not is_whole:
+        bom.metadata.properties.add(Property(name="zoovet:is_whole", value="false"))
     return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2) + "\n"
 
 

@@ -242,7 +242,7 @@ def _tell(
     if arguments.json:
         from zoovet.evaluation.report.scan_json import scan_as_json
 
-        print_results(scan_as_json(decided, failures, notes, gathered.skipped))
+        print_results(scan_as_json(decided, failures, notes, gathered.skipped, is_whole=is_whole))
     elif verdicts:
         print_results(scan_as_table(decided))
     write_outputs(arguments, decided, failures, {file.name: file.path for file in gathered.files}, is_whole=is_whole)

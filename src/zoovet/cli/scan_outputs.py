@@ -74,10 +74,10 @@ def write_outputs(
     if arguments.junit is not None:
         write_text(arguments.junit, scan_as_junit(judged, failures, is_whole=is_whole))
     if arguments.bom is not None:
-        write_text(arguments.bom, scan_as_bom(judged, failures, paths, datetime.now(UTC)))
+        write_text(arguments.bom, scan_as_bom(judged, failures, paths, datetime.now(UTC), is_whole=is_whole))
     if arguments.report is not None:
         from zoovet.evaluation.report.verdict_pages import write_verdict_pages
 
-        write_verdict_pages(arguments.report, [one.verdict for one in judged], failures)
+        write_verdict_pages(arguments.report, [one.verdict for one in judged], failures, is_whole=is_whole)
         page = printable(arguments.report / "index.html", MAX_PATH_CHARACTERS)
         print(f"pages: {page}", file=sys.stderr)

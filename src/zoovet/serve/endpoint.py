@@ -144,5 +144,5 @@ def _result(job: Job, results: Path) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
     if job.state == JobState.FAILED:
-        return {"verdicts": [], "errors": [{"file": job.file, "error": job.error}], "notes": []}
+        return {"is_whole": True, "verdicts": [], "errors": [{"file": job.file, "error": job.error}], "notes": []}
     return None

@@ -20,6 +20,8 @@ def scan_as_json(
     failures: Sequence[tuple[str, Failure]],
     notes: Sequence[tuple[str, str]],
     skipped: Sequence[Skipped] = (),
+    *,
+    is_whole: bool = True,
 ) -> str:
     """Verdicts, what could not be scanned, and what is to be said of files.
 
@@ -28,11 +30,13 @@ def scan_as_json(
         failures: A file's name, and what went wrong with it.
         notes: A file's name, and a line on it.
         skipped: What was left out of folders and repositories.
+        is_whole: Whether the scan came to its end.
     """
     errors = [{"file": text_of_name(file), "error": failure.message} for file, failure in failures]
     said = [{"file": text_of_name(file), "note": note} for file, note in notes]
     left_out = [{"file": text_of_name(one.name), "reason": one.reason} for one in skipped]
-    found = {"verdicts": list(map(verdict_as_json, judged)), "errors": errors, "notes": said, "skipped": left_out}
+    verdicts = list(map(verdict_as_json, judged))
+    found = {"is_whole": is_whole, "verdicts": verdicts, "errors": errors, "notes": said, "skipped": left_out}
     return json.dumps(found, indent=2, allow_nan=False)
 
 

@@ -41,7 +41,11 @@ _HALVED = ("change", "smooth")
 
 
 def write_verdict_pages(
-    folder: Path, verdicts: Sequence[Verdict], failures: Sequence[tuple[str, Failure]] = ()
+    folder: Path,
+    verdicts: Sequence[Verdict],
+    failures: Sequence[tuple[str, Failure]] = (),
+    *,
+    is_whole: bool = True,
 ) -> dict[str, Verdict]:
     """Write a page for each network, each one HTML file that needs nothing else, and an index of them.
 
@@ -49,6 +53,7 @@ def write_verdict_pages(
         folder: Where; it is there.
         verdicts: On networks.
         failures: Files that could not be scanned, and why; the index says them.
+        is_whole: Whether the scan came to its end; where not, the index says so.
 
     Returns:
         The pages' names, in the order of the verdicts, and which verdict each is of.
@@ -71,7 +76,11 @@ def write_verdict_pages(
     counts = Counter(verdict.verdict for verdict in verdicts)
     words = [f"{counts[kind]} {kind}" for kind in ("trojaned", "unknown", "healthy") if counts[kind]]
     text = environment.get_template("verdicts.html.j2").render(
-        **common, rows=rows, counts=", ".join(words), failures=[failure.message for _, failure in failures]
+        **common,
+        rows=rows,
+        counts=", ".join(words),
+        failures=[failure.message for _, failure in failures],
+        is_whole=is_whole,
     )
     write_text(folder / INDEX_NAME, text)
     return pages
