@@ -74,6 +74,28 @@ def test_what_is_no_form_is_refused(client: TestClient, queue: JobQueue) -> None
     assert list(queue.config.data.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("false_alarms", "7", "the form's field 'false_alarms' is unknown; known: 'architecture', 'activation'"),
+        ("scalling", "unit", "the form's field 'scalling' is unknown; did you mean 'scaling'?"),
+        ("effort", "superb", "effort must be one of quick, normal, thorough, got 'superb'"),
+        (
+            "input_shape",
+            "abc",
+            "input_shape must be channels, height and width, as 3,32,32, or a number of features, got",
+        ),
+    ],
+)
+def test_fields_that_are_not_known_are_refused_and_nothing_is_kept(
+    client: TestClient, queue: JobQueue, field: str, value: str, said: str
+) -> None:
+    answer = client.post("/scan", files={"file": ("a.pt", b"a"), field: (None, value)})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(said)
+    assert list(queue.config.data.iterdir()) == []
+
+
 def test_a_full_queue_is_told_and_nothing_that_was_accepted_is_lost(
     client: TestClient, queue: JobQueue, player: Any, ended: Ended
 ) -> None:

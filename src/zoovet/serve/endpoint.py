@@ -12,7 +12,7 @@ from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 
 from zoovet.serve.job_queue import JobQueue
-from zoovet.serve.jobs import Job, JobState
+from zoovet.serve.jobs import EFFORTS, Job, JobState
 from zoovet.serve.receiving import received_job
 from zoovet.serve.results import SCAN_NAME
 
@@ -78,7 +78,7 @@ _FORM = {
         "activation": {"type": "string", "description": "Hidden activation, where weights leave it open: `relu`."},
         "scaling": {"type": "string", "description": "Input scaling by name: `unit`, `imagenet`, …"},
         "input_shape": {"type": "string", "description": "Channels, height, width, where open: `3,32,32`."},
-        "effort": {"type": "string", "enum": ["quick", "normal", "thorough"], "default": "normal"},
+        "effort": {"type": "string", "enum": list(EFFORTS), "default": "normal"},
     },
 }
 _REFUSALS: dict[int | str, dict[str, Any]] = {

@@ -6,19 +6,25 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from zoovet.errors import ZoovetError
 from zoovet.json_files import typed_value
 from zoovet.printable import printable
 
-__all__ = ["INTERRUPTED", "Job", "JobOptions", "JobState", "Order", "Summary", "Task", "is_job_id"]
+__all__ = ["EFFORTS", "INTERRUPTED", "Job", "JobOptions", "JobState", "Order", "Summary", "Task", "is_job_id"]
 
 INTERRUPTED = "the server was ended before this job was"
 """Why a job that was interrupted has no answer."""
 
+Effort = Literal["quick", "normal", "thorough"]
+
+EFFORTS = get_args(Effort)
+"""How much may be sought."""
+
 _MAX_CHARACTERS = 200
 _ARCHITECTURE = re.compile(r"[A-Za-z0-9_:=,.+\-]*")
+_SHAPE = re.compile(r"(\d{1,6}\s*,\s*){2}\d{1,6}|\d{1,6}|")
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -57,14 +63,15 @@ class JobOptions:
         effort: How much is sought in a network that no detector for one graph knows.
 
     Raises:
-        ZoovetError: A value is too long, or the architecture is a file of Python, whose code would be run.
+        ZoovetError: A value is too long or none that is known, or the architecture is a file of Python, whose code
+            would be run.
     """
 
     architecture: str = ""
     activation: str = ""
     scaling: str = ""
     input_shape: str = ""
-    effort: str = "normal"
+    effort: Effort = "normal"
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -75,6 +82,18 @@ class JobOptions:
                 f"architecture must be a name, as 'vgg:activation=elu' or 'torchvision:resnet18', got "
                 f"{printable(repr(self.architecture))}; files of Python are not run here"
             )
+        if self.effort not in EFFORTS:
+            raise ZoovetError(f"effort must be one of {', '.join(EFFORTS)}, got {printable(repr(self.effort))}")
+        if not _SHAPE.fullmatch(self.input_shape):
+            raise ZoovetError(
+                f"input_shape must be channels, height and width, as 3,32,32, or a number of features, got "
+                f"{printable(repr(self.input_shape))}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """What :attr:`input_shape` says; ``None`` where it is empty."""
+        return tuple(map(int, self.input_shape.split(","))) if self.input_shape else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from zoovet.errors import ZoovetError
+from zoovet.errors import ZoovetError, nearest
+from zoovet.printable import printable
 from zoovet.serve.job_queue import JobQueue
 from zoovet.serve.jobs import Job, JobOptions
 from zoovet.serve.uploads import TooLarge, receive_form
@@ -72,5 +74,9 @@ def options_of(given: Mapping[str, str]) -> JobOptions:
     Raises:
         ZoovetError: One is not as it has to be.
     """
-    known = {one.name for one in fields(JobOptions)}
-    return JobOptions(**{name: value.strip() for name, value in given.items() if name in known and value.strip()})
+    known = [one.name for one in fields(JobOptions)]
+    for name in given:
+        if name not in known:
+            raise ZoovetError(f"the form's field {printable(repr(name), 60)} is unknown{nearest(name, known)}")
+    stated: dict[str, Any] = {name: value.strip() for name, value in given.items() if value.strip()}
+    return JobOptions(**stated)

@@ -103,7 +103,7 @@ def _healed(repaired: HealedFile, file: Path, out: Path) -> dict[str, Any]:
 
 def _read_options(order: Order, tell: Callable[[str], None]) -> tuple[ReadOptions, list[str]]:
     given = order.options
-    shape = _shape(given.input_shape) if given.input_shape else None
+    shape = None if given.shape is None else require_input_shape(given.shape)
     images = None
     if order.images:
         tell("reference images are read")
@@ -128,11 +128,6 @@ def _unpacked(order: Order) -> Path:
     folder = path.with_name(f"{path.name}-unpacked")
     shutil.rmtree(folder, ignore_errors=True)  # of a task that was cancelled, it may lack images
     return unpack_images(path, folder, max_files=order.max_image_files, max_bytes=order.max_unpacked_bytes)
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(size) if size.strip().isdecimal() and len(size) < 7 else 0 for size in text.split(",", 3))
-    return require_input_shape(sizes)
 
 
 def _written(results: Path, result: FileResult, notes: list[str]) -> dict[str, Any]:
