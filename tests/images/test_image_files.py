@@ -114,3 +114,11 @@ def test_class_folders_without_images_are_counted_and_named(photos: Path) -> Non
     images = Images.from_folder(photos)
     assert images.notes == ("4 of 6 class folders have no images: a, b, c and 1 more",)
     assert images.num_classes == 6
+
+
+def test_a_list_of_labels_beside_images_is_named_as_not_read(photos: Path) -> None:
+    (photos / "cat" / "labels.csv").write_text("0.png,cat\n")
+    found = image_files.read_image_folder(photos / "cat")
+    assert found.labels is None
+    assert found.notes == ("lists beside images are not read, class folders say labels: labels.csv",)
+    assert image_files.read_image_folder(photos).notes == ()

@@ -24,6 +24,7 @@ __all__ = ["FilePixels", "FolderOfImages", "read_image_folder"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+_LISTS = (".csv", ".tsv", ".txt", ".json", ".parquet")
 _NUM_NAMED = 3
 
 
@@ -69,14 +70,14 @@ def read_image_folder(folder: Path, size: tuple[int, int] | None = None) -> Fold
     notes = []
     unreadable = [path for place, (path, _) in enumerate(files) if place not in read.readable]
     if unreadable:
-        named = ", ".join(printable(path.relative_to(folder), 60) for path in unreadable[:_NUM_NAMED])
-        more = f" and {len(unreadable) - _NUM_NAMED} more" if len(unreadable) > _NUM_NAMED else ""
-        notes.append(f"{len(unreadable)} of {len(files)} images cannot be read, left out: {named}{more}")
+        named = _first([path.relative_to(folder) for path in unreadable])
+        notes.append(f"{len(unreadable)} of {len(files)} images cannot be read, left out: {named}")
     filled = {label for _, label in files}
     if empty := [name for name, label in classes if label not in filled]:
-        named = ", ".join(printable(name, 60) for name in empty[:_NUM_NAMED])
-        more = f" and {len(empty) - _NUM_NAMED} more" if len(empty) > _NUM_NAMED else ""
-        notes.append(f"{len(empty)} of {len(classes)} class folders have no images: {named}{more}")
+        notes.append(f"{len(empty)} of {len(classes)} class folders have no images: {_first(empty)}")
+    lists = [] if classes else sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _LISTS)
+    if lists:
+        notes.append(f"lists beside images are not read, class folders say labels: {_first(lists)}")
     are_numbers = bool(classes) and _are_numbers([name for name, _ in classes])
     if are_numbers:
         notes.append("names of the class folders are numbers, taken as labels")
@@ -86,6 +87,12 @@ def read_image_folder(folder: Path, size: tuple[int, int] | None = None) -> Fold
         class_names=() if are_numbers else tuple(name for name, _ in classes),
         notes=tuple(notes),
     )
+
+
+def _first(names: Sequence[str | Path]) -> str:
+    """Some of the names, and how many there are besides."""
+    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    return ", ".join(printable(name, 60) for name in names[:_NUM_NAMED]) + more
 
 
 def _class_folders(folder: Path) -> list[tuple[str, int]]:
