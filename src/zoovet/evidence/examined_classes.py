@@ -10,6 +10,7 @@ from torch import Tensor
 from zoovet.evidence.answers import striped, warped
 from zoovet.evidence.class_search import Seekers, nothing_sought
 from zoovet.evidence.own_units import FLOORS, own_units
+from zoovet.evidence.staged_search import turned_by_usual_squares
 from zoovet.evidence.trigger_families import Changes, places_of
 
 __all__ = ["examined_classes"]
@@ -20,6 +21,10 @@ _PATCH_SHARE = 0.15
 _SUSPECT_SHARE = 3
 _MOST_BY_GRADIENT = 200
 _BOUND = 0.1
+_SQUARE_SHARES = (0.125, 0.2)
+"""Sides of the usual squares that tell which are suspected, as shares of the image's side."""
+_NUM_TURNED = 4
+"""Images on which they are tried."""
 
 
 def examined_classes(every: Seekers, *, max_classes: int, num_stripes: int, num_warps: int, seed: int) -> Tensor:
@@ -48,6 +53,11 @@ def examined_classes(every: Seekers, *, max_classes: int, num_stripes: int, num_
         course = shown.seek(Changes(_BOUND), classes, 1)
         gained = course.best - shown.looks(nothing_sought(classes, shown.images[0]))[:, 0]
         suspicion = torch.maximum(suspicion, own_units(gained[None], FLOORS["margin"])[0])
+        few = shown.on(torch.arange(min(_NUM_TURNED, len(shown.labels)), device=classes.device))
+        for share in _SQUARE_SHARES:
+            size = max(1, round(share * min(every.network.input_shape[1:])))
+            turned = turned_by_usual_squares(few, size, seed=seed)
+            suspicion = torch.maximum(suspicion, own_units(turned[None], FLOORS["flips"])[0])
     suspects = suspicion.topk(max_classes // _SUSPECT_SHARE).indices
     others = classes[~torch.isin(classes, suspects)]
     drawn = torch.randperm(len(others), generator=generator)[: max_classes - len(suspects)].to(others.device)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zoovet.evidence.class_search import Course, Seekers, halved, nothing_sought
 from zoovet.evidence.exchange import Exchange, exchanged
@@ -22,6 +23,7 @@ __all__ = [
     "tried_blends",
     "tried_patches",
     "tried_stripes",
+    "turned_by_usual_squares",
 ]
 
 _NUM_WARPS = 64
@@ -140,16 +142,40 @@ def tried_patches(few: Seekers, some: Seekers, every: Seekers, size: int, classe
         classes: int64 [classes], towards which.
         seed: Of what is drawn of the squares.
     """
+    return _best_tried(few, some, every, classes, *_usual_squares(few, size, seed))
+
+
+def turned_by_usual_squares(few: Seekers, size: int, *, seed: int) -> Tensor:
+    """Share of a few images that become each class by that of the usual squares which turns most: [all classes].
+
+    Args:
+        few: Few images; those of a class do not count for it.
+        size: Side of a square in pixels.
+        seed: Of what is drawn of the squares.
+    """
+    count, of = _usual_squares(few, size, seed)
+    others = (few.labels[:, None] != torch.arange(few.network.num_classes, device=few.labels.device)).to(few.images)
+    most = torch.zeros_like(others[0])
+    for rows in torch.arange(count, device=few.labels.device).split(max(1, few.max_images // len(few.images))):
+        family, triggers = of(rows)
+        taken = few.logits(family.put(triggers, few.images.expand(len(rows), *few.images.shape))).argmax(2)
+        turned = functional.one_hot(taken, few.network.num_classes) * others
+        most = torch.maximum(most, (turned.sum(1) / others.sum(0).clamp_min(1)).amax(0))
+    return most
+
+
+def _usual_squares(few: Seekers, size: int, seed: int) -> tuple[int, Callable[[Tensor], tuple[TriggerFamily, Tensor]]]:
+    """How many usual squares at usual places there are, and what makes those at some rows."""
     shape = few.network.input_shape
     squares = usual_patches(shape[0], size, seed).to(few.images)
-    places = usual_places(size, shape).to(classes.device)
-    which = torch.cartesian_prod(torch.arange(len(squares)), torch.arange(len(places))).to(classes.device)
+    places = usual_places(size, shape).to(few.images.device)
+    which = torch.cartesian_prod(torch.arange(len(squares)), torch.arange(len(places))).to(places.device)
 
     def of(rows: Tensor) -> tuple[TriggerFamily, Tensor]:
         square, place = which[rows].unbind(1)
         return Patches(size, places[place]), placed(squares[square], places[place], shape)
 
-    return _best_tried(few, some, every, classes, len(which), of)
+    return len(which), of
 
 
 def tried_blends(few: Seekers, some: Seekers, every: Seekers, weight: float, classes: Tensor, *, seed: int) -> Tried:
