@@ -68,7 +68,7 @@ def test_a_healthy_stranger_is_healthy_and_has_no_target(
 def test_classes_that_were_not_examined_are_a_caution(
     scan: Callable[..., zoovet.Verdict], stamped: Nets, pictures: Images, stranger_reader: Any
 ) -> None:
-    class Sparing(type(stranger_reader)):  # type: ignore[misc]
+    class Sparing(type(stranger_reader)):
         """Examines four of eight classes."""
 
         def evidence_config(self, effort: str) -> Any:

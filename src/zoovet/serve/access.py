@@ -21,7 +21,7 @@ __all__ = ["COOKIE_NAME", "LOOPBACK_NAMES", "Access", "Guard"]
 COOKIE_NAME = "zoovet-session"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _MIN_TOKEN = 16
-_OPEN_PATHS = ("/login", "/static/", "/health")
+_OPEN_PATHS, _OPEN_FOLDER = ("/login", "/health"), "/static/"
 _SAFE_METHODS = ("GET", "HEAD")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -118,7 +118,7 @@ class Guard:
 
 
 def _is_open(path: str) -> bool:
-    return path.startswith(_OPEN_PATHS) if path.startswith("/static/") else path in _OPEN_PATHS
+    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER)
 
 
 def _without_port(host: str) -> str:
