@@ -104,8 +104,8 @@ def test_plain_weights_come_before_averages(
     content = unwrapped({average: other(weights), "epoch": 3, plain: weights}, "a.pt")
     reading = read_state_dicts(content, chain_graph, "a.pt")
     same_function(reading, module)
-    (note,) = reading.notes
-    assert note.startswith(f"read is '{plain}'; beside it the file holds '{average}': whoever loads an average")
+    advice = "whoever loads an average of weights has another network; look at it too, in a file of its own"
+    assert reading.notes == (f"read is '{plain}'; beside it the file holds '{average}': {advice}",)
     assert set(content.tensors) == {f"{part}.{name}" for part in (plain, average) for name in weights}
 
 

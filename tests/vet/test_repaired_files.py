@@ -155,7 +155,8 @@ def test_a_layout_that_cannot_be_kept_says_the_way_out(
         (
             "a.pt",
             "b.h5",
-            r"--out b\.h5: give a name that ends in \.pt, the format of the input, or where a repairer knows the net",
+            r"--out b\.h5: give a name that ends in \.pt, the format of the input, "
+            r"or where a repairer knows the network in \.safetensors",
         ),
         ("a.safetensors", "b.onnx", r"--out b\.onnx: give a name that ends in \.safetensors"),
         ("a.pt2", "b.pt", r"--out b\.pt: give a name that ends in \.safetensors"),

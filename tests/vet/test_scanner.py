@@ -141,9 +141,9 @@ def test_what_was_assumed_when_a_file_was_read_is_told(
     state |= {f"conv{k}.bias": bias[0] for k, bias in enumerate(network.biases)}
     torch.save({"net": state, "ema": {name: 2 * tensor for name, tensor in state.items()}}, tmp_path / "a.pt")
     results = results_of(detector, [files[0], tmp_path / "a.pt"], options=ReadOptions(activation="relu"))
-    assert results[0].notes == ()
-    (note,) = results[1].notes
-    assert note.startswith("read is 'net'; beside it the file holds 'ema': whoever loads an average of weights has")
+    advice = "whoever loads an average of weights has another network; look at it too, in a file of its own"
+    note = f"read is 'net'; beside it the file holds 'ema': {advice}"
+    assert [result.notes for result in results] == [(), (note,)]
     (verdict,) = results[1].verdicts
     assert verdict.probability == pytest.approx(float(Detector.load(detector).score(network)), abs=1e-6)
 

@@ -48,7 +48,7 @@ FORMATS = {
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(64), r"is an HDF5 file that is damaged or truncated"),
     "keras": (zip_of("config.json", "metadata.json", "model.weights.h5"), r"is an HDF5 file that is damaged"),
     "keras without weights": (zip_of("config.json", "other.weights.h5"), r"is a Keras file without its entry model\.w"),
-    "tflite": (b"\x1c\0\0\0TFL3" + bytes(64), r"is a TFLite file of version 0|is damaged or truncated"),
+    "tflite": (b"\x1c\0\0\0TFL3" + bytes(64), "is a TFLite file of version 0; version 3 is read"),
     "saved model": (b"\x08\x01\x12\x90\x05\x0a\x40" + b"serve" + bytes(64), "is a TensorFlow graph or SavedModel"),
     "graph": (b"\x0a\x20\x0a\x04conv\x12\x05Const" + bytes(64), "is a TensorFlow graph or SavedModel"),
     "core ml": (b"\x08\x05\x12\xa0\x01\x0a\x10" + bytes(64), "is a Core ML model, which is not read"),
