@@ -122,3 +122,19 @@ def test_a_list_of_labels_beside_images_is_named_as_not_read(photos: Path) -> No
     assert found.labels is None
     assert found.notes == ("lists beside images are not read, class folders say labels: labels.csv",)
     assert image_files.read_image_folder(photos).notes == ()
+
+
+@pytest.mark.parametrize("size", [None, (6, 6)])
+@pytest.mark.parametrize(("white", "is_dark"), [(4095, True), (65535, False), (9000, False)])
+def test_images_of_twelve_bits_in_sixteen_are_named(
+    tmp_path: Path, size: tuple[int, int] | None, white: int, is_dark: bool
+) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(2):
+            values = np.linspace(0, white // (2 - number), 64).astype(np.uint16).reshape(8, 8)
+            Image.fromarray(values).save(tmp_path / "photos" / label / f"{number}.png")
+    notes = image_files.read_image_folder(tmp_path / "photos", size=size).notes
+    assert bool(notes) == is_dark
+    if is_dark:
+        assert notes[0].startswith("images of 16 bits are nearly black: the brightest value is 4095 of 65535")

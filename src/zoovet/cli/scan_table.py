@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from zoovet.printable import MAX_PATH_CHARACTERS, printable
 
@@ -17,18 +17,27 @@ if TYPE_CHECKING:
 
 __all__ = ["scan_as_table"]
 
+_COLUMNS = ("in-distribution", "score", "threshold", "verdict")
+_LEAST_NAME = 12
+_MOST_WIDTH = 10_000
+
 
 def scan_as_table(judged: Sequence[Judged]) -> str:
     """A row a network; as wide as a terminal, where there is one, else as wide as it must be.
+
+    In a narrow terminal names of files go on in the next line. Nothing is cut: where even that is too wide, the
+    terminal breaks the lines.
 
     Args:
         judged: Verdicts on networks, in their order.
     """
     verdicts = [one.verdict for one in judged]
     several = {verdict.file for verdict in verdicts if verdict.network > 0}
-    columns = ["file", "in-distribution", "score", "threshold", "verdict"]
     has_targets = any(verdict.target is not None for verdict in verdicts)
-    table = Table(*columns, *(["target"] if has_targets else []), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for column in [*_COLUMNS, *(["target"] if has_targets else [])]:
+        table.add_column(column, no_wrap=True)
     words = {"trojaned": "[bold red]trojaned[/]", "healthy": "[green]healthy[/]", "unknown": "[bold yellow]unknown[/]"}
     for one in judged:
         verdict = one.verdict
@@ -41,11 +50,19 @@ def scan_as_table(judged: Sequence[Judged]) -> str:
         table.add_row(escape(name), likeness, score, threshold, word, *target)
     terminal = Console()
     # A file or a pipe has no width; names stay whole. Written by print_results, since rich leaves a broken pipe with 1.
-    width = terminal.width if terminal.is_terminal else 10_000
-    console = Console(file=io.StringIO(), width=width, force_terminal=terminal.is_terminal)
+    console = Console(file=io.StringIO(), width=_MOST_WIDTH, force_terminal=terminal.is_terminal)
+    if terminal.is_terminal:
+        others = console.measure(table).maximum - console.measure(_alone(table.columns[0])).maximum
+        table.columns[0].max_width = max(_LEAST_NAME, terminal.width - others)
+        console.width = max(terminal.width, _LEAST_NAME + others)
     with console.capture() as shown:
         console.print(table)
     return shown.get().removesuffix("\n")
+
+
+def _alone(column: Column) -> Table:
+    """A table of one column, as wide as that is."""
+    return Table(column, box=None, pad_edge=False)
 
 
 def _target_in_words(verdict: Verdict) -> str:

@@ -26,6 +26,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", 
 _GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
 _LISTS = (".csv", ".tsv", ".txt", ".json", ".parquet")
 _NUM_NAMED = 3
+_DARK = 65535 // 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,6 +77,11 @@ def read_image_folder(folder: Path, size: tuple[int, int] | None = None) -> Fold
     if empty := [name for name, label in classes if label not in filled]:
         notes.append(f"{len(empty)} of {len(classes)} class folders have no images: {_first(empty)}")
     lists = [] if classes else sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _LISTS)
+    if read.brightest_of_16_bits is not None and read.brightest_of_16_bits < _DARK:
+        notes.append(
+            f"images of 16 bits are nearly black: the brightest value is {read.brightest_of_16_bits} of 65535; where "
+            f"that stands for white, as in images of 12 bits, save them with 8 bits, brightened"
+        )
     if lists:
         notes.append(f"lists beside images are not read, class folders say labels: {_first(lists)}")
     are_numbers = bool(classes) and _are_numbers([name for name, _ in classes])
@@ -163,10 +169,12 @@ class _Opened:
     Attributes:
         pixels: Theirs.
         readable: Which files they are.
+        brightest_of_16_bits: The greatest value of those of 16 bits; ``None`` where there are none.
     """
 
     pixels: Tensor | StoredPixels
     readable: dict[int, None]
+    brightest_of_16_bits: int | None
 
 
 def _opened_files(files: Sequence[tuple[Path, int]], size: tuple[int, int] | None) -> _Opened:
@@ -179,7 +187,7 @@ def _opened_files(files: Sequence[tuple[Path, int]], size: tuple[int, int] | Non
     first: tuple[Path, tuple[int, int]] | None = None
     for place, (path, _) in enumerate(files):
         try:
-            begun = _begun(path, size, len(files))
+            begun = _begun(path, size, len(files), is_first=not opened)
         except Exception:  # whatever a decoder raises on a damaged file
             continue
         first = first or (path, begun.size)
@@ -193,7 +201,8 @@ def _opened_files(files: Sequence[tuple[Path, int]], size: tuple[int, int] | Non
     elif first is not None:
         width, height = first[1]
         pixels = FilePixels(tuple(files[place][0] for place in opened), mode, (height, width))
-    return _Opened(pixels, dict.fromkeys(opened))
+    brightest = [begun.brightest for begun in opened.values() if begun.brightest is not None]
+    return _Opened(pixels, dict.fromkeys(opened), max(brightest, default=None))
 
 
 def _stacked(images: Sequence[Image.Image], mode: str) -> Tensor:
@@ -219,21 +228,26 @@ class _Begun:
         size: Width and height that it has, or is brought to.
         mode: Pillow's.
         image: The image; ``None`` where it is decoded later.
+        brightest: Its greatest value, where it has 16 bits and is decoded, or is the first.
     """
 
     size: tuple[int, int]
     mode: str
     image: Image.Image | None
+    brightest: int | None
 
 
-def _begun(path: Path, size: tuple[int, int] | None, num_files: int) -> _Begun:
+def _begun(path: Path, size: tuple[int, int] | None, num_files: int, *, is_first: bool) -> _Begun:
     """One of several files, decoded where as many images of its size are few enough to be."""
     with _strictly(), Image.open(path) as image:
         width, height = image.size if size is None else (size[1], size[0])
-        if 3 * width * height * num_files > stored_pixels.MOST_IN_MEMORY:
-            return _Begun((width, height), image.mode, None)
+        are_later = 3 * width * height * num_files > stored_pixels.MOST_IN_MEMORY
+        has_16_bits = image.mode.startswith("I")
+        brightest = int(np.asarray(image).max()) if has_16_bits and (is_first or not are_later) else None
+        if are_later:
+            return _Begun((width, height), image.mode, None, brightest)
     decoded = _opened(path, size)
-    return _Begun((width, height), decoded.mode, decoded)
+    return _Begun((width, height), decoded.mode, decoded, brightest)
 
 
 def _opened(path: Path, size: tuple[int, int] | None) -> Image.Image:
