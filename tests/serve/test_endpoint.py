@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from zoovet.networks import SCALING_PRESETS
 from zoovet.serve import JobQueue
 from zoovet.serve.job_process import Outcome
 from zoovet.serve.jobs import Job
@@ -79,6 +80,10 @@ def test_what_is_no_form_is_refused(client: TestClient, queue: JobQueue) -> None
     [
         ("false_alarms", "7", "the form's field 'false_alarms' is unknown; known: 'architecture', 'activation'"),
         ("scalling", "unit", "the form's field 'scalling' is unknown; did you mean 'scaling'?"),
+        ("scaling", "imagnet", "the input scaling 'imagnet' is unknown; did you mean 'imagenet'?"),
+        ("mean", "0.5;0.5", "mean must be numbers with commas between them, as 0.5, got '0.5;0.5'"),
+        ("std", "nan", "std must be numbers with commas between them, as 0.5, got 'nan'"),
+        ("input_range", "1", "input_range must be two numbers, as 0,1, got '1'"),
         ("effort", "superb", "effort must be one of quick, normal, thorough, got 'superb'"),
         (
             "input_shape",
@@ -94,6 +99,20 @@ def test_fields_that_are_not_known_are_refused_and_nothing_is_kept(
     assert answer.status_code == 400
     assert answer.json()["error"].startswith(said)
     assert list(queue.config.data.iterdir()) == []
+
+
+def test_a_scaling_is_taken_by_name_or_in_numbers(
+    client: TestClient, queue: JobQueue, player: Any, ended: Ended
+) -> None:
+    numbers = {"input_range": (None, "0,255"), "mean": (None, "125, 123, 114"), "std": (None, "62")}
+    answer = client.post("/scan", files={"file": ("a.pt", b"a"), **numbers})
+    assert answer.status_code == 202
+    ended(queue, answer.json()["id"])
+    options = player.asked[-1][1].options
+    assert (options.input_range, options.mean, options.std) == ("0,255", "125, 123, 114", "62")
+    said = client.post("/scan", files={"file": ("a.pt", b"a"), "scaling": (None, "unit"), **numbers})
+    assert said.status_code == 400
+    assert said.json()["error"] == "scaling names the whole input scaling: leave out input_range, mean, std"
 
 
 def test_a_full_queue_is_told_and_nothing_that_was_accepted_is_lost(
@@ -112,8 +131,11 @@ def test_health_is_told(client: TestClient) -> None:
     assert client.get("/health").json() == {"status": "ok"}
 
 
-def test_the_server_takes_the_efforts_that_there_are(client: TestClient) -> None:
+def test_the_server_takes_the_efforts_and_scalings_that_there_are(client: TestClient) -> None:
     form = client.get("/openapi.json").json()["paths"]["/scan"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert form["schema"]["properties"]["effort"]["enum"] == list(EFFORTS)
+    assert form["schema"]["properties"]["scaling"]["enum"] == list(SCALING_PRESETS)
     page = client.get("/").text
+    assert set(SCALING_PRESETS) <= set(re.findall(r'<option value="(\w+)"', page))
+    assert {"input_range", "mean", "std"} <= set(re.findall(r'<input id="(\w+)"', page))
     assert re.findall(r'<option value="(\w+)"', page)[-len(EFFORTS) :] == list(EFFORTS)

@@ -105,6 +105,8 @@ def test_a_bad_file_and_bad_images_are_one_line(order_of: OrderOf) -> None:
         vetting.scan(order_of("images.zip"), lambda _: None)
     with pytest.raises(ZoovetError, match="input_shape must be"):
         vetting.scan(order_of(input_shape="3;32"), lambda _: None)
+    with pytest.raises(ZoovetError, match=r"range must be LOW,HIGH with LOW < HIGH, got 1,0"):
+        vetting.scan(order_of("", input_range="1,0"), lambda _: None)
 
 
 @pytest.mark.slow

@@ -144,20 +144,15 @@ def scaling_of(arguments: argparse.Namespace) -> InputScaling | None:
     Raises:
         ZoovetError: It is unknown, given twice, or its numbers are none.
     """
-    from zoovet.networks import InputScaling, scaling_preset
+    from zoovet.networks import stated_scaling
 
     input_range, mean, deviation = arguments.input_range, arguments.mean, arguments.std
     in_numbers = [f"--{name}" for name in ("input-range", "mean", "std") if getattr(arguments, name.replace("-", "_"))]
-    if arguments.scaling is not None:
-        if in_numbers:
-            raise ZoovetError(f"--scaling names the whole input scaling: leave out {', '.join(in_numbers)}")
-        return scaling_preset(arguments.scaling)
-    if not in_numbers:
-        return None
+    if arguments.scaling is not None and in_numbers:
+        raise ZoovetError(f"--scaling names the whole input scaling: leave out {', '.join(in_numbers)}")
     if input_range is not None and len(input_range) != 2:
         raise ZoovetError(f"--input-range takes two numbers, LOW,HIGH, got {len(input_range)}")
-    low, high = input_range or (0.0, 1.0)
-    return InputScaling(low=low, high=high, mean=mean or (0.0,), deviation=deviation or (1.0,))
+    return stated_scaling(arguments.scaling, input_range, mean, deviation)
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from zoovet.networks.modules import Sine, to_module
 from zoovet.networks.operations import INPUT, Operation, Parameter
 from zoovet.networks.rescaled import images_as_read, on_kept_images, rescaled
 from zoovet.networks.run import run, values_at
-from zoovet.networks.scaling import SCALING_PRESETS, ZOO_SCALING, InputScaling, scaling_preset
+from zoovet.networks.scaling import SCALING_PRESETS, ZOO_SCALING, InputScaling, scaling_preset, stated_scaling
 
 __all__ = [
     "ACTIVATIONS",
@@ -45,6 +45,7 @@ __all__ = [
     "scaling_preset",
     "siren",
     "small_cnn",
+    "stated_scaling",
     "to_module",
     "values_at",
 ]

@@ -14,7 +14,7 @@ from zoovet.errors import ZoovetError, nearest
 from zoovet.networks.json_values import check_keys, number
 from zoovet.printable import with_article
 
-__all__ = ["SCALING_PRESETS", "ZOO_SCALING", "InputScaling", "scaling_preset"]
+__all__ = ["SCALING_PRESETS", "ZOO_SCALING", "InputScaling", "scaling_preset", "stated_scaling"]
 
 _LARGEST, _SMALLEST = 1e6, 1e-6
 _MAX_CHANNELS = 1024
@@ -232,6 +232,30 @@ def scaling_preset(name: InputScaling | str) -> InputScaling:
     if name not in SCALING_PRESETS:
         raise ZoovetError(f"the input scaling {name!r} is unknown{nearest(name, SCALING_PRESETS)}")
     return SCALING_PRESETS[name]
+
+
+def stated_scaling(
+    name: str | None,
+    input_range: tuple[float, ...] | None,
+    mean: tuple[float, ...] | None,
+    deviation: tuple[float, ...] | None,
+) -> InputScaling | None:
+    """What is said of an input scaling, by name or in numbers; ``None`` where nothing is.
+
+    Args:
+        name: One of :data:`SCALING_PRESETS`; then no numbers.
+        input_range: What pixels of 0 and 255 become; (0, 1) where other numbers are said alone.
+        mean, deviation: As of :class:`InputScaling`.
+
+    Raises:
+        ZoovetError: The name is unknown, or the numbers are none of a scaling.
+    """
+    if name is not None:
+        return scaling_preset(name)
+    if input_range is None and mean is None and deviation is None:
+        return None
+    low, high = input_range or (0.0, 1.0)
+    return InputScaling(low=low, high=high, mean=mean or (0.0,), deviation=deviation or (1.0,))
 
 
 def _require_name(value: object) -> None:

@@ -12,7 +12,7 @@ from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 
 from zoovet.serve.job_queue import JobQueue
-from zoovet.serve.jobs import EFFORTS, Job, JobState
+from zoovet.serve.jobs import EFFORTS, SCALINGS, Job, JobState
 from zoovet.serve.receiving import received_job
 from zoovet.serve.results import SCAN_NAME
 
@@ -76,7 +76,10 @@ _FORM = {
             "description": "What a state dict holds, where it does not tell: `resnet20`.",
         },
         "activation": {"type": "string", "description": "Hidden activation, where weights leave it open: `relu`."},
-        "scaling": {"type": "string", "description": "Input scaling by name: `unit`, `imagenet`, …"},
+        "scaling": {"type": "string", "enum": list(SCALINGS), "description": "Input scaling by name."},
+        "input_range": {"type": "string", "description": "The same in numbers: what 0 and 255 become, `0,1`."},
+        "mean": {"type": "string", "description": "Then subtracted, one for all channels or each: `0.5`."},
+        "std": {"type": "string", "description": "Then divided by, one for all channels or each: `0.5`."},
         "input_shape": {"type": "string", "description": "Channels, height, width, where open: `3,32,32`."},
         "effort": {"type": "string", "enum": list(EFFORTS), "default": "normal"},
     },

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from zoovet.errors import ZoovetError
+from zoovet.errors import ZoovetError, nearest
 from zoovet.json_files import typed_value
 from zoovet.printable import printable
 
-__all__ = ["EFFORTS", "INTERRUPTED", "Job", "JobOptions", "JobState", "Order", "Summary", "Task", "is_job_id"]
+__all__ = [
+    "EFFORTS",
+    "INTERRUPTED",
+    "SCALINGS",
+    "Job",
+    "JobOptions",
+    "JobState",
+    "Order",
+    "Summary",
+    "Task",
+    "is_job_id",
+]
 
 INTERRUPTED = "the server was ended before this job was"
 """Why a job that was interrupted has no answer."""
@@ -21,6 +33,9 @@ Effort = Literal["quick", "normal", "thorough"]
 
 EFFORTS = get_args(Effort)
 """How much may be sought."""
+
+SCALINGS = ("symmetric", "unit", "byte", "imagenet", "cifar10", "mnist", "fashion_mnist")
+"""Names of input scalings; those of :data:`zoovet.networks.SCALING_PRESETS`, which takes seconds to import."""
 
 _MAX_CHARACTERS = 200
 _ARCHITECTURE = re.compile(r"[A-Za-z0-9_:=,.+\-]*")
@@ -58,7 +73,10 @@ class JobOptions:
     Attributes:
         architecture: ``vgg:activation=elu``, ``torchvision:resnet18``, …; never a file of Python.
         activation: Of a file without a graph.
-        scaling: Name of an input scaling.
+        scaling: Name of an input scaling, one of :data:`SCALINGS`.
+        input_range: ``0,1``: the same in numbers, what pixels of 0 and 255 become.
+        mean: ``0.485,0.456,0.406``: then subtracted, one for all channels or each.
+        std: Then divided by, the same.
         input_shape: ``3,32,32``: channels, height, width.
         effort: How much is sought in a network that no detector for one graph knows.
 
@@ -70,6 +88,9 @@ class JobOptions:
     architecture: str = ""
     activation: str = ""
     scaling: str = ""
+    input_range: str = ""
+    mean: str = ""
+    std: str = ""
     input_shape: str = ""
     effort: Effort = "normal"
 
@@ -84,11 +105,35 @@ class JobOptions:
             )
         if self.effort not in EFFORTS:
             raise ZoovetError(f"effort must be one of {', '.join(EFFORTS)}, got {printable(repr(self.effort))}")
+        self._require_scaling()
         if not _SHAPE.fullmatch(self.input_shape):
             raise ZoovetError(
                 f"input_shape must be channels, height and width, as 3,32,32, or a number of features, got "
                 f"{printable(repr(self.input_shape))}"
             )
+
+    def _require_scaling(self) -> None:
+        in_numbers = [name for name in ("input_range", "mean", "std") if getattr(self, name)]
+        for name in in_numbers:
+            counts = (2,) if name == "input_range" else range(1, _MAX_CHARACTERS)
+            if len(self.numbers(name) or ()) not in counts:
+                expected = (
+                    "two numbers, as 0,1" if name == "input_range" else "numbers with commas between them, as 0.5"
+                )
+                raise ZoovetError(f"{name} must be {expected}, got {printable(repr(getattr(self, name)))}")
+        if self.scaling and self.scaling not in SCALINGS:
+            got = printable(repr(self.scaling))
+            raise ZoovetError(f"the input scaling {got} is unknown{nearest(self.scaling, SCALINGS)}")
+        if self.scaling and in_numbers:
+            raise ZoovetError(f"scaling names the whole input scaling: leave out {', '.join(in_numbers)}")
+
+    def numbers(self, name: str) -> tuple[float, ...] | None:
+        """What one of the scaling's texts says; ``None`` where it is empty or says no finite numbers."""
+        try:
+            numbers = tuple(map(float, getattr(self, name).split(",")))
+        except ValueError:
+            return None
+        return numbers if all(map(math.isfinite, numbers)) else None
 
     @property
     def shape(self) -> tuple[int, ...] | None:

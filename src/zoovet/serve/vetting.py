@@ -16,7 +16,7 @@ from zoovet.evaluation.report.scan_json import scan_as_json
 from zoovet.evaluation.report.verdict_pages import verdict_fragment, verdict_lead, write_verdict_pages
 from zoovet.files import write_text
 from zoovet.images import Images
-from zoovet.networks import scaling_preset
+from zoovet.networks import stated_scaling
 from zoovet.networks.input_shape import require_input_shape
 from zoovet.serve.archives import unpack_images
 from zoovet.serve.jobs import Order, Summary
@@ -108,7 +108,7 @@ def _read_options(order: Order, tell: Callable[[str], None]) -> tuple[ReadOption
     if order.images:
         tell("reference images are read")
         images = Images.from_file(_unpacked(order), shape)
-    scaling = scaling_preset(given.scaling) if given.scaling else None
+    scaling = stated_scaling(given.scaling or None, *map(given.numbers, ("input_range", "mean", "std")))
     notes = [] if images is None else [f"{order.images}: {note}" for note in notes_on_images(images, scaling)]
     options = ReadOptions(
         activation=given.activation or None,
