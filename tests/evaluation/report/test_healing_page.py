@@ -53,6 +53,8 @@ def test_lines_say_what_was_measured(healing: Healing) -> None:
     ]
     made = healing_lines(replace(healing, is_on_made_images=True))
     assert made[1].startswith("accuracy on 33 held-out images that the network made itself: 0.94")
+    nothing = replace(healing, before=replace(VERDICT, verdict="healthy", target=None))
+    assert healing_lines(nothing)[-1].startswith("edited, though nothing was found before: ")
     failed = replace(healing, after=None, shortcomings=("it costs too much",))
     assert healing_lines(failed)[-1] == "not healed: it costs too much"
     assert not any(line.startswith("edit: ") for line in healing_lines(failed))
@@ -71,3 +73,7 @@ def test_the_page_needs_nothing_and_escapes_what_a_file_says(tmp_path: Path, hea
     assert "Nothing was written" in page
     write_healing_page(path, Healing(before=VERDICT, max_loss=0.01), Path("a.pt"), None)
     assert ">left as it is</span>" in path.read_text()
+    nothing = replace(healing, before=replace(VERDICT, verdict="healthy", target=None))
+    write_healing_page(path, nothing, Path("a.pt"), Path("out.pt"))
+    assert ">edited</span>" in path.read_text()
+    assert "Nothing was found before the edit" in path.read_text()

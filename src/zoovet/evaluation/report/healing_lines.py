@@ -41,8 +41,14 @@ def healing_lines(healing: Healing) -> list[str]:
             + ", ".join(f"{printable(name, 60)} {100 * share:.0f} %" for name, share in largest)
         )
         lines.append(f"after: {_in_words(healing.after)}")
-    lines += [f"not healed: {reason}" for reason in healing.shortcomings] or ["healed by these measures"]
-    return lines
+    if healing.shortcomings:
+        return [*lines, *(f"not healed: {reason}" for reason in healing.shortcomings)]
+    if healing.before.verdict == "healthy":
+        return [
+            *lines,
+            "edited, though nothing was found before: these measures do not tell whether there was a trojan",
+        ]
+    return [*lines, "healed by these measures"]
 
 
 def _in_words(verdict: Verdict) -> str:

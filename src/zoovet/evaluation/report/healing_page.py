@@ -50,7 +50,9 @@ def write_healing_page(path: Path, healing: Healing, file: Path, written: Path |
 def _outcome(healing: Healing) -> str:
     if healing.edit is None:
         return "left as it is"
-    return "healed" if healing.is_healed else "not healed"
+    if healing.is_healed:
+        return "edited" if healing.before.verdict == "healthy" else "healed"
+    return "not healed"
 
 
 def _triggers(healing: Healing) -> list[dict[str, Any]]:
