@@ -34,6 +34,7 @@ from zoovet.networks import Networks
 from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.detector import StrangerDetector
 from zoovet.tasks.strangers.efforts import DEFAULT_EFFORT, evidence_for
+from zoovet.tasks.strangers.few_classes import MANY_CLASSES
 from zoovet.tasks.strangers.park_evidence import reference_images
 from zoovet.vet import shipped_stranger_reader
 from zoovet.zoo import Zoo
@@ -169,7 +170,7 @@ def summary(rows: list[dict[str, Any]], detector: StrangerDetector) -> dict[str,
     made: dict[str, Any] = {"bases": len({row["base_id"] for row in rows}), "detector": detector.version}
     made["config"] = {"rounds": ROUNDS, "epochs": EPOCHS, "rate_share": RATE_SHARE, "hardened_share": HARDENED_SHARE}
     made["evidence"] = config_to_dict(evidence_for(detector.config.evidence, DEFAULT_EFFORT))
-    flagged_from = detector.threshold(0.05, DEFAULT_EFFORT)
+    flagged_from = detector.threshold(0.05, DEFAULT_EFFORT, MANY_CLASSES)
     for name in ("trojaned", "adaptive"):
         own = [row for row in rows if row["network"] in ("healthy", name)]
         truth = np.array([row["network"] == name for row in own])

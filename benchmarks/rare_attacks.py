@@ -24,6 +24,7 @@ from zoovet.evidence import class_evidence
 from zoovet.evidence.class_features import class_features, greatest_exchange
 from zoovet.tasks.strangers.detector import StrangerDetector
 from zoovet.tasks.strangers.efforts import DEFAULT_EFFORT
+from zoovet.tasks.strangers.few_classes import MANY_CLASSES
 from zoovet.tasks.strangers.park_evidence import reference_images
 from zoovet.vet import shipped_stranger_reader
 from zoovet.zoo import Zoo
@@ -98,7 +99,7 @@ def main() -> None:
     detector = shipped_stranger_reader() if arguments.strangers is None else StrangerDetector.open(arguments.strangers)
     assert isinstance(detector, StrangerDetector)
     rows = judged(Zoo.open(arguments.park, finished_only=True), detector, arguments.data_root)
-    threshold = detector.threshold(0.05, DEFAULT_EFFORT)
+    threshold = detector.threshold(0.05, DEFAULT_EFFORT, MANY_CLASSES)
     attacks = sorted({row["attack"] for row in rows})
     found: dict[str, Any] = {"detector": detector.version}
     for attack in attacks:

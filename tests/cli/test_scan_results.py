@@ -57,7 +57,7 @@ class GreatestStanding:
     def without_images(self) -> GreatestStanding:
         return self
 
-    def threshold(self, false_alarms: float, effort: str) -> float:
+    def threshold(self, false_alarms: float, effort: str, num_classes: int) -> float:
         return 1 - 10 * false_alarms
 
 

@@ -18,13 +18,16 @@ def test_what_ships_opens_and_is_listed(capsys: pytest.CaptureFixture[str]) -> N
     assert reader is not None
     assert reader.version.startswith("strangers-")
     for effort in EFFORTS:
-        assert 0 < reader.threshold(0.05, effort) <= reader.threshold(0.01, effort) < 1
+        for count in (2, 5, 9, 43):
+            assert 0 < reader.threshold(0.05, effort, count) <= reader.threshold(0.01, effort, count) < 1
+        assert len({reader.threshold(0.01, effort, count) for count in (2, 3, 5, 7, 8, 10)}) == 4
     assert reader.reads_images
     blind = reader.without_images
     assert blind is not None
     assert not blind.reads_images
     for effort in EFFORTS:
-        assert 0 < blind.threshold(0.05, effort) <= blind.threshold(0.01, effort) < 1
+        for count in (2, 5, 9, 43):
+            assert 0 < blind.threshold(0.05, effort, count) <= blind.threshold(0.01, effort, count) < 1
     print_models()
     printed = capsys.readouterr().out
     assert "strangers\n  detector" in printed

@@ -157,7 +157,7 @@ class GreatestStanding:
     def without_images(self) -> GreatestStanding | None:
         return replace(self, reads_images=False) if self.is_paired else None
 
-    def threshold(self, false_alarms: float, effort: str) -> float:
+    def threshold(self, false_alarms: float, effort: str, num_classes: int) -> float:
         return 1 - false_alarms * 10 if self.reads_images else 1 - false_alarms
 
 

@@ -15,7 +15,7 @@ def test_the_tests_reader_is_one_and_knows_every_effort(stranger_reader: Any) ->
     assert counts == sorted(counts)
     blind = reader.without_images
     assert blind is not None
-    assert reader.threshold(0.01, "normal") != blind.threshold(0.01, "normal")
+    assert reader.threshold(0.01, "normal", 10) != blind.threshold(0.01, "normal", 10)
 
 
 def test_the_command_line_takes_the_same_efforts() -> None:

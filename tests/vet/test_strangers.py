@@ -79,6 +79,10 @@ def test_classes_that_were_not_examined_are_a_caution(
             every[evidence.examined] = own.class_probabilities
             return replace(own, class_probabilities=every)
 
+        def threshold(self, false_alarms: float, effort: str, num_classes: int) -> float:
+            assert num_classes == 4
+            return super().threshold(false_alarms, effort, num_classes)
+
     with pytest.warns(UserWarning, match="4 of the 8 classes were examined"):
         verdict = scan(stamped(None), pictures, strangers=Sparing())
     assert (verdict.verdict, len(verdict.cautions)) == ("healthy", 1)
@@ -213,7 +217,7 @@ def test_thresholds_are_of_the_effort(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     thresholds = dict(zip(EFFORTS, (0.3, 0.2, 0.1), strict=True))
-    monkeypatch.setattr(type(stranger_reader), "threshold", lambda reader, rate, effort: thresholds[effort])
+    monkeypatch.setattr(type(stranger_reader), "threshold", lambda reader, rate, effort, count: thresholds[effort])
     verdicts = [scan(stamped(None), pictures, effort=effort) for effort in EFFORTS]
     assert [verdict.threshold for verdict in verdicts] == [0.3, 0.2, 0.1]
 
@@ -289,7 +293,8 @@ class Shares(nn.Module):
 def test_two_classes_and_probabilities_are_seen(scan: Callable[..., zoovet.Verdict], stamped: Nets) -> None:
     layer = nn.Sequential(nn.Flatten(), nn.Linear(144, 2), nn.Softmax(1))
     two = scan(zoovet.from_module(layer, (1, 12, 12), "symmetric"))
-    assert "two classes apart only" in two.notes[-1]
+    assert "2 classes apart only: a target hardly stands out, so little is told, and a trojan" in two.notes[-1]
+    assert "a trojan towards every class is not told among so few" in two.notes[-1]
     assert two.probability is not None
     said = "it answers probabilities: searches look at the logits that these are made of"
     assert two.notes.count(said) == 1

@@ -88,10 +88,12 @@ Of networks whose image set was left out of training, by how much was sought (`-
 
 - The park is small so far: rates of false alarms below one of its healthy networks and one are extrapolated.
 - Rates of false alarms were measured for each effort, and as many images as above; with others they are not known, only
-  likely to be near. Networks had 10 to 16 classes; of more than 20 only some are examined.
+  likely to be near. Networks had 10 to 16 classes; thresholds of fewer
+  than 8 classes are those of the same networks, cut to 2, 3 or 5 of their classes. Of more than 20 only some are
+  examined.
 - {limit}
 - It looks for one target of every image, and for a square or noise that makes each class another. Trojans that work on
-  images of one class only are hardly told. Of two classes neither can stand out.
+  images of one class only are hardly told, and one that makes each class another is not told among fewer than 8.
 - An attacker who trains against such searches hides most of what is found (`benchmarks/adaptive_attacker.py`).
 """
 

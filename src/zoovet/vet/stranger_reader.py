@@ -57,8 +57,8 @@ class StrangerReader(Protocol):
     def read(self, evidence: ClassEvidence, effort: str, /) -> StrangerReading:
         """What the evidence says, which was sought with an effort."""
 
-    def threshold(self, false_alarms: float, effort: str, /) -> float:
-        """The probability that at most this share of healthy networks reach, from above 0 to below 1."""
+    def threshold(self, false_alarms: float, effort: str, num_classes: int, /) -> float:
+        """The probability that at most this share of healthy networks reach, of so many examined classes."""
 
 
 def shipped_stranger_reader(models: Path | None = None) -> StrangerReader | None:

@@ -34,6 +34,10 @@ LIKELIER_THAN_NOT = 0.5
 """The probability from which a network that is not flagged is not called healthy either."""
 
 _NUM_TRIED = 8
+_FEW_CLASSES = 8
+_VERY_FEW_CLASSES = 5
+_OF_FEW = "a trojan towards every class is not told among so few"
+_OF_VERY_FEW = "a target hardly stands out, so little is told"
 _NO_GRADIENT = (
     "no gradient reaches its images, and triggers are sought along gradients: it is quantized, runs under "
     "torch.no_grad(), or answers the same whatever it is shown"
@@ -211,7 +215,7 @@ class Strangers:
         reading, reader = found.reading, self._reader_for(known)
         threshold = self.threshold
         if threshold is None:
-            threshold = reader.threshold(self.false_alarms, self.effort)
+            threshold = reader.threshold(self.false_alarms, self.effort, len(found.evidence.examined))
         flagged = not reading.probability < threshold
         reason = reading.unlike or None
         if reason is None and not flagged and known is not None and known.cautions:
@@ -226,8 +230,9 @@ class Strangers:
             )
         probabilities = tuple(reading.class_probabilities.tolist())
         notes = () if known is None else known.notes
-        if len(probabilities) == 2:
-            notes = (*notes, "it tells two classes apart only: neither can stand out among others, so little is told")
+        if len(probabilities) < _FEW_CLASSES:
+            few = _OF_FEW if len(probabilities) >= _VERY_FEW_CLASSES else f"{_OF_VERY_FEW}, and {_OF_FEW}"
+            notes = (*notes, f"it tells {len(probabilities)} classes apart only: {few}")
         target = None
         if flagged and reason is None:
             if reading.exchanges:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ def test_what_the_repository_holds_is_read_and_measures_what_ships() -> None:
     assert list(config.by_images) == ["6-labelled", "2-labelled", "6-unlabelled"]
     values = config_to_dict(config.detector)
     training = ROOT / "configs" / "strangers.yaml"
-    assert values == config_to_dict(read_config(StrangerConfig, _without_task(training)))
+    ships = config_to_dict(read_config(StrangerConfig, _without_task(training)))
+    assert values == ships | {"few_classes": []}
+    with pytest.raises(ZoovetError, match=r"few_classes must be \[\], as tables are of whole networks, got \[3\]"):
+        replace(config, few_classes=(3,))
 
 
 def _without_task(path: Path) -> dict[str, Any]:

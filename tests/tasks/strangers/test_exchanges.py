@@ -48,14 +48,17 @@ def test_a_network_whose_classes_are_exchanged_is_flagged_without_a_class_that_s
     for row in rows(60):
         share = 0.1 + 0.05 * float(torch.rand((), generator=generator))
         known.append(replace(row, labelled=replace(row.labelled, features=exchanging(row.labelled.features, share))))
-    detector, _ = training.stranger_detector(known, CONFIG, {})
+    detector, *_ = training.stranger_detector(known, CONFIG, {})
     own = detector.by_effort["thorough"]
-    healthy = next(row for row in known if not row.labelled.is_trojaned).labelled.features
+    few, healthy = (row.labelled.features for row in known[:4] if not row.labelled.is_trojaned)
+    assert (len(few.values), len(healthy.values)) == (6, 10)
     _, usual, says_so = training.read_with_exchange(own.readers, own.exchange, healthy)
     _, much, says_it = training.read_with_exchange(own.readers, own.exchange, exchanging(healthy, 0.6))
     _, some, says_some = training.read_with_exchange(own.readers, own.exchange, exchanging(healthy, 0.32))
     assert (says_so, says_some, says_it) == (False, False, True)
     assert own.exchange(0.32) > usual
     assert some == pytest.approx(float(own.readers.read(exchanging(healthy, 0.32))[1]))
-    threshold = detector.threshold(0.05, "thorough")
-    assert float(own.calibration(torch.tensor(usual))) < threshold < float(own.calibration(torch.tensor(much)))
+    threshold, calibration = detector.threshold(0.05, "thorough", 10), own.worth_of(10).calibration
+    assert float(calibration(torch.tensor(usual))) < threshold < float(calibration(torch.tensor(much)))
+    # Of six classes any trigger exchanges some.
+    assert not training.read_with_exchange(own.readers, own.exchange, exchanging(few, 0.6))[2]

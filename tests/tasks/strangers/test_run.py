@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import ClassEvidence, ClassEvidenceConfig, RunnableGraphs, class_evidence
+from zoovet.evidence import ClassEvidence, ClassEvidenceConfig, Runnable, RunnableGraphs, class_evidence
 from zoovet.images.sources import ImageSource
 from zoovet.jobs import Inline
 from zoovet.tasks.strangers import park_evidence
 from zoovet.tasks.strangers.config import ReaderTraining, StrangerConfig
 from zoovet.tasks.strangers.detector import StrangerDetector
 from zoovet.tasks.strangers.efforts import EFFORTS
+from zoovet.tasks.strangers.evidence_files import read_evidence
 from zoovet.tasks.strangers.park_evidence import ParkEvidence, found_evidence
 from zoovet.tasks.strangers.run import train_stranger_detector
 from zoovet.zoo import ImageBlock, ParkRecipe, ParkTraining, PatchAttack, Zoo, build_zoo
@@ -38,7 +39,10 @@ QUICK = ClassEvidenceConfig(
     num_stripes=4,
     num_warps=2,
 )
-CONFIG = StrangerConfig(images_per_class=2, evidence=QUICK, training=ReaderTraining(num_members=1, num_steps=10))
+WHOLE = StrangerConfig(
+    images_per_class=2, evidence=QUICK, few_classes=(), training=ReaderTraining(num_members=1, num_steps=10)
+)
+CONFIG = replace(WHOLE, few_classes=(2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,7 @@ def test_evidence_is_sought_once_and_by_what_is_asked(
 ) -> None:
     told: list[tuple[int, int]] = []
     first = park.select(park.column("base_id") < 1)
-    found_evidence(ParkEvidence(first, CONFIG, tmp_path, None), workers=1, progress=lambda *so_far: told.append(so_far))
+    found_evidence(ParkEvidence(first, WHOLE, tmp_path, None), workers=1, progress=lambda *so_far: told.append(so_far))
     assert told == [(0, 1), (1, 1)]
     sought: list[int] = []
 
@@ -93,7 +97,7 @@ def test_evidence_is_sought_once_and_by_what_is_asked(
         return class_evidence(*arguments)
 
     monkeypatch.setattr(park_evidence, "class_evidence", counted)
-    rows = found_evidence(ParkEvidence(park, CONFIG, tmp_path, None), workers=1)
+    rows = found_evidence(ParkEvidence(park, WHOLE, tmp_path, None), workers=1)
     assert len(sought) == len(park) - len(first)
     assert [row.network_id for row in rows] == list(park.column("network_id"))
     assert [row.labelled.is_trojaned for row in rows] == park.column("poisoned").tolist()
@@ -101,9 +105,59 @@ def test_evidence_is_sought_once_and_by_what_is_asked(
         assert row.labelled.target == (target if row.labelled.is_trojaned else -1)
         assert row.labelled.features.values.shape[0] == 10
         assert bool(row.labelled.features.values.any())
-    other = replace(CONFIG, images_per_class=3)
+    other = replace(WHOLE, images_per_class=3)
     with pytest.raises(ZoovetError, match="holds evidence that was sought otherwise"):
         found_evidence(ParkEvidence(park, other, tmp_path, None), workers=1)
+
+
+def test_evidence_of_few_classes_is_sought_beside_what_is_there(
+    park: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = found_evidence(ParkEvidence(park, WHOLE, tmp_path, None), workers=1)
+    sought: list[tuple[int, list[int]]] = []
+
+    def counted(network: Runnable, pixels: Any, labels: torch.Tensor, config: Any) -> ClassEvidence:
+        sought.append((network.num_classes, sorted(set(labels.tolist()))))
+        return class_evidence(network, pixels, labels, config)
+
+    monkeypatch.setattr(park_evidence, "class_evidence", counted)
+    cut = ParkEvidence(park, CONFIG, tmp_path, None)
+    again = found_evidence(cut, workers=1)
+    assert sought == [(2, [0, 1]), (3, [0, 1, 2])] * len(park)
+    for row, before in zip(again, whole, strict=True):
+        assert torch.equal(row.labelled.features.values, before.labelled.features.values)
+    few = cut.rows_of_few()
+    assert [row.network_id for row in few] == [row.network_id for row in whole for _ in (2, 3)]
+    assert [row.num_classes for row in few] == [2, 3] * len(park)
+    for row, place in zip(few, [place for place in range(len(park)) for _ in (2, 3)], strict=True):
+        assert row.labelled.is_trojaned == bool(park.column("poisoned")[place])
+        assert (row.labelled.target >= 0) == row.labelled.is_trojaned
+        assert row.labelled.target < row.num_classes
+    stored = read_evidence(cut.few_file_of(int(park.column("base_id")[0])))
+    classes = {row["network_id"]: row["classes"] for row in stored if row["num_classes"] == 3}
+    for name, kept in classes.items():
+        (place,) = np.flatnonzero(park.column("network_id") == name)
+        (row,) = (row for row in few if row.network_id == name and row.num_classes == 3)
+        if row.labelled.is_trojaned:
+            assert kept[row.labelled.target] == park.column("target")[place]
+    with pytest.raises(ZoovetError, match=r"few\.parquet holds evidence that was sought otherwise"):
+        found_evidence(ParkEvidence(park, replace(CONFIG, few_classes=(2, 4)), tmp_path, None), workers=1)
+
+
+def test_a_trojan_towards_every_class_has_no_target_in_few_classes_either(
+    park: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column, first = Zoo.column, park.select(park.column("base_id") < 1)
+
+    def towards_each(zoo: Zoo, name: str) -> Any:
+        return np.full(len(zoo), -1) if name == "target" else column(zoo, name)
+
+    monkeypatch.setattr(Zoo, "column", towards_each)
+    evidence = ParkEvidence(first, CONFIG, tmp_path, None)
+    found_evidence(evidence, workers=1)
+    for rows in (evidence.rows(), evidence.rows_of_few()):
+        assert {row.labelled.is_trojaned for row in rows} == {False, True}
+        assert {row.labelled.target for row in rows} == {-1}
 
 
 @pytest.mark.slow
@@ -125,7 +179,9 @@ def test_a_run_ends_with_a_detector_that_opens(park: Zoo, tmp_path: Path) -> Non
     assert set(trained.description["validation"]) == {"auc_image_set_left_out", "tpr_at_5_percent", "target_named"}
     learned_from = int(np.isin(park.column("split"), ("train", "validation")).sum())
     assert trained.description["num_networks"] == learned_from == 6
-    assert len(list((tmp_path / "evidence").iterdir())) == 3
+    assert len(list((tmp_path / "evidence").iterdir())) == 2 * 3
+    assert set(trained.description["validation_of_few"]) == {"2", "3"}
+    assert [list(own.worth) for own in trained.by_effort.values()] == [[2, 3, 8]] * len(EFFORTS)
     again = train_stranger_detector(CONFIG, park, tmp_path / "run")
     assert again.version == trained.version == StrangerDetector.open(tmp_path / "run").version
     networks = park.networks([0])

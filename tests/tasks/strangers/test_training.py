@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def test_what_is_left_out_is_not_trained_on(
 
 
 def test_a_detector_answers_the_same_after_it_was_saved(rows: Callable[..., list[Examined]], tmp_path: Path) -> None:
-    detector, strangers = training.stranger_detector(rows(60), CONFIG, {"path": "a"})
+    detector, strangers, _ = training.stranger_detector(rows(60), CONFIG, {"path": "a"})
     assert [len(strangers[effort].rows) for effort in EFFORTS] == [120] * 3
     detector.save(tmp_path / "checkpoint.safetensors")
     opened = StrangerDetector.open(tmp_path)
@@ -57,38 +56,40 @@ def test_a_detector_answers_the_same_after_it_was_saved(rows: Callable[..., list
         for each in (detector, opened):
             own, sought = each.by_effort[effort], each.evidence_config(effort)
             logits = [own.readers.read(as_sought(row.labelled.features, sought))[1] for row in unseen]
-            answers.append(own.calibration(torch.tensor(logits)))
+            answers.append(own.worth_of(10).calibration(torch.tensor(logits)))
         torch.testing.assert_close(*answers)
         if effort == "thorough":
             assert [row.labelled.is_trojaned for row in unseen] == (answers[0] > 0.5).tolist()
-        threshold = opened.threshold(0.05, effort)
-        assert threshold == pytest.approx(detector.threshold(0.05, effort), rel=1e-5)
-        assert 0 < threshold < 1
-        healthy = opened.by_effort[effort].healthy
-        assert torch.equal(healthy, healthy.sort().values)
-    assert len({float(opened.by_effort[effort].healthy[-1]) for effort in EFFORTS}) == 3
+        for count in (3, 10):
+            threshold = opened.threshold(0.05, effort, count)
+            assert threshold == pytest.approx(detector.threshold(0.05, effort, count), rel=1e-5)
+            assert 0 < threshold < 1
+            worth = opened.by_effort[effort].worth_of(count)
+            assert torch.equal(worth.healthy, worth.healthy.sort().values)
+            assert worth.cutoff == pytest.approx(detector.by_effort[effort].worth_of(count).cutoff)
+    assert len({float(opened.by_effort[effort].worth_of(10).healthy[-1]) for effort in EFFORTS}) == 3
     assert opened.version.startswith("strangers-")
 
 
 def test_evidence_unlike_the_parks_is_said(rows: Callable[..., list[Examined]]) -> None:
-    detector, _ = training.stranger_detector(rows(30), CONFIG, {})
+    detector, *_ = training.stranger_detector(rows(30), CONFIG, {})
     features = rows(1, seed=9)[0].labelled.features
-    assert detector.by_effort["thorough"].likeness.why_unlike(features) == ""
+    own, cutoff = detector.by_effort["thorough"].likeness, detector.by_effort["thorough"].worth_of(10).cutoff
+    assert own.why_unlike(features, cutoff) == ""
     strange = ClassFeatures(features.values.clone(), features.present)
     strange.values[:, 4] += 40.0
-    assert "deviations from the nearest known networks'" in detector.by_effort["thorough"].likeness.why_unlike(strange)
-    assert "of change_0.5" in detector.by_effort["thorough"].likeness.why_unlike(strange)
-    distance = detector.by_effort["thorough"].likeness.distance(strange)
-    closer = replace(detector.by_effort["thorough"].likeness, cutoff=torch.tensor([distance - 0.002]))
-    said = re.search(r"is ([\d.]+) deviations .* \(at most ([\d.]+)\)", closer.why_unlike(strange))
+    assert "deviations from the nearest known networks'" in own.why_unlike(strange, cutoff)
+    assert "of change_0.5" in own.why_unlike(strange, cutoff)
+    distance = own.distance(strange)
+    said = re.search(r"is ([\d.]+) deviations .* \(at most ([\d.]+)\)", own.why_unlike(strange, distance - 0.002))
     assert said is not None
     assert 0 < float(said[1]) - float(said[2]) < 0.02
     few = ClassFeatures(features.values, features.present & (torch.arange(len(features.present)) < 2))
-    assert "inf deviations" in detector.by_effort["thorough"].likeness.why_unlike(few)
+    assert "inf deviations" in own.why_unlike(few, cutoff)
 
 
 def test_efforts_are_configurations_of_evidence(rows: Callable[..., list[Examined]]) -> None:
-    detector, _ = training.stranger_detector(rows(12), CONFIG, {})
+    detector, *_ = training.stranger_detector(rows(12), CONFIG, {})
     searches = {effort: set(detector.evidence_config(effort).searches) for effort in EFFORTS}
     assert searches["quick"] < searches["normal"] < searches["thorough"]
     assert detector.evidence_config("thorough") == ClassEvidenceConfig()

@@ -63,6 +63,7 @@ class StrangerBenchmarkConfig(StrangerConfig):
         rivals: Tests of single networks that are put to the test networks, on the same images; [] for none.
         rival_effort: The settings of the rivals' papers, or reduced ones that end in seconds on a processor.
         min_asr: ASR from which a trojaned network counts, in training and in tables.
+        few_classes: None: tables are of whole networks.
 
     Raises:
         ZoovetError: An entry that is unknown, given twice, or missing, or a rival that cannot do without images where
@@ -70,6 +71,7 @@ class StrangerBenchmarkConfig(StrangerConfig):
     """
 
     kind: Literal["strangers"] = "strangers"
+    few_classes: tuple[int, ...] = ()
     zoo: Path
     evidence_folder: Path | None = None
     left_out: tuple[str, ...] = KINDS_LEFT_OUT
@@ -81,6 +83,8 @@ class StrangerBenchmarkConfig(StrangerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.few_classes:
+            raise ZoovetError(f"few_classes must be [], as tables are of whole networks, got {list(self.few_classes)}")
         for name, known, least in (
             ("left_out", KINDS_LEFT_OUT, 1),
             ("efforts", EFFORTS, 1),

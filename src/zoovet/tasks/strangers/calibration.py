@@ -8,6 +8,7 @@ Gammerman and Shafer 2005, *Algorithmic Learning in a Random World*, section 2.2
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,11 +17,26 @@ from torch.nn import functional
 from zoovet.errors import ZoovetError
 from zoovet.tasks.calibration import Calibration
 
-__all__ = ["fitted_calibration", "threshold_logit"]
+__all__ = ["Worth", "fitted_calibration", "threshold_logit"]
 
 _NUM_STEPS = 100
 _LEAST_SCALE = 0.05
 _TAIL_SHARE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Worth:
+    """What readers' answers are worth, of networks of some number of classes.
+
+    Attributes:
+        calibration: From logits to probabilities.
+        healthy: [n], logits of healthy strangers, ascending.
+        cutoff: How unlike known networks they may be, and be judged.
+    """
+
+    calibration: Calibration
+    healthy: Tensor
+    cutoff: float
 
 
 def fitted_calibration(logits: Tensor, is_trojaned: Tensor) -> Calibration:

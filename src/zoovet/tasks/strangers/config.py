@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from zoovet.errors import ZoovetError
 from zoovet.evidence import ClassEvidenceConfig
 from zoovet.metanets.class_reader import ClassReaderConfig
+from zoovet.tasks.strangers.few_classes import MANY_CLASSES
 
 __all__ = ["ReaderTraining", "StrangerConfig"]
 
@@ -69,19 +70,26 @@ class StrangerConfig:
             images of its own image set. 0: none; evidence is sought on images that each network makes itself.
         uses_labels: Whether the images' labels are used, or what the network takes them for.
         evidence: What is sought.
+        few_classes: To how many of their classes networks are cut besides, each another draw: thresholds and
+            probabilities of networks of few classes are found out on these. None is cut to as many as it has, or more.
         reader: Size of the readers.
         training: How they are trained.
 
     Raises:
-        ZoovetError: A number of images below 0.
+        ZoovetError: A number of images below 0, or of classes outside 2 to 7.
     """
 
     images_per_class: int = 6
     uses_labels: bool = True
     evidence: ClassEvidenceConfig = field(default_factory=ClassEvidenceConfig)
+    few_classes: tuple[int, ...] = (2, 2, 3, 5)
     reader: ClassReaderConfig = field(default_factory=ClassReaderConfig)
     training: ReaderTraining = field(default_factory=ReaderTraining)
 
     def __post_init__(self) -> None:
         if self.images_per_class < 0:
             raise ZoovetError(f"images_per_class must be at least 0, got {self.images_per_class}")
+        if not all(2 <= count < MANY_CLASSES for count in self.few_classes):
+            raise ZoovetError(
+                f"few_classes must be numbers of 2 to {MANY_CLASSES - 1} classes, got {list(self.few_classes)}"
+            )

@@ -17,10 +17,11 @@ from zoovet.evidence import ClassEvidence, ClassEvidenceConfig
 from zoovet.evidence.class_features import FEATURES, KINDS, class_features
 from zoovet.tasks.calibration import Calibration
 from zoovet.tasks.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from zoovet.tasks.strangers.calibration import threshold_logit
+from zoovet.tasks.strangers.calibration import Worth, threshold_logit
 from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.efforts import EFFORTS, as_sought, evidence_for
 from zoovet.tasks.strangers.exchanges import ExchangeLine, read_with_exchange
+from zoovet.tasks.strangers.few_classes import MANY_CLASSES
 from zoovet.tasks.strangers.likeness import Likeness
 from zoovet.tasks.strangers.readers import Readers
 
@@ -56,16 +57,19 @@ class EffortReaders:
     Attributes:
         readers: The readers.
         exchange: What it is worth that classes are exchanged.
-        calibration: From logits to probabilities.
-        healthy: [n], logits of healthy strangers, ascending.
+        worth: Number of classes → what answers are worth of networks with as many, or with more up to the next;
+            :data:`~zoovet.tasks.strangers.few_classes.MANY_CLASSES`: of a park's whole networks.
         likeness: How like the park's a network's evidence is.
     """
 
     readers: Readers
     exchange: ExchangeLine
-    calibration: Calibration
-    healthy: Tensor
+    worth: Mapping[int, Worth]
     likeness: Likeness
+
+    def worth_of(self, num_classes: int) -> Worth:
+        """What answers are worth of networks of so many classes."""
+        return self.worth[max((count for count in self.worth if count <= num_classes), default=min(self.worth))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +107,14 @@ class StrangerDetector:
         """
         own, features = self.by_effort[effort], as_sought(class_features(found), self.evidence_config(effort))
         scores, logit, exchanges = read_with_exchange(own.readers, own.exchange, features)
+        worth = own.worth_of(len(found.examined))
         every = torch.zeros(found.num_classes)
         every[found.examined] = scores.softmax(0)
         return StrangerReading(
-            probability=float(own.calibration(torch.tensor(logit))),
+            probability=float(worth.calibration(torch.tensor(logit))),
             logit=logit,
             class_probabilities=every,
-            unlike=own.likeness.why_unlike(features),
+            unlike=own.likeness.why_unlike(features, worth.cutoff),
             exchanges=exchanges,
         )
 
@@ -118,32 +123,32 @@ class StrangerDetector:
         """Whether it was trained on evidence from reference images, not from images that networks make."""
         return self.config.images_per_class > 0
 
-    def threshold(self, false_alarms: float, effort: str) -> float:
+    def threshold(self, false_alarms: float, effort: str, num_classes: int) -> float:
         """The probability from which on a network is called trojaned, for a rate of false alarms.
 
         Args:
             false_alarms: The rate.
             effort: With which evidence is sought.
+            num_classes: That were examined.
 
         Raises:
             ZoovetError: The rate is none.
         """
-        own = self.by_effort[effort]
+        own = self.by_effort[effort].worth_of(num_classes)
         logit = torch.tensor(threshold_logit(own.healthy, false_alarms), dtype=torch.float64)
         return float(own.calibration(logit))
 
     def save(self, path: Path) -> None:
         """Write it as one file."""
-        module = nn.ModuleDict({effort: own.readers for effort, own in self.by_effort.items()})
-        extra = {
-            f"{effort}.{name}": tensor
-            for effort, own in self.by_effort.items()
-            for name, tensor in {"healthy": own.healthy, **own.likeness.tensors()}.items()
-        }
-        numbers: dict[str, Any] = {}
+        extra, numbers = dict[str, Tensor](), dict[str, Any]()
         for effort, own in self.by_effort.items():
-            numbers[f"calibration_{effort}"] = [own.calibration.scale, own.calibration.shift]
+            extra |= {f"{effort}.{name}": tensor for name, tensor in own.likeness.tensors().items()}
             numbers[f"exchange_{effort}"] = [own.exchange.slope, own.exchange.offset]
+            for count, worth in own.worth.items():
+                place = _place_of_worth(effort, count)
+                numbers[f"calibration_{place}"] = [worth.calibration.scale, worth.calibration.shift]
+                extra |= {f"{place}.healthy": worth.healthy, f"{place}.cutoff": torch.tensor([worth.cutoff])}
+        module = nn.ModuleDict({effort: own.readers for effort, own in self.by_effort.items()})
         save_checkpoint(path, KIND, module, self.description | numbers, extra)
 
     @classmethod
@@ -169,19 +174,28 @@ class StrangerDetector:
         )
 
 
+def _place_of_worth(effort: str, count: int) -> str:
+    """Where a checkpoint says what readers' answers are worth."""
+    return effort if count == MANY_CLASSES else f"{effort}_{count}"
+
+
 def _effort_readers(checkpoint: Checkpoint, effort: str, readers: Readers) -> EffortReaders:
     def extra(name: str) -> Tensor:
-        if f"{effort}.{name}" not in checkpoint.extra:
-            raise ZoovetError(f"{checkpoint.path} is not as zoovet writes it: it lacks '{effort}.{name}'")
-        return checkpoint.extra[f"{effort}.{name}"].float()
+        if name not in checkpoint.extra:
+            raise ZoovetError(f"{checkpoint.path} is not as zoovet writes it: it lacks '{name}'")
+        return checkpoint.extra[name].float()
 
-    scale, shift = checkpoint.numbers(f"calibration_{effort}", 2)
+    worth = dict[int, Worth]()
+    for count in range(2, MANY_CLASSES + 1):
+        place = _place_of_worth(effort, count)
+        if count == MANY_CLASSES or f"calibration_{place}" in checkpoint.description:
+            calibration = Calibration(*checkpoint.numbers(f"calibration_{place}", 2))
+            worth[count] = Worth(calibration, extra(f"{place}.healthy"), float(extra(f"{place}.cutoff")))
     return EffortReaders(
         readers=readers.eval(),
         exchange=ExchangeLine(*checkpoint.numbers(f"exchange_{effort}", 2)),
-        calibration=Calibration(scale, shift),
-        healthy=extra("healthy"),
-        likeness=Likeness.of_tensors({name: extra(name) for name in Likeness.NAMES}),
+        worth=worth,
+        likeness=Likeness.of_tensors({name: extra(f"{effort}.{name}") for name in Likeness.NAMES}),
     )
 
 

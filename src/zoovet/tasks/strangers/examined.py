@@ -47,3 +47,8 @@ class Examined:
     labelled: LabelledFeatures
     asr: float
     seconds: float
+
+    @property
+    def num_classes(self) -> int:
+        """That were examined."""
+        return len(self.labelled.features.values)

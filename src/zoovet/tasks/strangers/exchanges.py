@@ -15,6 +15,7 @@ import torch
 
 from zoovet.evidence.class_features import ClassFeatures, greatest_exchange
 from zoovet.tasks.strangers.calibration import threshold_logit
+from zoovet.tasks.strangers.few_classes import MANY_CLASSES
 from zoovet.tasks.strangers.readers import Readers
 
 __all__ = ["ExchangeLine", "fitted_exchange", "read_with_exchange"]
@@ -58,8 +59,11 @@ def fitted_exchange(healthy: Sequence[ClassFeatures]) -> ExchangeLine:
 def read_with_exchange(
     readers: Readers, line: ExchangeLine, features: ClassFeatures
 ) -> tuple[torch.Tensor, float, bool]:
-    """Scores [classes] and logit of one network, and whether the exchange of its classes told more than they did."""
+    """Scores [classes] and logit of one network, and whether the exchange of its classes told more than they did.
+
+    Of few classes it tells nothing: whatever spoils images exchanges one or two of three.
+    """
     scores, logit = readers.read(features)
     share = greatest_exchange(features)
-    is_told = share >= _LEAST_SHARE and line(share) > logit
+    is_told = len(scores) >= MANY_CLASSES and share >= _LEAST_SHARE and line(share) > logit
     return scores, line(share) if is_told else logit, is_told

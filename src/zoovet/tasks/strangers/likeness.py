@@ -34,16 +34,14 @@ class Likeness:
         known: [n, kinds · 3], 0 where a kind is lacking; in units of ``deviations`` from ``means``.
         present: [n, kinds · 3], 1 where a kind is there, 0 where it is lacking.
         means, deviations: [kinds · 3].
-        cutoff: [1], the distance from which on a network is unlike.
     """
 
-    NAMES: ClassVar[tuple[str, ...]] = ("known", "present", "means", "deviations", "cutoff")
+    NAMES: ClassVar[tuple[str, ...]] = ("known", "present", "means", "deviations")
 
     known: Tensor
     present: Tensor
     means: Tensor
     deviations: Tensor
-    cutoff: Tensor
 
     def distance(self, features: ClassFeatures) -> float:
         """Root mean square difference to the nearest known networks, over what both have; in deviations."""
@@ -56,9 +54,9 @@ class Likeness:
         distances = (differences.sum(1) / both.sum(1).clamp_min(1)).sqrt()[enough]
         return float(distances.topk(min(_NUM_NEAREST, len(distances)), largest=False).values.mean())
 
-    def why_unlike(self, features: ClassFeatures) -> str:
-        """Why a network is unlike all that are known; empty where it is like some."""
-        distance, most = self.distance(features), float(self.cutoff)
+    def why_unlike(self, features: ClassFeatures, most: float) -> str:
+        """Why a network is farther than ``most`` from all that are known; empty where it is not."""
+        distance = self.distance(features)
         if distance <= most:
             return ""
         here = (_summary(features) - self.means) / self.deviations
@@ -80,8 +78,8 @@ class Likeness:
         return cls(**{name: tensors[name] for name in cls.NAMES})
 
 
-def fitted_likeness(known: Sequence[ClassFeatures], cutoff: float = math.inf) -> Likeness:
-    """From networks that are known; ``cutoff`` as the distances of strangers say."""
+def fitted_likeness(known: Sequence[ClassFeatures]) -> Likeness:
+    """From networks that are known."""
     summaries = torch.stack([_summary(features) for features in known])
     there = ~summaries.isnan()
     count = there.sum(0).clamp_min(1)
@@ -89,7 +87,7 @@ def fitted_likeness(known: Sequence[ClassFeatures], cutoff: float = math.inf) ->
     squares = ((summaries - means).nan_to_num(0).square().sum(0) / count).sqrt()
     deviations = squares.clamp_min(_LEAST_DEVIATION)
     scaled = ((summaries - means) / deviations).nan_to_num(0)
-    return Likeness(scaled, there.float(), means, deviations, torch.tensor([cutoff]))
+    return Likeness(scaled, there.float(), means, deviations)
 
 
 def _summary(features: ClassFeatures) -> Tensor:

@@ -8,26 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from safetensors.torch import load, save
+from torch import Tensor
 
 from zoovet.errors import ZoovetError
-from zoovet.evidence import ClassEvidence, Evidence, class_evidence
+from zoovet.evidence import ClassEvidence, Runnable, class_evidence
 from zoovet.evidence.class_features import class_features
-from zoovet.files import atomic_path, require_writable_folder
+from zoovet.files import require_writable_folder
 from zoovet.images import Images
 from zoovet.jobs import Inline, Processes, Runner, Tell, results
 from zoovet.tasks.strangers.config import StrangerConfig
+from zoovet.tasks.strangers.evidence_files import (
+    evidence_in,
+    evidence_row,
+    is_evidence_there,
+    read_evidence,
+    write_evidence,
+)
 from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
+from zoovet.tasks.strangers.few_classes import CutNetworks, cut_images, drawn_classes
 from zoovet.zoo import Zoo
 from zoovet.zoo.builders import recipe_of
 from zoovet.zoo.compiled_runnable import fastest_runnable
@@ -36,7 +41,8 @@ from zoovet.zoo.park.images import load_image_set
 
 __all__ = ["ImageSets", "ParkEvidence", "found_evidence", "kinds_of", "park_recipe", "reference_images"]
 
-_COLUMNS = ("network_id", "base_id", "evidence", "settings", "examined", "num_classes", "seconds")
+_NUM_DRAWS = 5
+"""Of classes, before two bases draw the same."""
 
 
 @dataclass(frozen=True)
@@ -59,106 +65,141 @@ class ParkEvidence:
         """A base's file."""
         return self.folder / f"{base_id:05d}.parquet"
 
+    def few_file_of(self, base_id: int) -> Path:
+        """The file of a base's networks that are cut to few classes."""
+        return self.folder / f"{base_id:05d}-few.parquet"
+
     @property
     def fingerprint(self) -> str:
         """What evidence depends on beside the network: a hash of the configuration."""
+        return _digest(self._sought)
+
+    @property
+    def few_fingerprint(self) -> str:
+        """The same of networks that are cut to few classes."""
+        return _digest(self._sought | {"few_classes": self.config.few_classes})
+
+    @property
+    def _sought(self) -> dict[str, Any]:
         sought: dict[str, Any] = {
             "images_per_class": self.config.images_per_class,
             "evidence": asdict(self.config.evidence),
         }
         if not self.config.uses_labels:
             sought["uses_labels"] = False
-        return hashlib.sha256(json.dumps(sought, sort_keys=True).encode()).hexdigest()[:16]
+        return sought
 
     def seek(self, base_id: int, images: Callable[[str], Images]) -> None:
-        """Seek the evidence of a base's networks, and write its file.
+        """Seek what lacks of the evidence of a base's networks, and write its files.
 
         Args:
             base_id: Which.
             images: From an image set's name to its test images.
         """
-        rows = []
-        for place in np.flatnonzero(self.zoo.column("base_id") == base_id):
-            start = time.process_time()
-            network = fastest_runnable(self.zoo.networks([int(place)]))
-            pixels = labels = None
-            if self.config.images_per_class:
-                shown = reference_images(images(str(self.zoo.column("dataset")[place])), self.config, base_id)
-                pixels, labels = shown.pixels, shown.required_labels if self.config.uses_labels else None
-            found = class_evidence(network, pixels, labels, self.config.evidence)
-            tensors = {name: values.half().contiguous() for name, values in found.evidence.classes.items()}
-            rows.append(
-                {
-                    "network_id": str(self.zoo.column("network_id")[place]),
-                    "base_id": base_id,
-                    "evidence": save(tensors),
-                    "settings": json.dumps(found.settings),
-                    "examined": found.examined.tolist(),
-                    "num_classes": found.num_classes,
-                    "seconds": time.process_time() - start,
-                }
-            )
-        table = pa.Table.from_pylist(rows).replace_schema_metadata({"zoovet_evidence": self.fingerprint})
-        with atomic_path(self.file_of(base_id)) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        if not is_evidence_there(self.file_of(base_id), self.fingerprint):
+            rows = [self._found(place, images) for place in self._places(base_id)]
+            write_evidence(self.file_of(base_id), rows, self.fingerprint)
+        if self.config.few_classes and not is_evidence_there(self.few_file_of(base_id), self.few_fingerprint):
+            rows = [row for place in self._places(base_id) for row in self._found_of_few(place, images)]
+            write_evidence(self.few_file_of(base_id), rows, self.few_fingerprint)
 
     def is_there(self, base_id: int) -> bool:
-        """Whether a base's evidence is there, and is what is sought.
+        """Whether all of a base's evidence is there, and is what is sought.
 
         Raises:
-            ZoovetError: It was sought otherwise.
+            ZoovetError: It was sought otherwise, or is damaged.
         """
-        path = self.file_of(base_id)
-        if not path.exists():
-            return False
-        with _whole(path):
-            metadata = pq.read_schema(path).metadata or {}
-        if metadata.get(b"zoovet_evidence", b"").decode() != self.fingerprint:
-            raise ZoovetError(
-                f"{path} holds evidence that was sought otherwise (another evidence or images_per_class); give "
-                f"another folder, or remove this one"
-            )
-        return True
+        has_few = not self.config.few_classes or is_evidence_there(self.few_file_of(base_id), self.few_fingerprint)
+        return is_evidence_there(self.file_of(base_id), self.fingerprint) and has_few
 
     def rows(self) -> list[Examined]:
         """What is there, a row a network of the park, in its order."""
-        stored: dict[str, dict[str, Any]] = {}
+        return self._rows(self.file_of)
+
+    def rows_of_few(self) -> list[Examined]:
+        """What is there of networks that are cut to few classes, several rows a network of the park."""
+        return self._rows(self.few_file_of) if self.config.few_classes else []
+
+    def _places(self, base_id: int) -> list[int]:
+        return [int(place) for place in np.flatnonzero(self.zoo.column("base_id") == base_id)]
+
+    def _found(self, place: int, images: Callable[[str], Images]) -> dict[str, Any]:
+        start = time.process_time()
+        return self._row(place, self._evidence(self._network(place), self._shown(place, images)), start)
+
+    def _found_of_few(self, place: int, images: Callable[[str], Images]) -> list[dict[str, Any]]:
+        network, shown, target = self._network(place), self._shown(place, images), self._target(place)
+        counts = [count for count in self.config.few_classes if count < network.num_classes]
+        rows = []
+        for draw, count in enumerate(counts):
+            start = time.process_time()
+            seed = int(self.zoo.column("base_id")[place]) * _NUM_DRAWS + draw
+            classes = drawn_classes(network.num_classes, count, target, seed)
+            own = None if shown is None else cut_images(shown, classes)
+            found = self._evidence(CutNetworks(network, classes), own)
+            rows.append(self._row(place, found, start) | {"classes": classes.tolist()})
+        return rows
+
+    def _network(self, place: int) -> Runnable:
+        return fastest_runnable(self.zoo.networks([place]))
+
+    def _is_trojaned(self, place: int) -> bool:
+        return bool(self.zoo.column("poisoned")[place])
+
+    def _target(self, place: int) -> int | None:
+        """The one class that a trigger causes; ``None`` of a healthy network, and where each class becomes another."""
+        target = int(self.zoo.column("target")[place])
+        return target if self._is_trojaned(place) and target >= 0 else None
+
+    def _shown(self, place: int, images: Callable[[str], Images]) -> Images | None:
+        if not self.config.images_per_class:
+            return None
+        base_id = int(self.zoo.column("base_id")[place])
+        return reference_images(images(str(self.zoo.column("dataset")[place])), self.config, base_id)
+
+    def _evidence(self, network: Runnable, shown: Images | None) -> ClassEvidence:
+        pixels: Tensor | None = None
+        labels: Tensor | None = None
+        if shown is not None:
+            pixels, labels = shown.pixels, shown.required_labels if self.config.uses_labels else None
+        return class_evidence(network, pixels, labels, self.config.evidence)
+
+    def _row(self, place: int, found: ClassEvidence, start: float) -> dict[str, Any]:
+        return {
+            "network_id": str(self.zoo.column("network_id")[place]),
+            "base_id": int(self.zoo.column("base_id")[place]),
+            **evidence_row(found),
+            "seconds": time.process_time() - start,
+        }
+
+    def _rows(self, file_of: Callable[[int], Path]) -> list[Examined]:
+        stored: dict[str, list[dict[str, Any]]] = {}
         for base_id in sorted(set(self.zoo.column("base_id").tolist())):
             if self.is_there(base_id):
-                with _whole(self.file_of(base_id)):
-                    found = pq.read_table(self.file_of(base_id), columns=list(_COLUMNS)).to_pylist()
-                stored |= {row["network_id"]: row for row in found}
+                for row in read_evidence(file_of(base_id)):
+                    stored.setdefault(row["network_id"], []).append(row)
         names = self.zoo.column("network_id")
-        return [self._row(place, stored[names[place]]) for place in range(len(names)) if names[place] in stored]
+        return [self._examined(place, row) for place in range(len(names)) for row in stored.get(names[place], [])]
 
-    def _row(self, place: int, stored: dict[str, Any]) -> Examined:
-        zoo = self.zoo
-        classes = {name: tensor.float() for name, tensor in load(stored["evidence"]).items()}
-        examined = torch.tensor(stored["examined"])
-        found = ClassEvidence(
-            Evidence(classes=classes), {}, json.loads(stored["settings"]), examined, stored["num_classes"]
-        )
-        is_trojaned = bool(zoo.column("poisoned")[place])
-        row = found.row_of(int(zoo.column("target")[place])) if is_trojaned else None
-        target = -1 if row is None else row
+    def _examined(self, place: int, stored: Mapping[str, Any]) -> Examined:
+        zoo, found, target = self.zoo, evidence_in(stored), self._target(place)
+        if target is not None and "classes" in stored:
+            target = stored["classes"].index(target)
+        row = None if target is None else found.row_of(target)
+        is_trojaned = self._is_trojaned(place)
         return Examined(
             network_id=stored["network_id"],
             base_id=stored["base_id"],
             **{name: str(zoo.column(name)[place]) for name in ("dataset", "family", "attack", "split")},
             recipe=_recipe(str(zoo.column("optimizer")[place]), str(zoo.column("augmentation")[place])),
-            labelled=LabelledFeatures(class_features(found), is_trojaned, target),
+            labelled=LabelledFeatures(class_features(found), is_trojaned, -1 if row is None else row),
             asr=float(zoo.column("asr")[place]) if is_trojaned else float("nan"),
             seconds=stored["seconds"],
         )
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """Raise a :class:`ZoovetError` where a file of evidence cannot be read."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise ZoovetError(f"{path} is damaged; remove it, and the same command seeks it again") from error
+def _digest(sought: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(sought, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def kinds_of(zoo: Zoo, by: str) -> list[str]:

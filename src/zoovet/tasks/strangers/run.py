@@ -74,10 +74,12 @@ def train_stranger_detector(
         with storage_errors(run.folder):
             park = ParkEvidence(learned_from, config, evidence or run.folder / EVIDENCE_FOLDER, data_root)
             rows = found_evidence(park, workers=workers, progress=found)
-            detector, strangers = stranger_detector(rows, config, facts["zoo"])
+            detector, strangers, few = stranger_detector(rows, config, facts["zoo"], of_few=park.rows_of_few())
             figures = {effort: _figures(own) for effort, own in strangers.items()}
             detector.description["validation"] = figures[DEFAULT_EFFORT]
             detector.description["validation_by_effort"] = figures
+            by_count = few[DEFAULT_EFFORT].by_count()
+            detector.description["validation_of_few"] = {str(count): _figures(own) for count, own in by_count.items()}
             run.require_held()
             detector.save(run.folder / CHECKPOINT_NAME)
             run.finish(time.monotonic() - start)

@@ -15,12 +15,13 @@ from zoovet.errors import ZoovetError
 from zoovet.evidence import ClassEvidenceConfig
 from zoovet.evidence.class_features import FEATURES, KINDS
 from zoovet.tasks.checkpoints import library_versions
-from zoovet.tasks.strangers.calibration import fitted_calibration
+from zoovet.tasks.strangers.calibration import Worth, fitted_calibration
 from zoovet.tasks.strangers.config import StrangerConfig
 from zoovet.tasks.strangers.detector import EffortReaders, StrangerDetector
 from zoovet.tasks.strangers.efforts import DEFAULT_EFFORT, EFFORTS, as_sought, evidence_for
 from zoovet.tasks.strangers.examined import Examined, LabelledFeatures
 from zoovet.tasks.strangers.exchanges import fitted_exchange, read_with_exchange
+from zoovet.tasks.strangers.few_classes import MANY_CLASSES
 from zoovet.tasks.strangers.likeness import fitted_likeness
 from zoovet.tasks.strangers.readers import trained_readers
 
@@ -50,6 +51,17 @@ class LeftOut:
     def is_trojaned(self) -> Tensor:
         """Bool [n]."""
         return torch.tensor([row.labelled.is_trojaned for row in self.rows])
+
+    def by_count(self) -> dict[int, LeftOut]:
+        """Number of classes that were examined → those networks."""
+        counts = [row.num_classes for row in self.rows]
+        return {count: self.where([own == count for own in counts]) for count in sorted(set(counts))}
+
+    def where(self, chosen: Sequence[bool]) -> LeftOut:
+        """Some of them."""
+        places = torch.tensor(chosen, dtype=torch.bool)
+        rows = [row for row, is_one in zip(self.rows, chosen, strict=True) if is_one]
+        return LeftOut(rows, self.logits[places], self.named[places], self.distances[places])
 
 
 def left_out(
@@ -103,25 +115,28 @@ def stranger_detector(
     config: StrangerConfig,
     zoo: dict[str, Any],
     *,
+    of_few: Sequence[Examined] = (),
     told: Callable[[str], None] = lambda _: None,
-) -> tuple[StrangerDetector, dict[str, LeftOut]]:
+) -> tuple[StrangerDetector, dict[str, LeftOut], dict[str, LeftOut]]:
     """A detector trained on networks, calibrated on what readers that lack an image set say of its networks.
 
     Args:
         rows: Training and validation networks.
         config: How.
         zoo: What its checkpoint says of the park: JSON values.
+        of_few: The same networks cut to fewer classes than :data:`MANY_CLASSES`; what answers are worth is found out on
+            them for networks of few classes. Without any it is as of whole ones.
         told: Given what is done next.
 
     Returns:
-        The detector, and for each effort what it was calibrated on.
+        The detector, for each effort what it was calibrated on, and the same of networks of few classes.
 
     Raises:
         ZoovetError: All networks are of one image set, or none is healthy, or none trojaned.
     """
-    by_effort, strangers = dict[str, EffortReaders](), dict[str, LeftOut]()
+    by_effort, strangers, few_strangers = dict[str, EffortReaders](), dict[str, LeftOut](), dict[str, LeftOut]()
     for effort in EFFORTS:
-        by_effort[effort], strangers[effort] = _of_effort(rows, config, effort, told)
+        by_effort[effort], strangers[effort], few_strangers[effort] = _of_effort(rows, of_few, config, effort, told)
     counts = {
         name: dict(zip(*np.unique([getattr(row, name) for row in rows], return_counts=True), strict=True))
         for name in ("dataset", "family", "attack")
@@ -137,28 +152,45 @@ def stranger_detector(
         "versions": library_versions(),
     }
     detector = StrangerDetector(by_effort=by_effort, config=config, version="strangers", description=description)
-    return detector, strangers
+    return detector, strangers, few_strangers
 
 
 def _of_effort(
-    rows: Sequence[Examined], config: StrangerConfig, effort: str, told: Callable[[str], None]
-) -> tuple[EffortReaders, LeftOut]:
-    """Readers of one effort's evidence, and what they were calibrated on."""
-    strangers = left_out(
-        rows, rows, config, "dataset", effort=effort, told=lambda name: told(f"{effort}: calibration without {name}")
+    rows: Sequence[Examined],
+    of_few: Sequence[Examined],
+    config: StrangerConfig,
+    effort: str,
+    told: Callable[[str], None],
+) -> tuple[EffortReaders, LeftOut, LeftOut]:
+    """Readers of one effort's evidence, and what they were calibrated on: whole networks, and those of few classes."""
+    every = left_out(
+        rows,
+        [*rows, *of_few],
+        config,
+        "dataset",
+        effort=effort,
+        told=lambda name: told(f"{effort}: calibration without {name}"),
     )
     told(f"{effort}: readers")
     sought = evidence_for(config.evidence, effort)
     shown = [_as_sought(row.labelled, sought) for row in rows]
-    cutoff = float(torch.quantile(strangers.distances, 1 - _UNLIKE_SHARE))
+    few_ids = {id(row) for row in of_few}
+    strangers, few = (every.where([(id(row) in few_ids) == is_few for row in every.rows]) for is_few in (False, True))
     own = EffortReaders(
         readers=trained_readers(shown, config.training, config.reader),
         exchange=fitted_exchange([one.features for one in shown if not one.is_trojaned]),
+        worth={count: _worth(part) for count, part in few.by_count().items()} | {MANY_CLASSES: _worth(strangers)},
+        likeness=fitted_likeness([one.features for one in shown]),
+    )
+    return own, strangers, few
+
+
+def _worth(strangers: LeftOut) -> Worth:
+    return Worth(
         calibration=fitted_calibration(strangers.logits, strangers.is_trojaned),
         healthy=strangers.logits[~strangers.is_trojaned].sort().values,
-        likeness=fitted_likeness([one.features for one in shown], cutoff),
+        cutoff=float(torch.quantile(strangers.distances, 1 - _UNLIKE_SHARE)),
     )
-    return own, strangers
 
 
 def _as_sought(labelled: LabelledFeatures, config: ClassEvidenceConfig) -> LabelledFeatures:
